@@ -1,0 +1,112 @@
+//! Clusters: sets of endpoints with one way of reaching them.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::atoms::{Millis, Port};
+use crate::origin::Origin;
+
+/// Istio's `outbound|<port>|<subset>|<fqdn>`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClusterKey {
+    /// The service's port (not the endpoint's).
+    pub port: u16,
+    /// The subset; empty for the whole service.
+    pub subset: String,
+    /// The service's host name.
+    pub host: String,
+}
+
+impl fmt::Display for ClusterKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "outbound|{}|{}|{}", self.port, self.subset, self.host)
+    }
+}
+
+impl Serialize for ClusterKey {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+/// How the endpoints of a cluster are chosen and connected to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Cluster {
+    /// Its key.
+    pub key: ClusterKey,
+    /// The service it stands for, as the metrics name it.
+    pub service: ServiceLabels,
+    /// How an endpoint is chosen.
+    pub balance: Balance,
+    /// How connections are made and kept.
+    pub connection: ConnectionPolicy,
+    /// The Service or ServiceEntry.
+    pub origin: Origin,
+    /// The DestinationRule that shaped it, if one did.
+    pub policy_origin: Option<Origin>,
+}
+
+/// What `destination_service*` labels say.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct ServiceLabels {
+    /// `destination_service`: the host.
+    pub host: String,
+    /// `destination_service_name`.
+    pub name: String,
+    /// `destination_service_namespace`.
+    pub namespace: String,
+}
+
+/// How an endpoint is chosen among the healthy ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Balance {
+    /// In turn, weighted.
+    RoundRobin,
+    /// The less busy of two taken at random (weighted).
+    LeastRequest,
+    /// At random, weighted.
+    Random,
+}
+
+/// How connections to a cluster's endpoints are made and kept. Changing it retires the pool.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct ConnectionPolicy {
+    /// Time to connect.
+    pub connect_timeout: Millis,
+    /// An unused connection is closed after this; `None`: never.
+    pub idle_timeout: Option<Millis>,
+    /// Requests on one connection before it is closed; `None`: no limit.
+    pub max_requests: Option<u32>,
+    /// Connections to the cluster in the whole process; `None`: no limit and no counter.
+    pub max_connections: Option<u32>,
+    /// Requests in flight to the cluster in the whole process; `None`: no limit and no counter.
+    pub max_active_requests: Option<u32>,
+}
+
+/// Istio's default connect timeout.
+pub const DEFAULT_CONNECT_TIMEOUT_MS: u64 = 10_000;
+/// Istio's default upstream idle timeout.
+pub const DEFAULT_IDLE_TIMEOUT_MS: u64 = 3_600_000;
+
+impl ConnectionPolicy {
+    /// Istio's defaults.
+    pub fn istio_default() -> ConnectionPolicy {
+        ConnectionPolicy {
+            connect_timeout: Millis::new(DEFAULT_CONNECT_TIMEOUT_MS).unwrap_or_else(|| unreachable!()),
+            idle_timeout: Millis::new(DEFAULT_IDLE_TIMEOUT_MS),
+            max_requests: None,
+            max_connections: None,
+            max_active_requests: None,
+        }
+    }
+}
+
+/// Used where a destination names no port and the service has several: keeps [`Port`] in one place.
+impl ClusterKey {
+    /// A key from a checked port.
+    pub fn new(port: Port, subset: &str, host: &str) -> ClusterKey {
+        ClusterKey { port: port.get(), subset: subset.to_owned(), host: host.to_owned() }
+    }
+}

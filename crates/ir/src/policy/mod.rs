@@ -1,0 +1,5 @@
+//! Policies that rules carry: one file each, named as the same feature is named at every stage.
+
+pub mod headers;
+pub mod retry;
+pub mod rewrite;

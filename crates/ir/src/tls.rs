@@ -1,0 +1,115 @@
+//! TLS intent: what a server offers, certificates by id, keys that cannot be shown.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use serde::{Serialize, Serializer};
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use crate::origin::Origin;
+
+/// How a TLS chain does its handshake.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+pub struct ServerTls {
+    /// Certificates in order of preference; one that is missing from the IR is skipped, and a chain left with none
+    /// resets handshakes.
+    pub certificates: Vec<CertificateId>,
+    /// Lowest version.
+    pub min_version: TlsVersion,
+    /// Highest version.
+    pub max_version: TlsVersion,
+    /// Suites for TLS 1.2 by OpenSSL name, in order; empty: all that are offered by default.
+    pub cipher_suites: Vec<String>,
+    /// ALPN protocols in order of preference.
+    pub alpn: Vec<String>,
+}
+
+/// Versions that can be offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub enum TlsVersion {
+    /// TLS 1.2.
+    #[serde(rename = "1.2")]
+    V1_2,
+    /// TLS 1.3.
+    #[serde(rename = "1.3")]
+    V1_3,
+}
+
+/// Names a certificate as istioctl does: `kubernetes://<secret>` or `file-cert:<cert>~<key>`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct CertificateId(pub String);
+
+impl fmt::Display for CertificateId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A certificate chain with its private key. Whether the two belong together is seen when `proxy` compiles it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Certificate {
+    /// Its id.
+    pub id: CertificateId,
+    /// PEM of the chain, leaf first.
+    pub chain_pem: String,
+    /// The key.
+    pub key: PrivateKey,
+    /// The Secret or file.
+    pub origin: Origin,
+}
+
+/// A private key in PEM. It is wiped when dropped; Debug, Serialize, Eq and Hash use its SHA-256 only.
+#[derive(Clone)]
+pub struct PrivateKey {
+    pem: Arc<Zeroizing<Vec<u8>>>,
+    digest: [u8; 32],
+}
+
+impl PrivateKey {
+    /// Takes the PEM text over.
+    pub fn from_pem(pem: Vec<u8>) -> PrivateKey {
+        let digest = Sha256::digest(&pem).into();
+        PrivateKey { pem: Arc::new(Zeroizing::new(pem)), digest }
+    }
+
+    /// The key material. Only for building a signing key.
+    pub fn expose_pem(&self) -> &[u8] {
+        &self.pem
+    }
+}
+
+impl fmt::Display for PrivateKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("sha256:")?;
+        self.digest.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for PrivateKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for PrivateKey {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+impl PartialEq for PrivateKey {
+    fn eq(&self, other: &PrivateKey) -> bool {
+        self.digest == other.digest
+    }
+}
+
+impl Eq for PrivateKey {}
+
+impl Hash for PrivateKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.digest.hash(state);
+    }
+}
