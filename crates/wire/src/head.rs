@@ -65,6 +65,8 @@ pub enum Known {
     XForwardedFor,
     /// `x-forwarded-proto`
     XForwardedProto,
+    /// `http2-settings`
+    Http2Settings,
     /// `x-request-id`
     XRequestId,
     /// Any name that begins with `x-envoy-`
@@ -72,28 +74,55 @@ pub enum Known {
 }
 
 impl Known {
-    /// Classifies a lower-case name.
+    /// Classifies a name in any case.
     pub fn of(name: &[u8]) -> Known {
-        match name {
-            b"host" => Known::Host,
-            b"connection" => Known::Connection,
-            b"content-length" => Known::ContentLength,
-            b"transfer-encoding" => Known::TransferEncoding,
-            b"te" => Known::Te,
-            b"trailer" => Known::Trailer,
-            b"upgrade" => Known::Upgrade,
-            b"keep-alive" => Known::KeepAlive,
-            b"proxy-connection" => Known::ProxyConnection,
-            b"expect" => Known::Expect,
-            b"date" => Known::Date,
-            b"server" => Known::Server,
-            b"user-agent" => Known::UserAgent,
-            b"x-forwarded-for" => Known::XForwardedFor,
-            b"x-forwarded-proto" => Known::XForwardedProto,
-            b"x-request-id" => Known::XRequestId,
-            _ if name.starts_with(b"x-envoy-") => Known::XEnvoy,
+        let Some(first) = name.first() else { return Known::Other };
+        let (known, spelling): (Known, &[u8]) = match (name.len(), first | 0x20) {
+            (4, b'h') => (Known::Host, b"host"),
+            (10, b'c') => (Known::Connection, b"connection"),
+            (14, b'c') => (Known::ContentLength, b"content-length"),
+            (17, b't') => (Known::TransferEncoding, b"transfer-encoding"),
+            (2, b't') => (Known::Te, b"te"),
+            (7, b't') => (Known::Trailer, b"trailer"),
+            (7, b'u') => (Known::Upgrade, b"upgrade"),
+            (10, b'k') => (Known::KeepAlive, b"keep-alive"),
+            (16, b'p') => (Known::ProxyConnection, b"proxy-connection"),
+            (6, b'e') => (Known::Expect, b"expect"),
+            (4, b'd') => (Known::Date, b"date"),
+            (6, b's') => (Known::Server, b"server"),
+            (10, b'u') => (Known::UserAgent, b"user-agent"),
+            (14, b'h') => (Known::Http2Settings, b"http2-settings"),
+            (15, b'x') => (Known::XForwardedFor, b"x-forwarded-for"),
+            (17, b'x') => (Known::XForwardedProto, b"x-forwarded-proto"),
+            (12, b'x') => (Known::XRequestId, b"x-request-id"),
+            _ => (Known::Other, b""),
+        };
+        if name.eq_ignore_ascii_case(spelling) {
+            return known;
+        }
+        match name.get(..8) {
+            Some(start) if start.eq_ignore_ascii_case(b"x-envoy-") => Known::XEnvoy,
             _ => Known::Other,
         }
+    }
+
+    /// Whether the field belongs to one connection, or is written anew by every encoder from the head itself: such a
+    /// field is never copied from one side to the other (RFC 9110 7.6.1, RFC 9113 8.2.2).
+    pub fn is_per_hop(self) -> bool {
+        matches!(
+            self,
+            Known::Host
+                | Known::Connection
+                | Known::ContentLength
+                | Known::TransferEncoding
+                | Known::Te
+                | Known::Trailer
+                | Known::Upgrade
+                | Known::KeepAlive
+                | Known::ProxyConnection
+                | Known::Expect
+                | Known::Http2Settings
+        )
     }
 }
 
@@ -154,6 +183,32 @@ impl Fields {
         let start = self.bytes.len() as u32;
         parts.iter().for_each(|part| self.bytes.extend_from_slice(part));
         Span { start, end: self.bytes.len() as u32 }
+    }
+
+    /// Replaces everything by the bytes of one received head, so that its parts can be named by [`Fields::part`].
+    pub(crate) fn load(&mut self, raw: &[u8]) {
+        self.clear();
+        self.bytes.extend_from_slice(raw);
+    }
+
+    /// The span of `part`, a piece of the very slice that was given to [`Fields::load`]. Any other text is copied.
+    pub(crate) fn part(&mut self, raw: &[u8], part: &[u8]) -> Span {
+        let start = (part.as_ptr() as usize).wrapping_sub(raw.as_ptr() as usize);
+        match start.checked_add(part.len()) {
+            Some(end) if end <= raw.len() => Span { start: start as u32, end: end as u32 },
+            _ => self.store(part),
+        }
+    }
+
+    /// Appends a field line whose parts are in the buffer already; lower-cases the name in place.
+    pub(crate) fn push(&mut self, known: Known, name: Span, value: Span) {
+        self.bytes[name.range()].make_ascii_lowercase();
+        self.list.push(Field { known, name, value });
+    }
+
+    /// Bytes in the buffer: a good guess at the length of the encoded head.
+    pub(crate) fn stored(&self) -> usize {
+        self.bytes.len()
     }
 
     /// The text of a span.
@@ -268,6 +323,18 @@ pub enum MethodKind {
     Other,
 }
 
+impl MethodKind {
+    /// Classifies a method (case-sensitive, RFC 9110 9.1).
+    pub fn of(method: &[u8]) -> MethodKind {
+        match method {
+            b"HEAD" => MethodKind::Head,
+            b"GET" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE" => MethodKind::Idempotent,
+            b"CONNECT" => MethodKind::Connect,
+            _ => MethodKind::Other,
+        }
+    }
+}
+
 /// The head of a request. Framing fields (`content-length`, `transfer-encoding`) and the `host` field are not in
 /// `fields`: they stand in `body` and `authority`, and encoders write them anew from there. Hop-by-hop fields and those
 /// that `Connection` nominates are not in `fields` either.
@@ -349,13 +416,29 @@ impl RequestHead {
 
     /// Sets the method and its kind.
     pub fn set_method(&mut self, method: &[u8]) {
-        self.method_kind = match method {
-            b"HEAD" => MethodKind::Head,
-            b"GET" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE" => MethodKind::Idempotent,
-            b"CONNECT" => MethodKind::Connect,
-            _ => MethodKind::Other,
-        };
+        self.method_kind = MethodKind::of(method);
         self.method = self.fields.store(method);
+    }
+
+    /// Sets the method to a span of the buffer.
+    pub(crate) fn place_method(&mut self, method: Span) {
+        self.method_kind = MethodKind::of(self.fields.text(method));
+        self.method = method;
+    }
+
+    /// Sets path and query to a span of the buffer.
+    pub(crate) fn place_path(&mut self, path_and_query: Span) {
+        self.path = path_and_query;
+    }
+
+    /// Sets the authority to a span of the buffer.
+    pub(crate) fn place_authority(&mut self, authority: Span) {
+        self.authority = authority;
+    }
+
+    /// The protocol that the request asks to change to, such as `websocket`.
+    pub fn upgrade_protocol(&self) -> Option<&[u8]> {
+        self.upgrade.map(|span| self.fields.text(span))
     }
 
     /// Sets path and query.
@@ -369,7 +452,8 @@ impl RequestHead {
     }
 }
 
-/// The head of a response. As with requests, framing and hop-by-hop fields are not in `fields`.
+/// The head of a response. As with requests, framing and hop-by-hop fields are not in `fields`; only a 101 keeps its
+/// `upgrade`, because that is what it is about.
 #[derive(Debug, Clone)]
 pub struct ResponseHead {
     /// The field lines.
@@ -407,3 +491,7 @@ impl ResponseHead {
         *self = ResponseHead { fields, ..ResponseHead::default() };
     }
 }
+
+#[cfg(test)]
+#[path = "head_tests.rs"]
+mod tests;

@@ -5,6 +5,7 @@
 //! anyone outside noticing.
 #![forbid(unsafe_code)]
 
+mod authority;
 pub mod h1;
 pub mod h2;
 pub mod head;

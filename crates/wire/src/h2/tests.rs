@@ -1,0 +1,458 @@
+//! Our side against the client side of the codec, over a pipe in memory.
+
+use super::*;
+use crate::head::{BodyLength, Fields, MethodKind, ResponseHead, Version};
+use http::Request;
+use std::future::poll_fn;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::task::JoinHandle;
+
+type Server = ServerConnection<DuplexStream>;
+type Sender = ::h2::client::SendRequest<Bytes>;
+
+async fn connect(limits: Limits) -> (Server, Sender, JoinHandle<Result<(), ::h2::Error>>) {
+    let (ours, theirs) = tokio::io::duplex(64 * 1024);
+    let client = tokio::spawn(async move {
+        let (sender, connection) = ::h2::client::handshake(theirs).await.unwrap();
+        let driver = tokio::spawn(connection);
+        (sender.ready().await.unwrap(), driver)
+    });
+    let mut server = ServerConnection::handshake(ours, &limits).await.unwrap();
+    // The client is ready once it has our settings; the connection is driven meanwhile.
+    let (sender, driver) = tokio::select! {
+        client = client => client.unwrap(),
+        _ = server.accept() => panic!("nothing was sent yet"),
+    };
+    (server, sender, driver)
+}
+
+/// Drives the connection beside `work`.
+async fn beside<T>(server: &mut Server, work: impl Future<Output = T>) -> T {
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => return done,
+            accepted = server.accept() => match accepted {
+                Some(Err(error)) => panic!("connection: {error}"),
+                Some(Ok(_)) => panic!("unexpected request"),
+                None => return work.await,
+            },
+        }
+    }
+}
+
+fn get(uri: &str) -> http::request::Builder {
+    Request::get(uri)
+}
+
+/// Sends a head without a body and gives what arrives.
+async fn receive(request: Request<()>) -> Incoming {
+    let (mut server, mut sender, _driver) = connect(Limits::default()).await;
+    let _response = sender.send_request(request, true).unwrap();
+    server.accept().await.unwrap().unwrap()
+}
+
+fn reply(status: u16) -> ResponseHead {
+    let mut head = ResponseHead { status, ..ResponseHead::default() };
+    head.fields.add(b"x-answer", b"42");
+    head
+}
+
+#[tokio::test]
+async fn a_request_arrives_as_it_was_sent() {
+    let request = get("https://Example.com:8443/a/b?c=d")
+        .header("accept", "*/*")
+        .header("cookie", "a=1")
+        .header("x-first", "1")
+        .header("cookie", "b=2")
+        .header("te", "trailers")
+        .header("cookie", "c=3")
+        .body(())
+        .unwrap();
+    let head = receive(request).await.head.unwrap();
+    assert_eq!(head.method(), b"GET");
+    assert_eq!(head.method_kind, MethodKind::Idempotent);
+    assert_eq!(head.path_and_query(), b"/a/b?c=d");
+    assert_eq!(head.authority(), b"Example.com:8443");
+    assert_eq!((head.version, head.body), (Version::H2, BodyLength::None));
+    assert!(head.te_trailers && head.keep_alive && !head.expect_continue);
+    assert_eq!(head.fields.get_all(b"cookie").collect::<Vec<_>>(), [b"a=1; b=2; c=3"]);
+    let names: Vec<_> = head.fields.iter().map(|(_, name, _)| name.to_vec()).collect();
+    assert_eq!(names, [&b"accept"[..], b"cookie", b"x-first"]);
+}
+
+#[tokio::test]
+async fn malformed_heads_name_the_rule() {
+    let base = || get("https://a/");
+    let cases = [
+        (base().header("host", "b"), HeadError::Bad("authority and host differ")),
+        (base().header("host", "a").header("host", "a"), HeadError::Bad("several host fields")),
+        (base().header("x", " a"), HeadError::Bad("white space around a field value")),
+        (base().header("x", "a\t"), HeadError::Bad("white space around a field value")),
+        (base().header("http2-settings", "AA"), HeadError::Bad("connection-specific field")),
+        (base().header("expect", "200-ok"), HeadError::Expectation),
+        (get("https://u:p@a/"), HeadError::Bad("authority")),
+        (get("https://a,b/"), HeadError::Bad("authority")),
+        (base().method("CONNECT").uri("a"), HeadError::Bad("CONNECT target")),
+        (get("*"), HeadError::Bad("no authority")),
+    ];
+    for (request, error) in cases {
+        let request = request.body(()).unwrap();
+        assert_eq!(receive(request).await.head.unwrap_err(), error);
+    }
+}
+
+#[tokio::test]
+async fn fields_are_counted_crumb_by_crumb() {
+    for (crumbs, ok) in [(127, true), (128, false)] {
+        let mut request = get("https://a/").header("x", "y");
+        for _ in 0..crumbs {
+            request = request.header("cookie", "a");
+        }
+        let head = receive(request.body(()).unwrap()).await.head;
+        assert_eq!(head.is_ok(), ok, "{crumbs}");
+        assert_eq!(head.err(), (!ok).then_some(HeadError::TooManyFields));
+    }
+}
+
+#[tokio::test]
+async fn an_answer_goes_out_without_what_belongs_to_one_connection() {
+    let (mut server, mut sender, _driver) = connect(Limits::default()).await;
+    let (response, _) = sender.send_request(get("https://a/").body(()).unwrap(), true).unwrap();
+    let mut incoming = server.accept().await.unwrap().unwrap();
+    let mut head = reply(404);
+    head.fields.add(b"Connection", b"close");
+    head.fields.add(b"upgrade", b"websocket");
+    head.fields.add(b"content-length", b"99");
+    head.fields.add(b"server", b"origin");
+    head.fields.add(b"x-answer", b"43");
+    head.body = BodyLength::Known(5);
+    let mut body = incoming.respond.send_head(&head, false).unwrap().unwrap();
+    let room = beside(&mut server, body.capacity(5)).await.unwrap();
+    assert_eq!(room, 5);
+    body.send_data(Bytes::from_static(b"hello"), true).unwrap();
+    assert!(body.send_data(Bytes::new(), true).is_err());
+    let (parts, mut stream) = beside(&mut server, response).await.unwrap().into_parts();
+    assert_eq!(parts.status, 404);
+    assert_eq!(parts.headers["content-length"], "5");
+    assert_eq!(parts.headers["server"], "origin");
+    assert!(!parts.headers.contains_key("connection") && !parts.headers.contains_key("upgrade"));
+    let answers: Vec<_> = parts.headers.get_all("x-answer").iter().collect();
+    assert_eq!(answers, ["42", "43"]);
+    let data = beside(&mut server, stream.data()).await.unwrap().unwrap();
+    assert_eq!(data, "hello");
+}
+
+#[tokio::test]
+async fn heads_that_http2_cannot_carry_are_refused() {
+    let (mut server, mut sender, _driver) = connect(Limits::default()).await;
+    let _response = sender.send_request(get("https://a/").body(()).unwrap(), true).unwrap();
+    let mut incoming = server.accept().await.unwrap().unwrap();
+    let mut head = reply(200);
+    head.fields.add(b"x", b"a\r\nb: c");
+    assert!(matches!(incoming.respond.send_head(&head, true), Err(H2Error::Head("field value"))));
+    let mut head = reply(200);
+    head.fields.add(b"a b", b"c");
+    assert!(matches!(incoming.respond.send_head(&head, true), Err(H2Error::Head("field name"))));
+    assert!(matches!(incoming.respond.send_head(&reply(99), true), Err(H2Error::Head("status code"))));
+    assert!(matches!(incoming.respond.send_informational(&reply(101)), Err(H2Error::Head(_))));
+    assert!(incoming.respond.send_head(&reply(200), true).unwrap().is_none());
+}
+
+#[tokio::test]
+async fn window_comes_back_only_on_release() {
+    let limits = Limits { initial_stream_window: 8, ..Limits::default() };
+    let (mut server, mut sender, _driver) = connect(limits).await;
+    let request = Request::post("https://a/").header("content-length", "12").body(()).unwrap();
+    let (_response, mut up) = sender.send_request(request, false).unwrap();
+    up.send_data(Bytes::from_static(b"123456789012"), true).unwrap();
+    let mut incoming = server.accept().await.unwrap().unwrap();
+    assert_eq!(incoming.head.as_ref().unwrap().body, BodyLength::Known(12));
+    let mut body = incoming.body;
+    let first = beside(&mut server, body.data()).await.unwrap().unwrap();
+    assert_eq!(first, "12345678");
+    assert!(!body.is_end_stream());
+    body.release(1000);
+    let second = beside(&mut server, body.data()).await.unwrap().unwrap();
+    assert_eq!(second, "9012");
+    body.release(4);
+    assert!(beside(&mut server, body.data()).await.is_none());
+    assert!(body.is_end_stream());
+    assert!(incoming.respond.send_head(&reply(204), true).unwrap().is_none());
+}
+
+#[tokio::test]
+async fn capacity_follows_the_clients_window() {
+    let (mut server, mut sender, _driver) = connect(Limits::default()).await;
+    let (response, _) = sender.send_request(get("https://a/").body(()).unwrap(), true).unwrap();
+    let mut incoming = server.accept().await.unwrap().unwrap();
+    let mut body = incoming.respond.send_head(&reply(200), false).unwrap().unwrap();
+    let mut stream = beside(&mut server, response).await.unwrap().into_body();
+    let mut sent = 0;
+    let mut received = 0;
+    // The client's window is 65535: more than that goes through only with its consent.
+    while sent < 200_000 {
+        let room = beside(&mut server, body.capacity(200_000 - sent)).await.unwrap();
+        assert!(room > 0 && room <= 65_535);
+        body.send_data(Bytes::from(vec![b'x'; room]), sent + room == 200_000).unwrap();
+        sent += room;
+        while received < sent {
+            let data = beside(&mut server, stream.data()).await.unwrap().unwrap();
+            received += data.len();
+            stream.flow_control().release_capacity(data.len()).unwrap();
+        }
+    }
+    assert_eq!(received, 200_000);
+    assert!(beside(&mut server, stream.data()).await.is_none());
+}
+
+#[tokio::test]
+async fn trailers_go_both_ways_without_forbidden_ones() {
+    let (mut server, mut sender, _driver) = connect(Limits::default()).await;
+    let request = Request::post("https://a/").body(()).unwrap();
+    let (response, mut up) = sender.send_request(request, false).unwrap();
+    up.send_data(Bytes::from_static(b"x"), false).unwrap();
+    let mut trailers = http::HeaderMap::new();
+    for name in ["grpc-status", "authorization", "host", "content-type", "x-forwarded-for"] {
+        trailers.insert(http::HeaderName::from_static(name), http::HeaderValue::from_static("0"));
+    }
+    up.send_trailers(trailers).unwrap();
+    let mut incoming = server.accept().await.unwrap().unwrap();
+    assert_eq!(incoming.head.as_ref().unwrap().body, BodyLength::Marked);
+    assert_eq!(beside(&mut server, incoming.body.data()).await.unwrap().unwrap(), "x");
+    incoming.body.release(1);
+    assert!(beside(&mut server, incoming.body.data()).await.is_none());
+    let fields = beside(&mut server, incoming.body.trailers()).await.unwrap().unwrap();
+    let names: Vec<_> = fields.iter().map(|(_, name, _)| name.to_vec()).collect();
+    assert_eq!(names, [b"grpc-status"]);
+
+    let mut body = incoming.respond.send_head(&reply(200), false).unwrap().unwrap();
+    let mut fields = Fields::default();
+    fields.add(b"grpc-message", b"fine");
+    body.send_trailers(&fields).unwrap();
+    let mut stream = beside(&mut server, response).await.unwrap().into_body();
+    assert!(beside(&mut server, stream.data()).await.is_none());
+    let trailers = beside(&mut server, stream.trailers()).await.unwrap().unwrap();
+    assert_eq!(trailers["grpc-message"], "fine");
+}
+
+#[tokio::test]
+async fn a_client_that_gives_up_is_noticed_on_all_three_handles() {
+    let (mut server, mut sender, _driver) = connect(Limits::default()).await;
+    let request = Request::post("https://a/").body(()).unwrap();
+    let (_response, mut up) = sender.send_request(request, false).unwrap();
+    let mut incoming = server.accept().await.unwrap().unwrap();
+    up.send_reset(::h2::Reason::CANCEL);
+    let respond = &mut incoming.respond;
+    let reason = beside(&mut server, poll_fn(|cx| respond.poll_reset(cx))).await;
+    assert_eq!(reason, ResetReason::CANCEL);
+    let error = beside(&mut server, incoming.body.data()).await.unwrap().unwrap_err();
+    assert!(error.is_remote_reset() && !error.is_io() && !error.is_connection(), "{error}");
+    assert_eq!(error.reason(), Some(ResetReason::CANCEL));
+
+    let (_response, mut up) =
+        sender.send_request(Request::post("https://a/").body(()).unwrap(), false).unwrap();
+    let mut incoming = server.accept().await.unwrap().unwrap();
+    let mut body = incoming.respond.send_head(&reply(200), false).unwrap().unwrap();
+    up.send_reset(::h2::Reason::INTERNAL_ERROR);
+    let reason = beside(&mut server, poll_fn(|cx| body.poll_reset(cx))).await;
+    assert_eq!(reason, ResetReason::INTERNAL_ERROR);
+    let error = beside(&mut server, body.capacity(1)).await.unwrap_err();
+    assert!(error.is_remote_reset(), "{error}");
+}
+
+#[tokio::test]
+async fn our_reset_reaches_the_client() {
+    let (mut server, mut sender, _driver) = connect(Limits::default()).await;
+    let (response, _) = sender.send_request(get("https://a/").body(()).unwrap(), true).unwrap();
+    let mut incoming = server.accept().await.unwrap().unwrap();
+    incoming.respond.reset(ResetReason::REFUSED_STREAM);
+    let error = beside(&mut server, response).await.unwrap_err();
+    assert_eq!(error.reason(), Some(::h2::Reason::REFUSED_STREAM));
+
+    let (response, _) = sender.send_request(get("https://a/").body(()).unwrap(), true).unwrap();
+    let mut incoming = server.accept().await.unwrap().unwrap();
+    let body = incoming.respond.send_head(&reply(200), false).unwrap();
+    drop((body, incoming));
+    let mut stream = beside(&mut server, response).await.unwrap().into_body();
+    let error = beside(&mut server, stream.data()).await.unwrap().unwrap_err();
+    assert_eq!(error.reason(), Some(::h2::Reason::CANCEL));
+}
+
+#[tokio::test]
+async fn an_informational_head_comes_before_the_answer() {
+    let (mut server, mut sender, _driver) = connect(Limits::default()).await;
+    let request = Request::post("https://a/").header("expect", "100-continue").body(()).unwrap();
+    let (mut response, mut up) = sender.send_request(request, false).unwrap();
+    let mut incoming = server.accept().await.unwrap().unwrap();
+    assert!(incoming.head.as_ref().unwrap().expect_continue);
+    let interim = ResponseHead { status: 100, ..ResponseHead::default() };
+    incoming.respond.send_informational(&interim).unwrap();
+    let seen = beside(&mut server, poll_fn(|cx| response.poll_informational(cx))).await.unwrap().unwrap();
+    assert_eq!(seen.status(), 100);
+    up.send_data(Bytes::new(), true).unwrap();
+    incoming.respond.send_head(&reply(200), true).unwrap();
+    assert_eq!(beside(&mut server, response).await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn a_graceful_shutdown_finishes_what_is_under_way() {
+    let (mut server, mut sender, driver) = connect(Limits::default()).await;
+    let (response, _) = sender.send_request(get("https://a/").body(()).unwrap(), true).unwrap();
+    let mut incoming = server.accept().await.unwrap().unwrap();
+    assert!(server.has_streams());
+    server.graceful_shutdown();
+    incoming.respond.send_head(&reply(200), true).unwrap();
+    drop(incoming);
+    let answered = tokio::spawn(response);
+    assert!(server.accept().await.is_none());
+    assert_eq!(answered.await.unwrap().unwrap().status(), 200);
+    driver.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn an_abrupt_shutdown_says_why() {
+    let (mut server, _sender, driver) = connect(Limits::default()).await;
+    server.abrupt_shutdown(ResetReason::ENHANCE_YOUR_CALM);
+    // Ends, in whichever way, once the announcement is written.
+    while let Some(Ok(_)) = server.accept().await {}
+    let error = driver.await.unwrap().unwrap_err();
+    assert_eq!(error.reason(), Some(::h2::Reason::ENHANCE_YOUR_CALM));
+}
+
+#[tokio::test]
+async fn a_wrong_preface_is_an_error() {
+    let (ours, mut theirs) = tokio::io::duplex(1024);
+    theirs.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    let error = ServerConnection::handshake(ours, &Limits::default()).await.unwrap_err();
+    assert!(error.is_connection(), "{error}");
+}
+
+/// One frame: length, type, flags, stream, payload.
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let mut frame = (payload.len() as u32).to_be_bytes()[1..].to_vec();
+    frame.extend([kind, flags]);
+    frame.extend(stream.to_be_bytes());
+    frame.extend(payload);
+    frame
+}
+
+/// A header block of literals without indexing (RFC 7541 6.2.2).
+fn block(fields: &[(&str, &str)]) -> Vec<u8> {
+    let mut block = Vec::new();
+    for (name, value) in fields {
+        block.push(0);
+        for text in [name, value] {
+            block.push(text.len() as u8);
+            block.extend(text.as_bytes());
+        }
+    }
+    block
+}
+
+/// What becomes of a raw header block: the error that we give, or the reset that the codec has sent already.
+#[derive(Debug, PartialEq)]
+enum Verdict {
+    Taken,
+    Refused(HeadError),
+    Reset,
+}
+
+async fn judge(fields: &[(&str, &str)]) -> Verdict {
+    let (ours, mut theirs) = tokio::io::duplex(64 * 1024);
+    theirs.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+    theirs.write_all(&frame(4, 0, 0, &[])).await.unwrap();
+    theirs.write_all(&frame(1, 5, 1, &block(fields))).await.unwrap();
+    let mut server = ServerConnection::handshake(ours, &Limits::default()).await.unwrap();
+    let reset = async {
+        loop {
+            let mut header = [0; 9];
+            theirs.read_exact(&mut header).await.unwrap();
+            let length = u32::from_be_bytes([0, header[0], header[1], header[2]]);
+            let mut payload = vec![0; length as usize];
+            theirs.read_exact(&mut payload).await.unwrap();
+            if header[3] == 3 {
+                return Verdict::Reset;
+            }
+        }
+    };
+    tokio::select! {
+        verdict = reset => verdict,
+        accepted = server.accept() => match accepted.unwrap().unwrap().head {
+            Ok(_) => Verdict::Taken,
+            Err(error) => Verdict::Refused(error),
+        },
+    }
+}
+
+/// The shapes of RFC 9113 8.2 and 8.3 that no well-behaved client library would send.
+#[tokio::test]
+async fn raw_malformed_heads_are_never_taken() {
+    const GET: [(&str, &str); 4] =
+        [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "a")];
+    assert_eq!(judge(&GET).await, Verdict::Taken);
+    let extra: &[(&str, &str)] = &[
+        ("X-Upper", "1"),
+        ("x", "a\rb"),
+        ("x", "a\nb"),
+        ("x", "a\0b"),
+        ("x", " a"),
+        ("x", "a "),
+        ("x y", "a"),
+        ("", "a"),
+        ("connection", "close"),
+        ("keep-alive", "1"),
+        ("proxy-connection", "close"),
+        ("transfer-encoding", "chunked"),
+        ("upgrade", "h2c"),
+        ("http2-settings", "AA"),
+        ("te", "gzip"),
+        ("te", "trailers, gzip"),
+        ("content-length", "1"),
+        ("content-length", "-1"),
+        ("content-length", "0x0"),
+        ("content-length", ""),
+        (":method", "GET"),
+        (":path", "/"),
+        (":unknown", "1"),
+        (":status", "200"),
+        ("host", "b"),
+        ("host", ""),
+    ];
+    for line in extra {
+        let fields: Vec<_> = GET.into_iter().chain([*line]).collect();
+        assert_ne!(judge(&fields).await, Verdict::Taken, "{line:?}");
+    }
+    let instead: &[(usize, &str)] = &[
+        (0, "GE T"),
+        (0, ""),
+        (0, "GET\r"),
+        (1, "ht tp"),
+        (1, ""),
+        (2, ""),
+        (2, "a"),
+        (2, "/ a"),
+        (2, "/\t"),
+        (2, "*"),
+        (2, "http://a/"),
+        (2, "/\u{e9}"),
+        (3, ""),
+        (3, "u@a"),
+        (3, "a/b"),
+        (3, "a b"),
+    ];
+    for (at, value) in instead {
+        let mut fields = GET;
+        fields[*at].1 = value;
+        assert_ne!(judge(&fields).await, Verdict::Taken, "{:?}", fields[*at]);
+    }
+    for missing in 0..4 {
+        let fields: Vec<_> = (0..4).filter(|at| *at != missing).map(|at| GET[at]).collect();
+        assert_ne!(judge(&fields).await, Verdict::Taken, "without {}", GET[missing].0);
+    }
+    let late = [GET[0], ("x", "a"), GET[1], GET[2], GET[3]];
+    assert_ne!(judge(&late).await, Verdict::Taken);
+    let host_only = [GET[0], GET[1], GET[2], ("host", "a")];
+    assert_eq!(judge(&host_only).await, Verdict::Taken);
+}
