@@ -1,1 +1,28 @@
-//! placeholder
+//! What the user wrote: typed resources, and the way from text to them. No IO.
+//!
+//! [`parse`] turns the text of one file into objects and problems and never fails as a whole. The [`Store`] is the one
+//! mutable set of objects; a [`Snapshot`] is an immutable view of it. Every field of an object knows the line and
+//! column where it was written ([`Source::locate`]).
+#![forbid(unsafe_code)]
+
+mod code;
+pub mod core;
+mod decode;
+mod duration;
+pub mod istio;
+mod key;
+mod node;
+mod object;
+mod problem;
+mod snapshot;
+mod store;
+mod verdict;
+
+pub use code::{Code, codes};
+pub use duration::GoDuration;
+pub use key::{Kind, ObjectKey};
+pub use object::{AnyObject, Location, Meta, Object, Source, Timestamp};
+pub use problem::{Level, Problem};
+pub use snapshot::{FileState, Snapshot, Table};
+pub use store::{Event, Store};
+pub use verdict::Verdict;

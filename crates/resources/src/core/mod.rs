@@ -1,0 +1,21 @@
+//! Kubernetes' own kinds, as far as a gateway needs them.
+
+mod config_map;
+mod endpoint_slice;
+mod namespace;
+mod pem;
+mod pod;
+mod secret;
+mod service;
+
+pub use config_map::ConfigMap;
+pub use endpoint_slice::{
+    AddressType, Endpoint, EndpointConditions, EndpointPort, EndpointSlice, ObjectReference,
+};
+pub use namespace::Namespace;
+pub use pem::{PemError, PemPair, PemPart, check_pem, parse_pem_pair};
+pub use pod::{ContainerPort, Pod};
+pub use secret::{Secret, SecretBytes, ServerPair};
+pub use service::{IntOrString, Service, ServicePort};
+
+pub(crate) use secret::from_base64;

@@ -1,0 +1,29 @@
+//! The kinds of `networking.istio.io`, and of the other Istio groups what selects.
+
+mod destination_rule;
+mod gateway;
+mod matching;
+mod policy;
+mod service_entry;
+mod traffic_policy;
+mod virtual_service;
+mod workload_entry;
+
+pub use destination_rule::{DestinationRule, Subset, WorkloadSelector};
+pub use gateway::{Gateway, Server, ServerPort, ServerTls, TlsCertificate, TlsMode, TlsVersion};
+pub use matching::{HttpMatch, StringMatch};
+pub use policy::{Policy, TargetRef};
+pub use service_entry::{Location, Resolution, ServiceEntry, ServicePort, WorkloadLabels};
+pub use traffic_policy::{
+    ClientTls, ClientTlsMode, ConnectionPool, ConsistentHash, CookieAttribute, H2UpgradePolicy,
+    Http2KeepAlive, HttpCookie, HttpPool, LoadBalancer, LocalityDistribute, LocalityFailover, LocalityLb,
+    Maglev, OutlierDetection, PortNumber, PortTrafficPolicy, ProxyProtocol, ProxyProtocolVersion,
+    RetryBudget, RingHash, SimpleLb, TcpKeepalive, TcpPool, TrafficPolicy, Tunnel, Warmup, ZoneAwareLb,
+};
+pub use virtual_service::{
+    Abort, Body, CorsPolicy, Delay, Delegate, DerivePort, Destination, DirectResponse, Fault,
+    HeaderOperations, Headers, HttpRoute, Mirror, Percent, Redirect, RegexRewrite, Retries, Rewrite,
+    RouteDestination, TcpMatch, TcpRoute, TlsMatch, TlsRoute, UnmatchedPreflights, VirtualService,
+    WeightedDestination,
+};
+pub use workload_entry::WorkloadEntry;

@@ -1,0 +1,144 @@
+//! What a resource is called.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Serialize, Serializer};
+
+/// The kinds that are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// Istio `Gateway`.
+    Gateway,
+    /// Istio `VirtualService`.
+    VirtualService,
+    /// Istio `DestinationRule`.
+    DestinationRule,
+    /// Istio `ServiceEntry`.
+    ServiceEntry,
+    /// Istio `WorkloadEntry`.
+    WorkloadEntry,
+    /// Kubernetes `Service`.
+    Service,
+    /// Kubernetes `EndpointSlice`.
+    EndpointSlice,
+    /// Kubernetes `Pod`.
+    Pod,
+    /// Kubernetes `Secret`.
+    Secret,
+    /// Kubernetes `ConfigMap`.
+    ConfigMap,
+    /// Kubernetes `Namespace`; its objects have no namespace of their own.
+    Namespace,
+    /// Istio `AuthorizationPolicy`; can deny.
+    AuthorizationPolicy,
+    /// Istio `RequestAuthentication`; can deny.
+    RequestAuthentication,
+    /// Istio `EnvoyFilter`; can deny.
+    EnvoyFilter,
+    /// Istio `WasmPlugin`; can deny.
+    WasmPlugin,
+    /// Istio `TrafficExtension`; can deny.
+    TrafficExtension,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Kind; 16] = [
+        Kind::Gateway,
+        Kind::VirtualService,
+        Kind::DestinationRule,
+        Kind::ServiceEntry,
+        Kind::WorkloadEntry,
+        Kind::Service,
+        Kind::EndpointSlice,
+        Kind::Pod,
+        Kind::Secret,
+        Kind::ConfigMap,
+        Kind::Namespace,
+        Kind::AuthorizationPolicy,
+        Kind::RequestAuthentication,
+        Kind::EnvoyFilter,
+        Kind::WasmPlugin,
+        Kind::TrafficExtension,
+    ];
+
+    /// As users write it under `kind:`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::Gateway => "Gateway",
+            Kind::VirtualService => "VirtualService",
+            Kind::DestinationRule => "DestinationRule",
+            Kind::ServiceEntry => "ServiceEntry",
+            Kind::WorkloadEntry => "WorkloadEntry",
+            Kind::Service => "Service",
+            Kind::EndpointSlice => "EndpointSlice",
+            Kind::Pod => "Pod",
+            Kind::Secret => "Secret",
+            Kind::ConfigMap => "ConfigMap",
+            Kind::Namespace => "Namespace",
+            Kind::AuthorizationPolicy => "AuthorizationPolicy",
+            Kind::RequestAuthentication => "RequestAuthentication",
+            Kind::EnvoyFilter => "EnvoyFilter",
+            Kind::WasmPlugin => "WasmPlugin",
+            Kind::TrafficExtension => "TrafficExtension",
+        }
+    }
+
+    /// The kinds that can deny a request and are not enforced yet: what they select must answer 403.
+    pub fn can_deny(self) -> bool {
+        matches!(
+            self,
+            Kind::AuthorizationPolicy
+                | Kind::RequestAuthentication
+                | Kind::EnvoyFilter
+                | Kind::WasmPlugin
+                | Kind::TrafficExtension
+        )
+    }
+
+    /// Do objects of this kind live in a namespace?
+    pub fn namespaced(self) -> bool {
+        self != Kind::Namespace
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for Kind {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(self.as_str())
+    }
+}
+
+/// Names one object. Ordered by kind, namespace, name. Shown as `VirtualService default/web`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct ObjectKey {
+    /// The kind.
+    pub kind: Kind,
+    /// The namespace; empty for kinds without one.
+    pub namespace: Arc<str>,
+    /// The name.
+    pub name: Arc<str>,
+}
+
+impl ObjectKey {
+    /// Puts a key together.
+    pub fn new(kind: Kind, namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>) -> ObjectKey {
+        ObjectKey { kind, namespace: namespace.into(), name: name.into() }
+    }
+}
+
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ", self.kind)?;
+        if !self.namespace.is_empty() {
+            write!(f, "{}/", self.namespace)?;
+        }
+        f.write_str(&self.name)
+    }
+}

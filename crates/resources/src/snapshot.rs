@@ -1,0 +1,243 @@
+//! An immutable view of everything that was written.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::core::{ConfigMap, EndpointSlice, Namespace, Pod, Secret, SecretBytes, Service};
+use crate::istio::{DestinationRule, Gateway, Policy, ServiceEntry, VirtualService, WorkloadEntry};
+use crate::key::{Kind, ObjectKey};
+use crate::object::{AnyObject, Location, Object, Source};
+use crate::problem::Problem;
+
+type ByName<S> = BTreeMap<Arc<str>, Arc<Object<S>>>;
+
+/// The objects of one kind, ordered by namespace, then name. A clone shares everything; a change copies the table of
+/// namespaces and the one namespace that it concerns.
+#[derive(Debug)]
+pub struct Table<S> {
+    namespaces: Arc<BTreeMap<Arc<str>, Arc<ByName<S>>>>,
+}
+
+impl<S> Clone for Table<S> {
+    fn clone(&self) -> Table<S> {
+        Table { namespaces: Arc::clone(&self.namespaces) }
+    }
+}
+
+impl<S> Default for Table<S> {
+    fn default() -> Table<S> {
+        Table { namespaces: Arc::default() }
+    }
+}
+
+impl<S> Table<S> {
+    /// The object with this namespace and name.
+    pub fn get(&self, namespace: &str, name: &str) -> Option<&Arc<Object<S>>> {
+        self.namespaces.get(namespace)?.get(name)
+    }
+
+    /// All of them in order.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Object<S>>> {
+        self.namespaces.values().flat_map(|by_name| by_name.values())
+    }
+
+    /// Those of one namespace, by name.
+    pub fn in_namespace(&self, namespace: &str) -> impl Iterator<Item = &Arc<Object<S>>> {
+        self.namespaces.get(namespace).into_iter().flat_map(|by_name| by_name.values())
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.namespaces.values().map(|by_name| by_name.len()).sum()
+    }
+
+    /// Are there none?
+    pub fn is_empty(&self) -> bool {
+        self.namespaces.is_empty()
+    }
+
+    /// Do both hold the very same objects, without looking into them?
+    pub fn same(&self, other: &Table<S>) -> bool {
+        Arc::ptr_eq(&self.namespaces, &other.namespaces)
+    }
+
+    pub(crate) fn insert(&mut self, object: Arc<Object<S>>) {
+        let namespaces = Arc::make_mut(&mut self.namespaces);
+        let by_name = namespaces.entry(Arc::clone(&object.key.namespace)).or_default();
+        Arc::make_mut(by_name).insert(Arc::clone(&object.key.name), object);
+    }
+
+    pub(crate) fn remove(&mut self, key: &ObjectKey) {
+        if self.get(&key.namespace, &key.name).is_none() {
+            return;
+        }
+        let namespaces = Arc::make_mut(&mut self.namespaces);
+        if let Some(by_name) = namespaces.get_mut(&key.namespace) {
+            Arc::make_mut(by_name).remove(&key.name);
+            if by_name.is_empty() {
+                namespaces.remove(&key.namespace);
+            }
+        }
+    }
+}
+
+/// What is known of a file that some object names, such as a certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FileState {
+    /// What it held when it could last be read and made sense.
+    pub content: Option<SecretBytes>,
+    /// Why it can not be read now, if so.
+    pub error: Option<String>,
+}
+
+/// An immutable view of the store. A clone costs a few reference counts.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    pub(crate) gateways: Table<Gateway>,
+    pub(crate) virtual_services: Table<VirtualService>,
+    pub(crate) destination_rules: Table<DestinationRule>,
+    pub(crate) service_entries: Table<ServiceEntry>,
+    pub(crate) workload_entries: Table<WorkloadEntry>,
+    pub(crate) services: Table<Service>,
+    pub(crate) endpoint_slices: Table<EndpointSlice>,
+    pub(crate) pods: Table<Pod>,
+    pub(crate) secrets: Table<Secret>,
+    pub(crate) config_maps: Table<ConfigMap>,
+    pub(crate) namespaces: Table<Namespace>,
+    pub(crate) policies: BTreeMap<Kind, Table<Policy>>,
+    pub(crate) files: Arc<BTreeMap<Arc<str>, FileState>>,
+    pub(crate) problems: Arc<BTreeMap<Arc<str>, Vec<Problem>>>,
+    pub(crate) duplicates: Arc<Vec<Problem>>,
+}
+
+macro_rules! tables {
+    ($($(#[$doc:meta])* $table:ident: $spec:ty;)*) => {
+        impl Snapshot {
+            $($(#[$doc])* pub fn $table(&self) -> &Table<$spec> {
+                &self.$table
+            })*
+        }
+    };
+}
+
+tables! {
+    /// Istio Gateways.
+    gateways: Gateway;
+    /// VirtualServices.
+    virtual_services: VirtualService;
+    /// DestinationRules.
+    destination_rules: DestinationRule;
+    /// ServiceEntries.
+    service_entries: ServiceEntry;
+    /// WorkloadEntries.
+    workload_entries: WorkloadEntry;
+    /// Services.
+    services: Service;
+    /// EndpointSlices.
+    endpoint_slices: EndpointSlice;
+    /// Pods.
+    pods: Pod;
+    /// Secrets.
+    secrets: Secret;
+    /// ConfigMaps.
+    config_maps: ConfigMap;
+    /// Namespaces; the namespace of their keys is empty.
+    namespaces: Namespace;
+}
+
+impl Snapshot {
+    /// The objects of the kinds that can deny, by kind, then namespace, then name.
+    pub fn policies(&self) -> impl Iterator<Item = &Arc<Object<Policy>>> {
+        self.policies.values().flat_map(Table::iter)
+    }
+
+    /// The objects of one kind that can deny.
+    pub fn policies_of(&self, kind: Kind) -> impl Iterator<Item = &Arc<Object<Policy>>> {
+        self.policies.get(&kind).into_iter().flat_map(Table::iter)
+    }
+
+    /// The files that were asked for, by path.
+    pub fn files(&self) -> &BTreeMap<Arc<str>, FileState> {
+        &self.files
+    }
+
+    /// What is known of one file; `None` if nobody has looked yet.
+    pub fn file(&self, path: &str) -> Option<&FileState> {
+        self.files.get(path)
+    }
+
+    /// What is wrong with what was written: by file, and objects that are written twice.
+    pub fn problems(&self) -> impl Iterator<Item = &Problem> {
+        self.problems.values().flatten().chain(self.duplicates.iter())
+    }
+
+    /// The object with this key.
+    pub fn get(&self, key: &ObjectKey) -> Option<AnyObject> {
+        macro_rules! look {
+            ($table:expr, $variant:ident) => {
+                $table.get(&key.namespace, &key.name).cloned().map(AnyObject::$variant)
+            };
+        }
+        match key.kind {
+            Kind::Gateway => look!(self.gateways, Gateway),
+            Kind::VirtualService => look!(self.virtual_services, VirtualService),
+            Kind::DestinationRule => look!(self.destination_rules, DestinationRule),
+            Kind::ServiceEntry => look!(self.service_entries, ServiceEntry),
+            Kind::WorkloadEntry => look!(self.workload_entries, WorkloadEntry),
+            Kind::Service => look!(self.services, Service),
+            Kind::EndpointSlice => look!(self.endpoint_slices, EndpointSlice),
+            Kind::Pod => look!(self.pods, Pod),
+            Kind::Secret => look!(self.secrets, Secret),
+            Kind::ConfigMap => look!(self.config_maps, ConfigMap),
+            Kind::Namespace => look!(self.namespaces, Namespace),
+            kind => look!(self.policies.get(&kind)?, Policy),
+        }
+    }
+
+    /// Where an object was written.
+    pub fn source(&self, key: &ObjectKey) -> Option<Source> {
+        self.get(key).map(|object| object.source().clone())
+    }
+
+    /// Where a field of an object was written, or the nearest field around it; `None` for objects that do not exist or
+    /// were not read from text.
+    pub fn locate(&self, key: &ObjectKey, field: &str) -> Option<Location> {
+        let object = self.get(key)?;
+        let source = object.source();
+        (source.line > 0).then(|| source.locate(field))
+    }
+
+    pub(crate) fn insert(&mut self, object: AnyObject) {
+        match object {
+            AnyObject::Gateway(object) => self.gateways.insert(object),
+            AnyObject::VirtualService(object) => self.virtual_services.insert(object),
+            AnyObject::DestinationRule(object) => self.destination_rules.insert(object),
+            AnyObject::ServiceEntry(object) => self.service_entries.insert(object),
+            AnyObject::WorkloadEntry(object) => self.workload_entries.insert(object),
+            AnyObject::Service(object) => self.services.insert(object),
+            AnyObject::EndpointSlice(object) => self.endpoint_slices.insert(object),
+            AnyObject::Pod(object) => self.pods.insert(object),
+            AnyObject::Secret(object) => self.secrets.insert(object),
+            AnyObject::ConfigMap(object) => self.config_maps.insert(object),
+            AnyObject::Namespace(object) => self.namespaces.insert(object),
+            AnyObject::Policy(object) => self.policies.entry(object.key.kind).or_default().insert(object),
+        }
+    }
+
+    pub(crate) fn remove(&mut self, key: &ObjectKey) {
+        match key.kind {
+            Kind::Gateway => self.gateways.remove(key),
+            Kind::VirtualService => self.virtual_services.remove(key),
+            Kind::DestinationRule => self.destination_rules.remove(key),
+            Kind::ServiceEntry => self.service_entries.remove(key),
+            Kind::WorkloadEntry => self.workload_entries.remove(key),
+            Kind::Service => self.services.remove(key),
+            Kind::EndpointSlice => self.endpoint_slices.remove(key),
+            Kind::Pod => self.pods.remove(key),
+            Kind::Secret => self.secrets.remove(key),
+            Kind::ConfigMap => self.config_maps.remove(key),
+            Kind::Namespace => self.namespaces.remove(key),
+            kind => self.policies.entry(kind).or_default().remove(key),
+        }
+    }
+}
