@@ -1,0 +1,333 @@
+//! Route tables. Virtual hosts that are the same object as before are shared with the last generation.
+
+mod header_ops;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use limen_ir::ClusterKey;
+use limen_ir::matcher::{HeaderMatch, Match, PathMatch, QueryMatch, TextMatch};
+use limen_ir::policy::retry::Retry as IrRetry;
+use limen_ir::policy::rewrite::PathRewrite as IrPathRewrite;
+use limen_ir::route as ir;
+
+use super::listeners::host_map;
+use super::problem;
+use crate::applied::{AppliedProblem, RULE_NOT_COMPILED};
+use crate::filter::field::RequestField;
+use crate::filter::redirect::{Redirect, RedirectPath, RedirectPort};
+use crate::filter::rewrite::PathRewrite;
+use crate::table::matcher::{HeaderTest, Matcher, PathTest, QueryTest, TextTest};
+use crate::table::pattern::Pattern;
+use crate::table::retry::{Retry, RetryOn, RetryPolicy};
+use crate::table::routes::{
+    Action, ClusterSlot, Destination, Forward, Origin, Reply, RouteTable, Rule, VirtualHost,
+};
+
+/// Gives a cluster its slot.
+type Clusters<'a> = dyn FnMut(&ClusterKey) -> ClusterSlot + 'a;
+
+/// What was compiled in the last generation, by the object it was made from.
+#[derive(Default)]
+pub(crate) struct RouteMemo {
+    /// By the address of the object.
+    hosts: HashMap<usize, Remembered>,
+    patterns: HashMap<String, Result<Arc<Pattern>, String>>,
+    texts: HashSet<Arc<str>>,
+}
+
+/// A compiled host.
+struct Remembered {
+    /// Held so that no other object can come to stand at its address.
+    source: Arc<ir::VirtualHost>,
+    compiled: Arc<VirtualHost>,
+    /// The clusters it names and the slots it was compiled with.
+    slots: Vec<(ClusterKey, ClusterSlot)>,
+    problems: Vec<AppliedProblem>,
+    used: bool,
+}
+
+/// Compiles a route table, with what could not be compiled: a rule whose regular expression is refused never matches,
+/// a header operation that could break the framing of messages is left out.
+pub(crate) fn route_table(
+    table: &ir::RouteTable,
+    clusters: &mut Clusters<'_>,
+    memo: &mut RouteMemo,
+) -> (Arc<RouteTable>, Vec<AppliedProblem>) {
+    let ir::RouteTable { name, filter_order: ir::FilterOrder::Istio, hosts } = table;
+    let mut problems = Vec::new();
+    let mut list = Vec::with_capacity(hosts.len());
+    let mut domains = Vec::with_capacity(hosts.len());
+    for source in hosts {
+        let compiled = memo.virtual_host(source, clusters, &mut problems);
+        domains.extend(source.domains.iter().map(|domain| (domain.clone(), compiled.clone())));
+        list.push(compiled);
+    }
+    let compiled = RouteTable { name: memo.text(&name.0), list, hosts: host_map(domains) };
+    (Arc::new(compiled), problems)
+}
+
+impl RouteMemo {
+    /// Drops what the generation that ends here did not use.
+    pub(crate) fn sweep(&mut self) {
+        self.hosts.retain(|_, remembered| std::mem::take(&mut remembered.used));
+        self.patterns
+            .retain(|_, pattern| pattern.as_ref().is_ok_and(|pattern| Arc::strong_count(pattern) > 1));
+        self.texts.retain(|text| Arc::strong_count(text) > 1);
+    }
+
+    fn virtual_host(
+        &mut self,
+        source: &Arc<ir::VirtualHost>,
+        clusters: &mut Clusters<'_>,
+        problems: &mut Vec<AppliedProblem>,
+    ) -> Arc<VirtualHost> {
+        if let Some(found) = self.hosts.get_mut(&Arc::as_ptr(source).addr()) {
+            debug_assert!(Arc::ptr_eq(&found.source, source));
+            // All slots are asked for, as that also says that the clusters are still named.
+            let moved = found.slots.iter().filter(|(key, slot)| clusters(key) != *slot).count();
+            if moved == 0 {
+                found.used = true;
+                problems.extend(found.problems.iter().cloned());
+                return found.compiled.clone();
+            }
+        }
+        let mut room = Room { memo: self, clusters, slots: HashMap::new(), problems: Vec::new() };
+        let compiled = Arc::new(room.virtual_host(source));
+        let Room { slots, problems: own, .. } = room;
+        problems.extend(own.iter().cloned());
+        let slots = slots.into_iter().map(|(key, slot)| (key.clone(), slot)).collect();
+        let (source, result) = (source.clone(), compiled.clone());
+        let remembered = Remembered { source, compiled, slots, problems: own, used: true };
+        self.hosts.insert(Arc::as_ptr(&remembered.source).addr(), remembered);
+        result
+    }
+
+    /// Equal expressions are compiled once.
+    fn pattern(&mut self, pattern: &limen_ir::Pattern) -> Result<Arc<Pattern>, String> {
+        let source = pattern.source();
+        if let Some(known) = self.patterns.get(source) {
+            return known.clone();
+        }
+        let compiled = Pattern::new(source).map(Arc::new);
+        self.patterns.insert(source.to_owned(), compiled.clone());
+        compiled
+    }
+
+    /// Equal names are stored once.
+    fn text(&mut self, text: &str) -> Arc<str> {
+        if let Some(known) = self.texts.get(text) {
+            return known.clone();
+        }
+        let new: Arc<str> = text.into();
+        self.texts.insert(new.clone());
+        new
+    }
+}
+
+/// Where one virtual host is compiled.
+struct Room<'a, 'c, 'i> {
+    memo: &'a mut RouteMemo,
+    clusters: &'a mut Clusters<'c>,
+    slots: HashMap<&'i ClusterKey, ClusterSlot>,
+    problems: Vec<AppliedProblem>,
+}
+
+impl<'i> Room<'_, '_, 'i> {
+    fn virtual_host(&mut self, host: &'i ir::VirtualHost) -> VirtualHost {
+        let ir::VirtualHost { name, domains: _, declared, https_redirect, rules } = host;
+        let rules = (0..).zip(rules).map(|(ordinal, rule)| Arc::new(self.rule(ordinal, rule))).collect();
+        VirtualHost::new(self.memo.text(name), declared.get(), *https_redirect, rules)
+    }
+
+    fn rule(&mut self, ordinal: u32, rule: &'i ir::Rule) -> Rule {
+        let ir::Rule { name, matches, action, request_headers, response_headers, origin } = rule;
+        let matcher = self.matcher(matches).unwrap_or_else(|error| {
+            let message = format!("the rule is left out, its regular expression is refused: {error}");
+            let mend = "write the expression in RE2's syntax, or a smaller one";
+            self.problems.push(problem(RULE_NOT_COMPILED, origin, message, mend));
+            never()
+        });
+        let mut refused = Vec::new();
+        let mut request_headers = header_ops::request(request_headers, &mut refused);
+        let mut response_headers = header_ops::response(response_headers, &mut refused);
+        let action = match action {
+            ir::Action::Redirect(redirect) => Action::Redirect(compile_redirect(redirect, &matches.path)),
+            ir::Action::Reply(ir::Reply { status, body, details }) => {
+                let details = self.memo.text(details);
+                Action::Reply(Reply { status: *status, body: body.clone(), details })
+            }
+            ir::Action::Forward(forward) => {
+                let mut compiled = self.forward(forward, &matches.path, &mut refused);
+                if let [only] = &mut compiled.destinations[..] {
+                    let pinned = compiled.host_rewrite.is_some();
+                    let own = std::mem::take(&mut only.request_headers);
+                    request_headers = header_ops::join_request(request_headers, own, pinned);
+                    let own = std::mem::take(&mut only.response_headers);
+                    response_headers = header_ops::join(response_headers, own);
+                }
+                if header_ops::sets_authority(&request_headers) {
+                    compiled.host_rewrite = None;
+                }
+                Action::Forward(compiled)
+            }
+        };
+        for message in refused {
+            let mend = "leave the framing of messages and hop-by-hop fields to the gateway";
+            self.problems.push(problem(RULE_NOT_COMPILED, origin, message, mend));
+        }
+        let name = self.memo.text(name);
+        let origin = Origin {
+            kind: self.memo.text(&origin.kind),
+            namespace: self.memo.text(&origin.namespace),
+            name: self.memo.text(&origin.name),
+            field: self.memo.text(&origin.field),
+        };
+        Rule { ordinal, name, matcher, action, request_headers, response_headers, origin }
+    }
+
+    fn forward(&mut self, forward: &'i ir::Forward, path: &PathMatch, refused: &mut Vec<String>) -> Forward {
+        let ir::Forward { destinations, path_rewrite, host_rewrite, timeout, retry } = forward;
+        let destinations: Vec<_> = destinations.iter().map(|one| self.destination(one, refused)).collect();
+        Forward {
+            total_weight: destinations.iter().map(|destination| u64::from(destination.weight)).sum(),
+            destinations,
+            path_rewrite: path_rewrite.as_ref().map(|IrPathRewrite::Matched(with)| rewrite(path, with)),
+            host_rewrite: host_rewrite.as_ref().map(|host| host.as_bytes().into()),
+            timeout_ms: timeout.map(limen_ir::Millis::get),
+            retry: compile_retry(retry),
+        }
+    }
+
+    fn destination(&mut self, destination: &'i ir::Destination, refused: &mut Vec<String>) -> Destination {
+        let ir::Destination { cluster, weight, request_headers, response_headers } = destination;
+        let Room { memo, clusters, slots, .. } = self;
+        Destination {
+            cluster: *slots.entry(cluster).or_insert_with(|| clusters(cluster)),
+            cluster_name: memo.text(&cluster.to_string()),
+            weight: *weight,
+            request_headers: header_ops::request(request_headers, refused),
+            response_headers: header_ops::response(response_headers, refused),
+        }
+    }
+
+    fn matcher(&mut self, matches: &Match) -> Result<Matcher, String> {
+        let Match { path, method, scheme, authority, headers, query } = matches;
+        let bytes = |text: &str| text.as_bytes().into();
+        let path = match path {
+            PathMatch::Exact { path, ignore_case: false } => PathTest::Exact(bytes(path)),
+            PathMatch::Exact { path, ignore_case: true } => PathTest::ExactIgnoreCase(bytes(path)),
+            PathMatch::Prefix { prefix, ignore_case: false } => PathTest::Prefix(bytes(prefix)),
+            PathMatch::Prefix { prefix, ignore_case: true } => PathTest::PrefixIgnoreCase(bytes(prefix)),
+            PathMatch::Regex(pattern) => PathTest::Regex(self.memo.pattern(pattern)?),
+        };
+        let header = |HeaderMatch { name, value, invert }: &HeaderMatch, room: &mut Self| {
+            let value = room.text_test(value)?;
+            Ok::<_, String>(HeaderTest { field: RequestField::named(name), value, invert: *invert })
+        };
+        let parameter = |QueryMatch { name, value }: &QueryMatch, room: &mut Self| {
+            Ok::<_, String>(QueryTest { name: name.as_bytes().into(), value: room.text_test(value)? })
+        };
+        Ok(Matcher {
+            path,
+            method: self.text_test(method)?,
+            scheme: self.text_test(scheme)?,
+            authority: self.text_test(authority)?,
+            headers: headers.iter().map(|test| header(test, self)).collect::<Result<_, _>>()?,
+            query: query.iter().map(|test| parameter(test, self)).collect::<Result<_, _>>()?,
+        })
+    }
+
+    fn text_test(&mut self, test: &Option<TextMatch>) -> Result<Option<TextTest>, String> {
+        Ok(match test {
+            None => None,
+            Some(TextMatch::Exact(text)) => Some(TextTest::Exact(text.as_bytes().into())),
+            Some(TextMatch::Prefix(text)) => Some(TextTest::Prefix(text.as_bytes().into())),
+            Some(TextMatch::Regex(pattern)) => Some(TextTest::Regex(self.memo.pattern(pattern)?)),
+        })
+    }
+}
+
+/// Matches nothing.
+fn never() -> Matcher {
+    Matcher {
+        path: PathTest::Never,
+        method: None,
+        scheme: None,
+        authority: None,
+        headers: Box::default(),
+        query: Box::default(),
+    }
+}
+
+/// What is replaced depends on how the rule matches the path.
+fn rewrite(path: &PathMatch, with: &str) -> PathRewrite {
+    let with = with.as_bytes().into();
+    match path {
+        PathMatch::Prefix { prefix, .. } => PathRewrite::Prefix { matched: prefix.len(), with },
+        PathMatch::Exact { .. } | PathMatch::Regex(_) => PathRewrite::Whole(with),
+    }
+}
+
+fn compile_redirect(redirect: &ir::Redirect, matched: &PathMatch) -> Redirect {
+    let ir::Redirect { code, scheme, authority, port, path } = redirect;
+    Redirect {
+        code: *code,
+        https: scheme.as_ref().map(|scheme| scheme.eq_ignore_ascii_case("https")),
+        authority: authority.as_ref().map(|authority| authority.as_bytes().into()),
+        port: port.as_ref().map(|port| match port {
+            ir::RedirectPort::Fixed(port) => RedirectPort::Fixed(port.get()),
+            ir::RedirectPort::SchemeDefault => RedirectPort::SchemeDefault,
+            ir::RedirectPort::Declared => RedirectPort::Declared,
+        }),
+        path: path.as_ref().map(|path| match path {
+            ir::RedirectPath::Full(path) if path.contains('?') => {
+                RedirectPath::FullWithQuery(path.as_bytes().into())
+            }
+            ir::RedirectPath::Full(path) => RedirectPath::Full(path.as_bytes().into()),
+            ir::RedirectPath::Prefix(with) => RedirectPath::Matched(rewrite(matched, with)),
+        }),
+    }
+}
+
+fn compile_retry(retry: &IrRetry) -> Retry {
+    let policy = match retry {
+        IrRetry::Off => return Retry::Off,
+        IrRetry::Safe => return Retry::Safe,
+        IrRetry::Policy(policy) => policy,
+    };
+    let mut status_codes = policy.on.status_codes.clone();
+    status_codes.sort_unstable();
+    Retry::Policy(RetryPolicy {
+        attempts: policy.attempts,
+        per_try_timeout_ms: policy.per_try_timeout.map(limen_ir::Millis::get),
+        on: RetryOn {
+            five_xx: policy.on.five_xx,
+            gateway_error: policy.on.gateway_error,
+            reset: policy.on.reset,
+            reset_before_request: policy.on.reset_before_request,
+            connect_failure: policy.on.connect_failure,
+            refused_stream: policy.on.refused_stream,
+            retriable_4xx: policy.on.retriable_4xx,
+            status_codes: status_codes.into(),
+            grpc: policy.on.grpc.iter().fold(0, |bits, name| bits | grpc_bit(name)),
+        },
+        backoff_ms: policy.backoff.get(),
+        avoid_previous: policy.avoid_previous,
+    })
+}
+
+/// The bit of a gRPC status by the name that `retryOn` gives it.
+fn grpc_bit(name: &str) -> u32 {
+    match name {
+        "cancelled" => 1 << 1,
+        "deadline-exceeded" => 1 << 4,
+        "resource-exhausted" => 1 << 8,
+        "internal" => 1 << 13,
+        "unavailable" => 1 << 14,
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,26 @@
+//! What happens to heads between the codecs: pure functions, one file each; no IO, no clock, no randomness of their
+//! own. What they need comes as arguments, what they did stands in the head.
+//!
+//! The order, kept by `exchange`, with the reason for each place:
+//!
+//! 1. [`normalize`]: every later decision and the upstream must see the same path.
+//! 2. [`forwarded`]: what an outside client may not say about itself is dropped before a rule can match on it; what
+//!    the gateway knows is written before a rule's operations can read or change it.
+//! 3. `https_redirect` of the host, by [`redirect::to_https`]: before the rules, as none may exempt itself.
+//! 4. The rule is chosen; a rule that redirects answers with [`redirect::location`].
+//! 5. [`headers`] of the destination chosen among several, then of the rule: the more general level wins (Envoy).
+//! 6. The rule's literal host, then [`rewrite`]: after the header operations, which see the request as it was matched.
+//! 7. [`forwarded::attempt`]: says what is about to happen, so nothing may change it.
+//!
+//! On the way back: [`response::service_time`], which operations may drop; [`headers`] of the destination, then of the
+//! rule; [`response::finish`], which they cannot change. Responses of the gateway's own begin with the rule's operations.
+
+pub(crate) mod field;
+pub(crate) mod forwarded;
+pub(crate) mod headers;
+pub(crate) mod normalize;
+pub(crate) mod redirect;
+pub(crate) mod request_id;
+pub(crate) mod response;
+pub(crate) mod rewrite;
+mod text;

@@ -1,0 +1,55 @@
+//! What the gateway says in every response.
+
+use limen_wire::head::{Known, ResponseHead};
+
+use super::text;
+
+/// Before header operations, which may drop it: how many milliseconds the upstream took until its head came.
+pub(crate) fn service_time(head: &mut ResponseHead, ms: u64, scratch: &mut Vec<u8>) {
+    scratch.clear();
+    text::push_decimal(scratch, ms);
+    head.fields.set(b"x-envoy-upstream-service-time", scratch);
+}
+
+/// After header operations, which cannot change it (Envoy): `server` is overwritten, a missing `date` is added.
+/// `date` is the present time in the form of RFC 9110 5.6.7.
+pub(crate) fn finish(head: &mut ResponseHead, date: &[u8]) {
+    head.fields.set_known(Known::Server, b"server", b"istio-envoy");
+    if head.fields.get_known(Known::Date).is_none() {
+        head.fields.add(b"date", date);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(head: &ResponseHead) -> Vec<String> {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        head.fields.iter().map(|(_, name, value)| format!("{}: {}", text(name), text(value))).collect()
+    }
+
+    #[test]
+    fn an_upstream_cannot_speak_for_the_gateway() {
+        let mut head = ResponseHead::default();
+        head.fields.add(b"Server", b"nginx");
+        head.fields.add(b"server", b"again");
+        head.fields.add(b"x-envoy-upstream-service-time", b"1");
+        service_time(&mut head, 12, &mut Vec::new());
+        finish(&mut head, b"Sun, 06 Nov 1994 08:49:37 GMT");
+        let expected = [
+            "x-envoy-upstream-service-time: 12",
+            "server: istio-envoy",
+            "date: Sun, 06 Nov 1994 08:49:37 GMT",
+        ];
+        assert_eq!(lines(&head), expected);
+    }
+
+    #[test]
+    fn an_upstream_knows_its_own_date() {
+        let mut head = ResponseHead::default();
+        head.fields.add(b"date", b"Mon, 07 Nov 1994 08:49:37 GMT");
+        finish(&mut head, b"Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(lines(&head), ["date: Mon, 07 Nov 1994 08:49:37 GMT", "server: istio-envoy"]);
+    }
+}

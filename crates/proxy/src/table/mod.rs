@@ -1,0 +1,13 @@
+//! What the workers read: immutable, `Send + Sync`, no interior mutability, one swap for everything.
+//!
+//! Inside the tables references are indices. Routes keep their ordered rule list; every index over it is a filter
+//! whose candidates go through the one matcher, [`routes::Rule::check`].
+
+pub(crate) mod clusters;
+pub(crate) mod hosts;
+mod index;
+pub(crate) mod listeners;
+pub(crate) mod matcher;
+pub(crate) mod pattern;
+pub(crate) mod retry;
+pub(crate) mod routes;
