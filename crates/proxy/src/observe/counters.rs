@@ -1,0 +1,410 @@
+//! Counting without contention: each worker writes numbers of its own, readers sum them.
+//!
+//! The control side interns label sets and hands out ids, which stand in the workers' tables; an id means the same for
+//! the life of the process, so a new table never resets a series. A worker's part of the key (status, flags, gRPC
+//! status) is found in a small map of its own. Every number has one writer and is updated by a relaxed load and store.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::histogram::{self, SharedHistogram};
+use super::names::{Counter, Gauge};
+use super::record::Record;
+use super::render;
+use super::series::{Key, Recorded, SeriesIndex, Slot, Totals};
+use super::sink::LogStats;
+
+/// Series of requests that one worker keeps at most. Requests beyond count in one series whose
+/// `destination_service` is `overflow`.
+pub const MAX_SERIES: usize = 20_000;
+
+/// An interned [`ServiceLabels`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct ServiceId(pub(super) u32);
+
+impl ServiceId {
+    /// No service is known: all its labels print as `unknown`.
+    pub const UNKNOWN: ServiceId = ServiceId(0);
+    pub(super) const OVERFLOW: ServiceId = ServiceId(u32::MAX);
+}
+
+/// An interned [`WorkloadLabels`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct WorkloadId(pub(super) u32);
+
+impl WorkloadId {
+    /// No workload is known: all its labels print as `unknown`.
+    pub const UNKNOWN: WorkloadId = WorkloadId(0);
+}
+
+/// An interned listener name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ListenerId(u32);
+
+/// The service a cluster stands for. What is empty prints as `unknown`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct ServiceLabels {
+    /// `destination_service`, such as `reviews.default.svc.cluster.local`.
+    pub host: String,
+    /// `destination_service_name`, such as `reviews`.
+    pub name: String,
+    /// `destination_service_namespace`
+    pub namespace: String,
+}
+
+/// The workload behind an endpoint. What is empty prints as `unknown`, an empty revision as `latest`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct WorkloadLabels {
+    /// `destination_workload`, such as `reviews-v1`.
+    pub workload: String,
+    /// `destination_workload_namespace`
+    pub namespace: String,
+    /// `destination_canonical_service`
+    pub canonical_service: String,
+    /// `destination_canonical_revision`
+    pub canonical_revision: String,
+    /// `destination_app`
+    pub app: String,
+    /// `destination_version`
+    pub version: String,
+    /// `destination_cluster`
+    pub cluster: String,
+    /// `destination_principal`
+    pub principal: String,
+}
+
+/// The gateway itself, which is the source of all it reports. What is empty prints as `unknown`, an empty revision as
+/// `latest`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SourceLabels {
+    /// `source_workload`, such as `istio-ingressgateway`.
+    pub workload: String,
+    /// `source_workload_namespace`
+    pub namespace: String,
+    /// `source_canonical_service`
+    pub canonical_service: String,
+    /// `source_canonical_revision`
+    pub canonical_revision: String,
+    /// `source_app`
+    pub app: String,
+    /// `source_version`
+    pub version: String,
+    /// `source_cluster`
+    pub cluster: String,
+    /// `source_principal`
+    pub principal: String,
+    /// The `tag` of `istio_build`: our version.
+    pub tag: String,
+}
+
+/// Values that got a number; the number of a value never changes.
+struct Interner<T> {
+    list: Vec<Arc<T>>,
+    ids: HashMap<Arc<T>, u32>,
+}
+
+impl<T: Hash + Eq> Interner<T> {
+    /// With the values that hold the first numbers.
+    fn starting_with(first: Vec<T>) -> Interner<T> {
+        let mut interner = Interner { list: Vec::new(), ids: HashMap::new() };
+        for value in first {
+            interner.id(value);
+        }
+        interner
+    }
+
+    fn id(&mut self, value: T) -> u32 {
+        if let Some(id) = self.ids.get(&value) {
+            return *id;
+        }
+        let (id, value) = (self.list.len() as u32, Arc::new(value));
+        self.list.push(Arc::clone(&value));
+        self.ids.insert(value, id);
+        id
+    }
+}
+
+/// A lock whose holder panicked still guards good data: every change under one is a single push or insertion.
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// All metrics of the process. Shared; made once.
+pub struct Registry {
+    series_limit: usize,
+    services: Mutex<Interner<ServiceLabels>>,
+    workloads: Mutex<Interner<WorkloadLabels>>,
+    listeners: Mutex<Interner<String>>,
+    workers: Mutex<Vec<Arc<Shared>>>,
+    /// Numbers of the control side, which has many threads.
+    process: Numbers,
+    histograms: Mutex<Vec<Arc<SharedHistogram>>>,
+    logs: Mutex<Vec<Arc<LogStats>>>,
+}
+
+/// One cell for each process metric.
+#[derive(Default)]
+struct Numbers {
+    counters: [AtomicU64; Counter::COUNT],
+    gauges: [AtomicI64; Gauge::COUNT],
+}
+
+/// What one worker writes and readers read.
+#[derive(Default)]
+struct Shared {
+    numbers: Numbers,
+    series: Mutex<Vec<(Key, Arc<Slot>)>>,
+    listeners: Mutex<Vec<(ListenerId, Arc<ListenerSlot>)>>,
+    /// A worker writes here now.
+    taken: AtomicBool,
+}
+
+#[derive(Default)]
+struct ListenerSlot {
+    opened: AtomicU64,
+    closed: AtomicU64,
+}
+
+impl Default for Registry {
+    fn default() -> Registry {
+        Registry::with_series_limit(MAX_SERIES)
+    }
+}
+
+impl Registry {
+    /// A registry whose workers keep at most that many series each.
+    pub fn with_series_limit(series_limit: usize) -> Registry {
+        Registry {
+            series_limit,
+            services: Mutex::new(Interner::starting_with(vec![ServiceLabels::default()])),
+            workloads: Mutex::new(Interner::starting_with(vec![WorkloadLabels::default()])),
+            listeners: Mutex::new(Interner::starting_with(Vec::new())),
+            workers: Mutex::default(),
+            process: Numbers::default(),
+            histograms: Mutex::default(),
+            logs: Mutex::default(),
+        }
+    }
+
+    /// The id of a service. The same labels always have the same id.
+    pub fn service(&self, labels: &ServiceLabels) -> ServiceId {
+        ServiceId(lock(&self.services).id(labels.clone()))
+    }
+
+    /// The id of a workload. The same labels always have the same id.
+    pub fn workload(&self, labels: &WorkloadLabels) -> WorkloadId {
+        WorkloadId(lock(&self.workloads).id(labels.clone()))
+    }
+
+    /// The id of a listener, by the name that its metrics carry, such as `0.0.0.0_8080`.
+    pub fn listener(&self, name: &str) -> ListenerId {
+        ListenerId(lock(&self.listeners).id(name.to_owned()))
+    }
+
+    /// Counters for one worker thread. If a worker has ended, its series are carried on.
+    pub fn worker(&self) -> WorkerCounters {
+        let mut workers = lock(&self.workers);
+        let left = workers.iter().find(|shared| !shared.taken.swap(true, Ordering::AcqRel)).cloned();
+        let shared = left.unwrap_or_else(|| {
+            let shared = Arc::new(Shared { taken: AtomicBool::new(true), ..Shared::default() });
+            workers.push(Arc::clone(&shared));
+            shared
+        });
+        let mut series = SeriesIndex::default();
+        for (key, slot) in lock(&shared.series).iter() {
+            series.adopt(*key, Arc::clone(slot));
+        }
+        let mut listeners = ListenerSlots::default();
+        for (id, slot) in lock(&shared.listeners).iter() {
+            listeners.put(*id, Arc::clone(slot));
+        }
+        WorkerCounters {
+            shared,
+            series: RefCell::new(series),
+            listeners: RefCell::new(listeners),
+            series_limit: self.series_limit,
+        }
+    }
+
+    /// Adds to a counter from the control side. Any thread may.
+    pub fn add(&self, counter: Counter, amount: u64) {
+        self.process.counters[counter as usize].fetch_add(amount, Ordering::Relaxed);
+    }
+
+    /// Sets the control side's part of a gauge. Any thread may.
+    pub fn set(&self, gauge: Gauge, value: i64) {
+        self.process.gauges[gauge as usize].store(value, Ordering::Relaxed);
+    }
+
+    /// What a counter stands at, over all workers and the control side.
+    pub fn counter(&self, counter: Counter) -> u64 {
+        let read = |numbers: &Numbers| numbers.counters[counter as usize].load(Ordering::Relaxed);
+        read(&self.process) + lock(&self.workers).iter().map(|shared| read(&shared.numbers)).sum::<u64>()
+    }
+
+    /// What a gauge stands at, over all workers and the control side.
+    pub fn gauge(&self, gauge: Gauge) -> i64 {
+        let read = |numbers: &Numbers| numbers.gauges[gauge as usize].load(Ordering::Relaxed);
+        read(&self.process) + lock(&self.workers).iter().map(|shared| read(&shared.numbers)).sum::<i64>()
+    }
+
+    /// A histogram for the control side, such as `limen_change_latency_seconds`. `help` is one sentence, `bounds` the
+    /// buckets' upper bounds in the unit that the name tells. A name asked for again gives the same histogram.
+    pub fn histogram(&self, name: &'static str, help: &'static str, bounds: &[f64]) -> Arc<SharedHistogram> {
+        let mut histograms = lock(&self.histograms);
+        if let Some(known) = histograms.iter().find(|known| known.metric().name == name) {
+            return Arc::clone(known);
+        }
+        let new = Arc::new(SharedHistogram::new(name, help, bounds));
+        histograms.push(Arc::clone(&new));
+        new
+    }
+
+    /// Exposes what becomes of an access log's lines. Logs add up.
+    pub fn watch_log(&self, stats: Arc<LogStats>) {
+        lock(&self.logs).push(stats);
+    }
+
+    /// Appends all metrics in Prometheus' text format (version 0.0.4).
+    pub fn render(&self, source: &SourceLabels, out: &mut String) {
+        render::render(self, source, out);
+    }
+
+    pub(super) fn read_series(&self) -> BTreeMap<Key, Totals> {
+        let workers = lock(&self.workers).clone();
+        let mut all = BTreeMap::<Key, Totals>::new();
+        for worker in workers {
+            let series = lock(&worker.series).clone();
+            for (key, slot) in series {
+                slot.read(all.entry(key).or_default());
+            }
+        }
+        all
+    }
+
+    /// `(name, opened, closed)` of every listener that was ever named.
+    pub(super) fn read_listeners(&self) -> Vec<(Arc<String>, u64, u64)> {
+        let names = lock(&self.listeners).list.clone();
+        let mut all: Vec<_> = names.into_iter().map(|name| (name, 0, 0)).collect();
+        for worker in lock(&self.workers).clone() {
+            for (id, slot) in lock(&worker.listeners).iter() {
+                if let Some((_, opened, closed)) = all.get_mut(id.0 as usize) {
+                    // In this order, so that what closes in between does not make more closed than opened.
+                    *closed += slot.closed.load(Ordering::Acquire);
+                    *opened += slot.opened.load(Ordering::Acquire);
+                }
+            }
+        }
+        all
+    }
+
+    pub(super) fn read_logs(&self) -> (u64, u64, u64) {
+        lock(&self.logs).iter().fold((0, 0, 0), |(written, lost, errors), log| {
+            (written + log.written(), lost + log.lost(), errors + log.errors())
+        })
+    }
+
+    pub(super) fn read_histograms(&self) -> Vec<Arc<SharedHistogram>> {
+        lock(&self.histograms).clone()
+    }
+
+    pub(super) fn service_labels(&self) -> Vec<Arc<ServiceLabels>> {
+        lock(&self.services).list.clone()
+    }
+
+    pub(super) fn workload_labels(&self) -> Vec<Arc<WorkloadLabels>> {
+        lock(&self.workloads).list.clone()
+    }
+}
+
+/// The counters of one worker. May be sent to its thread, not shared between threads; within the thread every method
+/// takes `&self`, so that an `Rc` will do.
+pub struct WorkerCounters {
+    shared: Arc<Shared>,
+    series: RefCell<SeriesIndex>,
+    listeners: RefCell<ListenerSlots>,
+    series_limit: usize,
+}
+
+#[derive(Default)]
+struct ListenerSlots(Vec<Option<Arc<ListenerSlot>>>);
+
+impl ListenerSlots {
+    fn get(&self, id: ListenerId) -> Option<&ListenerSlot> {
+        self.0.get(id.0 as usize)?.as_deref()
+    }
+
+    fn put(&mut self, id: ListenerId, slot: Arc<ListenerSlot>) {
+        let index = id.0 as usize;
+        if self.0.len() <= index {
+            self.0.resize_with(index + 1, || None);
+        }
+        self.0[index] = Some(slot);
+    }
+}
+
+impl WorkerCounters {
+    /// Counts a finished request.
+    pub fn record(&self, service: ServiceId, workload: WorkloadId, record: &Record<'_>) {
+        let mut series = self.series.borrow_mut();
+        let mut key = Key::of(service, workload, record);
+        if series.is_beyond(key, self.series_limit) {
+            self.add(Counter::SeriesOverflow, 1);
+            key = Key::OVERFLOW;
+        }
+        if let Recorded::New(key, slot) = series.record(key, record) {
+            lock(&self.shared.series).push((key, slot));
+        }
+    }
+
+    /// Adds to a counter.
+    pub fn add(&self, counter: Counter, amount: u64) {
+        histogram::add(&self.shared.numbers.counters[counter as usize], amount);
+    }
+
+    /// Moves a gauge by that much.
+    pub fn gauge_add(&self, gauge: Gauge, amount: i64) {
+        let cell = &self.shared.numbers.gauges[gauge as usize];
+        cell.store(cell.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
+    }
+
+    /// Counts a client's connection that was accepted.
+    pub fn connection_opened(&self, listener: ListenerId) {
+        self.with_listener(listener, |slot| {
+            slot.opened.store(slot.opened.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
+        });
+    }
+
+    /// Counts a client's connection that was closed; [`WorkerCounters::connection_opened`] counted it before, on this
+    /// worker.
+    pub fn connection_closed(&self, listener: ListenerId) {
+        self.with_listener(listener, |slot| {
+            slot.closed.store(slot.closed.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
+        });
+    }
+
+    fn with_listener(&self, id: ListenerId, count: impl FnOnce(&ListenerSlot)) {
+        let mut listeners = self.listeners.borrow_mut();
+        if let Some(slot) = listeners.get(id) {
+            return count(slot);
+        }
+        let slot = Arc::new(ListenerSlot::default());
+        count(&slot);
+        lock(&self.shared.listeners).push((id, Arc::clone(&slot)));
+        listeners.put(id, slot);
+    }
+}
+
+impl Drop for WorkerCounters {
+    /// Nothing of a worker that has ended is open any more; what it counted stays.
+    fn drop(&mut self) {
+        self.shared.numbers.gauges.iter().for_each(|gauge| gauge.store(0, Ordering::Relaxed));
+        for (_, slot) in lock(&self.shared.listeners).iter() {
+            slot.closed.store(slot.opened.load(Ordering::Relaxed), Ordering::Release);
+        }
+        self.shared.taken.store(false, Ordering::Release);
+    }
+}

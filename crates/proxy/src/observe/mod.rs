@@ -1,0 +1,30 @@
+//! What the outside learns of a request: its access log line and the metrics.
+//!
+//! [`record::Record`] holds all that is known when a request has ended; [`access_log`] turns it into one line,
+//! [`sink`] carries lines to a file without ever blocking a worker, [`counters`] adds it to the worker's own series and
+//! renders the sums of all workers for Prometheus.
+
+pub mod access_log;
+pub mod counters;
+mod escape;
+pub mod flags;
+pub mod format;
+mod histogram;
+pub mod names;
+mod operator;
+pub mod record;
+mod render;
+mod series;
+pub mod sink;
+pub mod time;
+
+pub use access_log::{AccessLog, AccessLogConfig, JsonField, JsonTemplate};
+pub use counters::{ListenerId, Registry, ServiceId, ServiceLabels, SourceLabels, WorkerCounters};
+pub use counters::{WorkloadId, WorkloadLabels};
+pub use flags::Flags;
+pub use format::FormatError;
+pub use histogram::SharedHistogram;
+pub use names::{Counter, Gauge};
+pub use record::Record;
+pub use sink::{LogBuffer, LogStats, LogTarget, LogWriter};
+pub use time::TimeCache;

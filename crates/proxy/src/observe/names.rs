@@ -1,0 +1,175 @@
+//! The names of all metrics, once: what is exposed, documented and tested is this table.
+
+/// What a metric is to Prometheus.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Counts by size.
+    Histogram,
+}
+
+impl Kind {
+    /// As `# TYPE` names it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
+        }
+    }
+}
+
+/// A metric's row.
+#[derive(Debug, Clone, Copy)]
+pub struct Metric {
+    /// The name exposed.
+    pub name: &'static str,
+    /// Its type.
+    pub kind: Kind,
+    /// What is counted in.
+    pub unit: &'static str,
+    /// One sentence for `# HELP`.
+    pub help: &'static str,
+}
+
+const fn metric(name: &'static str, kind: Kind, unit: &'static str, help: &'static str) -> Metric {
+    Metric { name, kind, unit, help }
+}
+
+/// `istio_requests_total`
+pub const REQUESTS: Metric =
+    metric("istio_requests_total", Kind::Counter, "requests", "Requests that have ended.");
+/// `istio_request_duration_milliseconds`
+pub const REQUEST_DURATION: Metric = metric(
+    "istio_request_duration_milliseconds",
+    Kind::Histogram,
+    "milliseconds",
+    "Time from a request's first byte to the last byte sent.",
+);
+/// `istio_request_bytes`
+pub const REQUEST_BYTES: Metric =
+    metric("istio_request_bytes", Kind::Histogram, "bytes", "Size of requests: head, body and trailers.");
+/// `istio_response_bytes`
+pub const RESPONSE_BYTES: Metric =
+    metric("istio_response_bytes", Kind::Histogram, "bytes", "Size of responses: head, body and trailers.");
+/// `istio_build`
+pub const BUILD: Metric = metric("istio_build", Kind::Gauge, "", "What is running; always 1.");
+/// `limen_downstream_connections_active`
+pub const LISTENER_ACTIVE: Metric = metric(
+    "limen_downstream_connections_active",
+    Kind::Gauge,
+    "connections",
+    "Clients' connections that are open, by listener.",
+);
+/// `limen_downstream_connections_total`
+pub const LISTENER_TOTAL: Metric = metric(
+    "limen_downstream_connections_total",
+    Kind::Counter,
+    "connections",
+    "Clients' connections accepted, by listener.",
+);
+/// `limen_access_log_lines_written_total`
+pub const LOG_WRITTEN: Metric =
+    metric("limen_access_log_lines_written_total", Kind::Counter, "lines", "Access log lines written.");
+/// `limen_access_log_lines_lost_total`
+pub const LOG_LOST: Metric = metric(
+    "limen_access_log_lines_lost_total",
+    Kind::Counter,
+    "lines",
+    "Access log lines lost because the target was too slow or failed.",
+);
+/// `limen_access_log_errors_total`
+pub const LOG_ERRORS: Metric =
+    metric("limen_access_log_errors_total", Kind::Counter, "errors", "Failed writes of the access log.");
+/// `limen_request_series`
+pub const SERIES: Metric =
+    metric("limen_request_series", Kind::Gauge, "series", "Label sets of the istio_request metrics.");
+
+/// Declares one enum of process metrics with its rows.
+macro_rules! process_metrics {
+    ($(#[$doc:meta])* $enum:ident $kind:expr; $($name:ident $text:literal $unit:literal $help:literal),+ $(,)?) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum $enum {
+            $(#[doc = $help] $name),+
+        }
+
+        impl $enum {
+            /// All of them, in the order in which they are declared.
+            pub const ALL: &'static [$enum] = &[$($enum::$name),+];
+            /// How many there are.
+            pub const COUNT: usize = $enum::ALL.len();
+
+            /// Its row.
+            pub fn metric(self) -> Metric {
+                match self {
+                    $($enum::$name => metric($text, $kind, $unit, $help)),+
+                }
+            }
+        }
+    };
+}
+
+process_metrics! {
+    /// Counters that a worker or the control side adds to.
+    Counter Kind::Counter;
+    TlsHandshakeErrors "limen_tls_handshake_errors_total" "handshakes" "TLS handshakes with clients that failed.",
+    UpstreamConnections "limen_upstream_connections_total" "connections" "Connections to upstreams that were made.",
+    UpstreamConnectErrors "limen_upstream_connect_errors_total" "connections"
+        "Connections to upstreams that could not be made, TLS included.",
+    Retries "limen_retries_total" "requests" "Attempts made again.",
+    Panics "limen_panics_total" "panics" "Requests that ended in a panic.",
+    ConnectionsRefused "limen_downstream_connections_refused_total" "connections"
+        "Clients' connections closed at accept because a limit was reached.",
+    ProtocolErrors "limen_downstream_protocol_errors_total" "connections"
+        "Clients' connections closed because the client broke the protocol.",
+    SeriesOverflow "limen_request_series_overflow_total" "requests"
+        "Requests counted without their labels because there were too many label sets.",
+    ConfigRejected "limen_config_rejected_total" "configurations" "Configurations that could not be applied.",
+}
+
+process_metrics! {
+    /// Gauges that a worker or the control side moves. The value exposed is the sum of all.
+    Gauge Kind::Gauge;
+    UpstreamConnectionsActive "limen_upstream_connections_active" "connections"
+        "Connections to upstreams that are open.",
+    RequestsActive "limen_requests_active" "requests" "Requests under way.",
+    Workers "limen_workers" "threads" "Workers that serve.",
+    ConfigGeneration "limen_config_generation" "generation" "The configuration in force, counted from 1.",
+    Problems "limen_config_problems" "problems" "Problems found in the resources read last.",
+    Ready "limen_ready" "" "1 if the gateway is ready to serve.",
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_follow_prometheus() {
+        let fixed = [
+            REQUESTS,
+            REQUEST_DURATION,
+            REQUEST_BYTES,
+            RESPONSE_BYTES,
+            BUILD,
+            LISTENER_ACTIVE,
+            LISTENER_TOTAL,
+            LOG_WRITTEN,
+            LOG_LOST,
+            LOG_ERRORS,
+            SERIES,
+        ];
+        let counters = Counter::ALL.iter().map(|counter| counter.metric());
+        let gauges = Gauge::ALL.iter().map(|gauge| gauge.metric());
+        let all: Vec<Metric> = fixed.into_iter().chain(counters).chain(gauges).collect();
+        for (index, metric) in all.iter().enumerate() {
+            assert!(all[..index].iter().all(|other| other.name != metric.name), "{} twice", metric.name);
+            assert_eq!(metric.kind == Kind::Counter, metric.name.ends_with("_total"), "{}", metric.name);
+            assert!(metric.name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{}", metric.name);
+            assert!(metric.help.ends_with('.') && !metric.help.contains('\n'), "{}", metric.name);
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! All metrics in Prometheus' text format, with Istio's labels in Istio's order.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use super::counters::{Registry, ServiceId, ServiceLabels, SourceLabels, WorkloadLabels};
+use super::histogram::HistogramTotals;
+use super::names::{self, Counter, Gauge, Metric};
+use super::series::{Key, Protocol, Totals};
+
+pub(super) fn render(registry: &Registry, source: &SourceLabels, out: &mut String) {
+    render_build(source, out);
+    render_requests(registry, source, out);
+    render_process(registry, out);
+    for histogram in registry.read_histograms() {
+        head(histogram.metric(), out);
+        histogram.render(out);
+    }
+}
+
+fn render_build(source: &SourceLabels, out: &mut String) {
+    head(names::BUILD, out);
+    let mut labels = String::new();
+    label(&mut labels, "component", "proxy");
+    label(&mut labels, "tag", &source.tag);
+    line(names::BUILD, &labels, 1, out);
+}
+
+fn render_requests(registry: &Registry, source: &SourceLabels, out: &mut String) {
+    // Labels after the numbers: an id that stands in a series was interned before.
+    let series = registry.read_series();
+    let labeller = Labeller {
+        source: source_labels(source),
+        services: registry.service_labels(),
+        workloads: registry.workload_labels(),
+    };
+    let series: Vec<(String, Totals)> =
+        series.into_iter().map(|(key, totals)| (labeller.labels(key), totals)).collect();
+    head(names::REQUESTS, out);
+    for (labels, totals) in &series {
+        line(names::REQUESTS, labels, totals.duration.count(), out);
+    }
+    let families: [(Metric, fn(&Totals) -> &HistogramTotals, u64); 3] = [
+        (names::REQUEST_DURATION, |totals| &totals.duration, 1_000),
+        (names::REQUEST_BYTES, |totals| &totals.request_bytes, 1),
+        (names::RESPONSE_BYTES, |totals| &totals.response_bytes, 1),
+    ];
+    for (metric, histogram, divisor) in families {
+        head(metric, out);
+        for (labels, totals) in &series {
+            histogram(totals).render(metric, labels, divisor, out);
+        }
+    }
+    single(names::SERIES, series.len(), out);
+}
+
+fn render_process(registry: &Registry, out: &mut String) {
+    let listeners = registry.read_listeners();
+    head(names::LISTENER_ACTIVE, out);
+    for (name, opened, closed) in &listeners {
+        let mut labels = String::new();
+        label(&mut labels, "listener", name);
+        line(names::LISTENER_ACTIVE, &labels, opened.saturating_sub(*closed), out);
+    }
+    head(names::LISTENER_TOTAL, out);
+    for (name, opened, _) in &listeners {
+        let mut labels = String::new();
+        label(&mut labels, "listener", name);
+        line(names::LISTENER_TOTAL, &labels, *opened, out);
+    }
+    let (written, lost, errors) = registry.read_logs();
+    single(names::LOG_WRITTEN, written, out);
+    single(names::LOG_LOST, lost, out);
+    single(names::LOG_ERRORS, errors, out);
+    for counter in Counter::ALL {
+        single(counter.metric(), registry.counter(*counter), out);
+    }
+    for gauge in Gauge::ALL {
+        single(gauge.metric(), registry.gauge(*gauge), out);
+    }
+}
+
+// Writing to a String cannot fail, so results of `write!` are dropped below.
+
+fn head(metric: Metric, out: &mut String) {
+    let Metric { name, help, .. } = metric;
+    let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {}", metric.kind.as_str());
+}
+
+fn line(metric: Metric, labels: &str, value: u64, out: &mut String) {
+    let _ = writeln!(out, "{}{{{labels}}} {value}", metric.name);
+}
+
+fn single(metric: Metric, value: impl std::fmt::Display, out: &mut String) {
+    head(metric, out);
+    let _ = writeln!(out, "{} {value}", metric.name);
+}
+
+/// Appends `name="value"`, escaped; an empty value stays empty.
+fn raw_label(labels: &mut String, name: &str, value: &str) {
+    if !labels.is_empty() {
+        labels.push(',');
+    }
+    labels.push_str(name);
+    labels.push_str("=\"");
+    for char in value.chars() {
+        match char {
+            '\\' => labels.push_str("\\\\"),
+            '"' => labels.push_str("\\\""),
+            '\n' => labels.push_str("\\n"),
+            _ => labels.push(char),
+        }
+    }
+    labels.push('"');
+}
+
+fn label(labels: &mut String, name: &str, value: &str) {
+    raw_label(labels, name, if value.is_empty() { "unknown" } else { value });
+}
+
+fn revision_label(labels: &mut String, name: &str, value: &str) {
+    raw_label(labels, name, if value.is_empty() { "latest" } else { value });
+}
+
+fn source_labels(source: &SourceLabels) -> String {
+    let mut labels = String::new();
+    label(&mut labels, "reporter", "source");
+    label(&mut labels, "source_workload", &source.workload);
+    label(&mut labels, "source_canonical_service", &source.canonical_service);
+    revision_label(&mut labels, "source_canonical_revision", &source.canonical_revision);
+    label(&mut labels, "source_workload_namespace", &source.namespace);
+    label(&mut labels, "source_principal", &source.principal);
+    label(&mut labels, "source_app", &source.app);
+    label(&mut labels, "source_version", &source.version);
+    label(&mut labels, "source_cluster", &source.cluster);
+    labels
+}
+
+struct Labeller {
+    source: String,
+    services: Vec<Arc<ServiceLabels>>,
+    workloads: Vec<Arc<WorkloadLabels>>,
+}
+
+impl Labeller {
+    fn labels(&self, key: Key) -> String {
+        let mut labels = self.source.clone();
+        let (unknown_service, unknown_workload) = (ServiceLabels::default(), WorkloadLabels::default());
+        let overflow = ServiceLabels { host: "overflow".to_owned(), ..ServiceLabels::default() };
+        let service = match self.services.get(key.service.0 as usize) {
+            Some(service) => service,
+            None if key.service == ServiceId::OVERFLOW => &overflow,
+            None => &unknown_service,
+        };
+        let workload =
+            self.workloads.get(key.workload.0 as usize).map_or(&unknown_workload, |workload| workload);
+        label(&mut labels, "destination_workload", &workload.workload);
+        label(&mut labels, "destination_workload_namespace", &workload.namespace);
+        label(&mut labels, "destination_principal", &workload.principal);
+        label(&mut labels, "destination_app", &workload.app);
+        label(&mut labels, "destination_version", &workload.version);
+        label(&mut labels, "destination_service", &service.host);
+        label(&mut labels, "destination_canonical_service", &workload.canonical_service);
+        revision_label(&mut labels, "destination_canonical_revision", &workload.canonical_revision);
+        label(&mut labels, "destination_service_name", &service.name);
+        label(&mut labels, "destination_service_namespace", &service.namespace);
+        label(&mut labels, "destination_cluster", &workload.cluster);
+        let (protocol, status) = match key.protocol {
+            Protocol::Http => ("http", String::new()),
+            Protocol::Grpc(status) => ("grpc", status.map(|status| status.to_string()).unwrap_or_default()),
+        };
+        label(&mut labels, "request_protocol", protocol);
+        label(&mut labels, "response_code", &key.code.to_string());
+        // Istio leaves it empty, not unknown, where there is no status.
+        raw_label(&mut labels, "grpc_response_status", &status);
+        label(&mut labels, "response_flags", &key.flags.to_string());
+        label(&mut labels, "connection_security_policy", "unknown");
+        labels
+    }
+}
