@@ -164,6 +164,11 @@ impl Fields {
         self.bytes.capacity()
     }
 
+    /// Bytes of names and values that have been stored since it was cleared, about what the head took on the wire.
+    pub fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Copies text into the buffer.
     pub fn store(&mut self, text: &[u8]) -> Span {
         let start = self.bytes.len() as u32;
@@ -412,6 +417,16 @@ impl RequestHead {
     /// Host as received, port included, case kept; empty if an HTTP/1.0 request named none.
     pub fn authority(&self) -> &[u8] {
         self.fields.text(self.authority)
+    }
+
+    /// Where path and query stand; stays readable through [`Fields::text`] after they are replaced.
+    pub fn path_span(&self) -> Span {
+        self.path
+    }
+
+    /// Where the authority stands; stays readable through [`Fields::text`] after it is replaced.
+    pub fn authority_span(&self) -> Span {
+        self.authority
     }
 
     /// Sets the method and its kind.

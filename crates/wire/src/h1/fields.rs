@@ -48,7 +48,7 @@ pub(super) fn line_error(error: httparse::Error) -> HeadError {
     match error {
         httparse::Error::HeaderName => HeadError::Bad("field name"),
         httparse::Error::HeaderValue => HeadError::Bad("control byte in a field value"),
-        httparse::Error::NewLine => HeadError::Bad("carriage return without line feed"),
+        httparse::Error::NewLine => HeadError::Bad("line end"),
         httparse::Error::Status => HeadError::Bad("status line"),
         httparse::Error::Token => HeadError::Bad("request line"),
         httparse::Error::TooManyHeaders => HeadError::TooManyFields,

@@ -226,13 +226,9 @@ fn finish(raw: &[u8], lines: &Lines<'_>, head: &mut RequestHead) -> Result<(), H
 /// Tells a version that we do not speak from a line that is no request line.
 fn version_error(raw: &[u8]) -> HeadError {
     let line = &raw[..memchr::memchr(b'\r', raw).unwrap_or(raw.len())];
-    let last = line.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
-    match last {
-        [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
-            if major.is_ascii_digit() && minor.is_ascii_digit() =>
-        {
-            HeadError::Version
-        }
+    match line.splitn(3, |byte| *byte == b' ').nth(2).unwrap_or_default() {
+        b"HTTP/1.0" | b"HTTP/1.1" => HeadError::Bad("request line"),
+        [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => HeadError::Version,
         _ => HeadError::Bad("request line"),
     }
 }

@@ -60,8 +60,11 @@ fn is_blank(byte: &u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }
 
-/// `:path` and `:authority`, which must agree with `host` (RFC 9113 8.3.1).
+/// `:scheme` (seen only beside `:authority`), `:path` and `:authority`, which must agree with `host` (RFC 9113 8.3.1).
 fn place_target(parts: &request::Parts, head: &mut RequestHead) -> Result<(), HeadError> {
+    if parts.uri.scheme_str().is_some_and(|scheme| scheme != "http" && scheme != "https") {
+        return Err(HeadError::Bad("scheme"));
+    }
     let mut hosts = parts.headers.get_all(HOST).iter().map(HeaderValue::as_bytes);
     let (host, named) = (hosts.next(), parts.uri.authority().map(|named| named.as_str().as_bytes()));
     if hosts.next().is_some() {

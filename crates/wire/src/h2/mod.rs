@@ -112,7 +112,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerConnection<S> {
     }
 
     /// Announces that no more requests are taken (GOAWAY), and lets those that are under way finish. Go on accepting
-    /// until that gives `None`.
+    /// until that gives `None`, or an error of the stream below from a client that was gone before our last words.
     pub fn graceful_shutdown(&mut self) {
         self.inner.graceful_shutdown();
     }

@@ -1,0 +1,10 @@
+//! Simulations of the HTTP/1 codec: every valid shape cut at every byte, every smuggling shape refused by name, and
+//! whatever is accepted written and read again.
+
+#![allow(clippy::unwrap_used, reason = "the helpers of tests are tests")]
+
+mod bodies;
+mod check;
+mod random;
+mod requests;
+mod responses;
