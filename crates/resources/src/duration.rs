@@ -43,7 +43,7 @@ impl GoDuration {
             }
             rest = tail;
         }
-        if nanos % 1_000_000 != 0 {
+        if !nanos.is_multiple_of(1_000_000) {
             return Err("expected a duration of whole milliseconds");
         }
         let millis = u64::try_from(nanos / 1_000_000).map_err(|_| TOO_LONG)?;

@@ -16,7 +16,9 @@ mod object;
 mod problem;
 mod snapshot;
 mod store;
+mod validate;
 mod verdict;
+mod yaml;
 
 pub use code::{Code, codes};
 pub use duration::GoDuration;
@@ -26,3 +28,4 @@ pub use problem::{Level, Problem};
 pub use snapshot::{FileState, Snapshot, Table};
 pub use store::{Event, Store};
 pub use verdict::Verdict;
+pub use yaml::{Parsed, parse};

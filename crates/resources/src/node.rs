@@ -34,6 +34,8 @@ pub(crate) struct Entry {
     pub(crate) line: u32,
     pub(crate) column: u32,
     pub(crate) value: Rc<Node>,
+    /// Came by a merge key (`<<`), which what is written out overrides.
+    pub(crate) merged: bool,
 }
 
 impl Node {

@@ -189,6 +189,11 @@ impl Source {
         self.location(self.line, self.column)
     }
 
+    /// Does the text have this very field?
+    pub(crate) fn wrote(&self, field_path: &str) -> bool {
+        self.find(PathHash::of(field_path)).is_some()
+    }
+
     fn find(&self, path: PathHash) -> Option<FieldPlace> {
         let first = self.fields.partition_point(|place| place.path < path.0);
         self.fields.get(first).copied().filter(|place| place.path == path.0)

@@ -13,7 +13,7 @@ pub use destination_rule::{DestinationRule, Subset, WorkloadSelector};
 pub use gateway::{Gateway, Server, ServerPort, ServerTls, TlsCertificate, TlsMode, TlsVersion};
 pub use matching::{HttpMatch, StringMatch};
 pub use policy::{Policy, TargetRef};
-pub use service_entry::{Location, Resolution, ServiceEntry, ServicePort, WorkloadLabels};
+pub use service_entry::{Resolution, ServiceEntry, ServiceEntryPort, ServiceLocation, WorkloadLabels};
 pub use traffic_policy::{
     ClientTls, ClientTlsMode, ConnectionPool, ConsistentHash, CookieAttribute, H2UpgradePolicy,
     Http2KeepAlive, HttpCookie, HttpPool, LoadBalancer, LocalityDistribute, LocalityFailover, LocalityLb,

@@ -13,9 +13,9 @@ spec! {
         /// Virtual addresses or networks.
         "addresses" => addresses: Vec<String>,
         /// Ports.
-        "ports" => ports: Vec<ServicePort>,
+        "ports" => ports: Vec<ServiceEntryPort>,
         /// Inside or outside of the mesh.
-        "location" => location: Location,
+        "location" => location: ServiceLocation,
         /// Where its endpoints come from.
         "resolution" => resolution: Resolution,
         /// Endpoints.
@@ -31,7 +31,7 @@ spec! {
 
 spec! {
     /// A port of the service.
-    pub struct ServicePort {
+    pub struct ServiceEntryPort {
         /// Unique, 1 to 65535.
         "number" => number: u16,
         /// Unique.
@@ -53,7 +53,7 @@ spec! {
 
 words! {
     /// Is the service inside of the mesh?
-    pub enum Location {
+    pub enum ServiceLocation {
         /// Outside.
         MeshExternal = "MESH_EXTERNAL",
         /// Inside.

@@ -1,0 +1,110 @@
+//! What Istio's webhook and Kubernetes would refuse in an object that has the right types.
+
+mod core;
+mod destination_rule;
+mod gateway;
+mod http_route;
+mod matches;
+mod path;
+mod service_entry;
+mod syntax;
+mod traffic_policy;
+mod virtual_service;
+
+pub(crate) use path::Path;
+
+use crate::code::{Code, codes};
+use crate::decode::{Decode, Unknown};
+use crate::key::{Kind, ObjectKey};
+use crate::object::{Meta, Source};
+use crate::problem::{Level, Problem};
+
+/// A specification that can be checked beyond its types.
+pub(crate) trait Validate: Decode {
+    /// What becomes of fields that it does not have.
+    const UNKNOWN: Unknown = Unknown::Refuse;
+    /// Are its fields those of the whole document, and not of `spec` only?
+    const WHOLE: bool = false;
+    /// Is it used even if it is wrong, because it denies?
+    const FAILS_CLOSED: bool = false;
+
+    /// Says what is wrong with it. Its types are right.
+    fn validate(&self, meta: &Meta, check: &mut Check<'_>);
+}
+
+/// Collects what is wrong with one object.
+pub(crate) struct Check<'a> {
+    key: &'a ObjectKey,
+    source: &'a Source,
+    problems: &'a mut Vec<Problem>,
+    failed: bool,
+}
+
+impl<'a> Check<'a> {
+    pub(crate) fn new(key: &'a ObjectKey, source: &'a Source, problems: &'a mut Vec<Problem>) -> Check<'a> {
+        Check { key, source, problems, failed: false }
+    }
+
+    /// Is the object invalid?
+    pub(crate) fn failed(&self) -> bool {
+        self.failed
+    }
+
+    /// The namespace of the object.
+    pub(crate) fn namespace(&self) -> &'a str {
+        &self.key.namespace
+    }
+
+    /// Does the text have this very field?
+    pub(crate) fn wrote(&self, field: &str) -> bool {
+        self.source.wrote(field)
+    }
+
+    /// Makes the object invalid.
+    pub(crate) fn error(
+        &mut self,
+        field: impl ToString,
+        message: impl Into<String>,
+        mend: impl Into<String>,
+    ) {
+        self.report(codes::INVALID, field, message, mend);
+    }
+
+    /// Lets the object pass.
+    pub(crate) fn warn(&mut self, field: impl ToString, message: impl Into<String>, mend: impl Into<String>) {
+        self.report(codes::SCHEMA_WARNING, field, message, mend);
+    }
+
+    /// With any code; one of level error makes the object invalid.
+    pub(crate) fn report(
+        &mut self,
+        code: Code,
+        field: impl ToString,
+        message: impl Into<String>,
+        mend: impl Into<String>,
+    ) {
+        self.failed |= code.level == Level::Error;
+        self.problems.push(Problem::new(code, message, mend).about(self.key, self.source, field.to_string()));
+    }
+
+    /// Is the object named as Kubernetes wants names?
+    pub(crate) fn name(&mut self) {
+        let (key, mend) =
+            (self.key, "use lower-case letters, digits and `-`, beginning and ending with a letter or digit");
+        let right = match key.kind {
+            // Their names become DNS labels.
+            Kind::Gateway | Kind::Service | Kind::Namespace => syntax::is_dns_label(&key.name),
+            _ => syntax::is_dns_name(&key.name),
+        };
+        if !right {
+            self.error("metadata.name", format!("expected a DNS name, found {:?}", &*key.name), mend);
+        }
+        if key.kind.namespaced() && !syntax::is_dns_label(&key.namespace) {
+            self.error(
+                "metadata.namespace",
+                format!("expected a DNS label, found {:?}", &*key.namespace),
+                mend,
+            );
+        }
+    }
+}

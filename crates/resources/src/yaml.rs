@@ -1,0 +1,122 @@
+//! From the text of one file to objects and problems. Never fails as a whole.
+
+mod document;
+mod kinds;
+mod tree;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::code::codes;
+use crate::key::ObjectKey;
+use crate::object::AnyObject;
+use crate::problem::Problem;
+use crate::store::duplicate;
+
+/// What the text of a file says.
+#[derive(Debug, Default)]
+pub struct Parsed {
+    /// The objects that are right, in the order in which they are written.
+    pub objects: Vec<AnyObject>,
+    /// Objects that are there but wrong: their last good version counts.
+    pub invalid: Vec<ObjectKey>,
+    /// Part of the file is no YAML, so it may hold objects that could not be seen: all that it had before counts, except
+    /// for what is in `objects`.
+    pub broken: bool,
+    /// How many objects there are of kinds that Limen has no use for.
+    pub ignored: BTreeMap<String, usize>,
+    /// What is wrong, in the order of the text.
+    pub problems: Vec<Problem>,
+}
+
+/// Reads a file of YAML or JSON: any number of documents, each an object or a list of objects.
+///
+/// `file` is the name that users will see. A document that is no YAML harms none of its neighbours; a wrong object
+/// harms none in its document.
+pub fn parse(file: &str, text: &str, default_namespace: &str) -> Parsed {
+    let file: Arc<str> = file.into();
+    let mut parsed = Parsed::default();
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    for chunk in chunks(text) {
+        let mut reader = document::Reader::new(&file, default_namespace, &mut parsed);
+        let broken = tree::read(chunk.text, chunk.line, |document| reader.document(&document));
+        if let Err(fault) = broken {
+            parsed.broken = true;
+            parsed.problems.push(fault.problem(&file));
+        }
+    }
+    keep_first(&mut parsed);
+    parsed
+}
+
+/// Of objects that the file holds twice the first counts.
+fn keep_first(parsed: &mut Parsed) {
+    let mut first: BTreeMap<ObjectKey, AnyObject> = BTreeMap::new();
+    let problems = &mut parsed.problems;
+    parsed.objects.retain(|object| match first.get(object.key()) {
+        Some(winner) => {
+            problems.push(duplicate(winner, object));
+            false
+        }
+        None => {
+            first.insert(object.key().clone(), object.clone());
+            true
+        }
+    });
+    let mut seen = BTreeSet::new();
+    parsed.invalid.retain(|key| !first.contains_key(key) && seen.insert(key.clone()));
+}
+
+/// A part of the text that can be parsed alone.
+struct Chunk<'a> {
+    text: &'a str,
+    /// Of its first line in the file, from 1.
+    line: u32,
+}
+
+/// Cuts at the lines that begin with `---`, which end a document wherever they stand.
+fn chunks(text: &str) -> Vec<Chunk<'_>> {
+    let mut chunks = Vec::new();
+    let (mut start, mut start_line, mut at, mut line) = (0, 1, 0, 1);
+    for raw in text.split_inclusive('\n') {
+        let begins = raw
+            .strip_prefix("---")
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace));
+        if begins && at > start {
+            chunks.extend(text.get(start..at).map(|text| Chunk { text, line: start_line }));
+            (start, start_line) = (at, line);
+        }
+        at += raw.len();
+        line += 1;
+    }
+    chunks.extend(text.get(start..).map(|text| Chunk { text, line: start_line }));
+    chunks.retain(|chunk| !chunk.text.lines().all(says_nothing));
+    chunks
+}
+
+/// A blank line, a comment, a directive such as `%YAML 1.2`.
+fn says_nothing(line: &str) -> bool {
+    let line = line.trim();
+    line.is_empty() || line.starts_with(['#', '%']) || line == "---" || line == "..."
+}
+
+/// Something that is wrong in the text itself.
+#[derive(Debug)]
+struct Fault {
+    code: crate::code::Code,
+    line: u32,
+    column: u32,
+    message: String,
+    mend: &'static str,
+}
+
+impl Fault {
+    fn malformed(line: u32, column: u32, message: impl Into<String>) -> Fault {
+        let mend = "mend the YAML here; what this file said before stays in force until then";
+        Fault { code: codes::MALFORMED, line, column, message: message.into(), mend }
+    }
+
+    fn problem(self, file: &Arc<str>) -> Problem {
+        Problem::new(self.code, self.message, self.mend).at(file, self.line, self.column)
+    }
+}

@@ -1,0 +1,253 @@
+//! From the tree of one document to its objects.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::kinds::{self, Misfit, Role};
+use super::tree::Document;
+use super::{Fault, Parsed};
+use crate::code::codes;
+use crate::core;
+use crate::decode::{Cursor, Decode, spec};
+use crate::istio;
+use crate::key::{Kind, ObjectKey};
+use crate::node::{Node, Value};
+use crate::object::{AnyObject, Meta, Object, Timestamp};
+use crate::problem::Problem;
+use crate::validate::{Check, Validate};
+
+/// Reads the documents of one file.
+pub(super) struct Reader<'a> {
+    file: &'a Arc<str>,
+    default_namespace: &'a str,
+    parsed: &'a mut Parsed,
+}
+
+/// What a list says about those of its items that do not say it themselves.
+#[derive(Clone, Copy)]
+struct Inherited<'a> {
+    api_version: Option<&'a str>,
+    kind: Option<&'a str>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(file: &'a Arc<str>, default_namespace: &'a str, parsed: &'a mut Parsed) -> Reader<'a> {
+        Reader { file, default_namespace, parsed }
+    }
+
+    /// Takes over the objects of a document.
+    pub(super) fn document(&mut self, document: &Document) {
+        if matches!(document.root.value, Value::Null) {
+            return;
+        }
+        let before = self.parsed.objects.len();
+        self.resource(&document.root, Inherited { api_version: None, kind: None });
+        if document.faults.is_empty() {
+            return;
+        }
+        // Which of several objects a fault is in is not known, and it makes no difference to whom must mend it.
+        let spoilt = self.parsed.objects.split_off(before);
+        let key = spoilt.first().map(|object| object.key().clone());
+        for object in spoilt {
+            if object.key().kind.can_deny() {
+                self.parsed.objects.push(object);
+            } else {
+                self.parsed.invalid.push(object.key().clone());
+            }
+        }
+        for Fault { code, line, column, message, mend } in &document.faults {
+            let mut problem = Problem::new(*code, message, *mend).at(self.file, *line, *column);
+            problem.object.clone_from(&key);
+            self.parsed.problems.push(problem);
+        }
+    }
+
+    fn resource(&mut self, node: &Node, inherited: Inherited<'_>) {
+        if !matches!(node.value, Value::Map(_)) {
+            let mend = "write a Kubernetes object with apiVersion, kind and metadata";
+            return self.problem(node, Problem::new(codes::NOT_A_RESOURCE, "this is not a resource", mend));
+        }
+        let api_version = node.get("apiVersion").and_then(Node::text).or(inherited.api_version);
+        let kind = node.get("kind").and_then(Node::text).or(inherited.kind);
+        let (Some(api_version), Some(kind)) = (api_version, kind) else {
+            let absent = if api_version.is_none() { "apiVersion" } else { "kind" };
+            let message = format!("this resource has no {absent}");
+            let mend = "write both apiVersion and kind, such as `apiVersion: v1` and `kind: Service`";
+            return self.problem(node, Problem::new(codes::NOT_A_RESOURCE, message, mend));
+        };
+        match (kind.strip_suffix("List"), node.get("items")) {
+            (Some(item_kind), Some(items)) => self.list(items, api_version, item_kind),
+            _ => self.one(node, api_version, kind),
+        }
+    }
+
+    fn list(&mut self, items: &Node, api_version: &str, item_kind: &str) {
+        let inherited = match item_kind {
+            "" => Inherited { api_version: None, kind: None },
+            kind => Inherited { api_version: Some(api_version), kind: Some(kind) },
+        };
+        match &items.value {
+            Value::List(items) => items.iter().for_each(|item| self.resource(item, inherited)),
+            Value::Null => {}
+            _ => {
+                let problem =
+                    Problem::new(codes::WRONG_TYPE, "items: expected a list", "begin each item with `- `");
+                self.problem(items, problem);
+            }
+        }
+    }
+
+    fn one(&mut self, node: &Node, api_version: &str, kind: &str) {
+        let (role, misfit) = kinds::role(api_version, kind);
+        let name = node.get("metadata").and_then(|metadata| metadata.get("name")).and_then(Node::text);
+        if let Some(Misfit { code, field, message, mend }) = misfit {
+            let at = node.get(field).unwrap_or(node);
+            let message = format!("{kind} {}: {message}", name.unwrap_or("without a name"));
+            self.problem(at, Problem::new(code, message, mend));
+        }
+        match role {
+            Some(Role::Read(kind)) => self.read_named(node, kind, name),
+            Some(Role::Unused) => self.ignore(kind),
+            Some(Role::Later) => {
+                let message = format!("{kind} {} is not served yet", name.unwrap_or("without a name"));
+                self.problem(node, Problem::new(codes::NOT_SERVED_YET, message, ""));
+                self.ignore(kind);
+            }
+            None => {}
+        }
+    }
+
+    fn ignore(&mut self, kind: &str) {
+        *self.parsed.ignored.entry(kind.to_owned()).or_default() += 1;
+    }
+
+    fn read_named(&mut self, node: &Node, kind: Kind, name: Option<&str>) {
+        let Some(name) = name.filter(|name| !name.is_empty()) else {
+            let message = format!("this {kind} has no metadata.name");
+            return self.problem(
+                node,
+                Problem::new(codes::NOT_A_RESOURCE, message, "give it a name, in quotes if a number"),
+            );
+        };
+        let namespace =
+            node.get("metadata").and_then(|metadata| metadata.get("namespace")).and_then(Node::text);
+        let namespace = match namespace.filter(|namespace| !namespace.is_empty()) {
+            _ if !kind.namespaced() => "",
+            Some(namespace) => namespace,
+            None => self.default_namespace,
+        };
+        let key = ObjectKey::new(kind, namespace, name);
+        let object = match kind {
+            Kind::Gateway => self.read::<istio::Gateway>(node, &key).map(AnyObject::Gateway),
+            Kind::VirtualService => {
+                self.read::<istio::VirtualService>(node, &key).map(AnyObject::VirtualService)
+            }
+            Kind::DestinationRule => {
+                self.read::<istio::DestinationRule>(node, &key).map(AnyObject::DestinationRule)
+            }
+            Kind::ServiceEntry => self.read::<istio::ServiceEntry>(node, &key).map(AnyObject::ServiceEntry),
+            Kind::WorkloadEntry => {
+                self.read::<istio::WorkloadEntry>(node, &key).map(AnyObject::WorkloadEntry)
+            }
+            Kind::Service => self.read::<core::Service>(node, &key).map(AnyObject::Service),
+            Kind::EndpointSlice => self.read::<core::EndpointSlice>(node, &key).map(AnyObject::EndpointSlice),
+            Kind::Pod => self.read::<core::Pod>(node, &key).map(AnyObject::Pod),
+            Kind::Secret => self.read::<core::Secret>(node, &key).map(AnyObject::Secret),
+            Kind::ConfigMap => self.read::<core::ConfigMap>(node, &key).map(AnyObject::ConfigMap),
+            Kind::Namespace => self.read::<core::Namespace>(node, &key).map(AnyObject::Namespace),
+            Kind::AuthorizationPolicy
+            | Kind::RequestAuthentication
+            | Kind::EnvoyFilter
+            | Kind::WasmPlugin
+            | Kind::TrafficExtension => self.read::<istio::Policy>(node, &key).map(AnyObject::Policy),
+        };
+        match object {
+            Some(object) => self.parsed.objects.push(object),
+            None => self.parsed.invalid.push(key),
+        }
+    }
+
+    /// Reads and checks one object; `None` if it is wrong and must not be used.
+    fn read<S: Validate>(&mut self, node: &Node, key: &ObjectKey) -> Option<Arc<Object<S>>> {
+        let mut cursor = Cursor::new(key, self.file, S::UNKNOWN);
+        let (meta, spec) = if S::WHOLE {
+            let Root { metadata } = Root::decode(node, &mut cursor);
+            (metadata, S::decode(node, &mut cursor))
+        } else {
+            let root = RootWithSpec::<S>::decode(node, &mut cursor);
+            (root.metadata, root.spec)
+        };
+        let creation_timestamp = meta.creation_timestamp.as_deref().map(Timestamp::parse);
+        let decoded = !cursor.failed();
+        let (source, mut problems) = cursor.finish(node);
+        let mut check = Check::new(key, &source, &mut problems);
+        if creation_timestamp == Some(None) {
+            let (field, mend) =
+                ("metadata.creationTimestamp", "write it as 2026-01-31T12:00:00Z, or leave it out");
+            check.error(field, "expected a time as in RFC 3339", mend);
+        }
+        let meta = Meta {
+            labels: meta.labels,
+            annotations: meta.annotations,
+            creation_timestamp: creation_timestamp.flatten(),
+            resource_version: meta.resource_version,
+        };
+        if decoded {
+            check.name();
+            spec.validate(&meta, &mut check);
+        }
+        let usable = S::FAILS_CLOSED || (decoded && !check.failed());
+        self.parsed.problems.append(&mut problems);
+        usable.then(|| Arc::new(Object { key: key.clone(), meta, spec, source }))
+    }
+
+    fn problem(&mut self, node: &Node, problem: Problem) {
+        self.parsed.problems.push(problem.at(self.file, node.line, node.column));
+    }
+}
+
+spec! {
+    /// `metadata` as it is written.
+    struct WrittenMeta {
+        "name" => name: String,
+        "namespace" => namespace: String,
+        "labels" => labels: BTreeMap<String, String>,
+        "annotations" => annotations: BTreeMap<String, String>,
+        "creationTimestamp" => creation_timestamp: Option<String>,
+        "resourceVersion" => resource_version: Option<String>,
+    }
+    also [
+        "clusterName", "deletionGracePeriodSeconds", "deletionTimestamp", "finalizers", "generateName", "generation",
+        "managedFields", "ownerReferences", "selfLink", "uid",
+    ]
+}
+
+spec! {
+    /// The metadata of a kind whose fields stand beside it.
+    struct Root {
+        "metadata" => metadata: WrittenMeta,
+    }
+    also ["*"]
+}
+
+/// A kind whose fields stand below `spec`.
+#[derive(Default)]
+struct RootWithSpec<S> {
+    metadata: WrittenMeta,
+    spec: S,
+}
+
+impl<S: Decode> Decode for RootWithSpec<S> {
+    fn decode(node: &Node, cursor: &mut Cursor<'_>) -> RootWithSpec<S> {
+        let mut root = RootWithSpec::default();
+        for entry in cursor.entries(node) {
+            match &*entry.key {
+                "metadata" => cursor.field("metadata", entry, &mut root.metadata),
+                "spec" => cursor.field("spec", entry, &mut root.spec),
+                "apiVersion" | "kind" | "status" => {}
+                _ => cursor.unknown(entry, &["apiVersion", "kind", "metadata", "spec", "status"]),
+            }
+        }
+        root
+    }
+}
