@@ -18,7 +18,7 @@ use crate::filter::field::RequestField;
 use crate::filter::redirect::{Redirect, RedirectPath, RedirectPort};
 use crate::filter::rewrite::PathRewrite;
 use crate::table::matcher::{HeaderTest, Matcher, PathTest, QueryTest, TextTest};
-use crate::table::pattern::Pattern;
+use crate::table::pattern::{Engines, Pattern};
 use crate::table::retry::{Retry, RetryOn, RetryPolicy};
 use crate::table::routes::{
     Action, ClusterSlot, Destination, Forward, Origin, Reply, RouteTable, Rule, VirtualHost,
@@ -33,6 +33,7 @@ pub(crate) struct RouteMemo {
     /// By the address of the object.
     hosts: HashMap<usize, Remembered>,
     patterns: HashMap<String, Result<Arc<Pattern>, String>>,
+    engines: Engines,
     texts: HashSet<Arc<str>>,
 }
 
@@ -73,6 +74,7 @@ impl RouteMemo {
         self.hosts.retain(|_, remembered| std::mem::take(&mut remembered.used));
         self.patterns
             .retain(|_, pattern| pattern.as_ref().is_ok_and(|pattern| Arc::strong_count(pattern) > 1));
+        self.engines.sweep();
         self.texts.retain(|text| Arc::strong_count(text) > 1);
     }
 
@@ -109,7 +111,7 @@ impl RouteMemo {
         if let Some(known) = self.patterns.get(source) {
             return known.clone();
         }
-        let compiled = Pattern::new(source).map(Arc::new);
+        let compiled = self.engines.pattern(source).map(Arc::new);
         self.patterns.insert(source.to_owned(), compiled.clone());
         compiled
     }

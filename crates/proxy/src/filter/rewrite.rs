@@ -40,16 +40,14 @@ impl PathRewrite {
 
     /// Rewrites a request's path and keeps the old one, with its query, in `x-envoy-original-path`.
     pub(crate) fn apply(&self, head: &mut RequestHead, scratch: &mut Vec<u8>) {
+        // The head writes to its own buffer, so what comes from there must stand elsewhere meanwhile.
         scratch.clear();
         scratch.extend_from_slice(head.path_and_query());
         let original = scratch.len();
-        // The original stays in the scratch, before the new path: both are written to the head's own buffer.
-        let mut whole = std::mem::take(scratch);
-        self.write(head.path_and_query(), &mut whole);
-        let (old, new) = whole.split_at(original);
+        self.write(head.path_and_query(), scratch);
+        let (old, new) = scratch.split_at(original);
         head.fields.set(b"x-envoy-original-path", old);
         head.set_path(new);
-        *scratch = whole;
     }
 }
 

@@ -9,5 +9,6 @@ mod index;
 pub(crate) mod listeners;
 pub(crate) mod matcher;
 pub(crate) mod pattern;
+mod re2;
 pub(crate) mod retry;
 pub(crate) mod routes;

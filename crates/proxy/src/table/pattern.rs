@@ -1,45 +1,83 @@
 //! Regular expressions that match a whole text, in RE2's meaning.
 
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use regex_automata::meta::{Cache, Regex};
 use regex_automata::nfa::thompson::WhichCaptures;
 use regex_automata::{Anchored, Input};
-use regex_syntax::ParserBuilder;
 use regex_syntax::hir::literal::Extractor;
-use regex_syntax::hir::{Hir, Look};
+use regex_syntax::hir::{Hir, HirKind, Literal, Look};
 
-/// A compiled expression. Equal sources share one; the memory it is run with belongs to the worker, in
-/// [`PatternCaches`].
-#[derive(Debug)]
+use super::re2;
+
+/// A compiled expression: a literal, compared before an engine is asked, then what an engine must match.
 pub(crate) struct Pattern {
-    /// Tells the caches of patterns apart; never used twice in a process.
-    id: u64,
-    regex: Regex,
+    start: Box<[u8]>,
+    rest: Arc<Engine>,
     /// What every matching text begins with; may be empty.
     prefix: Box<[u8]>,
 }
 
+/// Matches a whole text. The memory it is run with belongs to the worker, in [`PatternCaches`].
+struct Engine {
+    /// Tells the caches of engines apart; never used twice in a process.
+    id: u64,
+    regex: Regex,
+}
+
+/// Engines by what they match. The expressions of most routes differ only in their literal start, so that a few
+/// engines, small enough to need no cache, serve them all.
+#[derive(Default)]
+pub(crate) struct Engines {
+    /// By the printed form.
+    known: HashMap<String, (Hir, Arc<Engine>)>,
+}
+
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
-impl Pattern {
+impl Engines {
     /// Compiles an expression.
     ///
     /// # Errors
     /// A text that says what is wrong: the expression is not valid or too large.
-    pub(crate) fn new(source: &str) -> Result<Pattern, String> {
-        let hir = parse(source)?;
+    pub(crate) fn pattern(&mut self, source: &str) -> Result<Pattern, String> {
+        let hir = re2::parse(source)?;
         let literals = Extractor::new().extract(&hir);
         let prefix = literals.longest_common_prefix().unwrap_or_default().into();
-        let config = Regex::config().which_captures(WhichCaptures::None).onepass(false).auto_prefilter(false);
-        let whole = Hir::concat(vec![Hir::look(Look::Start), hir, Hir::look(Look::End)]);
-        let regex = Regex::builder()
-            .configure(config.utf8_empty(false))
-            .build_from_hir(&whole)
-            .map_err(|error| error.to_string())?;
-        Ok(Pattern { id: NEXT_ID.fetch_add(1, Ordering::Relaxed), regex, prefix })
+        let (start, rest) = split(hir);
+        let printed = rest.to_string();
+        let rest = match self.known.get(&printed) {
+            Some((hir, engine)) if *hir == rest => engine.clone(),
+            _ => {
+                let engine = Arc::new(Engine::new(rest.clone())?);
+                self.known.insert(printed, (rest, engine.clone()));
+                engine
+            }
+        };
+        Ok(Pattern { start, rest, prefix })
     }
 
+    /// Forgets the engines that no pattern uses.
+    pub(crate) fn sweep(&mut self) {
+        self.known.retain(|_, (_, engine)| Arc::strong_count(engine) > 1);
+    }
+}
+
+impl Engine {
+    fn new(hir: Hir) -> Result<Engine, String> {
+        let config = Regex::config().which_captures(WhichCaptures::Implicit).onepass(false);
+        let config = config.auto_prefilter(false).utf8_empty(false);
+        let whole = Hir::concat(vec![Hir::look(Look::Start), hir, Hir::look(Look::End)]);
+        let regex = Regex::builder().configure(config).build_from_hir(&whole);
+        let regex = regex.map_err(|error| error.to_string())?;
+        Ok(Engine { id: NEXT_ID.fetch_add(1, Ordering::Relaxed), regex })
+    }
+}
+
+impl Pattern {
     /// What every matching text begins with; may be empty.
     pub(crate) fn prefix(&self) -> &[u8] {
         &self.prefix
@@ -47,38 +85,50 @@ impl Pattern {
 
     /// Does the whole text match?
     pub(crate) fn matches(&self, text: &[u8], caches: &mut PatternCaches) -> bool {
-        let input = Input::new(text).anchored(Anchored::Yes).earliest(true);
-        self.regex.search_half_with(caches.of(self), &input).is_some()
+        let Some(rest) = text.strip_prefix(&*self.start) else { return false };
+        let input = Input::new(rest).anchored(Anchored::Yes).earliest(true);
+        self.rest.regex.search_half_with(caches.of(&self.rest), &input).is_some()
     }
 }
 
-/// RE2's `\d`, `\s`, `\w` and `\b` know ASCII only, so that is tried first; what only Unicode mode can say (such as
-/// `\p{Greek}`, or a class with other than ASCII characters) is parsed in Unicode mode.
-fn parse(source: &str) -> Result<Hir, String> {
-    let parse = |unicode| ParserBuilder::new().unicode(unicode).utf8(false).build().parse(source);
-    parse(false).or_else(|_| parse(true)).map_err(|error| error.to_string())
+/// Takes off the literal that an expression begins with. An expression that looks around itself is left whole.
+fn split(hir: Hir) -> (Box<[u8]>, Hir) {
+    if hir.properties().look_set().is_empty()
+        && let HirKind::Concat(parts) = hir.kind()
+        && let [first, rest @ ..] = &parts[..]
+        && let HirKind::Literal(Literal(start)) = first.kind()
+    {
+        return (start.clone(), Hir::concat(rest.to_vec()));
+    }
+    (Box::default(), hir)
 }
 
-/// A worker's memory for running patterns: a bounded number of caches, found by the pattern's id.
+impl fmt::Debug for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} then engine {}", self.start.escape_ascii().to_string(), self.rest.id)
+    }
+}
+
+/// A worker's memory for running patterns: a bounded number of caches, found by the engine's id.
 #[derive(Debug, Default)]
 pub(crate) struct PatternCaches {
     slots: Vec<Option<(u64, Box<Cache>)>>,
 }
 
-/// How many patterns can have their cache at once; more share by turns. A cache takes some kB.
+/// How many engines can have their cache at once; more share by turns. A cache takes some kB.
 const SLOTS: u64 = 256;
 
 impl PatternCaches {
-    fn of(&mut self, pattern: &Pattern) -> &mut Cache {
-        let at = (pattern.id % SLOTS) as usize;
+    fn of(&mut self, engine: &Engine) -> &mut Cache {
+        let at = (engine.id % SLOTS) as usize;
         if self.slots.len() <= at {
             self.slots.resize_with(at + 1, || None);
         }
         let slot = &mut self.slots[at];
-        let (id, cache) = slot.get_or_insert_with(|| (pattern.id, Box::new(pattern.regex.create_cache())));
-        if *id != pattern.id {
-            *id = pattern.id;
-            cache.reset(&pattern.regex);
+        let (id, cache) = slot.get_or_insert_with(|| (engine.id, Box::new(engine.regex.create_cache())));
+        if *id != engine.id {
+            *id = engine.id;
+            cache.reset(&engine.regex);
         }
         cache
     }

@@ -1,1 +1,89 @@
+use super::*;
 
+#[test]
+fn the_whole_text_must_match() {
+    let table: &[(&str, &[&str], &[&str])] = &[
+        ("/a", &["/a"], &["/a/", "/ab", "x/a", ""]),
+        ("/a|/b", &["/a", "/b"], &["/ac", "x/b"]),
+        ("/a.*", &["/a", "/abc"], &["/b"]),
+        ("a|ab", &["a", "ab"], &["abb"]),
+        ("", &[""], &["a"]),
+        ("(?m)^a$", &["a"], &["a\nb", "b\na"]),
+        ("(?x) a b # )", &["ab"], &["a b"]),
+        (r"/\d+", &["/12"], &["/\u{0661}", "/"]),
+        (r"\w+", &["aZ_9"], &["\u{e9}", "a-b"]),
+        ("(?i)/ab", &["/AB", "/aB"], &["/a"]),
+        ("/caf\u{e9}", &["/caf\u{e9}"], &["/cafe"]),
+        (r"\p{Greek}+", &["\u{3b1}"], &["a"]),
+        (r"[\d-]+", &["1-2"], &["\u{661}"]),
+        (r"[^\d]", &["\u{661}", "\u{e9}", "a"], &["1"]),
+        (r"\W\S", &["\u{e9}-", "-\u{a0}"], &["a-", "- "]),
+        (r"\bx\b.", &["x\u{e9}", "x-"], &["xx"]),
+        (r"/a\b.*", &["/a", "/a/b"], &["/ab"]),
+        ("/a^b|/a$", &["/a"], &["/ab"]),
+        ("/lit", &["/lit"], &["/li", "/litt"]),
+        ("/a(b|c)*", &["/a", "/abc"], &["/ad", "/"]),
+        ("caf.", &["caf\u{e9}", "cafe"], &["caf"]),
+        ("[^/]+", &["ab", "\u{e9}"], &["a/b"]),
+    ];
+    let mut caches = PatternCaches::default();
+    for (source, yes, no) in table {
+        let pattern = Engines::default().pattern(source).unwrap();
+        yes.iter().for_each(|text| assert!(pattern.matches(text.as_bytes(), &mut caches), "{source} {text}"));
+        no.iter().for_each(|text| assert!(!pattern.matches(text.as_bytes(), &mut caches), "{source} {text}"));
+    }
+}
+
+#[test]
+fn the_literal_start_is_known() {
+    let table = [
+        ("/api/v[12]/.*", "/api/v"),
+        ("/api/.*", "/api/"),
+        ("/a|/b", "/"),
+        (".*", ""),
+        ("(?i)/ab", "/"),
+        ("/ab?", "/a"),
+        ("", ""),
+        ("^/a", "/a"),
+    ];
+    for (source, prefix) in table {
+        assert_eq!(Engines::default().pattern(source).unwrap().prefix(), prefix.as_bytes(), "{source}");
+    }
+}
+
+#[test]
+fn what_is_no_expression_is_refused() {
+    for source in ["(", "a{2,1}", r"(\w{1000}){1000}"] {
+        assert!(Engines::default().pattern(source).is_err(), "{source}");
+    }
+}
+
+#[test]
+fn more_patterns_than_caches_take_turns() {
+    let mut engines = Engines::default();
+    let patterns: Vec<_> =
+        (0..SLOTS + 9).map(|n| engines.pattern(&format!("[a-z]+/{n}.*")).unwrap()).collect();
+    let slots: std::collections::HashSet<_> =
+        patterns.iter().map(|pattern| pattern.rest.id % SLOTS).collect();
+    assert!(slots.len() < patterns.len());
+    let mut caches = PatternCaches::default();
+    for _ in 0..2 {
+        for (n, pattern) in patterns.iter().enumerate() {
+            assert!(pattern.matches(format!("abc/{n}/x").as_bytes(), &mut caches));
+            assert!(!pattern.matches(format!("abc/x{n}").as_bytes(), &mut caches));
+        }
+    }
+}
+
+#[test]
+fn equal_rests_share_an_engine_until_no_pattern_uses_it() {
+    let mut engines = Engines::default();
+    let a = engines.pattern("/a/[0-9]+").unwrap();
+    let b = engines.pattern(r"/b/\d+").unwrap();
+    let c = engines.pattern("/c/[a-z]+").unwrap();
+    assert!(Arc::ptr_eq(&a.rest, &b.rest) && !Arc::ptr_eq(&a.rest, &c.rest));
+    drop((a, c));
+    engines.sweep();
+    assert_eq!(engines.known.len(), 1);
+    assert!(b.matches(b"/b/12", &mut PatternCaches::default()));
+}

@@ -60,7 +60,12 @@ const LINEAR: usize = 8;
 
 impl VirtualHost {
     /// A host; the rules' ordinals must be their places in `rules`.
-    pub(crate) fn new(name: Arc<str>, declared: u16, https_redirect: bool, rules: Vec<Arc<Rule>>) -> VirtualHost {
+    pub(crate) fn new(
+        name: Arc<str>,
+        declared: u16,
+        https_redirect: bool,
+        rules: Vec<Arc<Rule>>,
+    ) -> VirtualHost {
         let index = (rules.len() > LINEAR).then(|| RuleIndex::new(&rules));
         VirtualHost { name, declared, https_redirect, rules, index }
     }

@@ -1,1 +1,326 @@
+use std::collections::BTreeMap;
 
+use limen_ir::policy::headers::{HeaderOps as IrOps, HeaderValue, ValuePart};
+use limen_ir::policy::retry as ir_retry;
+use limen_ir::{HostPattern, Millis, Port};
+use limen_wire::head::RequestHead;
+
+use super::*;
+use crate::filter::headers::HeaderOps;
+use crate::table::matcher::MatchScratch;
+
+/// Slots as the clusters' own memo gives them: one for each key, in the order of asking.
+#[derive(Default)]
+struct Slots {
+    by_key: BTreeMap<ClusterKey, u32>,
+    asked: usize,
+}
+
+impl Slots {
+    fn slot(&mut self, key: &ClusterKey) -> ClusterSlot {
+        let next = self.by_key.len() as u32;
+        self.asked += 1;
+        ClusterSlot(*self.by_key.entry(key.clone()).or_insert(next))
+    }
+
+    fn compile(
+        &mut self,
+        hosts: &[&Arc<ir::VirtualHost>],
+        memo: &mut RouteMemo,
+    ) -> (Arc<RouteTable>, Vec<AppliedProblem>) {
+        let table = ir::RouteTable {
+            name: ir::RouteTableName("http.80".to_owned()),
+            filter_order: ir::FilterOrder::Istio,
+            hosts: hosts.iter().copied().cloned().collect(),
+        };
+        route_table(&table, &mut |key| self.slot(key), memo)
+    }
+}
+
+fn key(host: &str) -> ClusterKey {
+    ClusterKey { port: 80, subset: String::new(), host: host.to_owned() }
+}
+
+fn destination(host: &str, set: &[(&str, &str)]) -> ir::Destination {
+    ir::Destination {
+        cluster: key(host),
+        weight: 1,
+        request_headers: ops(set),
+        response_headers: IrOps::default(),
+    }
+}
+
+fn ops(set: &[(&str, &str)]) -> IrOps {
+    let value = |(name, value): &(&str, &str)| HeaderValue {
+        name: (*name).to_owned(),
+        value: vec![ValuePart::Literal((*value).to_owned())],
+    };
+    IrOps { set: set.iter().map(value).collect(), ..IrOps::default() }
+}
+
+fn forward(destinations: Vec<ir::Destination>) -> ir::Forward {
+    ir::Forward { destinations, path_rewrite: None, host_rewrite: None, timeout: None, retry: IrRetry::Safe }
+}
+
+fn rule(path: PathMatch, action: ir::Action, request_headers: IrOps) -> Arc<ir::Rule> {
+    Arc::new(ir::Rule {
+        name: "r".to_owned(),
+        matches: Match { path, ..Match::any() },
+        action,
+        request_headers,
+        response_headers: IrOps::default(),
+        origin: limen_ir::Origin {
+            kind: "VirtualService".to_owned(),
+            namespace: "ns".to_owned(),
+            name: "vs".to_owned(),
+            field: "spec.http[0]".to_owned(),
+        },
+    })
+}
+
+fn prefix(prefix: &str) -> PathMatch {
+    PathMatch::Prefix { prefix: prefix.to_owned(), ignore_case: false }
+}
+
+fn to(host: &str) -> ir::Action {
+    ir::Action::Forward(forward(vec![destination(host, &[])]))
+}
+
+fn host(name: &str, rules: Vec<Arc<ir::Rule>>) -> Arc<ir::VirtualHost> {
+    Arc::new(ir::VirtualHost {
+        name: format!("{name}:80"),
+        domains: vec![HostPattern::istio(name)],
+        declared: Port::new(80).unwrap(),
+        https_redirect: false,
+        rules,
+    })
+}
+
+/// The only rule of a host that has one, compiled.
+fn compiled(rule: Arc<ir::Rule>) -> (Arc<Rule>, Vec<AppliedProblem>) {
+    let (table, problems) = Slots::default().compile(&[&host("a", vec![rule])], &mut RouteMemo::default());
+    (table.host(b"a").unwrap().rules[0].clone(), problems)
+}
+
+fn forwarding(rule: &Rule) -> &Forward {
+    let Action::Forward(forward) = &rule.action else { panic!("{rule:?}") };
+    forward
+}
+
+#[test]
+fn hosts_lead_to_rules_and_slots() {
+    let a = host("a", vec![rule(prefix("/x"), to("one"), ops(&[])), rule(prefix("/"), to("two"), ops(&[]))]);
+    let any = host("*", vec![rule(prefix("/"), to("one"), ops(&[]))]);
+    let (table, problems) = Slots::default().compile(&[&a, &any], &mut RouteMemo::default());
+    assert!(problems.is_empty());
+    let find = |authority: &str, path: &str| {
+        let mut head = RequestHead::default();
+        head.set_path(path.as_bytes());
+        let host = table.host(authority.as_bytes())?;
+        let rule = host.find(&head, false, &mut MatchScratch::default())?;
+        let only = &forwarding(rule).destinations[0];
+        Some((rule.ordinal, only.cluster.0, only.cluster_name.to_string()))
+    };
+    assert_eq!(find("A:80", "/xy"), Some((0, 0, "outbound|80||one".to_owned())));
+    assert_eq!(find("a", "/y"), Some((1, 1, "outbound|80||two".to_owned())));
+    assert_eq!(find("b", "/y"), Some((0, 0, "outbound|80||one".to_owned())));
+    assert_eq!(table.list[0].rules[0].origin.to_string(), "VirtualService ns/vs spec.http[0]");
+}
+
+#[test]
+fn a_host_that_is_the_same_object_is_shared_as_long_as_it_is_used() {
+    let same = host("a", vec![rule(prefix("/"), to("one"), ops(&[]))]);
+    let other = host("b", vec![rule(prefix("/"), to("two"), ops(&[]))]);
+    let equal_other = Arc::new((*other).clone());
+    let (mut slots, mut memo) = (Slots::default(), RouteMemo::default());
+    let (first, _) = slots.compile(&[&same, &other], &mut memo);
+    memo.sweep();
+    slots.asked = 0;
+    let (second, _) = slots.compile(&[&same, &equal_other], &mut memo);
+    assert_eq!(slots.asked, 2, "clusters of shared hosts are asked for, too");
+    memo.sweep();
+    assert!(Arc::ptr_eq(&first.list[0], &second.list[0]));
+    assert!(!Arc::ptr_eq(&first.list[1], &second.list[1]));
+    assert_eq!(memo.hosts.len(), 2);
+    assert_eq!(Arc::strong_count(&other), 1, "what is not used is not held");
+    slots.compile(&[&equal_other], &mut memo);
+    memo.sweep();
+    assert_eq!(memo.hosts.len(), 1);
+}
+
+#[test]
+fn a_cluster_that_moved_recompiles_the_hosts_that_name_it() {
+    let a = host("a", vec![rule(prefix("/"), to("one"), ops(&[]))]);
+    let mut memo = RouteMemo::default();
+    let (first, _) = Slots::default().compile(&[&a], &mut memo);
+    let mut moved = Slots::default();
+    moved.slot(&key("other"));
+    let (second, _) = moved.compile(&[&a], &mut memo);
+    let slot = |table: &RouteTable| forwarding(&table.list[0].rules[0]).destinations[0].cluster.0;
+    assert_eq!((slot(&first), slot(&second)), (0, 1));
+}
+
+#[test]
+fn a_refused_expression_is_told_in_each_generation_and_never_matches() {
+    let refused = PathMatch::Regex(limen_ir::Pattern::checked("(".to_owned()));
+    let a = host("a", vec![rule(refused, to("one"), ops(&[])), rule(prefix("/"), to("two"), ops(&[]))]);
+    let (mut slots, mut memo) = (Slots::default(), RouteMemo::default());
+    for _ in 0..2 {
+        let (table, problems) = slots.compile(&[&a], &mut memo);
+        memo.sweep();
+        let [problem] = &problems[..] else { panic!("{problems:?}") };
+        assert_eq!((problem.code, &*problem.field), (RULE_NOT_COMPILED, "spec.http[0]"));
+        let mut head = RequestHead::default();
+        head.set_path(b"/");
+        let found = table.list[0].find(&head, false, &mut MatchScratch::default());
+        assert_eq!(found.map(|rule| rule.ordinal), Some(1));
+    }
+}
+
+/// Names and values that operations set.
+fn set(ops: &HeaderOps) -> Vec<(String, String)> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let value = |header: &crate::filter::headers::Header| match &header.value[..] {
+        [crate::filter::headers::Piece::Literal(value)] => text(value),
+        other => panic!("{other:?}"),
+    };
+    ops.set.iter().map(|header| (text(&header.name), value(header))).collect()
+}
+
+fn owned(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+#[test]
+fn operations_of_a_single_destination_come_after_the_rules() {
+    let action = ir::Action::Forward(forward(vec![destination("one", &[("X", "destination")])]));
+    let (rule, _) = compiled(rule(prefix("/"), action, ops(&[("x", "route")])));
+    assert_eq!(set(&rule.request_headers), owned(&[("x", "route"), ("x", "destination")]));
+    assert!(forwarding(&rule).destinations[0].request_headers.is_empty());
+}
+
+#[test]
+fn operations_of_several_destinations_stay_with_them() {
+    let destinations = vec![destination("one", &[("x", "1")]), destination("two", &[("x", "2")])];
+    let (rule, _) =
+        compiled(rule(prefix("/"), ir::Action::Forward(forward(destinations)), ops(&[("x", "route")])));
+    let forward = forwarding(&rule);
+    assert_eq!(set(&rule.request_headers), owned(&[("x", "route")]));
+    assert_eq!(set(&forward.destinations[1].request_headers), owned(&[("x", "2")]));
+    assert_eq!(forward.total_weight, 2);
+}
+
+#[test]
+fn the_authority_of_the_rule_wins() {
+    let table: [(&[(&str, &str)], Option<&str>, &[(&str, &str)], Option<&str>); 4] = [
+        (&[], None, &[("host", "d")], None),
+        (&[("host", "r")], None, &[("host", "r")], None),
+        (&[(":authority", "r")], Some("literal"), &[(":authority", "r")], None),
+        (&[], Some("literal"), &[], Some("literal")),
+    ];
+    for (route, literal, expected, host_rewrite) in table {
+        let mut forward = forward(vec![destination("one", &[("host", "d")])]);
+        forward.host_rewrite = literal.map(str::to_owned);
+        let (rule, problems) = compiled(rule(prefix("/"), ir::Action::Forward(forward), ops(route)));
+        assert!(problems.is_empty());
+        assert_eq!(set(&rule.request_headers), owned(expected));
+        assert_eq!(forwarding(&rule).host_rewrite.as_deref(), host_rewrite.map(str::as_bytes));
+    }
+}
+
+#[test]
+fn operations_that_could_break_messages_apart_are_left_out() {
+    for name in ["Content-Length", "transfer-encoding", "connection", ":path", "a b", "", "x\r\ny"] {
+        let (rule, problems) = compiled(rule(prefix("/"), to("one"), ops(&[(name, "1"), ("ok", "2")])));
+        assert_eq!(set(&rule.request_headers), owned(&[("ok", "2")]), "{name}");
+        assert_eq!(problems.len(), 1, "{name}");
+    }
+    let (rule, problems) = compiled(rule(prefix("/"), to("one"), ops(&[("x", "1\r\ny: 2")])));
+    assert_eq!((set(&rule.request_headers), problems.len()), (vec![], 1));
+    let response = ir::Rule {
+        request_headers: IrOps::default(),
+        response_headers: ops(&[("host", "x"), ("ok", "2")]),
+        ..(*self::rule(prefix("/"), to("one"), ops(&[]))).clone()
+    };
+    let (rule, problems) = compiled(Arc::new(response));
+    assert_eq!((set(&rule.response_headers), problems.len()), (owned(&[("ok", "2")]), 1));
+}
+
+#[test]
+fn rewrites_depend_on_what_the_rule_matches() {
+    let whole = |path: &str| PathRewrite::Whole(path.as_bytes().into());
+    let exact = PathMatch::Exact { path: "/foo".to_owned(), ignore_case: true };
+    let regex = PathMatch::Regex(limen_ir::Pattern::checked("/f.*".to_owned()));
+    let table = [
+        (prefix("/foo"), PathRewrite::Prefix { matched: 4, with: b"/new"[..].into() }),
+        (exact, whole("/new")),
+        (regex, whole("/new")),
+    ];
+    for (path, expected) in table {
+        let mut forward = forward(vec![destination("one", &[])]);
+        forward.path_rewrite = Some(IrPathRewrite::Matched("/new".to_owned()));
+        let (rule, _) = compiled(rule(path, ir::Action::Forward(forward), ops(&[])));
+        assert_eq!(forwarding(&rule).path_rewrite, Some(expected));
+    }
+}
+
+#[test]
+fn redirects() {
+    let redirect = |path| ir::Redirect {
+        code: 308,
+        scheme: Some("https".to_owned()),
+        authority: Some("other".to_owned()),
+        port: Some(ir::RedirectPort::Declared),
+        path: Some(path),
+    };
+    let table = [
+        (ir::RedirectPath::Full("/n".to_owned()), RedirectPath::Full(b"/n"[..].into())),
+        (ir::RedirectPath::Full("/n?q".to_owned()), RedirectPath::FullWithQuery(b"/n?q"[..].into())),
+        (
+            ir::RedirectPath::Prefix("/n".to_owned()),
+            RedirectPath::Matched(PathRewrite::Prefix { matched: 2, with: b"/n"[..].into() }),
+        ),
+    ];
+    for (path, expected) in table {
+        let (rule, _) = compiled(rule(prefix("/o"), ir::Action::Redirect(redirect(path)), ops(&[])));
+        let Action::Redirect(compiled) = &rule.action else { panic!("{rule:?}") };
+        let expected = Redirect {
+            code: 308,
+            https: Some(true),
+            authority: Some(b"other"[..].into()),
+            port: Some(RedirectPort::Declared),
+            path: Some(expected),
+        };
+        assert_eq!(*compiled, expected);
+    }
+}
+
+#[test]
+fn retries() {
+    let policy = ir_retry::RetryPolicy {
+        attempts: 3,
+        per_try_timeout: Millis::new(250),
+        on: ir_retry::RetryOn {
+            gateway_error: true,
+            retriable_4xx: true,
+            status_codes: vec![599, 418],
+            grpc: vec!["unavailable".to_owned(), "cancelled".to_owned()],
+            ..ir_retry::RetryOn::default()
+        },
+        backoff: Millis::new(25).unwrap(),
+        avoid_previous: true,
+    };
+    let mut forward = forward(vec![destination("one", &[])]);
+    forward.retry = IrRetry::Policy(policy);
+    forward.timeout = Millis::new(1000);
+    let (rule, _) = compiled(rule(prefix("/"), ir::Action::Forward(forward), ops(&[])));
+    let compiled = forwarding(&rule);
+    let Retry::Policy(policy) = &compiled.retry else { panic!("{rule:?}") };
+    assert_eq!((policy.attempts, policy.per_try_timeout_ms, policy.backoff_ms), (3, Some(250), 25));
+    assert_eq!((compiled.timeout_ms, policy.avoid_previous), (Some(1000), true));
+    let retried = |status| policy.on.status(status);
+    let statuses: Vec<u16> = (100..600).filter(|status| retried(*status)).collect();
+    assert_eq!(statuses, [409, 418, 502, 503, 504, 599]);
+    let grpc: Vec<u32> = (0..40).filter(|status| policy.on.grpc_status(*status)).collect();
+    assert_eq!(grpc, [1, 14]);
+}
