@@ -1,6 +1,11 @@
 //! What one HTTP/1 message costs in nanoseconds: `cargo bench -p limen-wire`. The best of several rounds, since everything
 //! else that runs on the machine only ever adds.
-#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a bench is run by hand")]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a bench is run by hand"
+)]
 
 use limen_wire::h1::{BodyDecoder, Limits, encode_request, encode_response, parse_request, parse_response};
 use limen_wire::head::{BodyLength, MethodKind, RequestHead, ResponseHead, Version};

@@ -1,6 +1,6 @@
 //! Heads and chunks as bytes (RFC 9112). What is written stems from parsed forms only, with exactly one framing field.
 
-use crate::head::{BodyLength, Fields, MethodKind, RequestHead, ResponseHead, Version};
+use crate::head::{BodyLength, Fields, Known, MethodKind, RequestHead, ResponseHead, Version};
 
 /// What follows the data of a chunk.
 pub const CHUNK_END: &[u8] = b"\r\n";
@@ -19,7 +19,7 @@ pub fn encode_request(head: &RequestHead, out: &mut Vec<u8>) {
     out.extend_from_slice(b" HTTP/1.1\r\nhost: ");
     out.extend_from_slice(head.authority());
     out.extend_from_slice(b"\r\n");
-    put_fields(&head.fields, out);
+    put_fields(&head.fields, None, out);
     match head.body {
         BodyLength::Known(length) => put_length(length, out),
         BodyLength::Marked | BodyLength::UntilClose => {
@@ -76,7 +76,7 @@ pub fn encode_response(
 ) {
     out.reserve(head.fields.stored() + 4 * head.fields.len() + 96);
     put_status_line(head.status, out);
-    put_fields(&head.fields, out);
+    put_fields(&head.fields, (head.status == 101).then_some(Known::Upgrade), out);
     let framing = framing(head, client, request);
     match framing {
         Framing::Length(length) => put_length(length, out),
@@ -84,12 +84,7 @@ pub fn encode_response(
         Framing::Silent | Framing::Close => {}
     }
     match head.status {
-        101 => {
-            out.extend_from_slice(b"connection: upgrade\r\n");
-            for protocol in head.fields.get_all(b"upgrade") {
-                put_field(b"upgrade", protocol, out);
-            }
-        }
+        101 => out.extend_from_slice(b"connection: upgrade\r\n"),
         100..=199 => {}
         _ if !keep_alive || framing == Framing::Close => out.extend_from_slice(b"connection: close\r\n"),
         _ if client == Version::H10 => out.extend_from_slice(b"connection: keep-alive\r\n"),
@@ -125,21 +120,17 @@ fn put_status_line(status: u16, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// The fields that go from one side to the other. The others have no business in the list; should a filter have put one
-/// there, two framing fields must still never be written.
-fn put_fields(fields: &Fields, out: &mut Vec<u8>) {
+/// The fields that go from one side to the other, and the per-hop field that is `wanted`. Other per-hop fields have no
+/// business in the list; should a filter have put one there, two framing fields must still never be written.
+fn put_fields(fields: &Fields, wanted: Option<Known>, out: &mut Vec<u8>) {
     for (known, name, value) in fields.iter() {
-        if !known.is_per_hop() {
-            put_field(name, value, out);
+        if !known.is_per_hop() || Some(known) == wanted {
+            out.extend_from_slice(name);
+            out.extend_from_slice(b": ");
+            out.extend_from_slice(value);
+            out.extend_from_slice(b"\r\n");
         }
     }
-}
-
-fn put_field(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(name);
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
 }
 
 fn put_length(length: u64, out: &mut Vec<u8>) {

@@ -162,7 +162,10 @@ impl Framing {
             if is_protected(&name) {
                 return Err(HeadError::Bad("connection nominates a protected field"));
             }
-            fields.remove(&name);
+            // The upgrade of a 101 is nominated as it must be, and stays: it is written anew, not passed on.
+            if name != b"upgrade" {
+                fields.remove(&name);
+            }
         }
         Ok(())
     }

@@ -28,7 +28,12 @@ pub(crate) const VALID: &[(&[u8], BodyLength, bool)] = &[
     (b"HTTP/1.1 304 Not Modified\r\ntransfer-encoding: chunked\r\n\r\n", BodyLength::None, true),
     (b"HTTP/1.1 100 Continue\r\n\r\n", BodyLength::None, true),
     (b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n", BodyLength::None, true),
-    (b"HTTP/1.1 101 Go\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n", BodyLength::None, false),
+    (
+        b"HTTP/1.1 101 Go\r\nconnection: upgrade\r\nupgrade: websocket\r\nx: y\r\n\r\n",
+        BodyLength::None,
+        false,
+    ),
+    (b"HTTP/1.1 101 Go\r\nconnection: upgrade, x\r\nupgrade: a\r\nx: y\r\n\r\n", BodyLength::None, false),
     (b"HTTP/1.1 999 What\r\ncontent-length: 2\r\n\r\n", BodyLength::Known(2), true),
 ];
 
@@ -221,6 +226,6 @@ fn status_lines_have_the_standard_reason_and_one_framing_field_is_written() {
     );
     assert_eq!(
         encode(&upgrade, Version::H11, MethodKind::Idempotent, false),
-        "HTTP/1.1 101 Switching Protocols\r\nsec-websocket-accept: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n"
+        "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nsec-websocket-accept: x\r\nconnection: upgrade\r\n\r\n"
     );
 }
