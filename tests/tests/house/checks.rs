@@ -4,13 +4,13 @@ use crate::source::{Source, close_brace, words};
 
 /// What a check found: where, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
+pub(crate) struct Finding {
     /// The check, as exceptions name it.
-    pub check: &'static str,
+    pub(crate) check: &'static str,
     /// The file.
-    pub path: String,
+    pub(crate) path: String,
     /// What stands there, and the rule.
-    pub text: String,
+    pub(crate) text: String,
 }
 
 fn finding(check: &'static str, source: &Source, at: usize, text: &str) -> Finding {
@@ -25,7 +25,7 @@ const FUNCTION_LINES: usize = 100;
 const TEST_MODULE_LINES: usize = 60;
 
 /// Files, functions and inline test modules keep their size.
-pub fn sizes(source: &Source) -> Vec<Finding> {
+pub(crate) fn sizes(source: &Source) -> Vec<Finding> {
     let mut found = Vec::new();
     let lines = |(start, end): (usize, usize)| source.code[start..end].lines().count();
     let tests: usize = source.test_modules.iter().map(|m| lines(*m)).sum();
@@ -65,7 +65,7 @@ pub fn sizes(source: &Source) -> Vec<Finding> {
 const UNSAFE_MODULE: &str = "crates/proxy/src/sys";
 
 /// Unsafe code is forbidden in every crate root, and stands in one module only.
-pub fn unsafe_code(source: &Source) -> Vec<Finding> {
+pub(crate) fn unsafe_code(source: &Source) -> Vec<Finding> {
     let mut found = Vec::new();
     let root = source.path.ends_with("/src/lib.rs") || source.path.ends_with("/src/main.rs");
     if root || source.path == "tests/harness/lib.rs" {
@@ -122,7 +122,7 @@ const FORBIDDEN: &[(&str, &[&str], &str)] = &[
 ];
 
 /// Crates do not speak the names that their walls keep out.
-pub fn forbidden(source: &Source) -> Vec<Finding> {
+pub(crate) fn forbidden(source: &Source) -> Vec<Finding> {
     let production = source.production();
     let mut found = Vec::new();
     for (_, names, why) in FORBIDDEN.iter().filter(|(krate, _, _)| *krate == source.krate()) {
@@ -141,7 +141,7 @@ pub fn forbidden(source: &Source) -> Vec<Finding> {
 }
 
 /// Only `compile` reads the IR; the crate's root hands it over.
-pub fn ir_in_compile_only(source: &Source) -> Vec<Finding> {
+pub(crate) fn ir_in_compile_only(source: &Source) -> Vec<Finding> {
     let inside = source.path == "crates/proxy/src/lib.rs"
         || source.path == "crates/proxy/src/compile.rs"
         || source.path.starts_with("crates/proxy/src/compile/");
@@ -154,7 +154,7 @@ pub fn ir_in_compile_only(source: &Source) -> Vec<Finding> {
 }
 
 /// Tables are read by many and written by none.
-pub fn tables_are_still(source: &Source) -> Vec<Finding> {
+pub(crate) fn tables_are_still(source: &Source) -> Vec<Finding> {
     let module = source.module_path();
     if source.krate() != "proxy" || module.first().map(String::as_str) != Some("table") {
         return Vec::new();
@@ -193,7 +193,7 @@ const ORDER: &[&[&str]] = &[
 ];
 
 /// Inside `proxy`, arrows point one way.
-pub fn module_order(source: &Source) -> Vec<Finding> {
+pub(crate) fn module_order(source: &Source) -> Vec<Finding> {
     let module = source.module_path();
     let Some(own) = module.first().filter(|_| source.krate() == "proxy") else { return Vec::new() };
     let row = |name: &str| ORDER.iter().position(|names| names.contains(&name));
@@ -215,7 +215,7 @@ pub fn module_order(source: &Source) -> Vec<Finding> {
 }
 
 /// Top-level modules of the own crate that the production code names, by `crate::` or `super::`.
-pub fn uses(source: &Source) -> Vec<(usize, String)> {
+pub(crate) fn uses(source: &Source) -> Vec<(usize, String)> {
     let production = source.production();
     let depth = source.module_path().len();
     let mut found = Vec::new();
@@ -256,7 +256,7 @@ fn targets(code: &str, at: usize) -> Vec<(usize, String)> {
 }
 
 /// Things that no code may leave behind, and things that tests may not do.
-pub fn bans(source: &Source) -> Vec<Finding> {
+pub(crate) fn bans(source: &Source) -> Vec<Finding> {
     let mut found = Vec::new();
     for name in ["todo", "unimplemented", "dbg"] {
         for at in words(&source.code, name).filter(|at| source.code[at + name.len()..].starts_with('!')) {
@@ -290,7 +290,7 @@ fn names_a_port(arguments: &str) -> bool {
 }
 
 /// Files do not name anyone's home folder.
-pub fn home_paths(path: &str, text: &str) -> Vec<Finding> {
+pub(crate) fn home_paths(path: &str, text: &str) -> Vec<Finding> {
     let homes = [concat!("/ro", "ot/"), concat!("/ho", "me/"), concat!("/Us", "ers/")];
     let hits = text.lines().enumerate().filter(|(_, line)| homes.iter().any(|home| line.contains(home)));
     hits.map(|(n, _)| Finding {

@@ -39,7 +39,7 @@ const KEPT_OUT: &[(&str, &[&str], &str)] = &[
 const DIRECT_DEPENDENCIES: usize = 60;
 
 /// What Cargo says about the workspace itself.
-pub fn metadata() -> Value {
+pub(crate) fn metadata() -> Value {
     let run = Command::new(env!("CARGO"))
         .args(["metadata", "--no-deps", "--format-version", "1"])
         .current_dir(root())
@@ -58,7 +58,7 @@ fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
 }
 
 /// Checks the edges among our crates, what they keep out, and the number of direct dependencies.
-pub fn edges(metadata: &Value) -> Vec<Finding> {
+pub(crate) fn edges(metadata: &Value) -> Vec<Finding> {
     let mut found = Vec::new();
     let mut outside = BTreeSet::new();
     let mut add =

@@ -10,7 +10,7 @@ use crate::checks::Finding;
 use crate::source::root;
 
 /// The licences that `deny.toml` allows.
-pub fn allowed() -> BTreeSet<String> {
+pub(crate) fn allowed() -> BTreeSet<String> {
     let text = fs::read_to_string(root().join("deny.toml")).expect("deny.toml stands at the root");
     let after = text.split("\nallow = [").nth(1).expect("deny.toml has a list of licences");
     let list = after.split("\n]").next().unwrap_or_default();
@@ -19,7 +19,7 @@ pub fn allowed() -> BTreeSet<String> {
 }
 
 /// Every package that the lock file brings onto this machine.
-pub fn packages() -> Value {
+pub(crate) fn packages() -> Value {
     let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
     let version = Command::new(rustc).arg("-vV").output().expect("rustc runs");
     let version = String::from_utf8_lossy(&version.stdout).into_owned();
@@ -34,7 +34,7 @@ pub fn packages() -> Value {
 }
 
 /// Packages whose licence expression the list does not satisfy.
-pub fn check(metadata: &Value, allowed: &BTreeSet<String>) -> Vec<Finding> {
+pub(crate) fn check(metadata: &Value, allowed: &BTreeSet<String>) -> Vec<Finding> {
     let packages = metadata["packages"].as_array().into_iter().flatten();
     let refused = packages.filter(|package| {
         let licence = package["license"].as_str().unwrap_or_default();
@@ -50,7 +50,7 @@ pub fn check(metadata: &Value, allowed: &BTreeSet<String>) -> Vec<Finding> {
 }
 
 /// Whether an SPDX expression can be met by the allowed licences. `/` is the old way to write OR.
-pub fn satisfied(expression: &str, allowed: &BTreeSet<String>) -> bool {
+pub(crate) fn satisfied(expression: &str, allowed: &BTreeSet<String>) -> bool {
     let spaced = expression.replace('(', " ( ").replace(')', " ) ").replace('/', " OR ");
     let tokens: Vec<&str> = spaced.split_whitespace().collect();
     let mut at = 0;

@@ -14,7 +14,11 @@ use source::Source;
 
 /// Findings that are allowed, each with its reason. An exception that no longer finds anything is an error.
 /// `(check, path, reason)`
-const EXCEPTIONS: &[(&str, &str, &str)] = &[];
+const EXCEPTIONS: &[(&str, &str, &str)] = &[(
+    "tables_are_still",
+    "crates/proxy/src/table/pattern.rs",
+    "a static hands out ids while patterns are compiled; no table holds it",
+)];
 
 fn report(check: &str, found: &[Finding]) {
     let excepted = |f: &Finding| EXCEPTIONS.iter().any(|(c, path, _)| *c == f.check && *path == f.path);

@@ -4,27 +4,27 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// One Rust source file.
-pub struct Source {
+pub(crate) struct Source {
     /// Path from the root of the repository, with forward slashes.
-    pub path: String,
+    pub(crate) path: String,
     /// The text as it is.
-    pub raw: String,
+    pub(crate) raw: String,
     /// The text with the inside of comments, strings and characters replaced by spaces; same length and lines.
-    pub code: String,
+    pub(crate) code: String,
     /// Byte ranges of modules behind `#[cfg(test)]`.
-    pub test_modules: Vec<(usize, usize)>,
+    pub(crate) test_modules: Vec<(usize, usize)>,
 }
 
 impl Source {
     /// Reads a text as if it stood at `path`.
-    pub fn new(path: &str, raw: &str) -> Source {
+    pub(crate) fn new(path: &str, raw: &str) -> Source {
         let code = mask(raw);
         let test_modules = find_test_modules(&code);
         Source { path: path.to_owned(), raw: raw.to_owned(), code, test_modules }
     }
 
     /// The crate's folder name (`ir`, `proxy`, …), or `tests` for the end-to-end package.
-    pub fn krate(&self) -> &str {
+    pub(crate) fn krate(&self) -> &str {
         let mut parts = self.path.split('/');
         match parts.next() {
             Some("crates") => parts.next().unwrap_or(""),
@@ -34,7 +34,7 @@ impl Source {
     }
 
     /// Whether the whole file is test code.
-    pub fn is_test_file(&self) -> bool {
+    pub(crate) fn is_test_file(&self) -> bool {
         let name = self.path.rsplit('/').next().unwrap_or("");
         self.krate() == "tests"
             || name == "tests.rs"
@@ -42,7 +42,7 @@ impl Source {
     }
 
     /// The masked text without test modules (they become blank lines); empty for a file of tests.
-    pub fn production(&self) -> String {
+    pub(crate) fn production(&self) -> String {
         if self.is_test_file() {
             return String::new();
         }
@@ -54,7 +54,7 @@ impl Source {
     }
 
     /// The raw text of test code only (everything else is blank); the whole file for a file of tests.
-    pub fn test_raw(&self) -> String {
+    pub(crate) fn test_raw(&self) -> String {
         if self.is_test_file() {
             return self.raw.clone();
         }
@@ -65,12 +65,12 @@ impl Source {
     }
 
     /// Line number (from 1) of a byte offset.
-    pub fn line(&self, at: usize) -> usize {
+    pub(crate) fn line(&self, at: usize) -> usize {
         self.raw.as_bytes()[..at.min(self.raw.len())].iter().filter(|b| **b == b'\n').count() + 1
     }
 
     /// The path of modules from the crate's root that this file is, such as `["serve", "http"]`.
-    pub fn module_path(&self) -> Vec<String> {
+    pub(crate) fn module_path(&self) -> Vec<String> {
         let inside = self.path.split_once("/src/").map_or("", |(_, rest)| rest).trim_end_matches(".rs");
         let mut parts: Vec<String> = inside.split('/').map(str::to_owned).collect();
         if matches!(parts.last().map(String::as_str), Some("mod" | "lib" | "main")) {
@@ -81,12 +81,12 @@ impl Source {
 }
 
 /// The root of the repository.
-pub fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package stands in the workspace").to_path_buf()
 }
 
 /// Every Rust file of the workspace.
-pub fn all() -> Vec<Source> {
+pub(crate) fn all() -> Vec<Source> {
     let root = root();
     let mut found = Vec::new();
     for folder in ["crates", "tests"] {
@@ -103,7 +103,7 @@ pub fn all() -> Vec<Source> {
 }
 
 /// Calls `visit` for every file below a folder, in a stable order; build output and hidden folders are left out.
-pub fn walk(folder: &Path, visit: &mut dyn FnMut(&Path)) {
+pub(crate) fn walk(folder: &Path, visit: &mut dyn FnMut(&Path)) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     let mut paths: Vec<PathBuf> = entries.flatten().map(|e| e.path()).collect();
     paths.sort();
@@ -120,7 +120,7 @@ pub fn walk(folder: &Path, visit: &mut dyn FnMut(&Path)) {
 }
 
 /// Blanks the inside of comments and literals, keeping lines and offsets.
-pub fn mask(text: &str) -> String {
+pub(crate) fn mask(text: &str) -> String {
     let src = text.as_bytes();
     let mut out = src.to_vec();
     let mut at = 0;
@@ -204,7 +204,7 @@ fn char_end(src: &[u8], at: usize) -> usize {
 }
 
 /// The offset just after the brace that closes the one at `open`.
-pub fn close_brace(code: &str, open: usize) -> usize {
+pub(crate) fn close_brace(code: &str, open: usize) -> usize {
     let mut depth = 0usize;
     for (at, b) in code.bytes().enumerate().skip(open) {
         match b {
@@ -220,7 +220,7 @@ pub fn close_brace(code: &str, open: usize) -> usize {
 }
 
 /// Offsets at which `word` stands as a whole word.
-pub fn words<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
+pub(crate) fn words<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
     let part = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_');
     code.match_indices(word).map(|(at, _)| at).filter(move |&at| {
         let bytes = code.as_bytes();

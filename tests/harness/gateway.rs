@@ -1,0 +1,112 @@
+//! A gateway in the test's process: a folder of its own, ports of the kernel's choice, its access log in a file.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Parser;
+use limen::boot::{self, Options, Running};
+use limen::logging::Logging;
+use limen::settings::Settings;
+use limen::view::View;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::within;
+
+/// Declared ports that are bound where the kernel likes.
+pub const DECLARED: [u16; 5] = [80, 443, 8080, 8443, 9443];
+
+/// Flags as a user gives them.
+#[derive(Parser)]
+struct Flags {
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// A running gateway.
+pub struct Gateway {
+    /// The thing itself.
+    pub running: Running,
+    /// Holds `config` (what it watches) and the access log.
+    home: TempDir,
+}
+
+impl Gateway {
+    /// Starts a gateway over these files and waits until every worker serves them.
+    pub async fn start(files: &[(&str, &str)], flags: &[String]) -> Gateway {
+        let home = tempfile::tempdir().unwrap();
+        let config = home.path().join("config");
+        fs::create_dir(&config).unwrap();
+        for (name, text) in files {
+            fs::write(config.join(name), text).unwrap();
+        }
+        Gateway::start_in(home, vec![config], flags).await
+    }
+
+    /// Starts a gateway over paths that may lie anywhere; `home` is kept until it ends.
+    pub async fn start_in(home: TempDir, roots: Vec<PathBuf>, flags: &[String]) -> Gateway {
+        let log = home.path().join("access.log");
+        let mut line: Vec<String> =
+            ["limen", "--bind", "127.0.0.1", "--workers", "2"].map(str::to_owned).into();
+        for ours in ["--admin", "--readiness", "--metrics"] {
+            line.extend([ours.to_owned(), "127.0.0.1:0".to_owned()]);
+        }
+        line.extend(DECLARED.iter().flat_map(|port| ["--map-port".to_owned(), format!("{port}:0")]));
+        line.extend(["--access-log", "json", "--access-log-file"].map(str::to_owned));
+        line.push(log.to_string_lossy().into_owned());
+        line.extend(flags.iter().cloned());
+        let settings =
+            Flags::try_parse_from(&line).unwrap_or_else(|error| panic!("{line:?}: {error}")).settings;
+        let options =
+            Options { settings, roots, documents: Vec::new(), logging: Logging::foreign(), say: |_| {} };
+        let running = boot::start(options).unwrap();
+        within("the gateway to be ready", running.ready()).await;
+        Gateway { running, home }
+    }
+
+    /// The folder that it watches.
+    pub fn config(&self) -> PathBuf {
+        self.home.path().join("config")
+    }
+
+    /// The folder that ends with it.
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// Writes a file of its configuration in one step, as careful editors do.
+    pub fn write(&self, name: &str, text: &str) {
+        let aside = self.home.path().join(".aside");
+        fs::write(&aside, text).unwrap();
+        fs::rename(&aside, self.config().join(name)).unwrap();
+    }
+
+    /// Where a declared port is bound.
+    pub fn address(&self, declared: u16) -> SocketAddr {
+        self.running.address_of(declared).unwrap_or_else(|| {
+            panic!("port {declared} is not bound; problems: {:#?}", self.problems());
+        })
+    }
+
+    /// Every problem there is now, as users read it.
+    pub fn problems(&self) -> Vec<String> {
+        self.running.problems().iter().map(ToString::to_string).collect()
+    }
+
+    /// Waits until every worker serves a state of which `holds` is true.
+    pub async fn until(&self, what: &str, holds: impl FnMut(&View) -> bool) -> Arc<View> {
+        within(what, self.running.until(holds)).await
+    }
+
+    /// Ends it and returns the lines of its access log.
+    pub async fn stop(self) -> Vec<Value> {
+        let log = self.home.path().join("access.log");
+        within("the gateway to end", self.running.shutdown()).await;
+        let text = fs::read_to_string(&log).unwrap_or_default();
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("not JSON: {line}")))
+            .collect()
+    }
+}

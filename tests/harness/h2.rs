@@ -1,0 +1,79 @@
+//! An HTTP/2 client, in clear text by prior knowledge or inside TLS.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::AbortHandle;
+
+use crate::reply::Reply;
+
+/// A connection that requests are sent over. It lives as long as the last handle to it.
+pub struct Connection {
+    send: SendRequest<Bytes>,
+    driver: Arc<Driver>,
+}
+
+struct Driver(AbortHandle);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Connection {
+    /// Begins HTTP/2 on a connected stream.
+    ///
+    /// # Errors
+    /// The peer does not speak it.
+    pub async fn new<S>(stream: S) -> Result<Connection, String>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (send, connection) = h2::client::handshake(stream).await.map_err(|error| error.to_string())?;
+        let driver = tokio::spawn(async move {
+            let _ = connection.await;
+        })
+        .abort_handle();
+        Ok(Connection { send, driver: Arc::new(Driver(driver)) })
+    }
+
+    /// Another handle to the same connection, for a stream beside.
+    pub fn another(&self) -> Connection {
+        Connection { send: self.send.clone(), driver: self.driver.clone() }
+    }
+
+    /// Sends a request and reads the whole response.
+    ///
+    /// # Errors
+    /// The stream or the connection was reset, with the reason.
+    pub async fn exchange(&mut self, request: http::Request<()>, body: Bytes) -> Result<Reply, String> {
+        let say = |error: h2::Error| match error.reason() {
+            Some(reason) => format!("reset: {reason:?}"),
+            None => error.to_string(),
+        };
+        let mut send = self.send.clone().ready().await.map_err(say)?;
+        let (response, mut stream) = send.send_request(request, body.is_empty()).map_err(say)?;
+        if !body.is_empty() {
+            stream.send_data(body, true).map_err(say)?;
+        }
+        let response = response.await.map_err(say)?;
+        let (head, mut data) = response.into_parts();
+        let mut whole = Vec::new();
+        while let Some(chunk) = data.data().await {
+            let chunk = chunk.map_err(say)?;
+            data.flow_control().release_capacity(chunk.len()).map_err(say)?;
+            whole.extend_from_slice(&chunk);
+        }
+        let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        Ok(Reply {
+            status: head.status.as_u16(),
+            version: "HTTP/2",
+            headers: head.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect(),
+            body: whole,
+            closed: false,
+        })
+    }
+}

@@ -1,0 +1,427 @@
+//! Runs every file of `scenarios/`: configuration, requests and what is expected, over each protocol.
+// Test code: a failed expectation is a panic with a reason.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use limen_e2e::gateway::Gateway;
+use limen_e2e::origin::{Origin, Script};
+use limen_e2e::reply::Reply;
+use limen_e2e::tls::{Authority, base64};
+use limen_e2e::{h1, h2, within, yaml};
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::net::TcpStream;
+
+/// One file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Scenario {
+    /// What it shows.
+    #[serde(rename = "about")]
+    _about: String,
+    #[serde(default)]
+    origins: BTreeMap<String, OriginSpec>,
+    /// Flags of the gateway.
+    #[serde(default)]
+    flags: Vec<String>,
+    /// Protocols that requests go over, unless they say otherwise.
+    #[serde(default = "Over::all")]
+    over: Vec<Over>,
+    /// Whether the Gateway of `edge.yaml` is there.
+    #[serde(default = "yes")]
+    edge: bool,
+    /// Certificates to issue, with their DNS names.
+    #[serde(default)]
+    certificates: BTreeMap<String, Vec<String>>,
+    config: String,
+    /// Texts that problems contain: each text at least one problem, each problem at least one text.
+    #[serde(default)]
+    problems: Vec<String>,
+    requests: Vec<Step>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct OriginSpec {
+    /// Given to the gateway as `--backend <this>=HOST:PORT`.
+    backend: Option<String>,
+    /// `echo`, `never`, `close` or `dead`.
+    answers: Option<String>,
+    /// The status of the first answer, the second, and so on.
+    #[serde(default)]
+    statuses: Vec<u16>,
+    /// Header lines of its answers.
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    /// Bytes that it answers with.
+    raw: Option<String>,
+}
+
+#[derive(Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case")]
+enum Over {
+    H1,
+    H2,
+    H1Tls,
+    H2Tls,
+}
+
+impl Over {
+    fn all() -> Vec<Over> {
+        vec![Over::H1, Over::H2, Over::H1Tls, Over::H2Tls]
+    }
+
+    fn tls(self) -> bool {
+        matches!(self, Over::H1Tls | Over::H2Tls)
+    }
+
+    fn scheme(self) -> &'static str {
+        if self.tls() { "https" } else { "http" }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Step {
+    /// `METHOD host/path`.
+    #[serde(default)]
+    send: String,
+    /// Bytes instead, over HTTP/1.1 in clear text; `${agent}` makes its log line found.
+    raw: Option<String>,
+    /// The declared port, if not 80 or 443.
+    port: Option<u16>,
+    /// The server name, if not the host.
+    sni: Option<String>,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    #[serde(default)]
+    body: String,
+    over: Option<Vec<Over>>,
+    #[serde(default = "once")]
+    times: usize,
+    expect: Expect,
+}
+
+fn once() -> usize {
+    1
+}
+
+/// What must hold. In maps, null means absent and `*` any value.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Expect {
+    status: Option<u16>,
+    body: Option<String>,
+    body_has: Option<String>,
+    #[serde(default)]
+    headers: BTreeMap<String, Option<String>>,
+    /// Which origin answered.
+    origin: Option<String>,
+    /// What it saw.
+    method: Option<String>,
+    path: Option<String>,
+    #[serde(default)]
+    seen: BTreeMap<String, Option<String>>,
+    /// How many requests reached each origin.
+    #[serde(default)]
+    hits: BTreeMap<String, usize>,
+    closed: Option<bool>,
+    /// Part of the error that the client gets instead of a response.
+    error: Option<String>,
+    /// Fields of the JSON access log.
+    #[serde(default)]
+    log: BTreeMap<String, Value>,
+}
+
+struct World {
+    gateway: Gateway,
+    origins: Vec<Origin>,
+    authority: Authority,
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios")
+}
+
+fn load(name: &str) -> Scenario {
+    let text = std::fs::read_to_string(folder().join(format!("{name}.yaml"))).unwrap();
+    let mut documents = yaml::documents(&text);
+    assert_eq!(documents.len(), 1, "a scenario is one document; objects stand in its config");
+    serde_json::from_value(documents.remove(0)).unwrap_or_else(|error| panic!("{name}.yaml: {error}"))
+}
+
+fn script(spec: &OriginSpec) -> Script {
+    if let Some(raw) = &spec.raw {
+        return Script::Raw(raw.clone().into_bytes());
+    }
+    let headers = spec.headers.iter().map(|(n, v)| (n.clone(), v.clone())).collect();
+    let statuses = if spec.statuses.is_empty() { vec![200] } else { spec.statuses.clone() };
+    match spec.answers.as_deref() {
+        None | Some("echo") => Script::Echo { statuses, headers },
+        Some("never") => Script::Never,
+        Some("close") => Script::Close,
+        Some("dead") => Script::Dead,
+        Some(other) => panic!("an origin cannot answer {other:?}"),
+    }
+}
+
+async fn set_up(scenario: &Scenario) -> World {
+    let authority = Authority::new();
+    let mut origins = Vec::new();
+    let mut flags = scenario.flags.clone();
+    let mut fill: Vec<(String, String)> = Vec::new();
+    for (name, spec) in &scenario.origins {
+        let origin = Origin::start(name, script(spec)).await;
+        fill.push((format!("${{{name}.port}}"), origin.address.port().to_string()));
+        if let Some(backend) = &spec.backend {
+            flags.extend(["--backend".to_owned(), format!("{backend}={}", origin.address)]);
+        }
+        origins.push(origin);
+    }
+    let mut certificates = scenario.certificates.clone();
+    certificates.entry("edge".to_owned()).or_insert_with(|| vec!["*.example.com".to_owned()]);
+    for (name, hosts) in &certificates {
+        let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
+        let pair = authority.issue(&hosts);
+        fill.push((format!("${{{name}.crt}}"), base64(&pair.certificate)));
+        fill.push((format!("${{{name}.key}}"), base64(&pair.key)));
+    }
+    let edge = if scenario.edge {
+        std::fs::read_to_string(folder().join("edge.yaml")).unwrap()
+    } else {
+        String::new()
+    };
+    let filled =
+        |text: &str| fill.iter().fold(text.to_owned(), |text, (name, value)| text.replace(name, value));
+    let files = [("edge.yaml", filled(&edge)), ("config.yaml", filled(&scenario.config))];
+    let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
+    let gateway = Gateway::start(&files, &flags).await;
+    World { gateway, origins, authority }
+}
+
+async fn run(name: &str) {
+    let scenario = load(name);
+    let world = set_up(&scenario).await;
+    let mut failures = check_problems(&scenario.problems, &world.gateway.problems());
+    let mut logged = Vec::new();
+    for (n, step) in scenario.requests.iter().enumerate() {
+        let over = if step.raw.is_some() {
+            vec![Over::H1]
+        } else {
+            step.over.clone().unwrap_or(scenario.over.clone())
+        };
+        for protocol in over {
+            for turn in 0..step.times {
+                let agent = format!("{name}/{n}/{protocol:?}/{turn}");
+                let outcome = within(&agent, send(&world, step, protocol, &agent)).await;
+                let what =
+                    if step.send.is_empty() { step.raw.as_deref().unwrap_or_default() } else { &step.send };
+                failures.extend(
+                    outcome.into_iter().map(|text| format!("request {n} ({what}) over {protocol:?}: {text}")),
+                );
+                logged.push((step, agent));
+            }
+        }
+    }
+    let lines = world.gateway.stop().await;
+    for (step, agent) in logged {
+        let agent = step.headers.get("user-agent").unwrap_or(&agent);
+        failures.extend(check_log(&step.expect.log, agent, &lines));
+    }
+    assert!(failures.is_empty(), "{name}.yaml: {} failures\n{}", failures.len(), failures.join("\n"));
+}
+
+fn check_problems(expected: &[String], found: &[String]) -> Vec<String> {
+    let missing = expected.iter().filter(|text| !found.iter().any(|problem| problem.contains(*text)));
+    let missing = missing.map(|text| format!("no problem says {text:?}; there are {found:#?}"));
+    let extra = found.iter().filter(|problem| !expected.iter().any(|text| problem.contains(text)));
+    missing.chain(extra.map(|problem| format!("a problem that was not expected: {problem}"))).collect()
+}
+
+/// Sends one request and returns what was not as expected.
+async fn send(world: &World, step: &Step, over: Over, agent: &str) -> Vec<String> {
+    let before: Vec<usize> = world.origins.iter().map(Origin::hits).collect();
+    let outcome = match &step.raw {
+        Some(raw) => raw_exchange(world, step, &raw.replace("${agent}", agent)).await,
+        None => exchange(world, step, over, agent).await,
+    };
+    let mut failures = match (outcome, &step.expect.error) {
+        (Ok(reply), None) => check_reply(&step.expect, &reply, over),
+        (Ok(reply), Some(text)) => vec![format!("expected the error {text:?}, got {reply:?}")],
+        (Err(error), Some(text)) if error.contains(text) => Vec::new(),
+        (Err(error), _) => vec![format!("no response: {error}")],
+    };
+    for (origin, before) in world.origins.iter().zip(before) {
+        let hits = origin.hits() - before;
+        if let Some(expected) = step.expect.hits.get(&origin.name).filter(|expected| **expected != hits) {
+            failures.push(format!("{hits} requests reached {}, expected {expected}", origin.name));
+        }
+    }
+    failures
+}
+
+async fn raw_exchange(world: &World, step: &Step, text: &str) -> Result<Reply, String> {
+    let stream = TcpStream::connect(world.gateway.address(step.port.unwrap_or(80))).await.unwrap();
+    let mut connection = h1::Connection::new(stream);
+    connection.send(text.as_bytes()).await;
+    connection.read(text.split(' ').next().unwrap_or_default()).await
+}
+
+async fn exchange(world: &World, step: &Step, over: Over, agent: &str) -> Result<Reply, String> {
+    let (method, url) = step.send.split_once(' ').expect("send: METHOD host/path");
+    let (host, path) = url.find(['/', '?']).map_or((url, "/"), |at| url.split_at(at));
+    let mut headers: Vec<(String, String)> =
+        step.headers.iter().map(|(n, v)| (n.clone(), v.clone())).collect();
+    if !step.headers.contains_key("user-agent") {
+        headers.push(("user-agent".to_owned(), agent.to_owned()));
+    }
+    let address = world.gateway.address(step.port.unwrap_or(if over.tls() { 443 } else { 80 }));
+    let name = step.sni.as_deref().unwrap_or(host.split(':').next().unwrap_or_default());
+    let body = step.body.as_bytes();
+    let h1_bytes = h1::request(method, path, host, &headers, body);
+    match over {
+        Over::H1 => one_h1(TcpStream::connect(address).await.unwrap(), method, &h1_bytes).await,
+        Over::H1Tls => {
+            one_h1(world.authority.connect(address, name, "http/1.1").await?, method, &h1_bytes).await
+        }
+        Over::H2 | Over::H2Tls => {
+            let uri = format!("{}://{host}{path}", over.scheme());
+            let mut request = http::Request::builder().method(method).uri(uri);
+            for (name, value) in &headers {
+                request = request.header(name, value);
+            }
+            let request = request.body(()).map_err(|error| error.to_string())?;
+            let mut connection = match over {
+                Over::H2 => h2::Connection::new(TcpStream::connect(address).await.unwrap()).await?,
+                _ => h2::Connection::new(world.authority.connect(address, name, "h2").await?).await?,
+            };
+            connection.exchange(request, body.to_vec().into()).await
+        }
+    }
+}
+
+async fn one_h1<S>(stream: S, method: &str, bytes: &[u8]) -> Result<Reply, String>
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    let mut connection = h1::Connection::new(stream);
+    connection.send(bytes).await;
+    connection.read(method).await
+}
+
+fn check_reply(expect: &Expect, reply: &Reply, over: Over) -> Vec<String> {
+    let filled = |text: &str| text.replace("${scheme}", over.scheme());
+    let seen = reply.seen();
+    let mut failures = Vec::new();
+    let mut equal = |what: &str, expected: Option<String>, found: String| {
+        if let Some(expected) = expected.filter(|expected| *expected != found) {
+            failures.push(format!("{what} is {found:?}, expected {expected:?}"));
+        }
+    };
+    equal("status", expect.status.map(|s| s.to_string()), reply.status.to_string());
+    equal("body", expect.body.clone(), reply.text());
+    equal("origin", expect.origin.clone(), reply.origin().unwrap_or_default());
+    equal("method seen", expect.method.clone(), seen["method"].as_str().unwrap_or_default().to_owned());
+    equal("path seen", expect.path.clone(), seen["path"].as_str().unwrap_or_default().to_owned());
+    if !matches!(over, Over::H2 | Over::H2Tls) {
+        equal("closed", expect.closed.map(|c| c.to_string()), reply.closed.to_string());
+    }
+    if let Some(part) = expect.body_has.as_ref().filter(|part| !reply.text().contains(part.as_str())) {
+        failures.push(format!("body {:?} has no {part:?}", reply.text()));
+    }
+    let of_reply = |name: &str| reply.header(name);
+    let of_origin = |name: &str| seen["headers"][name].as_str().map(str::to_owned);
+    failures.extend(check_headers("response header", &expect.headers, &filled, &of_reply));
+    failures.extend(check_headers("header seen", &expect.seen, &filled, &of_origin));
+    if !failures.is_empty() {
+        failures.push(format!("the response was {} {:?} {:?}", reply.status, reply.headers, reply.text()));
+    }
+    failures
+}
+
+fn check_headers(
+    what: &str,
+    expected: &BTreeMap<String, Option<String>>,
+    filled: &dyn Fn(&str) -> String,
+    found: &dyn Fn(&str) -> Option<String>,
+) -> Vec<String> {
+    let mut failures = Vec::new();
+    for (name, expected) in expected {
+        let (expected, found) = (expected.as_deref().map(filled), found(name));
+        let any = expected.as_deref() == Some("*") && found.is_some();
+        if !any && expected != found {
+            failures.push(format!("{what} {name} is {found:?}, expected {expected:?}"));
+        }
+    }
+    failures
+}
+
+fn check_log(expected: &BTreeMap<String, Value>, agent: &str, lines: &[Value]) -> Vec<String> {
+    if expected.is_empty() {
+        return Vec::new();
+    }
+    let own: Vec<&Value> = lines.iter().filter(|line| line["user_agent"] == agent).collect();
+    let [line] = own[..] else { return vec![format!("{} log lines for {agent}, expected one", own.len())] };
+    let any = |value: &Value, found: &Value| value == "*" && !found.is_null();
+    let wrong = expected.iter().filter(|(name, value)| line[*name] != **value && !any(value, &line[*name]));
+    wrong.map(|(name, value)| format!("log of {agent}: {name} is {}, expected {value}", line[name])).collect()
+}
+
+macro_rules! scenarios {
+    ($($name:ident)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                run(stringify!($name)).await;
+            }
+        )*
+
+        #[test]
+        fn every_file_is_run() {
+            let listed = [$(stringify!($name)),*];
+            let entries = std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path());
+            let mut files: Vec<String> =
+                entries.map(|path| path.file_stem().unwrap().to_string_lossy().into_owned()).collect();
+            files.retain(|name| name != "edge");
+            files.sort();
+            assert_eq!(files, listed, "the list in scenarios.rs and the files of scenarios/, both sorted");
+        }
+
+        #[test]
+        fn every_file_is_short_enough_to_read() {
+            for name in [$(stringify!($name)),*] {
+                let text = std::fs::read_to_string(folder().join(format!("{name}.yaml"))).unwrap();
+                let lines = text.lines().count();
+                assert!(lines <= 60, "{name}.yaml has {lines} lines: make it two");
+                load(name);
+            }
+        }
+    };
+}
+
+scenarios! {
+    absent
+    broken_objects
+    cluster_failures
+    direct_response
+    fail_closed
+    header_operations
+    hosts
+    https_redirect
+    identity_headers
+    malformed
+    matches
+    paths
+    redirects
+    retries
+    rewrites
+    sni
+    timeouts
+    weights_subsets
+}
