@@ -112,11 +112,13 @@ async fn own_store(mut inbox: UnboundedReceiver<Batch>, giver: Giver<Update>) {
     let mut first = true;
     while let Some(batch) = inbox.recv().await {
         let Batch { began, events, unused, files } = batch;
-        let matters = events.into_iter().fold(false, |matters, event| store.apply(event) || matters);
-        if !matters && !std::mem::take(&mut first) {
+        let mut matters = std::mem::take(&mut first);
+        for event in events {
+            matters |= store.apply(event);
+        }
+        if !matters {
             continue;
         }
-        first = false;
         let update = Update { snapshot: store.snapshot(), unused, files, since: began };
         giver.give(|waiting| match waiting {
             Some(earlier) => Update { since: earlier.since.min(update.since), ..update },

@@ -50,7 +50,7 @@ impl Folders {
                 let _ = wake.send(wake_up);
             }
         });
-        let watcher = watcher.inspect_err(|error| warn_unwatched(error)).ok();
+        let watcher = watcher.inspect_err(warn_unwatched).ok();
         Folders { watcher, watched: BTreeSet::new(), visited: BTreeSet::new() }
     }
 
