@@ -46,6 +46,7 @@ pub fn parse(file: &str, text: &str, default_namespace: &str) -> Parsed {
         }
     }
     keep_first(&mut parsed);
+    parsed.problems.sort_by_key(|problem| problem.at.as_ref().map(|at| (at.line, at.column)));
     parsed
 }
 

@@ -24,7 +24,7 @@ pub struct Pod {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ips: Vec<String>,
     /// The condition `Ready`, if it was written.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "readyCondition", skip_serializing_if = "Option::is_none")]
     pub ready_condition: Option<bool>,
     /// It is being deleted.
     #[serde(skip_serializing_if = "std::ops::Not::not")]

@@ -2,13 +2,20 @@
 
 /// The candidate that is nearest to `word` by edits, if it is near enough to be meant.
 pub(crate) fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
-    let word = word.to_ascii_lowercase().replace(['_', '-'], "");
+    let plain = |name: &str| name.to_ascii_lowercase().replace(['_', '-'], "");
+    let word = plain(word);
     if word.chars().count() > 64 {
         return None;
     }
     let allowed = (word.chars().count() / 3).clamp(1, 3);
-    let ranked = candidates.iter().map(|name| (edits(&word, &name.to_ascii_lowercase()), *name));
+    let ranked = candidates.iter().map(|name| (distance(&word, &plain(name)), *name));
     ranked.filter(|(edits, _)| *edits <= allowed).min_by_key(|(edits, _)| *edits).map(|(_, name)| name)
+}
+
+/// Edits, but names that differ in their ending only are near: `retry` and `retries`.
+fn distance(a: &str, b: &str) -> usize {
+    let common = a.chars().zip(b.chars()).take_while(|(a, b)| a == b).count();
+    if common >= 4 && common + 1 >= a.chars().count() { 1 } else { edits(a, b) }
 }
 
 /// How many insertions, deletions, replacements and swaps of neighbours make `a` into `b`.
@@ -39,6 +46,7 @@ mod tests {
         let names = ["timeout", "retries", "rewrite", "route", "redirect", "headers"];
         assert_eq!(nearest("tiemout", &names), Some("timeout"));
         assert_eq!(nearest("routes", &names), Some("route"));
+        assert_eq!(nearest("retry", &names), Some("retries"));
         assert_eq!(nearest("Headers", &names), Some("headers"));
         assert_eq!(nearest("replicas", &names), None);
     }

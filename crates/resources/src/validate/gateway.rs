@@ -80,6 +80,7 @@ fn server(check: &mut Check<'_>, at: Path<'_>, server: &Server) {
 /// `[namespace/]host`.
 fn server_host(check: &mut Check<'_>, at: Path<'_>, text: &str) {
     let host = match text.split_once('/') {
+        Some(_) if text.contains("://") => text,
         Some((namespace, host)) => {
             if !matches!(namespace, "*" | ".") && !is_dns_label(namespace) {
                 let message = format!("expected a namespace, `.` or `*` before the `/`, found {namespace:?}");

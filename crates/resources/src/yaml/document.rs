@@ -196,7 +196,12 @@ impl<'a> Reader<'a> {
             check.name();
             spec.validate(&meta, &mut check);
         }
-        let usable = S::FAILS_CLOSED || (decoded && !check.failed());
+        let right = decoded && !check.failed();
+        if S::FAILS_CLOSED && !right {
+            let message = "what it selects cannot be read, so it counts for everything in its namespace";
+            check.error("spec", message, "mend its other errors");
+        }
+        let usable = right || S::FAILS_CLOSED;
         self.parsed.problems.append(&mut problems);
         usable.then(|| Arc::new(Object { key: key.clone(), meta, spec, source }))
     }

@@ -144,7 +144,8 @@ impl Builder {
     fn open(&mut self, line: u32, column: u32, anchor: usize, content: Content) -> Result<(), Fault> {
         if self.open.len() >= MAX_DEPTH {
             let message = format!("expected at most {MAX_DEPTH} levels of nesting");
-            return Err(Fault { code: codes::TOO_LARGE, ..Fault::malformed(line, column, message) });
+            let (code, mend) = (codes::TOO_LARGE, "nest it less deeply");
+            return Err(Fault { code, mend, ..Fault::malformed(line, column, message) });
         }
         self.open.push(Open { line, column, anchor, size: 1, content });
         Ok(())
@@ -172,7 +173,8 @@ impl Builder {
         self.aliased = self.aliased.saturating_add(nodes);
         if self.aliased > MAX_ALIASED {
             let message = format!("expected the aliases of a document to add at most {MAX_ALIASED} values");
-            return Err(Fault { code: codes::TOO_LARGE, ..Fault::malformed(line, column, message) });
+            let (code, mend) = (codes::TOO_LARGE, "use fewer aliases");
+            return Err(Fault { code, mend, ..Fault::malformed(line, column, message) });
         }
         Ok(())
     }
