@@ -103,7 +103,8 @@ impl Respond {
     }
 }
 
-/// Where the body of an answer goes. Dropped before its end, it resets the stream.
+/// Where the body of an answer goes. A stream whose handles ([`RecvBody`], [`Respond`], this) are all dropped before its
+/// end is reset with CANCEL. Only the task that polled last is woken: poll capacity and reset from one task.
 #[derive(Debug)]
 pub struct SendBody {
     inner: ::h2::SendStream<Bytes>,
