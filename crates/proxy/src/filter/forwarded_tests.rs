@@ -17,7 +17,8 @@ fn edge(client: &str) -> Edge {
 
 #[test]
 fn the_client_is_appended() {
-    let table: [(&[(&str, &str)], &str, &str, &str); 6] = [
+    type Lines<'a> = &'a [(&'a str, &'a str)];
+    let table: [(Lines<'_>, &str, &str, &str); 6] = [
         (&[], "192.0.2.7", "192.0.2.7", "192.0.2.7"),
         (&[("x-forwarded-for", "10.0.0.1")], "192.0.2.7", "10.0.0.1,192.0.2.7", "192.0.2.7"),
         (

@@ -1,6 +1,4 @@
-//! Request ids.
-
-use limen_wire::head::{Known, RequestHead};
+//! Request ids. What a client sent is replaced, since it could collide on purpose.
 
 /// The text of a version 4 UUID (RFC 9562 5.4) made of 128 random bits.
 pub(crate) fn uuid4(random: u128) -> [u8; 36] {
@@ -12,11 +10,6 @@ pub(crate) fn uuid4(random: u128) -> [u8; 36] {
         *place = HEX[(bits >> (124 - 4 * digit)) as usize & 0xf];
     }
     text
-}
-
-/// Gives a request a fresh `x-request-id`; what a client sent is dropped, since it could collide on purpose.
-pub(crate) fn replace(head: &mut RequestHead, random: u128) {
-    head.fields.set_known(Known::XRequestId, b"x-request-id", &uuid4(random));
 }
 
 #[cfg(test)]

@@ -80,7 +80,7 @@ impl VirtualHost {
         let request = Request::new(head, https);
         match &self.index {
             Some(index) => index.find(&self.rules, &request, scratch),
-            None => self.rules.iter().find(|rule| rule.matcher.check(&request, scratch).is_ok()),
+            None => self.rules.iter().find(|rule| rule.check(head, https, scratch).is_ok()),
         }
     }
 }

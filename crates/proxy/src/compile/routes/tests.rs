@@ -212,7 +212,8 @@ fn operations_of_several_destinations_stay_with_them() {
 
 #[test]
 fn the_authority_of_the_rule_wins() {
-    let table: [(&[(&str, &str)], Option<&str>, &[(&str, &str)], Option<&str>); 4] = [
+    type Set<'a> = &'a [(&'a str, &'a str)];
+    let table: [(Set<'_>, Option<&str>, Set<'_>, Option<&str>); 4] = [
         (&[], None, &[("host", "d")], None),
         (&[("host", "r")], None, &[("host", "r")], None),
         (&[(":authority", "r")], Some("literal"), &[(":authority", "r")], None),
