@@ -1,0 +1,70 @@
+#!/usr/bin/env python3
+"""The tutorial's YAML with no backends: what a newcomer is told, and that the told line works when pasted."""
+
+import re
+import subprocess
+
+from e2e import EDGE, Folder, Limen, check, finish, free_port, run
+
+TUTORIAL = (
+    EDGE
+    + """
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: myd}
+spec: {replicas: 2}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: my-service}
+spec: {selector: {app: myd}, type: LoadBalancer, ports: [{protocol: TCP, port: 80, targetPort: 80}]}
+---
+apiVersion: networking.istio.io/v1beta1
+kind: DestinationRule
+metadata: {name: my-service-dr}
+spec:
+  host: my-service
+  subsets:
+  - {name: one, labels: {version: one}}
+  - {name: two, labels: {version: two}}
+---
+apiVersion: networking.istio.io/v1alpha3
+kind: VirtualService
+metadata: {name: my-service-vs}
+spec:
+  hosts: ["*"]
+  gateways: [edge]
+  http:
+  - route:
+    - {destination: {host: my-service, subset: one}, weight: 90}
+    - {destination: {host: my-service, subset: two}, weight: 10}
+"""
+)
+
+folder, port = Folder(), free_port()
+folder.write("tutorial.yaml", TUTORIAL)
+arguments = ["run", folder.path, "--map-port", f"80:{port}"]
+ask = ["curl", "-sS", "--max-time", "30", f"http://127.0.0.1:{port}/"]
+with Limen(*arguments).ready() as gateway:
+    check("a Service without endpoints is 503", run(*ask)[1] == "no healthy upstream", gateway.output())
+    check("the flag to paste is printed", gateway.says(r"--backend my-service\S*version=one=\S+"), gateway.output())
+    printed = re.findall(r"--backend (my-service\S*?=)\S+:\S+", gateway.output())
+    check("for both subsets", len(set(printed)) >= 2, gateway.output())
+
+backends = []
+servers = []
+for flag in sorted(set(printed)):
+    origin = free_port()
+    servers.append(subprocess.Popen(["python3", "-m", "http.server", str(origin), "--bind", "127.0.0.1"],
+                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+    backends += ["--backend", f"{flag}127.0.0.1:{origin}"]
+try:
+    with Limen(*arguments, *backends).ready() as gateway:
+        ask.insert(1, "--retry-connrefused")
+        code, out, err = run("curl", "-sS", "--retry", "30", "--retry-all-errors", "--retry-delay", "1", "-f", ask[-1])
+        check("pasted, it serves", code == 0 and "Directory listing" in out, f"{out} {err} {gateway.output()}")
+finally:
+    for server in servers:
+        server.kill()
+finish()
