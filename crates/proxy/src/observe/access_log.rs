@@ -1,8 +1,8 @@
 //! The access log line: Istio's text and JSON formats byte for byte, formats of the user's, ingress-nginx's line.
 
-use super::escape::{write_json_text, write_text};
+use super::escape::{write_json_text, write_short, write_text};
 use super::format::{self, FormatError, Parsed, Part};
-use super::operator::{AddressPart, Endpoint, Operator, Plain, RequestPart, Value};
+use super::operator::{AddressPart, Endpoint, Operator, Plain, RequestPart, Value, WriteText};
 use super::record::Record;
 use super::time::TimeCache;
 
@@ -112,22 +112,29 @@ pub enum JsonTemplate {
 #[derive(Debug, Clone)]
 pub struct AccessLog {
     pieces: Vec<Piece>,
+    /// Behind the last piece.
+    end: Vec<u8>,
     absent: Vec<String>,
     /// What a missing value prints as within text.
     missing: &'static [u8],
 }
 
-/// What a line is made of.
+/// What a line is made of: literal text, then something computed.
 #[derive(Debug, Clone)]
-enum Piece {
-    Literal(Vec<u8>),
-    /// A comma, but not right behind an opening bracket: members before it may have been left out.
-    Comma,
+struct Piece {
+    before: Vec<u8>,
+    computed: Computed,
+}
+
+#[derive(Debug, Clone)]
+enum Computed {
     Operator {
         operator: Operator,
         limit: Option<usize>,
         style: Style,
     },
+    /// A comma, but not right behind an opening bracket: members before it may have been left out.
+    Comma,
     /// A whole member of an object, left out if the operator has no value.
     Member {
         key: Vec<u8>,
@@ -152,14 +159,14 @@ impl AccessLog {
     /// # Errors
     /// The first operator that is unknown or has wrong arguments, and where it stands.
     pub fn compile(config: &AccessLogConfig, hostname: &str) -> Result<AccessLog, FormatError> {
-        let mut compiler = Compiler { hostname, omit_empty: false, pieces: Vec::new(), absent: Vec::new() };
+        let mut compiler = Compiler { hostname, ..Compiler::default() };
         match config {
             AccessLogConfig::Off => {}
             AccessLogConfig::Text { format, omit_empty } => {
                 compiler.omit_empty = *omit_empty;
                 let parsed = format::parse(format, hostname)?;
                 compiler.parts(parsed, Style::Text);
-                if !compiler.pieces.is_empty() && !format.ends_with('\n') {
+                if !format.is_empty() && !format.ends_with('\n') {
                     compiler.literal(b"\n");
                 }
             }
@@ -171,12 +178,12 @@ impl AccessLog {
             AccessLogConfig::NginxUpstreamInfo => compiler.nginx(),
         }
         let missing: &[u8] = if compiler.omit_empty { b"" } else { b"-" };
-        Ok(AccessLog { pieces: compiler.pieces, absent: compiler.absent, missing })
+        Ok(AccessLog { pieces: compiler.pieces, end: compiler.literal, absent: compiler.absent, missing })
     }
 
     /// Whether nothing is logged.
     pub fn is_off(&self) -> bool {
-        self.pieces.is_empty()
+        self.pieces.is_empty() && self.end.is_empty()
     }
 
     /// Operators in the format that Envoy knows but for which this gateway keeps no value: they always print as
@@ -188,14 +195,14 @@ impl AccessLog {
     /// Appends the line of a record. Allocates only to grow `out`.
     pub fn format(&self, record: &Record<'_>, time: &mut TimeCache, out: &mut Vec<u8>) {
         for piece in &self.pieces {
-            match piece {
-                Piece::Literal(text) => out.extend_from_slice(text),
-                Piece::Comma if out.ends_with(b"{") || out.ends_with(b"[") => {}
-                Piece::Comma => out.push(b','),
-                Piece::Operator { operator, limit, style } => {
+            write_short(&piece.before, out);
+            match &piece.computed {
+                Computed::Operator { operator, limit, style } => {
                     self.write(operator.value(record), *limit, *style, time, out);
                 }
-                Piece::Member { key, operator, limit } => match operator.value(record) {
+                Computed::Comma if out.ends_with(b"{") || out.ends_with(b"[") => {}
+                Computed::Comma => out.push(b','),
+                Computed::Member { key, operator, limit } => match operator.value(record) {
                     Value::Missing => {}
                     value => {
                         if !out.ends_with(b"{") {
@@ -207,8 +214,10 @@ impl AccessLog {
                 },
             }
         }
+        out.extend_from_slice(&self.end);
     }
 
+    #[inline]
     fn write(
         &self,
         value: Value<'_>,
@@ -219,7 +228,7 @@ impl AccessLog {
     ) {
         match (style, value) {
             (Style::JsonValue, Value::Missing) => out.extend_from_slice(b"null"),
-            (_, Value::Missing) => out.extend_from_slice(self.missing),
+            (_, Value::Missing) => write_short(self.missing, out),
             (Style::Text, value) => write_limited(value, limit, time, write_text, out),
             (Style::JsonText, value) => write_limited(value, limit, time, write_json_text, out),
             (Style::JsonValue, Value::Number(_)) if limit.is_none() => {
@@ -239,7 +248,7 @@ fn write_limited(
     value: Value<'_>,
     limit: Option<usize>,
     time: &mut TimeCache,
-    write_text: fn(&[u8], &mut Vec<u8>),
+    write_text: impl WriteText,
     out: &mut Vec<u8>,
 ) {
     let Some(limit) = limit else { return value.write(time, write_text, out) };
@@ -250,20 +259,23 @@ fn write_limited(
     }
 }
 
+#[derive(Default)]
 struct Compiler<'c> {
     hostname: &'c str,
     omit_empty: bool,
     pieces: Vec<Piece>,
+    /// Text behind the last piece.
+    literal: Vec<u8>,
     absent: Vec<String>,
 }
 
 impl Compiler<'_> {
     fn literal(&mut self, text: &[u8]) {
-        match self.pieces.last_mut() {
-            _ if text.is_empty() => {}
-            Some(Piece::Literal(before)) => before.extend_from_slice(text),
-            _ => self.pieces.push(Piece::Literal(text.to_vec())),
-        }
+        self.literal.extend_from_slice(text);
+    }
+
+    fn computed(&mut self, computed: Computed) {
+        self.pieces.push(Piece { before: std::mem::take(&mut self.literal), computed });
     }
 
     fn parts(&mut self, parsed: Parsed, style: Style) {
@@ -273,7 +285,7 @@ impl Compiler<'_> {
                 Part::Literal(text) if style == Style::Text => self.literal(text.as_bytes()),
                 Part::Literal(text) => self.json_literal(&text),
                 Part::Operator { operator, limit } => {
-                    self.pieces.push(Piece::Operator { operator, limit, style });
+                    self.computed(Computed::Operator { operator, limit, style });
                 }
             }
         }
@@ -289,7 +301,7 @@ impl Compiler<'_> {
         match (index, self.omit_empty) {
             (0, false) => {}
             (_, false) => self.literal(b","),
-            (_, true) => self.pieces.push(Piece::Comma),
+            (_, true) => self.computed(Computed::Comma),
         }
     }
 
@@ -303,7 +315,7 @@ impl Compiler<'_> {
             if let Some((operator, limit)) =
                 self.lone_operator(&field.value, &path)?.filter(|_| self.omit_empty)
             {
-                self.pieces.push(Piece::Member { key, operator, limit });
+                self.computed(Computed::Member { key, operator, limit });
                 continue;
             }
             self.comma(index);
@@ -392,10 +404,10 @@ impl Compiler<'_> {
             (plain(Plain::NginxUpstreamStatus), " "),
         ];
         for (operator, then) in line {
-            self.pieces.push(Piece::Operator { operator, limit: None, style: Style::Text });
+            self.computed(Computed::Operator { operator, limit: None, style: Style::Text });
             self.literal(then.as_bytes());
         }
-        self.pieces.push(Piece::Operator {
+        self.computed(Computed::Operator {
             operator: field("x-request-id"),
             limit: None,
             style: Style::Text,
@@ -424,3 +436,7 @@ fn is_json_scalar(text: &str) -> bool {
         && fraction.is_none_or(digits)
         && exponent.is_none_or(digits)
 }
+
+#[cfg(test)]
+#[path = "access_log_tests.rs"]
+mod tests;

@@ -270,7 +270,13 @@ impl Registry {
 
     /// Appends all metrics in Prometheus' text format (version 0.0.4).
     pub fn render(&self, source: &SourceLabels, out: &mut String) {
-        render::render(self, source, out);
+        render::render(self, source, &mut |text| out.push_str(text));
+    }
+
+    /// As [`Registry::render`], handing the text on in parts of about 64 KiB that end with a line. A label set takes
+    /// some 50 kB, as it does in Istio, so with thousands of them the whole is better not held at once.
+    pub fn render_parts(&self, source: &SourceLabels, emit: &mut dyn FnMut(&str)) {
+        render::render(self, source, emit);
     }
 
     pub(super) fn read_series(&self) -> BTreeMap<Key, Totals> {
@@ -408,3 +414,7 @@ impl Drop for WorkerCounters {
         self.shared.taken.store(false, Ordering::Release);
     }
 }
+
+#[cfg(test)]
+#[path = "counters_tests.rs"]
+mod tests;

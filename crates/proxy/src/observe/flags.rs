@@ -9,6 +9,7 @@ pub struct Flags(u32);
 /// Declares every flag once: constant, short name, long name, meaning. The order is Envoy's, and so the order in print.
 macro_rules! flags {
     ($($name:ident $short:literal $long:literal $meaning:literal),+ $(,)?) => {
+        #[expect(clippy::upper_case_acronyms, reason = "the names are Envoy's")]
         #[derive(Clone, Copy)]
         enum Bit { $($name),+ }
 

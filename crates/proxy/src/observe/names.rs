@@ -124,11 +124,15 @@ process_metrics! {
     Panics "limen_panics_total" "panics" "Requests that ended in a panic.",
     ConnectionsRefused "limen_downstream_connections_refused_total" "connections"
         "Clients' connections closed at accept because a limit was reached.",
-    ProtocolErrors "limen_downstream_protocol_errors_total" "connections"
-        "Clients' connections closed because the client broke the protocol.",
+    ClientFaults "limen_faults_client_total" "requests"
+        "Requests that failed through the client: malformed, too large, too slow, misdirected or given up.",
+    ConfigFaults "limen_faults_config_total" "requests"
+        "Requests that the configuration has no answer for: no route, or a cluster that does not exist.",
+    OriginFaults "limen_faults_origin_total" "requests" "Requests that failed through the origin.",
     SeriesOverflow "limen_request_series_overflow_total" "requests"
         "Requests counted without their labels because there were too many label sets.",
-    ConfigRejected "limen_config_rejected_total" "configurations" "Configurations that could not be applied.",
+    AcceptErrors "limen_accept_errors_total" "errors"
+        "Connections that the system refused to hand over, such as for want of file descriptors.",
 }
 
 process_metrics! {

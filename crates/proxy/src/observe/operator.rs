@@ -180,12 +180,14 @@ pub(super) enum Value<'r> {
     Missing,
     /// Bytes from anywhere.
     Text(&'r [u8]),
+    /// Our own words: printable ASCII without quotes.
+    Name(&'static str),
     /// As `Text`, with white space printed as `_`, so that it stays one word.
     Word(&'r [u8]),
     Number(u64),
     /// A number that is text by nature (a field's value): a JSON string.
     NumberText(u64),
-    Address(SocketAddr),
+    Address(&'r SocketAddr),
     Ip(IpAddr),
     Flags(Flags),
     FlagsLong(Flags),
@@ -197,6 +199,11 @@ pub(super) enum Value<'r> {
     /// A cluster name that prints as ingress-nginx's `namespace-service-port`.
     IngressName(&'r str),
 }
+
+/// A writer of text that came from outside. A type parameter rather than a pointer, so that it is inlined.
+pub(super) trait WriteText: Fn(&[u8], &mut Vec<u8>) + Copy {}
+
+impl<F: Fn(&[u8], &mut Vec<u8>) + Copy> WriteText for F {}
 
 impl<'r> Value<'r> {
     fn maybe(text: Option<&'r [u8]>) -> Value<'r> {
@@ -234,17 +241,18 @@ impl<'r> Value<'r> {
     }
 
     /// Appends the value; text that came from outside goes through `write_text`, all else is plain ASCII.
-    pub(super) fn write(self, time: &mut TimeCache, write_text: fn(&[u8], &mut Vec<u8>), out: &mut Vec<u8>) {
+    pub(super) fn write(self, time: &mut TimeCache, write_text: impl WriteText, out: &mut Vec<u8>) {
         match self {
             Value::Missing => {}
             Value::Text(text) => write_text(text, out),
+            Value::Name(name) => out.extend_from_slice(name.as_bytes()),
             Value::Word(text) => {
                 let start = out.len();
                 write_text(text, out);
                 out[start..].iter_mut().filter(|byte| **byte == b' ').for_each(|byte| *byte = b'_');
             }
             Value::Number(number) | Value::NumberText(number) => escape::write_decimal(number, out),
-            Value::Address(address) => escape::write_address(address, out),
+            Value::Address(address) => escape::write_address(*address, out),
             Value::Ip(ip) => escape::write_ip(ip, out),
             Value::Flags(flags) => flags.write_short(out),
             Value::FlagsLong(flags) => flags.write_long(out),
@@ -258,7 +266,7 @@ impl<'r> Value<'r> {
 }
 
 /// `outbound|80|v1|reviews.default.svc.cluster.local` becomes `default-reviews-80`; any other name stays.
-fn write_ingress_name(cluster: &str, write_text: fn(&[u8], &mut Vec<u8>), out: &mut Vec<u8>) {
+fn write_ingress_name(cluster: &str, write_text: impl WriteText, out: &mut Vec<u8>) {
     let mut parts = cluster.splitn(4, '|');
     let (port, host) = (parts.nth(1), parts.nth(1));
     let mut labels = host.unwrap_or("").split('.');
@@ -307,13 +315,13 @@ fn request<'r>(part: &'r RequestPart, other: Option<&'r RequestPart>, record: &'
     part.value(record).or_else(|| other.map_or(Value::Missing, |other| other.value(record)))
 }
 
-fn address<'r>(endpoint: Endpoint, part: AddressPart, record: &Record<'_>) -> Value<'r> {
+fn address<'r>(endpoint: Endpoint, part: AddressPart, record: &'r Record<'_>) -> Value<'r> {
     let address = match endpoint {
-        Endpoint::UpstreamRemote => record.upstream_host,
-        Endpoint::UpstreamLocal => record.upstream_local,
-        Endpoint::DownstreamLocal => Some(record.downstream_local),
-        Endpoint::DownstreamRemote => Some(record.downstream_remote),
-        Endpoint::DownstreamDirectRemote => Some(record.downstream_direct_remote),
+        Endpoint::UpstreamRemote => record.upstream_host.as_ref(),
+        Endpoint::UpstreamLocal => record.upstream_local.as_ref(),
+        Endpoint::DownstreamLocal => Some(&record.downstream_local),
+        Endpoint::DownstreamRemote => Some(&record.downstream_remote),
+        Endpoint::DownstreamDirectRemote => Some(&record.downstream_direct_remote),
     };
     match (address, part) {
         (None, _) => Value::Missing,
@@ -347,17 +355,21 @@ const GRPC_STATUS: [(&str, &str); 17] = [
 fn grpc_status<'r>(form: GrpcStatusForm, record: &Record<'_>) -> Value<'r> {
     let Some(status) = record.grpc_status.filter(|_| record.grpc) else { return Value::Missing };
     match (form, GRPC_STATUS.get(status as usize)) {
-        (GrpcStatusForm::Camel, Some((name, _))) => Value::Text(name.as_bytes()),
-        (GrpcStatusForm::Snake, Some((_, name))) => Value::Text(name.as_bytes()),
+        (GrpcStatusForm::Camel, Some((name, _))) => Value::Name(name),
+        (GrpcStatusForm::Snake, Some((_, name))) => Value::Name(name),
         _ => Value::Number(status.into()),
     }
+}
+
+fn protocol_name<'r>(record: &Record<'_>) -> Value<'r> {
+    record.protocol.map_or(Value::Missing, |version| Value::Name(version.as_str()))
 }
 
 impl Plain {
     fn value<'r>(self, record: &'r Record<'_>) -> Value<'r> {
         let upstream = |value: Value<'r>| if record.upstream_host.is_some() { value } else { Value::Missing };
         match self {
-            Plain::Protocol => Value::maybe(record.protocol.map(|version| version.as_str().as_bytes())),
+            Plain::Protocol => protocol_name(record),
             Plain::ResponseCode => Value::Number(record.code.into()),
             Plain::ResponseCodeDetails if record.details.is_empty() => Value::Missing,
             Plain::ResponseCodeDetails => Value::Word(record.details.as_bytes()),
@@ -383,8 +395,8 @@ impl Plain {
             Plain::TlsCipher => Value::maybe(record.tls_cipher.map(str::as_bytes)),
             Plain::NginxTime => Value::NginxTime(record.start_ms.saturating_add(record.duration_us / 1_000)),
             Plain::NginxProtocol => match record.protocol {
-                Some(Version::H2) => Value::Text(b"HTTP/2.0"),
-                protocol => Value::maybe(protocol.map(|version| version.as_str().as_bytes())),
+                Some(Version::H2) => Value::Name("HTTP/2.0"),
+                _ => protocol_name(record),
             },
             Plain::NginxRequestLength => Value::Number(record.request_total_bytes),
             Plain::NginxRequestTime => Value::Seconds(record.duration_us),

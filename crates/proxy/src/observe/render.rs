@@ -8,14 +8,34 @@ use super::histogram::HistogramTotals;
 use super::names::{self, Counter, Gauge, Metric};
 use super::series::{Key, Protocol, Totals};
 
-pub(super) fn render(registry: &Registry, source: &SourceLabels, out: &mut String) {
-    render_build(source, out);
-    render_requests(registry, source, out);
-    render_process(registry, out);
-    for histogram in registry.read_histograms() {
-        head(histogram.metric(), out);
-        histogram.render(out);
+/// Text is handed on once there is this much of it.
+const PAGE_BYTES: usize = 64 * 1024;
+
+/// Text on its way to a reader, so that many series need not stand in memory at once.
+struct Page<'e> {
+    text: String,
+    emit: &'e mut dyn FnMut(&str),
+}
+
+impl Page<'_> {
+    fn turn(&mut self, at: usize) {
+        if self.text.len() >= at {
+            (self.emit)(&self.text);
+            self.text.clear();
+        }
     }
+}
+
+pub(super) fn render(registry: &Registry, source: &SourceLabels, emit: &mut dyn FnMut(&str)) {
+    let mut page = Page { text: String::new(), emit };
+    render_build(source, &mut page.text);
+    render_requests(registry, source, &mut page);
+    render_process(registry, &mut page.text);
+    for histogram in registry.read_histograms() {
+        head(histogram.metric(), &mut page.text);
+        histogram.render(&mut page.text);
+    }
+    page.turn(1);
 }
 
 fn render_build(source: &SourceLabels, out: &mut String) {
@@ -26,7 +46,7 @@ fn render_build(source: &SourceLabels, out: &mut String) {
     line(names::BUILD, &labels, 1, out);
 }
 
-fn render_requests(registry: &Registry, source: &SourceLabels, out: &mut String) {
+fn render_requests(registry: &Registry, source: &SourceLabels, page: &mut Page<'_>) {
     // Labels after the numbers: an id that stands in a series was interned before.
     let series = registry.read_series();
     let labeller = Labeller {
@@ -36,22 +56,30 @@ fn render_requests(registry: &Registry, source: &SourceLabels, out: &mut String)
     };
     let series: Vec<(String, Totals)> =
         series.into_iter().map(|(key, totals)| (labeller.labels(key), totals)).collect();
-    head(names::REQUESTS, out);
+    head(names::REQUESTS, &mut page.text);
     for (labels, totals) in &series {
-        line(names::REQUESTS, labels, totals.duration.count(), out);
+        line(names::REQUESTS, labels, totals.duration.count(), &mut page.text);
+        page.turn(PAGE_BYTES);
     }
-    let families: [(Metric, fn(&Totals) -> &HistogramTotals, u64); 3] = [
-        (names::REQUEST_DURATION, |totals| &totals.duration, 1_000),
-        (names::REQUEST_BYTES, |totals| &totals.request_bytes, 1),
-        (names::RESPONSE_BYTES, |totals| &totals.response_bytes, 1),
-    ];
-    for (metric, histogram, divisor) in families {
-        head(metric, out);
-        for (labels, totals) in &series {
-            histogram(totals).render(metric, labels, divisor, out);
-        }
+    // Durations are kept in microseconds.
+    render_family(names::REQUEST_DURATION, 1_000, &series, |totals| &totals.duration, page);
+    render_family(names::REQUEST_BYTES, 1, &series, |totals| &totals.request_bytes, page);
+    render_family(names::RESPONSE_BYTES, 1, &series, |totals| &totals.response_bytes, page);
+    single(names::SERIES, series.len(), &mut page.text);
+}
+
+fn render_family(
+    metric: Metric,
+    divisor: u64,
+    series: &[(String, Totals)],
+    histogram: fn(&Totals) -> &HistogramTotals,
+    page: &mut Page<'_>,
+) {
+    head(metric, &mut page.text);
+    for (labels, totals) in series {
+        histogram(totals).render(metric, labels, divisor, &mut page.text);
+        page.turn(PAGE_BYTES);
     }
-    single(names::SERIES, series.len(), out);
 }
 
 fn render_process(registry: &Registry, out: &mut String) {

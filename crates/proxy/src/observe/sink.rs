@@ -6,6 +6,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
@@ -19,10 +20,12 @@ use super::time::TimeCache;
 
 /// A worker's buffer is handed over once it holds this many bytes.
 const HAND_OVER_BYTES: usize = 64 * 1024;
+/// What a buffer holds from the start, so that the line that fills it does not double it.
+const BUFFER_BYTES: usize = HAND_OVER_BYTES + 8 * 1024;
 /// Filled buffers that may wait for the writer; 4 MiB and a little.
 const WAITING_BUFFERS: usize = 64;
 /// A buffer that one huge line has grown beyond this is given back to the allocator instead of being used again.
-const KEPT_BYTES: usize = 4 * HAND_OVER_BYTES;
+const KEPT_BYTES: usize = 4 * BUFFER_BYTES;
 /// How often writing errors are reported at most.
 const REPORT_EVERY: Duration = Duration::from_secs(30);
 /// How long a stopping process waits for lines to be written.
@@ -116,7 +119,8 @@ impl LogWriter {
 
     fn start_with(target: LogTarget, waiting: usize) -> io::Result<LogWriter> {
         let (output, path): (Box<dyn Write + Send>, _) = match target {
-            LogTarget::Stdout => (Box::new(io::stdout()), None),
+            // Its own handle: the standard library's would buffer once more.
+            LogTarget::Stdout => (Box::new(File::from(io::stdout().as_fd().try_clone_to_owned()?)), None),
             LogTarget::File(path) => (Box::new(open(&path)?), Some(path)),
             LogTarget::Writer(writer) => (writer, None),
         };
@@ -229,7 +233,8 @@ impl LogBuffer {
         }
         // Another holder of the list is not waited for: a new buffer costs little.
         let next = self.shared.empty.try_lock().ok().and_then(|mut empty| empty.pop());
-        let bytes = std::mem::replace(&mut self.bytes, next.unwrap_or_default());
+        let next = next.unwrap_or_else(|| Vec::with_capacity(BUFFER_BYTES));
+        let bytes = std::mem::replace(&mut self.bytes, next);
         Some(Filled { bytes, lines: std::mem::take(&mut self.lines) })
     }
 }
@@ -362,3 +367,7 @@ impl Writer {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "sink_tests.rs"]
+mod tests;

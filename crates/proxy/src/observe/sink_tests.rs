@@ -1,0 +1,187 @@
+//! Lines arrive whole; what does not arrive is counted; nobody waits.
+
+use std::sync::Condvar;
+
+use super::*;
+use crate::observe::access_log::AccessLogConfig;
+
+/// A target in memory, which can be made to hang or to fail.
+#[derive(Clone, Default)]
+struct Target(Arc<(Mutex<State>, Condvar)>);
+
+#[derive(Default)]
+struct State {
+    written: Vec<u8>,
+    hang: bool,
+    hanging: bool,
+    /// Bytes that still fit.
+    room: Option<usize>,
+}
+
+impl Target {
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.0.0.lock().unwrap());
+        self.0.1.notify_all();
+    }
+
+    fn wait_until(&self, reached: impl Fn(&State) -> bool) {
+        drop(self.0.1.wait_while(self.0.0.lock().unwrap(), |state| !reached(state)).unwrap());
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.0.0.lock().unwrap().written.clone()).unwrap()
+    }
+
+    fn start(&self, waiting: usize) -> LogWriter {
+        LogWriter::start_with(LogTarget::Writer(Box::new(self.clone())), waiting).unwrap()
+    }
+}
+
+impl Write for Target {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut state = self.0.0.lock().unwrap();
+        while state.hang {
+            state.hanging = true;
+            self.0.1.notify_all();
+            state = self.0.1.wait(state).unwrap();
+        }
+        let fits = state.room.unwrap_or(usize::MAX).min(bytes.len());
+        if fits == 0 {
+            return Err(ErrorKind::StorageFull.into());
+        }
+        state.room = state.room.map(|room| room - fits);
+        state.written.extend_from_slice(&bytes[..fits]);
+        drop(state);
+        self.0.1.notify_all();
+        Ok(fits)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn format() -> AccessLog {
+    let format = "%ROUTE_NAME% %RESPONSE_CODE%".to_owned();
+    AccessLog::compile(&AccessLogConfig::Text { format, omit_empty: false }, "").unwrap()
+}
+
+fn record(name: &str, code: u16) -> Record<'_> {
+    let address = "127.0.0.1:0".parse().unwrap();
+    Record { route_name: name, code, ..Record::new(0, address, address) }
+}
+
+#[test]
+fn lines_of_all_workers_arrive_whole_and_in_order() {
+    let target = Target::default();
+    let writer = target.start(WAITING_BUFFERS);
+    let long = "x".repeat(500);
+    thread::scope(|scope| {
+        for worker in ["a", "b", "c"] {
+            let (mut buffer, long) = (writer.buffer(), &long);
+            scope.spawn(move || {
+                let name = format!("{worker}{long}");
+                let format = format();
+                (0..1_000).for_each(|code| buffer.log(&format, &record(&name, code)));
+            });
+        }
+    });
+    let stats = writer.stats();
+    drop(writer);
+    assert_eq!((stats.written(), stats.lost(), stats.errors()), (3_000, 0, 0));
+    let text = target.text();
+    for worker in ["a", "b", "c"] {
+        let of_worker: Vec<&str> = text.lines().filter(|line| line.starts_with(worker)).collect();
+        let expected: Vec<String> = (0..1_000).map(|code| format!("{worker}{long} {code}")).collect();
+        assert_eq!(of_worker, expected);
+    }
+}
+
+#[test]
+fn a_target_that_hangs_loses_lines_but_holds_nobody_up() {
+    let target = Target::default();
+    target.change(|state| state.hang = true);
+    let writer = target.start(2);
+    let stats = writer.stats();
+    let (mut buffer, format) = (writer.buffer(), format());
+    let mut line = |code| {
+        buffer.log(&format, &record("r", code));
+        buffer.flush();
+    };
+    line(0);
+    target.wait_until(|state| state.hanging);
+    (1..10).for_each(&mut line);
+    assert_eq!((stats.written(), stats.lost()), (0, 7), "one is being written, two wait");
+    target.change(|state| state.hang = false);
+    target.wait_until(|state| state.written.len() == "r 0\nr 1\nr 2\n".len());
+    line(10);
+    drop((buffer, writer));
+    assert_eq!(target.text(), "r 0\nr 1\nr 2\nr 10\n");
+    assert_eq!((stats.written(), stats.lost()), (4, 7));
+}
+
+#[test]
+fn a_failed_write_is_counted_and_the_torn_line_ended() {
+    let target = Target::default();
+    target.change(|state| state.room = Some(6));
+    let writer = target.start(WAITING_BUFFERS);
+    let (mut buffer, format, stats) = (writer.buffer(), format(), writer.stats());
+    (0..3).for_each(|code| buffer.log(&format, &record("r", code)));
+    buffer.flush();
+    while stats.lost() < 2 {
+        thread::yield_now();
+    }
+    target.change(|state| state.room = None);
+    buffer.log(&format, &record("r", 3));
+    drop((buffer, writer));
+    assert_eq!(target.text(), "r 0\nr \nr 3\n");
+    assert_eq!((stats.written(), stats.lost(), stats.errors()), (2, 2, 1));
+}
+
+#[test]
+fn a_rotated_file_is_opened_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, moved) = (folder.path().join("access.log"), folder.path().join("access.log.1"));
+    let writer = LogWriter::start(LogTarget::File(path.clone())).unwrap();
+    let (mut buffer, format, stats) = (writer.buffer(), format(), writer.stats());
+    buffer.log(&format, &record("r", 1));
+    buffer.flush();
+    while stats.written() < 1 {
+        thread::yield_now();
+    }
+    std::fs::rename(&path, &moved).unwrap();
+    writer.reopen();
+    buffer.log(&format, &record("r", 2));
+    drop((buffer, writer));
+    assert_eq!(std::fs::read_to_string(moved).unwrap(), "r 1\n");
+    assert_eq!(std::fs::read_to_string(path).unwrap(), "r 2\n");
+    assert!(LogWriter::start(LogTarget::File(folder.path().join("no/such/folder"))).is_err());
+}
+
+#[test]
+fn lines_after_the_writer_has_ended_are_counted_as_lost() {
+    let target = Target::default();
+    let writer = target.start(WAITING_BUFFERS);
+    let (mut buffer, mut late, stats) = (writer.buffer(), writer.buffer(), writer.stats());
+    drop(writer);
+    buffer.log(&format(), &record("r", 1));
+    buffer.flush();
+    late.log(&format(), &record("r", 2));
+    drop(late);
+    assert_eq!((target.text().as_str(), stats.written(), stats.lost()), ("", 0, 2));
+}
+
+#[test]
+fn buffers_are_used_again() {
+    let target = Target::default();
+    let writer = target.start(WAITING_BUFFERS);
+    let (mut buffer, format, stats) = (writer.buffer(), format(), writer.stats());
+    for round in 1..=100 {
+        buffer.log(&format, &record("r", 200));
+        buffer.flush();
+        while stats.written() < round || lock(&writer.shared.empty).is_empty() {
+            thread::yield_now();
+        }
+    }
+    assert!(lock(&writer.shared.empty).len() <= 2);
+}
