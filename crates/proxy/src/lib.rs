@@ -1,1 +1,292 @@
-//! placeholder
+//! The data plane: threads, sockets, requests. It must not know that Kubernetes exists.
+//!
+//! Read [`exchange`](self) for the life of a request: `serve` (socket to head) → `exchange` (route, filters, origin,
+//! response) → `upstream` (endpoint, pool, connection), over `table`, which `compile` makes from the IR. Each worker is a
+//! thread with its own runtime, sockets, pools, balancers and counters; a new configuration arrives as mail.
+#![forbid(unsafe_code)]
+
+pub mod applied;
+mod board;
+mod clock;
+mod compile;
+mod exchange;
+mod filter;
+pub mod limits;
+pub mod observe;
+mod serve;
+pub mod served;
+mod sockets;
+mod stream;
+mod table;
+mod upstream;
+mod worker;
+
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use limen_ir::{Endpoints, Ir};
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::watch;
+
+pub use applied::{Applied, AppliedProblem, BoundListener};
+use board::Board;
+use compile::Compiler;
+pub use limits::Limits;
+use observe::{AccessLog, AccessLogConfig, FormatError, Gauge, LogTarget, LogWriter, Registry};
+use served::ServedListener;
+use sockets::Sockets;
+use table::listeners::Tables;
+use worker::{Load, Mail};
+
+/// What a data plane is started with.
+#[derive(Debug)]
+pub struct Config {
+    /// Threads; `None`: as many as the process may use.
+    pub workers: Option<usize>,
+    /// A port that cannot be bound for lack of rights is not moved.
+    pub strict_ports: bool,
+    /// The access log's format.
+    pub access_log: AccessLogConfig,
+    /// How long connections have to end when draining.
+    pub drain: Duration,
+    /// Bounds on what clients can cost.
+    pub limits: Limits,
+    /// A request whose host belongs to another TLS chain is answered 404 instead of 421.
+    pub misdirected_is_404: bool,
+    /// `%HOSTNAME%`.
+    pub hostname: String,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            workers: None,
+            strict_ports: false,
+            access_log: AccessLogConfig::default(),
+            drain: Duration::from_secs(30),
+            limits: Limits::default(),
+            misdirected_is_404: false,
+            hostname: String::new(),
+        }
+    }
+}
+
+/// Why a data plane cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The access log's format is not understood.
+    #[error("access log: {0}")]
+    Format(#[from] FormatError),
+    /// The access log's target cannot be opened.
+    #[error("access log: {0}")]
+    Log(io::Error),
+    /// The system gives no thread or event queue.
+    #[error("a worker cannot be started: {0}")]
+    Worker(io::Error),
+}
+
+/// A running data plane. Dropping it cuts every connection and joins the threads.
+pub struct Proxy {
+    config: Arc<Config>,
+    registry: Arc<Registry>,
+    board: Arc<Board>,
+    control: Mutex<Control>,
+    workers: Vec<UnboundedSender<Mail>>,
+    threads: Vec<JoinHandle<()>>,
+    loads: Arc<[Load]>,
+    stamp: AtomicU64,
+    log: Option<LogWriter>,
+}
+
+/// What only the control side touches.
+struct Control {
+    compiler: Compiler,
+    sockets: Sockets,
+    last: Applied,
+    tables: Arc<Tables>,
+    /// Tables that no worker holds any more.
+    returned: mpsc::Receiver<Arc<Tables>>,
+}
+
+impl Proxy {
+    /// Starts the workers. Nothing is served before the first [`Proxy::install`].
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn start(config: Config, target: LogTarget, registry: Arc<Registry>) -> Result<Proxy, StartError> {
+        let count = config
+            .workers
+            .or_else(|| std::thread::available_parallelism().ok().map(usize::from))
+            .unwrap_or(1)
+            .max(1);
+        let config = Arc::new(config);
+        let access_log = Arc::new(AccessLog::compile(&config.access_log, &config.hostname)?);
+        let log = LogWriter::start(target).map_err(StartError::Log)?;
+        registry.watch_log(log.stats());
+        registry.set(Gauge::Workers, i64::try_from(count).unwrap_or(i64::MAX));
+        let board = Arc::new(Board::new(count, registry.clone()));
+        let loads: Arc<[Load]> = (0..count).map(|_| Load::default()).collect();
+        let (back, returned) = mpsc::channel();
+        let (workers, inboxes): (Vec<_>, Vec<_>) =
+            (0..count).map(|_| tokio::sync::mpsc::unbounded_channel()).unzip();
+        let mut threads = Vec::new();
+        for (index, mail) in inboxes.into_iter().enumerate() {
+            let start = worker::Start {
+                index,
+                config: config.clone(),
+                board: board.clone(),
+                mail,
+                peers: workers.clone(),
+                loads: loads.clone(),
+                counters: registry.worker(),
+                access_log: access_log.clone(),
+                log: log.buffer(),
+                back: back.clone(),
+            };
+            threads.push(spawn(start).map_err(StartError::Worker)?);
+        }
+        let control = Control {
+            compiler: Compiler::new(registry.clone()),
+            sockets: Sockets::new(count, config.strict_ports),
+            last: Applied::default(),
+            tables: Arc::default(),
+            returned,
+        };
+        Ok(Proxy {
+            config,
+            registry,
+            board,
+            control: Mutex::new(control),
+            workers,
+            threads,
+            loads,
+            stamp: AtomicU64::new(0),
+            log: Some(log),
+        })
+    }
+
+    /// Compiles on the calling thread, binds what is new and mails every worker. Returns the generation that
+    /// [`Proxy::applied`] will show once every worker serves it.
+    pub fn install(&self, ir: &Ir, endpoints: &Endpoints) -> u64 {
+        let mut control = self.control();
+        control.collect();
+        let stamp = self.stamp.fetch_add(1, Ordering::Relaxed) + 1;
+        let compiled = control.compiler.compile(ir, endpoints, stamp);
+        let mut changes = control.sockets.reconcile(&compiled.tables);
+        let mut problems = compiled.problems;
+        problems.append(&mut changes.problems);
+        let applied = Applied { generation: stamp, listeners: changes.listeners, problems };
+        control.last = applied.clone();
+        self.board.expect(applied);
+        let tables = Arc::new(compiled.tables);
+        control.tables = tables.clone();
+        for (worker, open) in self.workers.iter().zip(changes.open) {
+            // A worker that has ended serves nothing and needs no mail.
+            let _ = worker.send(Mail::Install { tables: tables.clone(), open, close: changes.close.clone() });
+        }
+        stamp
+    }
+
+    /// Mails new endpoints for the generation in force; no route is compiled. Returns its stamp in
+    /// [`Applied::generation`].
+    pub fn endpoints(&self, endpoints: &Endpoints) -> u64 {
+        let mut control = self.control();
+        control.collect();
+        let stamp = self.stamp.fetch_add(1, Ordering::Relaxed) + 1;
+        let endpoints = Arc::new(control.compiler.endpoints(endpoints));
+        self.board.expect(Applied { generation: stamp, ..control.last.clone() });
+        for worker in &self.workers {
+            let _ = worker.send(Mail::Endpoints { stamp, endpoints: endpoints.clone() });
+        }
+        stamp
+    }
+
+    /// What every worker serves.
+    pub fn applied(&self) -> watch::Receiver<Applied> {
+        self.board.applied()
+    }
+
+    /// What the tables installed last say, for people.
+    pub fn served(&self) -> Vec<ServedListener> {
+        served::listeners(&self.control().tables)
+    }
+
+    /// The metrics.
+    pub fn registry(&self) -> &Arc<Registry> {
+        &self.registry
+    }
+
+    /// Clients' connections that are open.
+    pub fn connections(&self) -> u64 {
+        self.loads.iter().map(|load| u64::from(load.get())).sum()
+    }
+
+    /// Opens the access log's file anew, after log rotation.
+    pub fn reopen_log(&self) {
+        if let Some(log) = &self.log {
+            log.reopen();
+        }
+    }
+
+    /// Ends connections as they come to rest: `Connection: close`, GOAWAY, idle ones spread over a part of the time.
+    /// New connections are still served, each for one exchange. Resolves when none is left or the time is over, with the
+    /// number of those left.
+    pub async fn drain(&self) -> u64 {
+        for worker in &self.workers {
+            let _ = worker.send(Mail::Drain);
+        }
+        let deadline = Instant::now() + self.config.drain;
+        let mut tick = tokio::time::interval(Duration::from_millis(20));
+        loop {
+            tick.tick().await;
+            let left = self.connections();
+            if left == 0 || Instant::now() >= deadline {
+                return left;
+            }
+        }
+    }
+
+    fn control(&self) -> MutexGuard<'_, Control> {
+        // A panic while compiling leaves the memo behind the tables at worst; the next generation compares again.
+        self.control.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Control {
+    /// Frees the tables that the workers have sent back.
+    fn collect(&mut self) {
+        self.returned.try_iter().for_each(drop);
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        for worker in &self.workers {
+            let _ = worker.send(Mail::Stop);
+        }
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+        self.log.take();
+    }
+}
+
+/// A worker's thread. The runtime is made in it, since it never leaves it.
+fn spawn(start: worker::Start) -> io::Result<JoinHandle<()>> {
+    let (made, outcome) = mpsc::sync_channel(1);
+    let thread = std::thread::Builder::new().name(format!("worker-{}", start.index)).spawn(move || {
+        match tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default()) {
+            Ok(runtime) => {
+                let _ = made.send(Ok(()));
+                runtime.block_on(worker::run(start));
+            }
+            Err(error) => {
+                let _ = made.send(Err(error));
+            }
+        }
+    })?;
+    outcome.recv().unwrap_or_else(|_| Err(io::ErrorKind::Other.into())).map(|()| thread)
+}

@@ -158,16 +158,16 @@ fn operators_of_users() {
     check("%RESP(Server)% %RESP(X?Server)% %RESP(:STATUS)% %RESP(X)%", "envoy envoy 200 -");
     check(
         "%RESPONSE_CODE_DETAILS% %RESPONSE_FLAGS% %RESPONSE_FLAGS_LONG%",
-        concat!("upstream_reset{x_y} UF,URX UpstreamConnectionFailure,UpstreamRetryLimitExceeded"),
+        "upstream_reset{x_y} UF,URX UpstreamConnectionFailure,UpstreamRetryLimitExceeded",
     );
     check("%START_TIME(%Y/%m/%dT%H:%M:%S%z %s)%|%EMIT_TIME(%3f)%", "2024/09/15T12:35:56+0000 1726403756|480");
     check(
         "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS% %DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%",
-        concat!("[2001:db8::1]:443 2001:db8::1"),
+        "[2001:db8::1]:443 2001:db8::1",
     );
     check(
         "%UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT% %UPSTREAM_REMOTE_PORT% %DOWNSTREAM_LOCAL_PORT%",
-        concat!("10.244.0.10 5678 8080"),
+        "10.244.0.10 5678 8080",
     );
     check("%REQUEST_DURATION% %RESPONSE_DURATION% %RESPONSE_TX_DURATION% %DURATION%", "1 4 5 9");
     check("%GRPC_STATUS% %GRPC_STATUS(SNAKE_STRING)% %GRPC_STATUS_NUMBER%", "Unavailable UNAVAILABLE 14");

@@ -1,0 +1,89 @@
+//! Listeners and the choice of their TLS chains.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use limen_ir::listener::Serves as IrServes;
+use limen_ir::{HostPattern, Ir, RouteTableName};
+
+use super::tls::TlsMemo;
+use crate::applied::AppliedProblem;
+use crate::observe::Registry;
+use crate::table::hosts::{HostMap, Pattern};
+use crate::table::listeners::{Listener, Serves, TlsChain, TlsChains};
+use crate::table::routes::{Origin, RouteTable};
+
+/// Slots by bound address; a slot is never given to another address.
+#[derive(Default)]
+pub(crate) struct ListenerMemo {
+    slots: BTreeMap<SocketAddr, u32>,
+}
+
+impl ListenerMemo {
+    /// The listeners by slot.
+    pub(crate) fn compile(
+        &mut self,
+        ir: &Ir,
+        tables: &BTreeMap<&RouteTableName, Arc<RouteTable>>,
+        (tls, registry): (&mut TlsMemo, &Registry),
+        problems: &mut Vec<AppliedProblem>,
+    ) -> Vec<Option<Arc<Listener>>> {
+        let empty = Arc::new(RouteTable::empty());
+        let routes = |name: &RouteTableName| tables.get(name).unwrap_or(&empty).clone();
+        let mut listeners = Vec::new();
+        for listener in &ir.listeners {
+            let next = self.slots.len() as u32;
+            let slot = *self.slots.entry(listener.bind).or_insert(next) as usize;
+            let serves = match &listener.serves {
+                IrServes::Http(name) => Serves::Http(routes(name)),
+                IrServes::Tls(chains) => {
+                    let mut by_name: Vec<(HostPattern, u32)> = Vec::new();
+                    let mut compiled = Vec::new();
+                    for (index, chain) in chains.iter().enumerate() {
+                        by_name.extend(chain.server_names.iter().map(|name| (name.clone(), index as u32)));
+                        compiled.push(TlsChain {
+                            name: chain.name.as_str().into(),
+                            config: tls.server_config(listener, chain, problems),
+                            routes: routes(&chain.routes),
+                        });
+                    }
+                    Serves::Tls(TlsChains { chains: compiled, by_name: host_map(by_name) })
+                }
+            };
+            if listeners.len() <= slot {
+                listeners.resize(slot + 1, None);
+            }
+            listeners[slot] = Some(Arc::new(Listener {
+                name: listener.name.as_str().into(),
+                declared: listener.declared.get(),
+                wanted: listener.bind,
+                serves,
+                id: registry.listener(&listener.name),
+                origin: origin(&listener.origin),
+            }));
+        }
+        listeners
+    }
+}
+
+fn origin(ir: &limen_ir::Origin) -> Origin {
+    let limen_ir::Origin { kind, namespace, name, field } = ir;
+    let text = |text: &String| text.as_str().into();
+    Origin { kind: text(kind), namespace: text(namespace), name: text(name), field: text(field) }
+}
+
+/// The map of the patterns of an IR.
+pub(crate) fn host_map<T>(entries: Vec<(HostPattern, T)>) -> HostMap<T> {
+    let mut map = HostMap::default();
+    for (pattern, value) in entries {
+        let pattern = match &pattern {
+            HostPattern::Exact(name) => Pattern::Exact(name),
+            HostPattern::OneLabel(suffix) => Pattern::OneLabel(suffix),
+            HostPattern::AnyDepth(suffix) => Pattern::AnyDepth(suffix),
+            HostPattern::Any => Pattern::Any,
+        };
+        map.insert(pattern, value);
+    }
+    map
+}

@@ -1,0 +1,89 @@
+//! IR -> tables. The only room that reads the IR; runs on the control side.
+//!
+//! Compiling again what did not change costs a comparison of pointers: every stage remembers its last input and output.
+//! Slots of listeners and clusters are stable from generation to generation, so compiled routes can be shared.
+
+pub(crate) mod clusters;
+pub(crate) mod listeners;
+pub(crate) mod routes;
+pub(crate) mod tls;
+
+use std::sync::Arc;
+
+use limen_ir::{Endpoints, Ir, Origin};
+
+use crate::applied::AppliedProblem;
+use crate::observe::counters::Registry;
+use crate::table::listeners::Tables;
+
+/// Remembers what it compiled.
+pub(crate) struct Compiler {
+    registry: Arc<Registry>,
+    clusters: clusters::ClusterMemo,
+    listeners: listeners::ListenerMemo,
+    routes: routes::RouteMemo,
+    tls: tls::TlsMemo,
+}
+
+/// One compiled generation.
+pub(crate) struct Compiled {
+    /// For the workers.
+    pub(crate) tables: Tables,
+    /// What could not be compiled.
+    pub(crate) problems: Vec<AppliedProblem>,
+}
+
+impl Compiler {
+    pub(crate) fn new(registry: Arc<Registry>) -> Compiler {
+        Compiler {
+            clusters: clusters::ClusterMemo::new(registry.clone()),
+            registry,
+            listeners: listeners::ListenerMemo::default(),
+            routes: routes::RouteMemo::default(),
+            tls: tls::TlsMemo::new(),
+        }
+    }
+
+    /// Compiles the next generation.
+    pub(crate) fn compile(&mut self, ir: &Ir, endpoints: &Endpoints, generation: u64) -> Compiled {
+        let mut problems = Vec::new();
+        self.tls.certificates(ir, &mut problems);
+        let clusters = &mut self.clusters;
+        let tables_by_name: std::collections::BTreeMap<_, _> = ir
+            .route_tables
+            .iter()
+            .map(|(name, table)| {
+                let (compiled, failed) =
+                    routes::route_table(table, &mut |key| clusters.slot(key), &mut self.routes);
+                problems.extend(failed);
+                (name, compiled)
+            })
+            .collect();
+        let listeners =
+            self.listeners.compile(ir, &tables_by_name, (&mut self.tls, &self.registry), &mut problems);
+        let (clusters, endpoints) = self.clusters.compile(ir, endpoints);
+        self.routes.sweep();
+        self.tls.sweep();
+        problems.sort();
+        problems.dedup();
+        Compiled { tables: Tables { generation, listeners, clusters, endpoints }, problems }
+    }
+
+    /// New endpoints for the clusters of the generation that was compiled last.
+    pub(crate) fn endpoints(&mut self, endpoints: &Endpoints) -> clusters::EndpointTable {
+        self.clusters.endpoints(endpoints)
+    }
+}
+
+/// A problem with the object that an origin names.
+pub(crate) fn problem(code: &'static str, origin: &Origin, message: String, mend: &str) -> AppliedProblem {
+    AppliedProblem {
+        code,
+        kind: origin.kind.clone(),
+        namespace: origin.namespace.clone(),
+        name: origin.name.clone(),
+        field: origin.field.clone(),
+        message,
+        mend: mend.to_owned(),
+    }
+}

@@ -1,0 +1,240 @@
+//! Certificates and handshake settings. The one place that names the crypto provider.
+//!
+//! Session tickets: each chain of each listener has keys of its own, kept from generation to generation as long as the
+//! policy of the chain is the same, shared by all workers, rotated by rustls. A ticket is therefore refused by every
+//! chain but the one (and the policy) that issued it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use limen_ir::listener::{Listener, TlsChain};
+use limen_ir::tls::{ServerTls, TlsVersion};
+use limen_ir::{Certificate, CertificateId, Ir};
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs;
+use rustls::server::{
+    ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert, ServerConfig,
+};
+use rustls::sign::CertifiedKey;
+use rustls::version::{TLS12, TLS13};
+use rustls::{SupportedCipherSuite, SupportedProtocolVersion};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::problem;
+use crate::applied::{AppliedProblem, CERTIFICATE_REJECTED, TLS_NOT_SERVED};
+
+/// What was compiled, by certificate and by chain.
+pub(crate) struct TlsMemo {
+    provider: Arc<CryptoProvider>,
+    certificates: BTreeMap<CertificateId, Loaded>,
+    chains: BTreeMap<ChainKey, CompiledChain>,
+}
+
+struct Loaded {
+    source: Arc<Certificate>,
+    /// The last pair that could be served, which may be older than `source`.
+    good: Option<Arc<CertifiedKey>>,
+    rejected: Option<String>,
+}
+
+/// Listener address and chain name.
+type ChainKey = (std::net::SocketAddr, String);
+
+struct CompiledChain {
+    tls: ServerTls,
+    keys: Vec<Arc<CertifiedKey>>,
+    config: Option<Arc<ServerConfig>>,
+    tickets: Arc<dyn ProducesTickets>,
+    used: bool,
+}
+
+impl TlsMemo {
+    pub(crate) fn new() -> TlsMemo {
+        TlsMemo {
+            provider: Arc::new(aws_lc_rs::default_provider()),
+            certificates: BTreeMap::new(),
+            chains: BTreeMap::new(),
+        }
+    }
+
+    /// Loads the certificates of an IR. One that cannot be served leaves its last good version in place.
+    pub(crate) fn certificates(&mut self, ir: &Ir, problems: &mut Vec<AppliedProblem>) {
+        self.certificates.retain(|id, _| ir.certificates.contains_key(id));
+        for (id, certificate) in &ir.certificates {
+            let known = self.certificates.get(id);
+            if !known.is_some_and(|loaded| {
+                Arc::ptr_eq(&loaded.source, certificate) || loaded.source == *certificate
+            }) {
+                let last_good = known.and_then(|loaded| loaded.good.clone());
+                let loaded = match load(certificate, &self.provider) {
+                    Ok(key) => {
+                        Loaded { source: certificate.clone(), good: Some(Arc::new(key)), rejected: None }
+                    }
+                    Err(why) => Loaded { source: certificate.clone(), good: last_good, rejected: Some(why) },
+                };
+                self.certificates.insert(id.clone(), loaded);
+            }
+            let Some(Loaded { rejected: Some(why), good, .. }) = self.certificates.get(id) else { continue };
+            let still = if good.is_some() { "; the previous certificate is still served" } else { "" };
+            problems.push(problem(
+                CERTIFICATE_REJECTED,
+                &certificate.origin,
+                format!("{id} cannot be served: {why}{still}"),
+                "store a certificate chain (leaf first) and the private key that belongs to its leaf",
+            ));
+        }
+    }
+
+    /// The handshake settings of a chain; `None` and a problem where there is nothing to offer.
+    pub(crate) fn server_config(
+        &mut self,
+        listener: &Listener,
+        chain: &TlsChain,
+        problems: &mut Vec<AppliedProblem>,
+    ) -> Option<Arc<ServerConfig>> {
+        let keys: Vec<_> =
+            chain.tls.certificates.iter().filter_map(|id| self.certificates.get(id)?.good.clone()).collect();
+        let key = (listener.bind, chain.name.clone());
+        let known = self.chains.remove(&key).filter(|known| known.tls == chain.tls);
+        let same_keys = |known: &CompiledChain| {
+            known.keys.len() == keys.len() && known.keys.iter().zip(&keys).all(|(a, b)| Arc::ptr_eq(a, b))
+        };
+        let compiled = match known {
+            Some(known) if same_keys(&known) => CompiledChain { used: true, ..known },
+            known => {
+                let tickets = match known {
+                    Some(known) => known.tickets,
+                    None => match aws_lc_rs::Ticketer::new() {
+                        Ok(tickets) => tickets,
+                        Err(_) => Arc::new(NoTickets),
+                    },
+                };
+                let config = build(&chain.tls, &keys, &tickets, &self.provider);
+                let config = config.map_err(|why| {
+                    problems.push(problem(
+                        TLS_NOT_SERVED,
+                        &chain.origin,
+                        format!("the TLS server is not served: {why}"),
+                        "allow TLS 1.2 with an ECDHE AES-GCM or CHACHA20 suite, or TLS 1.3",
+                    ));
+                });
+                CompiledChain {
+                    tls: chain.tls.clone(),
+                    config: config.ok().filter(|_| !keys.is_empty()),
+                    keys,
+                    tickets,
+                    used: true,
+                }
+            }
+        };
+        let config = compiled.config.clone();
+        self.chains.insert(key, compiled);
+        config
+    }
+
+    /// Forgets the chains that the generation just compiled did not use.
+    pub(crate) fn sweep(&mut self) {
+        self.chains.retain(|_, chain| std::mem::take(&mut chain.used));
+    }
+}
+
+fn load(certificate: &Certificate, provider: &CryptoProvider) -> Result<CertifiedKey, String> {
+    let chain = CertificateDer::pem_slice_iter(certificate.chain_pem.as_bytes())
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| format!("the certificate is not valid PEM ({error})"))?;
+    if chain.is_empty() {
+        return Err("there is no certificate in it".to_owned());
+    }
+    let key = PrivateKeyDer::from_pem_slice(certificate.key.expose_pem())
+        .map_err(|error| format!("the private key is not valid PEM ({error})"))?;
+    CertifiedKey::from_der(chain, key, provider).map_err(|error| match error {
+        rustls::Error::InconsistentKeys(_) => "the private key does not belong to the certificate".to_owned(),
+        error => format!("{error}"),
+    })
+}
+
+fn build(
+    tls: &ServerTls,
+    keys: &[Arc<CertifiedKey>],
+    tickets: &Arc<dyn ProducesTickets>,
+    provider: &CryptoProvider,
+) -> Result<Arc<ServerConfig>, String> {
+    let mut versions: Vec<&'static SupportedProtocolVersion> = Vec::new();
+    if tls.max_version >= TlsVersion::V1_3 {
+        versions.push(&TLS13);
+    }
+    if tls.min_version <= TlsVersion::V1_2 {
+        versions.push(&TLS12);
+    }
+    let mut provider = provider.clone();
+    if !tls.cipher_suites.is_empty() {
+        provider.cipher_suites.retain(|suite| match suite {
+            SupportedCipherSuite::Tls13(_) => true,
+            SupportedCipherSuite::Tls12(_) => {
+                tls.cipher_suites.iter().any(|name| *name == openssl_name(suite))
+            }
+        });
+        let has_tls12 = provider.cipher_suites.iter().any(|s| matches!(s, SupportedCipherSuite::Tls12(_)));
+        if !has_tls12 {
+            versions.retain(|version| version.version != TLS12.version);
+        }
+    }
+    if versions.is_empty() {
+        return Err("its versions and cipher suites leave nothing that can be offered".to_owned());
+    }
+    let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
+        .with_protocol_versions(&versions)
+        .map_err(|error| error.to_string())?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(Keys(keys.to_vec())));
+    config.alpn_protocols = tls.alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+    config.ticketer = tickets.clone();
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 1;
+    Ok(Arc::new(config))
+}
+
+/// The name that OpenSSL, and so Istio, has for a suite of TLS 1.2.
+fn openssl_name(suite: &SupportedCipherSuite) -> &'static str {
+    use rustls::CipherSuite as S;
+    match suite.suite() {
+        S::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 => "ECDHE-ECDSA-AES128-GCM-SHA256",
+        S::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 => "ECDHE-ECDSA-AES256-GCM-SHA384",
+        S::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 => "ECDHE-ECDSA-CHACHA20-POLY1305",
+        S::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 => "ECDHE-RSA-AES128-GCM-SHA256",
+        S::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384 => "ECDHE-RSA-AES256-GCM-SHA384",
+        S::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256 => "ECDHE-RSA-CHACHA20-POLY1305",
+        _ => "",
+    }
+}
+
+/// The certificates of a chain: the first that the client can verify.
+#[derive(Debug)]
+struct Keys(Vec<Arc<CertifiedKey>>);
+
+impl ResolvesServerCert for Keys {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let offered = hello.signature_schemes();
+        self.0.iter().find(|key| key.key.choose_scheme(offered).is_some()).cloned()
+    }
+}
+
+/// Stands in where the system gives no randomness for ticket keys: full handshakes only.
+#[derive(Debug)]
+struct NoTickets;
+
+impl ProducesTickets for NoTickets {
+    fn enabled(&self) -> bool {
+        false
+    }
+    fn lifetime(&self) -> u32 {
+        0
+    }
+    fn encrypt(&self, _plain: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+    fn decrypt(&self, _cipher: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+}

@@ -1,0 +1,167 @@
+//! What can go wrong with a request, whose fault it is, and what the client hears. Texts and flags are Envoy's, as
+//! Istio's users know them.
+
+use std::borrow::Cow;
+
+use limen_wire::h1::HeadError;
+
+use crate::observe::Flags;
+use crate::upstream::fail::Fail;
+
+/// Whose fault an error is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The client sent something wrong or went away.
+    Client,
+    /// The configuration has no answer for the request.
+    Config,
+    /// The origin failed.
+    Origin,
+}
+
+/// An exchange that cannot be completed.
+#[derive(Debug)]
+pub(crate) struct Error {
+    /// Whose fault.
+    pub(crate) fault: Fault,
+    /// The status to answer; 0: nobody is there to hear it.
+    pub(crate) status: u16,
+    /// Response flags.
+    pub(crate) flags: Flags,
+    /// `%RESPONSE_CODE_DETAILS%`.
+    pub(crate) details: Cow<'static, str>,
+    /// The body of the answer.
+    pub(crate) body: Cow<'static, str>,
+    /// The origin's transport failure, for the access log.
+    pub(crate) transport: String,
+    /// Say `x-envoy-overloaded`.
+    pub(crate) overloaded: bool,
+}
+
+impl Error {
+    fn new(fault: Fault, status: u16, flags: Flags, details: &'static str, body: &'static str) -> Error {
+        Error {
+            fault,
+            status,
+            flags,
+            details: details.into(),
+            body: body.into(),
+            transport: String::new(),
+            overloaded: false,
+        }
+    }
+
+    /// No host, no rule or no listener for the request.
+    pub(crate) fn no_route() -> Error {
+        Error::new(Fault::Config, 404, Flags::NR, "route_not_found", "")
+    }
+
+    /// The host belongs to another TLS chain of the port (RFC 9110 15.5.20).
+    pub(crate) fn misdirected() -> Error {
+        Error::new(Fault::Client, 421, Flags::NR, "misdirected_request", "")
+    }
+
+    /// The path cannot be normalised.
+    pub(crate) fn bad_path() -> Error {
+        Error::new(Fault::Client, 400, Flags::NONE, "path_normalization_failed", "")
+    }
+
+    /// The client has gone.
+    pub(crate) fn client_gone() -> Error {
+        Error::new(Fault::Client, 0, Flags::DC, "downstream_remote_disconnect", "")
+    }
+
+    /// The client broke the framing of its body, or was too slow with it.
+    pub(crate) fn bad_body() -> Error {
+        Error::new(Fault::Client, 400, Flags::DPE, "http1.codec_error", "Bad Request")
+    }
+
+    /// A head that is not acceptable.
+    pub(crate) fn head(error: &HeadError) -> Error {
+        let bad = |status, details, body| Error::new(Fault::Client, status, Flags::DPE, details, body);
+        match error {
+            HeadError::Bad(rule) => {
+                let mut bad = bad(400, "", "Bad Request");
+                bad.details = format!("http.bad_request{{{}}}", detail(rule)).into();
+                bad
+            }
+            HeadError::TooLarge => bad(431, "request_headers_too_large", ""),
+            HeadError::TooManyFields => bad(431, "too_many_headers", ""),
+            HeadError::Version => bad(505, "http_version_not_supported", ""),
+            HeadError::Expectation => bad(417, "expectation_failed", ""),
+        }
+    }
+
+    /// A head that did not arrive in time.
+    pub(crate) fn head_timeout() -> Error {
+        Error::new(Fault::Client, 408, Flags::NONE, "request_header_timeout", "request header timeout")
+    }
+
+    /// An attempt that failed for good.
+    pub(crate) fn origin(fail: Fail, retried: bool) -> Error {
+        let origin = |status, flags, details, body| Error::new(Fault::Origin, status, flags, details, body);
+        match fail {
+            Fail::NoCluster => Error::new(Fault::Config, 503, Flags::NC, "cluster_not_found", ""),
+            Fail::NoEndpoint => origin(503, Flags::UH, "no_healthy_upstream", "no healthy upstream"),
+            Fail::Timeout => origin(504, Flags::UT, "response_timeout", "upstream request timeout"),
+            Fail::PerTryTimeout => {
+                origin(504, Flags::UT, "upstream_per_try_timeout", "upstream request timeout")
+            }
+            Fail::Overflow => {
+                let mut error = reset(503, Flags::UO, retried, "overflow", None);
+                error.overloaded = true;
+                error
+            }
+            Fail::Connect(error) => {
+                let why = format!("delayed connect error: {}", os_text(&error));
+                reset(503, Flags::UF, retried, "remote connection failure", Some(why))
+            }
+            Fail::ConnectTimeout => reset(503, Flags::UF, retried, "connection timeout", None),
+            Fail::Closed { .. } => reset(503, Flags::UC, retried, "connection termination", None),
+            Fail::Garbage => reset(502, Flags::UPE, retried, "protocol error", None),
+        }
+    }
+
+    /// Adds a flag.
+    pub(crate) fn with(mut self, flags: Flags) -> Error {
+        self.flags |= flags;
+        self
+    }
+}
+
+/// An attempt that ended before the origin's head.
+fn reset(status: u16, flags: Flags, retried: bool, reason: &str, transport: Option<String>) -> Error {
+    let again = if retried { "retried and the latest " } else { "" };
+    let mut body =
+        format!("upstream connect error or disconnect/reset before headers. {again}reset reason: {reason}");
+    let mut inner = detail(reason);
+    if let Some(why) = &transport {
+        body.push_str(", transport failure reason: ");
+        body.push_str(why);
+        inner.push('|');
+        inner.push_str(&detail(why));
+    }
+    Error {
+        fault: Fault::Origin,
+        status,
+        flags,
+        details: format!("upstream_reset_before_response_started{{{inner}}}").into(),
+        body: body.into(),
+        transport: transport.unwrap_or_default(),
+        overloaded: false,
+    }
+}
+
+/// Details hold no spaces.
+fn detail(text: &str) -> String {
+    text.replace(' ', "_")
+}
+
+/// The system's text without Rust's error number.
+fn os_text(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    match text.find(" (os error") {
+        Some(at) => text[..at].to_owned(),
+        None => text,
+    }
+}

@@ -1,0 +1,67 @@
+//! The client's side of an exchange, whatever version it speaks.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use limen_wire::head::{RequestHead, ResponseHead};
+
+use crate::table::listeners::ListenerSlot;
+
+/// What is known of a client's connection.
+#[derive(Debug)]
+pub(crate) struct ConnInfo {
+    /// The listener that accepted it.
+    pub(crate) listener: ListenerSlot,
+    /// The TLS chain that was chosen for it; `None`: clear text.
+    pub(crate) chain: Option<Arc<str>>,
+    /// Where the client connected to.
+    pub(crate) local: SocketAddr,
+    /// The client.
+    pub(crate) remote: SocketAddr,
+    /// TLS.
+    pub(crate) https: bool,
+    /// The server name of the handshake.
+    pub(crate) server_name: Option<Rc<str>>,
+    /// Such as `TLSv1.3`.
+    pub(crate) tls_version: Option<&'static str>,
+    /// Such as `TLS_AES_128_GCM_SHA256`.
+    pub(crate) tls_cipher: Option<&'static str>,
+}
+
+/// Why a front cannot go on.
+#[derive(Debug)]
+pub(crate) enum FrontFail {
+    /// The client has gone or reset the stream.
+    Gone,
+    /// The client broke the framing of its body.
+    Framing,
+}
+
+/// One exchange as the client's codec sees it: a source of request body, a sink for the response.
+pub(crate) trait Front {
+    /// Makes [`Front::body`] hold the next piece of the request's body; `Ok(false)`: it has ended.
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, FrontFail>>;
+    /// The piece that was found.
+    fn body(&self) -> &[u8];
+    /// The first `n` bytes of it are done with.
+    fn consume(&mut self, n: usize);
+
+    /// Queues the head of the response; `end`: it has no body.
+    fn begin(&mut self, head: &ResponseHead, end: bool) -> Result<(), FrontFail>;
+    /// Takes body bytes, at least one unless `data` is empty; `last`: no more will follow these. They may stay queued
+    /// until [`Front::poll_flush`].
+    fn poll_send(&mut self, cx: &mut Context<'_>, data: &[u8], last: bool) -> Poll<Result<usize, FrontFail>>;
+    /// The response's body is complete. Call once after the last piece, then flush.
+    fn end(&mut self) -> Result<(), FrontFail>;
+    /// Hands everything queued to the connection.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), FrontFail>>;
+    /// The response cannot be completed: makes sure that the client does not take it for complete.
+    fn abort(&mut self);
+
+    /// Whether the client has gone, as far as is known without reading what it may still send.
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> bool;
+    /// Whether the connection ends with this exchange (HTTP/1).
+    fn closes(&self, request: &RequestHead) -> bool;
+}

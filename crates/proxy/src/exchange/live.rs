@@ -1,0 +1,201 @@
+//! An exchange while it lives, and what is written when it ends.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+
+use limen_wire::head::{BodyLength, RequestHead, ResponseHead, Span};
+use smallvec::SmallVec;
+
+use super::front::{ConnInfo, Front};
+use crate::filter::headers::{Context, HeaderScratch};
+use crate::observe::counters::WorkloadId;
+use crate::observe::{Flags, Gauge, Record};
+use crate::table::routes::{Destination, Rule};
+use crate::worker::Worker;
+
+/// The memory of an exchange: taken from the worker when a head arrives, given back when it has ended.
+#[derive(Default)]
+pub(crate) struct Exchange {
+    /// The request; from forwarding on, as the origin sees it.
+    pub(crate) request: RequestHead,
+    /// The response.
+    pub(crate) response: ResponseHead,
+    /// What has been read of the request's body, for another attempt.
+    pub(crate) replay: Vec<u8>,
+    /// For whatever needs a few bytes.
+    pub(crate) scratch: Vec<u8>,
+    /// For header operations.
+    pub(crate) headers: HeaderScratch,
+}
+
+/// More than this is not kept from one exchange to the next.
+const KEPT_BYTES: usize = 16 * 1024;
+
+impl Exchange {
+    /// Forgets the message, keeps ordinary amounts of memory.
+    pub(crate) fn clear(&mut self) {
+        if self.request.fields.capacity() > KEPT_BYTES {
+            self.request = RequestHead::default();
+        }
+        if self.response.fields.capacity() > KEPT_BYTES {
+            self.response = ResponseHead::default();
+        }
+        self.request.clear();
+        self.response.clear();
+        for buffer in [&mut self.replay, &mut self.scratch] {
+            buffer.clear();
+            buffer.shrink_to(KEPT_BYTES);
+        }
+    }
+}
+
+/// What the log will say.
+pub(crate) struct Note<'t> {
+    pub(crate) start_us: u64,
+    pub(crate) code: u16,
+    pub(crate) flags: Flags,
+    pub(crate) details: Cow<'static, str>,
+    pub(crate) transport: String,
+    pub(crate) received: u64,
+    pub(crate) sent: u64,
+    pub(crate) service_time_ms: Option<u64>,
+    pub(crate) first_byte_us: Option<u64>,
+    pub(crate) rule: Option<&'t Rule>,
+    pub(crate) destination: Option<&'t Destination>,
+    pub(crate) upstream_host: Option<SocketAddr>,
+    pub(crate) upstream_local: Option<SocketAddr>,
+    pub(crate) workload: WorkloadId,
+    pub(crate) service: crate::observe::counters::ServiceId,
+    pub(crate) attempts: u32,
+    /// Endpoints that were tried.
+    pub(crate) tried: SmallVec<[SocketAddr; 2]>,
+    /// Path and authority as received.
+    pub(crate) path: Span,
+    pub(crate) authority: Span,
+}
+
+/// An exchange with everything that its stages need. Dropping it writes the access log and counts the request.
+pub(crate) struct Live<'a, 't, F: Front> {
+    pub(crate) worker: &'a Worker,
+    pub(crate) conn: &'a ConnInfo,
+    pub(crate) front: &'a mut F,
+    pub(crate) exchange: &'a mut Exchange,
+    pub(crate) note: Note<'t>,
+}
+
+impl<'a, F: Front> Live<'a, '_, F> {
+    /// An exchange begins with its head.
+    pub(crate) fn begin(
+        worker: &'a Worker,
+        conn: &'a ConnInfo,
+        front: &'a mut F,
+        exchange: &'a mut Exchange,
+    ) -> Self {
+        let note = Note {
+            start_us: worker.clock.now_us(),
+            code: 0,
+            // If it is dropped before anything else is known, the client has gone.
+            flags: Flags::DC,
+            details: "downstream_remote_disconnect".into(),
+            transport: String::new(),
+            received: 0,
+            sent: 0,
+            service_time_ms: None,
+            first_byte_us: None,
+            rule: None,
+            destination: None,
+            upstream_host: None,
+            upstream_local: None,
+            workload: WorkloadId::default(),
+            service: Default::default(),
+            attempts: 0,
+            tried: SmallVec::new(),
+            path: exchange.request.path_span(),
+            authority: exchange.request.authority_span(),
+        };
+        worker.counters.gauge_add(Gauge::RequestsActive, 1);
+        Live { worker, conn, front, exchange, note }
+    }
+
+    /// What ends the exchange, for the log. Flags of earlier attempts are not kept.
+    pub(crate) fn outcome(&mut self, code: u16, flags: Flags, details: Cow<'static, str>) {
+        self.note.code = code;
+        self.note.flags = flags;
+        self.note.details = details;
+    }
+
+    fn write(&mut self) {
+        let clock = &self.worker.clock;
+        let (note, request) = (&self.note, &self.exchange.request);
+        let rewritten = request.path_span() != note.path;
+        let duration_us = clock.now_us() - note.start_us;
+        let record = Record {
+            method: request.method(),
+            path: request.path_and_query(),
+            original_path: rewritten.then(|| request.fields.text(note.path)),
+            authority: request.fields.text(note.authority),
+            protocol: Some(request.version),
+            request_fields: Some(&request.fields),
+            request_content_length: known(request.body),
+            code: note.code,
+            flags: note.flags,
+            details: &note.details,
+            upstream_transport_failure: &note.transport,
+            response_fields: Some(&self.exchange.response.fields),
+            response_content_length: known(self.exchange.response.body),
+            bytes_received: note.received,
+            bytes_sent: note.sent,
+            request_total_bytes: request.fields.size() as u64 + note.received,
+            response_total_bytes: self.exchange.response.fields.size() as u64 + note.sent,
+            duration_us,
+            response_duration_us: note.first_byte_us,
+            upstream_service_time_ms: note.service_time_ms,
+            upstream_host: note.upstream_host,
+            upstream_local: note.upstream_local,
+            cluster: note.destination.map_or("", |destination| &destination.cluster_name),
+            attempts: note.attempts,
+            sni: self.conn.server_name.as_deref(),
+            tls_version: self.conn.tls_version,
+            tls_cipher: self.conn.tls_cipher,
+            route_name: note.rule.map_or("", |rule| &rule.name),
+            ..Record::new(clock.epoch_ms(note.start_us), self.conn.local, self.conn.remote)
+        };
+        self.worker.finished(note.service, note.workload, &record);
+    }
+}
+
+/// What header templates can see.
+pub(crate) fn context<'c>(
+    worker: &'c Worker,
+    conn: &'c ConnInfo,
+    request: &RequestHead,
+    note: &'c Note<'_>,
+) -> Context<'c> {
+    Context {
+        downstream_remote: conn.remote,
+        downstream_local: conn.local,
+        https: conn.https,
+        protocol: request.version,
+        server_name: conn.server_name.as_deref(),
+        upstream_host: note.upstream_host,
+        upstream_cluster: note.destination.map_or("", |destination| &destination.cluster_name),
+        response_code: (note.code != 0).then_some(note.code),
+        response_flags: "-",
+        start_ms: worker.clock.epoch_ms(note.start_us),
+        hostname: &worker.config.hostname,
+    }
+}
+
+fn known(body: BodyLength) -> Option<u64> {
+    match body {
+        BodyLength::Known(length) => Some(length),
+        BodyLength::None | BodyLength::Marked | BodyLength::UntilClose => None,
+    }
+}
+
+impl<F: Front> Drop for Live<'_, '_, F> {
+    fn drop(&mut self) {
+        self.worker.counters.gauge_add(Gauge::RequestsActive, -1);
+        self.write();
+    }
+}

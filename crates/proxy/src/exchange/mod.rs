@@ -1,0 +1,108 @@
+//! The life of a request.
+//!
+//! [`run`] is the page to read first. A request arrives as a version-agnostic head behind a [`Front`]; the exchange
+//! never asks which version that is. What goes wrong anywhere becomes an [`Error`] and, in `reply`, an answer; what
+//! happened is written to the access log and the metrics when [`Live`] is dropped, on every path out.
+
+pub(crate) mod error;
+pub(crate) mod forward;
+pub(crate) mod front;
+pub(crate) mod live;
+pub(crate) mod reply;
+pub(crate) mod retry;
+
+use crate::filter::{forwarded, normalize};
+use crate::table::listeners::{Listener, Serves, Tables};
+use crate::table::routes::{Action, RouteTable, Rule, VirtualHost};
+use crate::worker::Worker;
+use error::Error;
+use front::{ConnInfo, Front};
+use live::{Exchange, Live};
+
+/// Serves one request whose head is in `exchange`. Afterwards the front says whether its connection can go on.
+pub(crate) async fn run<F: Front>(worker: &Worker, conn: &ConnInfo, front: &mut F, exchange: &mut Exchange) {
+    let tables = worker.tables();
+    let mut live = Live::begin(worker, conn, front, exchange);
+    let done = match admit(&mut live, &tables) {
+        Ok(Admitted::Rule(host, rule)) => {
+            live.note.rule = Some(rule);
+            match &rule.action {
+                Action::Forward(to) => forward::run(&mut live, &tables, rule, to).await,
+                Action::Redirect(to) => reply::redirect(&mut live, host, rule, to).await,
+                Action::Reply(fixed) => reply::fixed(&mut live, rule, fixed).await,
+            }
+        }
+        Ok(Admitted::ToHttps) => reply::to_https(&mut live).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = done {
+        reply::error(&mut live, error).await;
+    }
+}
+
+/// Where a request that is let in goes.
+enum Admitted<'t> {
+    /// To what a rule says.
+    Rule(&'t VirtualHost, &'t Rule),
+    /// To the same place by https.
+    ToHttps,
+}
+
+/// One spelling for the path, what the client may not say dropped, then host and rule. The order and its reasons stand
+/// in [`crate::filter`].
+fn admit<'t, F: Front>(live: &mut Live<'_, 't, F>, tables: &'t Tables) -> Result<Admitted<'t>, Error> {
+    let head = &mut live.exchange.request;
+    normalize::normalize(head, &mut live.exchange.scratch).map_err(|_| Error::bad_path())?;
+    let edge = forwarded::Edge {
+        client: live.conn.remote.ip(),
+        https: live.conn.https,
+        random: live.worker.random_u128(),
+    };
+    forwarded::apply(head, &edge, &mut live.exchange.scratch);
+    live.note.path = head.path_span();
+    live.note.authority = head.authority_span();
+
+    let listener = tables.listener(live.conn.listener).ok_or_else(Error::no_route)?;
+    let misdirected =
+        || if live.worker.config.misdirected_is_404 { Error::no_route() } else { Error::misdirected() };
+    let routes = routes(listener, live.conn, head.authority()).map_err(|why| match why {
+        Elsewhere::Gone => Error::no_route(),
+        Elsewhere::OtherChain => misdirected(),
+    })?;
+    let host = routes.host(head.authority()).ok_or_else(Error::no_route)?;
+    if host.https_redirect && !live.conn.https {
+        return Ok(Admitted::ToHttps);
+    }
+    let rule = live.worker.find(host, head, live.conn.https).ok_or_else(Error::no_route)?;
+    Ok(Admitted::Rule(host, rule))
+}
+
+/// Why the connection's listener does not serve a host.
+enum Elsewhere {
+    /// What the connection was made to is no longer there.
+    Gone,
+    /// Another TLS chain of the port serves it.
+    OtherChain,
+}
+
+/// The route table of the connection's listener or TLS chain. A host that another chain of the port serves is
+/// misdirected: it is never served across chains.
+fn routes<'t>(
+    listener: &'t Listener,
+    conn: &ConnInfo,
+    authority: &[u8],
+) -> Result<&'t RouteTable, Elsewhere> {
+    match (&listener.serves, &conn.chain) {
+        (Serves::Http(routes), None) => Ok(routes),
+        (Serves::Tls(chains), Some(own)) => {
+            let chain = chains.named(own).ok_or(Elsewhere::Gone)?;
+            let meant = chains.by_name.find(authority).and_then(|index| chains.chains.get(*index as usize));
+            match meant {
+                Some(other) if !std::ptr::eq(other, chain) => Err(Elsewhere::OtherChain),
+                _ => Ok(&chain.routes),
+            }
+        }
+        // The listener has changed between clear text and TLS since the connection was made.
+        (Serves::Http(_), Some(_)) | (Serves::Tls(_), None) => Err(Elsewhere::Gone),
+    }
+}

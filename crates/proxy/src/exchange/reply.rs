@@ -1,0 +1,141 @@
+//! Answers that the gateway makes itself. The one place where an error becomes a response.
+
+use std::borrow::Cow;
+use std::future::poll_fn;
+use std::task::{Poll, ready};
+
+use limen_wire::head::BodyLength;
+
+use super::error::{Error, Fault};
+use super::front::{Front, FrontFail};
+use super::live::{Live, context};
+use crate::filter::redirect::{self, Redirect};
+use crate::filter::response;
+use crate::observe::{Counter, Flags};
+use crate::table::routes::{Reply, Rule, VirtualHost};
+
+/// Answers an error. If the head of a response has gone out already, the response is broken off instead.
+pub(crate) async fn error<F: Front>(live: &mut Live<'_, '_, F>, error: Error) {
+    live.worker.count(match error.fault {
+        Fault::Client => Counter::ClientFaults,
+        Fault::Config => Counter::ConfigFaults,
+        Fault::Origin => Counter::OriginFaults,
+    });
+    let begun = live.note.code != 0;
+    let status = if begun { live.note.code } else { error.status };
+    live.note.transport = error.transport;
+    live.outcome(status, error.flags, error.details);
+    if begun || status == 0 {
+        live.front.abort();
+        return;
+    }
+    let response = &mut live.exchange.response;
+    response.clear();
+    if error.overloaded {
+        response.fields.add(b"x-envoy-overloaded", b"true");
+    }
+    let _ = send(live, status, error.body.as_bytes(), None).await;
+}
+
+/// A rule's fixed response.
+pub(crate) async fn fixed<F: Front>(
+    live: &mut Live<'_, '_, F>,
+    rule: &Rule,
+    reply: &Reply,
+) -> Result<(), Error> {
+    let details = if &*reply.details == "direct_response" {
+        Cow::Borrowed("direct_response")
+    } else {
+        Cow::Owned(reply.details.to_string())
+    };
+    live.outcome(reply.status, Flags::NONE, details);
+    live.exchange.response.clear();
+    let _ = send(live, reply.status, &reply.body, Some(rule)).await;
+    Ok(())
+}
+
+/// A rule's redirect.
+pub(crate) async fn redirect<F: Front>(
+    live: &mut Live<'_, '_, F>,
+    host: &VirtualHost,
+    rule: &Rule,
+    to: &Redirect,
+) -> Result<(), Error> {
+    let location = redirect::location(to, &live.exchange.request, live.conn.https, host.declared);
+    live.outcome(to.code, Flags::NONE, "direct_response".into());
+    live.exchange.response.clear();
+    live.exchange.response.fields.add(b"location", &location);
+    let _ = send(live, to.code, b"", Some(rule)).await;
+    Ok(())
+}
+
+/// The same place by https.
+pub(crate) async fn to_https<F: Front>(live: &mut Live<'_, '_, F>) -> Result<(), Error> {
+    let location = redirect::to_https(&live.exchange.request);
+    live.outcome(301, Flags::NONE, "direct_response".into());
+    live.exchange.response.clear();
+    live.exchange.response.fields.add(b"location", &location);
+    let _ = send(live, 301, b"", None).await;
+    Ok(())
+}
+
+/// Sends `exchange.response` with this status and body.
+async fn send<F: Front>(
+    live: &mut Live<'_, '_, F>,
+    status: u16,
+    body: &[u8],
+    rule: Option<&Rule>,
+) -> Result<(), FrontFail> {
+    let (worker, conn) = (live.worker, live.conn);
+    let exchange = &mut *live.exchange;
+    exchange.response.status = status;
+    let bodyless = matches!(status, 204 | 304);
+    exchange.response.body = match body.len() as u64 {
+        0 => BodyLength::None,
+        _ if bodyless => BodyLength::None,
+        length => BodyLength::Known(length),
+    };
+    if !body.is_empty() && !bodyless {
+        exchange.response.fields.add(b"content-type", b"text/plain");
+    }
+    if let Some(rule) = rule.filter(|rule| !rule.response_headers.is_empty()) {
+        let context = context(worker, conn, &exchange.request, &live.note);
+        rule.response_headers.apply_response(
+            &mut exchange.response,
+            &exchange.request,
+            &context,
+            &mut exchange.headers,
+        );
+    }
+    worker.with_date(|date| response::finish(&mut exchange.response, date));
+    let head_only = exchange.request.method_kind == limen_wire::head::MethodKind::Head;
+    let mut body = if bodyless || head_only { &b""[..] } else { body };
+    if head_only && let BodyLength::Known(length) = exchange.response.body {
+        exchange.response.named_length = Some(length);
+        exchange.response.body = BodyLength::None;
+    }
+    exchange.response.keep_alive = !live.front.closes(&exchange.request);
+    live.front.begin(&exchange.response, body.is_empty())?;
+    let timer = worker.clock.timer();
+    timer.arm_in(worker.config.limits.write_stall_ms);
+    let mut ended = body.is_empty();
+    poll_fn(|cx| {
+        while !body.is_empty() {
+            let taken = match live.front.poll_send(cx, body, true) {
+                Poll::Pending if timer.poll_fired(cx) => return Poll::Ready(Err(FrontFail::Gone)),
+                taken => ready!(taken)?,
+            };
+            live.note.sent += taken as u64;
+            body = &body[taken..];
+        }
+        if !ended {
+            ended = true;
+            live.front.end()?;
+        }
+        match live.front.poll_flush(cx) {
+            Poll::Pending if timer.poll_fired(cx) => Poll::Ready(Err(FrontFail::Gone)),
+            flushed => flushed,
+        }
+    })
+    .await
+}

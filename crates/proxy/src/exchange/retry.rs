@@ -1,0 +1,114 @@
+//! Whether a failed attempt is tried again.
+
+use limen_wire::head::MethodKind;
+
+use crate::table::retry::{Retry, RetryPolicy};
+use crate::upstream::fail::Fail;
+
+/// Longest back-off as a multiple of the base.
+const LONGEST: u64 = 10;
+
+/// The attempts of one request.
+pub(crate) struct Attempts<'t> {
+    retry: &'t Retry,
+    method: MethodKind,
+    /// Attempts begun.
+    pub(crate) begun: u32,
+}
+
+/// What to do after a failed attempt.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Try again after this many milliseconds at the most (the wait is drawn at random).
+    Again(u64),
+    /// The failure does not ask for another attempt.
+    Final,
+    /// It does, but there have been enough.
+    Exhausted,
+}
+
+impl<'t> Attempts<'t> {
+    pub(crate) fn new(retry: &'t Retry, method: MethodKind) -> Attempts<'t> {
+        Attempts { retry, method, begun: 0 }
+    }
+
+    /// Whether any failure could be tried again, so that the body is worth keeping.
+    pub(crate) fn possible(&self) -> bool {
+        !matches!(self.retry, Retry::Off)
+    }
+
+    /// The written policy.
+    pub(crate) fn policy(&self) -> Option<&'t RetryPolicy> {
+        match self.retry {
+            Retry::Policy(policy) => Some(policy),
+            Retry::Off | Retry::Safe => None,
+        }
+    }
+
+    /// Whether another attempt is wanted after a failure without an answer. `replayable`: the body can be sent again.
+    pub(crate) fn after_failure(&self, fail: &Fail, replayable: bool) -> Next {
+        let wanted = replayable
+            && match self.retry {
+                Retry::Off => false,
+                Retry::Safe => safe(fail, self.method),
+                Retry::Policy(policy) => wanted(policy, fail),
+            };
+        self.next(wanted)
+    }
+
+    /// Whether another attempt is wanted after an answer of this status.
+    pub(crate) fn after_answer(&self, status: u16, grpc_status: Option<u32>, replayable: bool) -> Next {
+        let wanted = replayable
+            && self.policy().is_some_and(|policy| {
+                policy.on.status(status) || grpc_status.is_some_and(|status| policy.on.grpc_status(status))
+            });
+        self.next(wanted)
+    }
+
+    fn next(&self, wanted: bool) -> Next {
+        let allowed = match self.retry {
+            Retry::Off => 0,
+            Retry::Safe => 1,
+            Retry::Policy(policy) => policy.attempts,
+        };
+        match wanted {
+            false => Next::Final,
+            true if self.begun > allowed => Next::Exhausted,
+            true => Next::Again(self.policy().map_or(0, |policy| backoff(policy, self.begun))),
+        }
+    }
+}
+
+/// Exponential from the base: base, 3 × base, 7 × base …, at the most ten times the base (Envoy).
+fn backoff(policy: &RetryPolicy, attempt: u32) -> u64 {
+    let factor = 1u64.checked_shl(attempt).map_or(LONGEST, |power| (power - 1).min(LONGEST));
+    policy.backoff_ms.saturating_mul(factor)
+}
+
+/// Nothing can have been processed.
+fn safe(fail: &Fail, method: MethodKind) -> bool {
+    match fail {
+        Fail::Connect(_) | Fail::ConnectTimeout => true,
+        Fail::Closed { sent } => !sent || matches!(method, MethodKind::Head | MethodKind::Idempotent),
+        _ => false,
+    }
+}
+
+fn wanted(policy: &RetryPolicy, fail: &Fail) -> bool {
+    let on = &policy.on;
+    match fail {
+        Fail::Connect(_) | Fail::ConnectTimeout => {
+            on.connect_failure || on.five_xx || on.gateway_error || on.reset
+        }
+        Fail::Closed { sent } => {
+            on.five_xx || on.gateway_error || on.reset || (on.reset_before_request && !sent)
+        }
+        Fail::Garbage => on.five_xx || on.gateway_error || on.reset,
+        Fail::PerTryTimeout => on.five_xx || on.gateway_error || on.status(504),
+        Fail::Overflow | Fail::NoCluster | Fail::NoEndpoint | Fail::Timeout => false,
+    }
+}
+
+#[cfg(test)]
+#[path = "retry_tests.rs"]
+mod tests;

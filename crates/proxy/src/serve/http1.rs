@@ -1,0 +1,278 @@
+//! HTTP/1 in front: reads heads, runs exchanges one after the other, holds no buffers between them.
+
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+
+use limen_wire::h1;
+use limen_wire::head::{BodyLength, MethodKind, RequestHead, ResponseHead, Version};
+
+use super::Connection;
+use crate::clock::Timer;
+use crate::exchange::error::Error;
+use crate::exchange::front::{ConnInfo, Front, FrontFail};
+use crate::exchange::live::{Exchange, Live};
+use crate::exchange::{self, reply};
+use crate::stream::Stream;
+use crate::stream::inbound::{Inbound, ReadFail};
+use crate::stream::outbound::Outbound;
+use crate::worker::Worker;
+
+/// After the last response the client may still be sending: its bytes are read and dropped for so long, since closing
+/// at once would reset the connection and could destroy the response on its way.
+const LINGER_MS: u64 = 1_000;
+/// How much of it is read at the most.
+const LINGER_BYTES: usize = 256 * 1024;
+
+/// How the wait for a request ended.
+enum Arrived {
+    Head(Box<Exchange>),
+    Bad(Box<Exchange>, Error),
+    /// Nothing more comes or is wanted.
+    Over,
+}
+
+/// Serves a connection to its end. `input` may hold its first bytes.
+pub(crate) async fn serve<S: Stream>(conn: Connection, mut io: S, info: ConnInfo, mut input: Inbound) {
+    let worker = conn.worker.clone();
+    let timer = worker.clock.timer();
+    let mut output = Outbound::default();
+    loop {
+        let mut wait = Wait { spread: None, reading: false };
+        timer.arm_in(worker.config.limits.idle_timeout_ms);
+        let arrived = poll_fn(|cx| wait.poll(&conn, &mut io, &mut input, &timer, cx)).await;
+        timer.disarm();
+        let (mut exchange, bad) = match arrived {
+            Arrived::Head(exchange) => (exchange, None),
+            Arrived::Bad(exchange, error) => (exchange, Some(error)),
+            Arrived::Over => break,
+        };
+        output.give_buffer(|| worker.buffers.take_write());
+        let mut front = H1Front::new(&worker, &mut io, &mut input, &mut output, &exchange.request);
+        match bad {
+            None => Box::pin(exchange::run(&worker, &info, &mut front, &mut exchange)).await,
+            Some(error) => {
+                front.close = true;
+                let mut live = Live::begin(&worker, &info, &mut front, &mut exchange);
+                Box::pin(reply::error(&mut live, error)).await;
+            }
+        }
+        let (close, aborted) = (front.close, front.aborted);
+        worker.give_exchange(exchange);
+        if aborted {
+            return;
+        }
+        if close {
+            break;
+        }
+        if let Some(buffer) = output.take_buffer() {
+            worker.buffers.give_write(buffer);
+        }
+    }
+    timer.arm_in(LINGER_MS);
+    Box::pin(linger(&mut io, &mut input, &timer)).await;
+}
+
+/// Waiting for a request.
+struct Wait {
+    /// When an idle connection that is to end will be closed.
+    spread: Option<u64>,
+    /// A part of a head is there: the deadline is the head's.
+    reading: bool,
+}
+
+impl Wait {
+    fn poll<S: Stream>(
+        &mut self,
+        conn: &Connection,
+        io: &mut S,
+        input: &mut Inbound,
+        timer: &Timer,
+        cx: &mut Context<'_>,
+    ) -> Poll<Arrived> {
+        let worker = &conn.worker;
+        input.give_buffer(|| worker.buffers.take_read());
+        let mut exchange = worker.take_exchange();
+        match input.poll_request(io, cx, worker.h1_limits(), &mut exchange.request) {
+            Poll::Ready(Ok(())) => return Poll::Ready(Arrived::Head(exchange)),
+            Poll::Ready(Err(ReadFail::Head(error))) => {
+                return Poll::Ready(Arrived::Bad(exchange, Error::head(&error)));
+            }
+            Poll::Ready(Err(_)) => {
+                worker.give_exchange(exchange);
+                return Poll::Ready(Arrived::Over);
+            }
+            Poll::Pending => {}
+        }
+        if !self.reading && input.has_unread() {
+            self.reading = true;
+            timer.arm_in(worker.config.limits.head_timeout_ms);
+        }
+        if timer.poll_fired(cx) {
+            if self.reading {
+                return Poll::Ready(Arrived::Bad(exchange, Error::head_timeout()));
+            }
+            worker.give_exchange(exchange);
+            return Poll::Ready(Arrived::Over);
+        }
+        worker.give_exchange(exchange);
+        if !self.reading {
+            if let Some(buffer) = input.take_buffer() {
+                worker.buffers.give_read(buffer);
+            }
+            self.park(conn, timer, cx);
+        }
+        Poll::Pending
+    }
+
+    /// An idle connection learns here that it is to end, and draws a moment for it, so that not all close at once.
+    fn park(&mut self, conn: &Connection, timer: &Timer, cx: &mut Context<'_>) {
+        conn.watch(cx);
+        if self.spread.is_none() && conn.ending() {
+            let worker = &conn.worker;
+            let window = (worker.config.drain.as_millis() as u64 / 6).max(1);
+            let at = worker.clock.now_ms() + u64::from(worker.random_u32()) % window;
+            self.spread = Some(at);
+            timer.arm(at);
+            // The timer may fire before this task is polled again.
+            if timer.poll_fired(cx) {
+                cx.waker().wake_by_ref();
+            }
+        }
+    }
+}
+
+/// Says that nothing more comes and waits for the client to say the same.
+async fn linger<S: Stream>(io: &mut S, input: &mut Inbound, timer: &Timer) {
+    let mut left = LINGER_BYTES;
+    let _ = poll_fn(|cx| std::pin::Pin::new(&mut *io).poll_shutdown(cx)).await;
+    let mut sink = match input.take_buffer() {
+        Some(buffer) => buffer,
+        None => vec![0; 4096],
+    };
+    poll_fn(|cx| {
+        loop {
+            if timer.poll_fired(cx) || left == 0 {
+                return Poll::Ready(());
+            }
+            let mut window = tokio::io::ReadBuf::new(&mut sink);
+            match std::pin::Pin::new(&mut *io).poll_read(cx, &mut window) {
+                Poll::Ready(Ok(())) if !window.filled().is_empty() => {
+                    left = left.saturating_sub(window.filled().len());
+                }
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    })
+    .await;
+}
+
+/// One exchange on an HTTP/1 connection.
+struct H1Front<'a, S> {
+    worker: &'a Worker,
+    io: &'a mut S,
+    input: &'a mut Inbound,
+    output: &'a mut Outbound,
+    version: Version,
+    method: MethodKind,
+    /// The client waits for leave to send its body.
+    continue_wanted: bool,
+    /// The connection ends with this exchange.
+    close: bool,
+    /// The response is incomplete: the connection must not end as if it were not.
+    aborted: bool,
+}
+
+impl<'a, S: Stream> H1Front<'a, S> {
+    fn new(
+        worker: &'a Worker,
+        io: &'a mut S,
+        input: &'a mut Inbound,
+        output: &'a mut Outbound,
+        request: &RequestHead,
+    ) -> Self {
+        H1Front {
+            worker,
+            io,
+            input,
+            output,
+            version: request.version,
+            method: request.method_kind,
+            continue_wanted: request.expect_continue && request.body != BodyLength::None,
+            close: false,
+            aborted: false,
+        }
+    }
+}
+
+impl<S: Stream> Front for H1Front<'_, S> {
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, FrontFail>> {
+        if self.continue_wanted {
+            self.continue_wanted = false;
+            if !self.input.has_unread() {
+                self.output.begin(false).extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+                let _ = self.output.poll_flush(self.io, cx);
+            }
+        }
+        self.input.poll_data(self.io, cx).map_err(|fail| match fail {
+            ReadFail::Body | ReadFail::Head(_) => FrontFail::Framing,
+            ReadFail::Closed | ReadFail::Cut | ReadFail::Io => FrontFail::Gone,
+        })
+    }
+
+    fn body(&self) -> &[u8] {
+        self.input.data()
+    }
+
+    fn consume(&mut self, n: usize) {
+        self.input.consume(n);
+    }
+
+    fn begin(&mut self, head: &ResponseHead, _end: bool) -> Result<(), FrontFail> {
+        let chunked = h1::chunked_response(head, self.version, self.method);
+        let by_close = matches!(head.body, BodyLength::Marked | BodyLength::UntilClose) && !chunked;
+        self.close |= !head.keep_alive || by_close;
+        let keep = !self.close;
+        h1::encode_response(head, self.version, self.method, keep, self.output.begin(chunked));
+        Ok(())
+    }
+
+    fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        data: &[u8],
+        _last: bool,
+    ) -> Poll<Result<usize, FrontFail>> {
+        self.output.poll_send(self.io, cx, data).map_err(|_| FrontFail::Gone)
+    }
+
+    fn end(&mut self) -> Result<(), FrontFail> {
+        self.output.end();
+        Ok(())
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), FrontFail>> {
+        self.output.poll_flush(self.io, cx).map_err(|_| FrontFail::Gone)
+    }
+
+    fn abort(&mut self) {
+        self.output.abandon();
+        (self.close, self.aborted) = (true, true);
+    }
+
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> bool {
+        // What a client pipelines is kept for later, up to a buffer; then it is left in the socket.
+        while self.input.body_done() && self.input.unread().len() < crate::stream::BUFFER / 2 {
+            match self.input.poll_read(self.io, cx) {
+                Poll::Ready(Ok(0) | Err(_)) => return true,
+                Poll::Ready(Ok(_)) => {}
+                Poll::Pending => return false,
+            }
+        }
+        false
+    }
+
+    fn closes(&self, request: &RequestHead) -> bool {
+        self.close || !request.keep_alive || !self.input.body_done() || self.worker.draining()
+    }
+}

@@ -1,0 +1,127 @@
+//! From socket to exchange: accept, TLS, the choice of codec.
+
+pub(crate) mod accept;
+pub(crate) mod http1;
+pub(crate) mod http2;
+pub(crate) mod tls;
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::task::{Poll, ready};
+
+use limen_wire::h1::{self, Preface};
+use tokio::net::TcpStream;
+
+use crate::exchange::front::ConnInfo;
+use crate::observe::{Counter, ListenerId};
+use crate::stream::Stream;
+use crate::stream::inbound::Inbound;
+use crate::stream::prefixed::Prefixed;
+use crate::table::listeners::{ListenerSlot, Serves};
+use crate::worker::Worker;
+
+/// A client's connection for as long as it lives, in the worker's books.
+pub(crate) struct Connection {
+    pub(crate) worker: Rc<Worker>,
+    pub(crate) listener: ListenerSlot,
+    counted: ListenerId,
+    place: usize,
+}
+
+impl Connection {
+    /// `None`: the listener has just been closed.
+    pub(crate) fn open(worker: &Rc<Worker>, listener: ListenerSlot) -> Option<Connection> {
+        let counted = worker.tables().listener(listener)?.id;
+        worker.opened(counted);
+        Some(Connection { worker: worker.clone(), listener, counted, place: worker.parking.enter() })
+    }
+
+    /// Has the connection's listener gone, or is the process draining?
+    pub(crate) fn ending(&self) -> bool {
+        self.worker.draining() || self.worker.tables().listener(self.listener).is_none()
+    }
+
+    /// Wakes this task when the tables are swapped or draining begins.
+    pub(crate) fn watch(&self, cx: &std::task::Context<'_>) {
+        self.worker.parking.park(self.place, cx.waker());
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.worker.parking.leave(self.place);
+        self.worker.closed(self.counted);
+        if std::thread::panicking() {
+            self.worker.count(Counter::Panics);
+        }
+    }
+}
+
+/// Serves an accepted socket to its end.
+pub(crate) async fn connection(conn: Connection, io: TcpStream, remote: SocketAddr) {
+    // Heads are written whole, so waiting for more only costs time; a socket that refuses the option still works.
+    let _ = io.set_nodelay(true);
+    let Ok(local) = io.local_addr() else { return };
+    let clear = match conn.worker.tables().listener(conn.listener).map(|listener| &listener.serves) {
+        Some(Serves::Http(_)) => true,
+        Some(Serves::Tls(_)) => false,
+        None => return,
+    };
+    if !clear {
+        return tls::serve(conn, io, local, remote).await;
+    }
+    let info = ConnInfo {
+        listener: conn.listener,
+        chain: None,
+        local,
+        remote,
+        https: false,
+        server_name: None,
+        tls_version: None,
+        tls_cipher: None,
+    };
+    sniff(conn, io, info).await;
+}
+
+/// Tells HTTP/2 with prior knowledge from HTTP/1 by its first bytes.
+pub(crate) async fn sniff<S: Stream>(conn: Connection, mut io: S, info: ConnInfo) {
+    let worker = conn.worker.clone();
+    let timer = worker.clock.timer();
+    timer.arm_in(worker.config.limits.idle_timeout_ms);
+    let mut input = Inbound::empty();
+    let preface = poll_fn(|cx| {
+        loop {
+            match h1::is_h2_preface(input.unread()) {
+                Preface::NeedMore => {}
+                known => return Poll::Ready(Some(known)),
+            }
+            if timer.poll_fired(cx) || conn.ending() {
+                return Poll::Ready(None);
+            }
+            conn.watch(cx);
+            input.give_buffer(|| worker.buffers.take_read());
+            let read = input.poll_read(&mut io, cx);
+            if read.is_pending()
+                && let Some(buffer) = input.take_buffer()
+            {
+                worker.buffers.give_read(buffer);
+            }
+            match ready!(read) {
+                Ok(0) | Err(_) => return Poll::Ready(None),
+                Ok(_) => {}
+            }
+            timer.arm_in(worker.config.limits.head_timeout_ms);
+        }
+    })
+    .await;
+    drop(timer);
+    match preface {
+        Some(Preface::Yes) => {
+            let seen = input.unread().to_vec();
+            http2::serve(conn, Prefixed::new(seen, io), info).await;
+        }
+        Some(_) => http1::serve(conn, io, info, input).await,
+        None => {}
+    }
+}

@@ -1,0 +1,92 @@
+//! The TLS handshake: the chain is chosen by SNI from the ClientHello, then the codec by ALPN.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use rustls::ProtocolVersion;
+use rustls::server::{Acceptor, ServerConfig};
+use tokio::net::TcpStream;
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::{Connection, http1, http2, sniff};
+use crate::exchange::front::ConnInfo;
+use crate::observe::{Counter, Flags, Record};
+use crate::stream::inbound::Inbound;
+use crate::table::listeners::Serves;
+
+/// Does the handshake within its time and serves what is inside. A hello that no chain covers is closed and logged with
+/// flag `NR`.
+pub(crate) async fn serve(conn: Connection, io: TcpStream, local: SocketAddr, remote: SocketAddr) {
+    let worker = conn.worker.clone();
+    let timer = worker.clock.timer();
+    timer.arm_in(worker.config.limits.handshake_timeout_ms);
+    let done = tokio::select! {
+        biased;
+        done = Box::pin(handshake(&conn, io, local, remote)) => done,
+        () = timer.expired() => None,
+    };
+    drop(timer);
+    let Some((stream, info)) = done else {
+        worker.count(Counter::TlsHandshakeErrors);
+        return;
+    };
+    let protocol = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
+    match protocol.as_deref() {
+        Some(b"h2") => http2::serve(conn, stream, info).await,
+        Some(_) => http1::serve(conn, stream, info, Inbound::empty()).await,
+        None => sniff(conn, stream, info).await,
+    }
+}
+
+async fn handshake(
+    conn: &Connection,
+    io: TcpStream,
+    local: SocketAddr,
+    remote: SocketAddr,
+) -> Option<(Box<TlsStream<TcpStream>>, ConnInfo)> {
+    let start_us = conn.worker.clock.now_us();
+    let begun = LazyConfigAcceptor::new(Acceptor::default(), io).await.ok()?;
+    let server_name = begun.client_hello().server_name().map(Rc::from);
+    let Some((chain, config)) = choose(conn, server_name.as_deref()) else {
+        let record = Record {
+            flags: Flags::NR,
+            details: "filter_chain_not_found",
+            sni: server_name.as_deref(),
+            duration_us: conn.worker.clock.now_us() - start_us,
+            ..Record::new(conn.worker.clock.epoch_ms(start_us), local, remote)
+        };
+        conn.worker.log(&record);
+        return None;
+    };
+    let stream = Box::new(begun.into_stream(config).await.ok()?);
+    let session = stream.get_ref().1;
+    let info = ConnInfo {
+        listener: conn.listener,
+        chain: Some(chain),
+        local,
+        remote,
+        https: true,
+        server_name,
+        tls_version: session.protocol_version().map(version),
+        tls_cipher: session.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()),
+    };
+    Some((stream, info))
+}
+
+/// The chain for a server name, if it has a certificate.
+fn choose(conn: &Connection, name: Option<&str>) -> Option<(Arc<str>, Arc<ServerConfig>)> {
+    let tables = conn.worker.tables();
+    let Serves::Tls(chains) = &tables.listener(conn.listener)?.serves else { return None };
+    let chain = chains.chains.get(chains.choose(name)? as usize)?;
+    Some((chain.name.clone(), chain.config.clone()?))
+}
+
+fn version(version: ProtocolVersion) -> &'static str {
+    match version {
+        ProtocolVersion::TLSv1_3 => "TLSv1.3",
+        ProtocolVersion::TLSv1_2 => "TLSv1.2",
+        _ => "-",
+    }
+}

@@ -1,0 +1,95 @@
+//! The tables as a person reads them: what the workers match against, after compilation.
+
+use serde::Serialize;
+
+use crate::table::listeners::{Serves, Tables};
+use crate::table::routes::{Action, RouteTable};
+
+/// A listener.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ServedListener {
+    /// `<ip>_<port>`.
+    pub name: String,
+    /// One entry for clear text, one for each TLS chain.
+    pub chains: Vec<ServedChain>,
+}
+
+/// What a connection that was told apart by SNI is served from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ServedChain {
+    /// The TLS chain; `None` for clear text.
+    pub tls: Option<String>,
+    /// Whether handshakes can succeed: there is a certificate. True for clear text.
+    pub ready: bool,
+    /// The route table.
+    pub routes: String,
+    /// Its hosts.
+    pub hosts: Vec<ServedHost>,
+}
+
+/// A virtual host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ServedHost {
+    /// `<host>:<declared port>`.
+    pub name: String,
+    /// In the order in which they are tried.
+    pub rules: Vec<ServedRule>,
+}
+
+/// A rule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ServedRule {
+    /// Its place.
+    pub ordinal: u32,
+    /// `%ROUTE_NAME%`.
+    pub name: String,
+    /// The resource and field that made it.
+    pub origin: String,
+    /// What it does: `forward`, `redirect` or `reply`, with its targets.
+    pub action: String,
+}
+
+/// Every listener of the tables.
+pub(crate) fn listeners(tables: &Tables) -> Vec<ServedListener> {
+    let listener = |listener: &std::sync::Arc<crate::table::listeners::Listener>| ServedListener {
+        name: listener.name.to_string(),
+        chains: match &listener.serves {
+            Serves::Http(routes) => vec![chain(None, true, routes)],
+            Serves::Tls(chains) => chains
+                .chains
+                .iter()
+                .map(|own| chain(Some(own.name.to_string()), own.config.is_some(), &own.routes))
+                .collect(),
+        },
+    };
+    tables.listeners.iter().flatten().map(listener).collect()
+}
+
+fn chain(tls: Option<String>, ready: bool, routes: &RouteTable) -> ServedChain {
+    let hosts = routes.list.iter().map(|host| ServedHost {
+        name: host.name.to_string(),
+        rules: host
+            .rules
+            .iter()
+            .map(|rule| ServedRule {
+                ordinal: rule.ordinal,
+                name: rule.name.to_string(),
+                origin: rule.origin.to_string(),
+                action: action(&rule.action),
+            })
+            .collect(),
+    });
+    ServedChain { tls, ready, routes: routes.name.to_string(), hosts: hosts.collect() }
+}
+
+fn action(action: &Action) -> String {
+    match action {
+        Action::Forward(to) => {
+            let to: Vec<_> =
+                to.destinations.iter().map(|to| format!("{} x{}", to.cluster_name, to.weight)).collect();
+            format!("forward {}", to.join(", "))
+        }
+        Action::Redirect(to) => format!("redirect {}", to.code),
+        Action::Reply(reply) => format!("reply {}", reply.status),
+    }
+}

@@ -1,0 +1,62 @@
+//! The two halves of an HTTP/1 connection, either side of the gateway: what is read is decoded in place and handed on
+//! as slices, what is written gets its framing here. No task, no timer, no policy: each call does what the socket
+//! allows now and says `Pending` otherwise.
+
+pub(crate) mod inbound;
+pub(crate) mod outbound;
+pub(crate) mod prefixed;
+
+use std::cell::RefCell;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// What both fronts and backs are built on.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + 'static {}
+impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Stream for S {}
+
+/// The size that a buffer has when it is taken.
+pub(crate) const BUFFER: usize = 16 * 1024;
+/// The size that a buffer may grow to while a body streams through it.
+pub(crate) const LARGE_BUFFER: usize = 256 * 1024;
+/// Buffers that a worker keeps for the next taker.
+const KEPT: usize = 512;
+
+/// A worker's stock of read and write buffers. An idle connection holds none.
+#[derive(Default)]
+pub(crate) struct Buffers {
+    read: RefCell<Vec<Vec<u8>>>,
+    write: RefCell<Vec<Vec<u8>>>,
+}
+
+impl Buffers {
+    /// A buffer of `BUFFER` initialised bytes.
+    pub(crate) fn take_read(&self) -> Vec<u8> {
+        self.read.borrow_mut().pop().unwrap_or_else(|| vec![0; BUFFER])
+    }
+
+    /// Gives a read buffer back. One that has grown is cut.
+    pub(crate) fn give_read(&self, mut buffer: Vec<u8>) {
+        let mut stock = self.read.borrow_mut();
+        if buffer.len() >= BUFFER && stock.len() < KEPT {
+            if buffer.len() > BUFFER {
+                buffer.truncate(BUFFER);
+                buffer.shrink_to_fit();
+            }
+            stock.push(buffer);
+        }
+    }
+
+    /// An empty buffer to write into.
+    pub(crate) fn take_write(&self) -> Vec<u8> {
+        self.write.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Gives a write buffer back. One that has grown is dropped.
+    pub(crate) fn give_write(&self, mut buffer: Vec<u8>) {
+        let mut stock = self.write.borrow_mut();
+        if buffer.capacity() <= BUFFER && buffer.capacity() > 0 && stock.len() < KEPT {
+            buffer.clear();
+            stock.push(buffer);
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! Clusters and endpoints as the workers read them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::limits::ClusterLimits;
+use crate::observe::counters::{ServiceId, WorkloadId};
+
+/// How an endpoint is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Balance {
+    /// In turn, weighted.
+    RoundRobin,
+    /// The less busy of two.
+    LeastRequest,
+    /// At random, weighted.
+    Random,
+}
+
+/// A cluster.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    /// `outbound|port|subset|host`.
+    pub(crate) name: Arc<str>,
+    /// The series that its requests are counted under.
+    pub(crate) service: ServiceId,
+    /// How an endpoint is chosen.
+    pub(crate) balance: Balance,
+    /// Milliseconds to connect.
+    pub(crate) connect_timeout_ms: u64,
+    /// Milliseconds until an unused connection is closed.
+    pub(crate) idle_timeout_ms: Option<u64>,
+    /// Requests on one connection before it is closed.
+    pub(crate) max_requests: Option<u32>,
+    /// Limits of the whole process, shared by all workers and by all generations with the same numbers.
+    pub(crate) limits: Option<Arc<ClusterLimits>>,
+    /// Says whether a pool made for one generation may serve another: equal settings, equal fingerprint.
+    pub(crate) fingerprint: u64,
+}
+
+/// An endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Endpoint {
+    /// Where to connect.
+    pub(crate) address: SocketAddr,
+    /// At least 1.
+    pub(crate) weight: u32,
+    /// May be chosen.
+    pub(crate) healthy: bool,
+    /// Whom its requests are counted under.
+    pub(crate) workload: WorkloadId,
+}

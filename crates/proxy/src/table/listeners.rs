@@ -1,0 +1,96 @@
+//! Listeners and TLS chains as the workers read them, and the table of everything.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::clusters::{Cluster, Endpoint};
+use super::hosts::HostMap;
+use super::routes::{ClusterSlot, Origin, RouteTable};
+use crate::observe::ListenerId;
+
+/// All that a worker serves from; immutable, swapped whole.
+#[derive(Debug, Default)]
+pub(crate) struct Tables {
+    /// Counts installations; grows by one each.
+    pub(crate) generation: u64,
+    /// By [`ListenerSlot`]; a slot keeps its listener's address for the life of the process.
+    pub(crate) listeners: Vec<Option<Arc<Listener>>>,
+    /// By [`ClusterSlot`]; `None`: routes name it, but no such cluster exists.
+    pub(crate) clusters: Vec<Option<Arc<Cluster>>>,
+    /// By [`ClusterSlot`].
+    pub(crate) endpoints: Vec<Arc<[Endpoint]>>,
+}
+
+/// Index of a listener in [`Tables::listeners`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct ListenerSlot(pub(crate) u32);
+
+impl Tables {
+    /// The listener of a slot, if this generation still has it.
+    pub(crate) fn listener(&self, slot: ListenerSlot) -> Option<&Arc<Listener>> {
+        self.listeners.get(slot.0 as usize)?.as_ref()
+    }
+
+    /// The cluster of a slot, if it exists.
+    pub(crate) fn cluster(&self, slot: ClusterSlot) -> Option<&Arc<Cluster>> {
+        self.clusters.get(slot.0 as usize)?.as_ref()
+    }
+}
+
+/// A listener.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    /// `<ip>_<port>`.
+    pub(crate) name: Arc<str>,
+    /// The port the configuration declares.
+    pub(crate) declared: u16,
+    /// Where it is to be bound.
+    pub(crate) wanted: SocketAddr,
+    /// What is spoken.
+    pub(crate) serves: Serves,
+    /// Whom its connections are counted under.
+    pub(crate) id: ListenerId,
+    /// The server that declared it.
+    pub(crate) origin: Origin,
+}
+
+/// What a listener does with a connection.
+#[derive(Debug)]
+pub(crate) enum Serves {
+    /// HTTP in clear text.
+    Http(Arc<RouteTable>),
+    /// TLS.
+    Tls(TlsChains),
+}
+
+/// The chains of a TLS listener, by SNI.
+#[derive(Debug)]
+pub(crate) struct TlsChains {
+    /// In the order of the configuration.
+    pub(crate) chains: Vec<TlsChain>,
+    /// Server name -> index of the chain.
+    pub(crate) by_name: HostMap<u32>,
+}
+
+/// One chain.
+#[derive(Debug)]
+pub(crate) struct TlsChain {
+    /// Unique on the listener, stable between generations.
+    pub(crate) name: Arc<str>,
+    /// `None`: there is no certificate, handshakes are reset.
+    pub(crate) config: Option<Arc<rustls::ServerConfig>>,
+    /// The routes inside.
+    pub(crate) routes: Arc<RouteTable>,
+}
+
+impl TlsChains {
+    /// The chain for a server name (or a Host): exact, then longest suffix, then the chain for any.
+    pub(crate) fn choose(&self, name: Option<&str>) -> Option<u32> {
+        self.by_name.find(name.unwrap_or("").as_bytes()).copied()
+    }
+
+    /// The chain of that name.
+    pub(crate) fn named(&self, name: &str) -> Option<&TlsChain> {
+        self.chains.iter().find(|chain| &*chain.name == name)
+    }
+}

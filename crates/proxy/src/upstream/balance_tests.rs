@@ -1,0 +1,88 @@
+use std::collections::BTreeMap;
+
+use super::*;
+
+/// A repeatable stand-in for the worker's dice.
+fn dice() -> impl FnMut() -> u32 {
+    let mut x = 0x9E37_79B9_7F4A_7C15_u64;
+    move || {
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        (x >> 32) as u32
+    }
+}
+
+fn address(n: u8) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, n], 80))
+}
+
+fn balancer(balance: Balance, weights: &[u32]) -> Balancer {
+    let mut balancer = Balancer::new(balance);
+    let endpoints = (1..).zip(weights).map(|(n, weight)| (EndpointState::new(address(n)), *weight)).collect();
+    balancer.update(balance, endpoints);
+    balancer
+}
+
+fn shares(balancer: &mut Balancer, picks: usize) -> BTreeMap<SocketAddr, usize> {
+    let mut dice = dice();
+    let mut shares = BTreeMap::new();
+    for _ in 0..picks {
+        if let Some(endpoint) = balancer.pick(&mut dice, &[]) {
+            *shares.entry(endpoint.address).or_default() += 1;
+        }
+    }
+    shares
+}
+
+#[test]
+fn nobody_is_nobody() {
+    assert!(balancer(Balance::LeastRequest, &[]).pick(&mut dice(), &[]).is_none());
+}
+
+#[test]
+fn round_robin_is_exact() {
+    let shares = shares(&mut balancer(Balance::RoundRobin, &[1, 1, 1]), 300);
+    assert_eq!(shares.into_values().collect::<Vec<_>>(), [100, 100, 100]);
+}
+
+#[test]
+fn weighted_round_robin_is_exact_and_smooth() {
+    let mut balancer = balancer(Balance::RoundRobin, &[5, 1, 1]);
+    let mut dice = dice();
+    let order: Vec<_> =
+        (0..7).filter_map(|_| balancer.pick(&mut dice, &[])).map(|endpoint| endpoint.address).collect();
+    let of = |n| order.iter().filter(|picked| **picked == address(n)).count();
+    assert_eq!((of(1), of(2), of(3)), (5, 1, 1));
+    assert!(order.windows(5).all(|run| run.iter().any(|picked| *picked != address(1))), "{order:?}");
+}
+
+#[test]
+fn random_follows_the_weights() {
+    let shares = shares(&mut balancer(Balance::Random, &[3, 1]), 40_000);
+    let first = shares[&address(1)];
+    assert!((29_000..31_000).contains(&first), "{first}");
+}
+
+#[test]
+fn least_request_prefers_the_idle() {
+    let mut balancer = balancer(Balance::LeastRequest, &[1, 1]);
+    let busy = balancer.eligible[0].endpoint.clone();
+    busy.active.set(10);
+    let shares = shares(&mut balancer, 100);
+    assert_eq!(shares.into_iter().collect::<Vec<_>>(), [(address(2), 100)]);
+}
+
+#[test]
+fn what_was_tried_is_avoided_while_there_is_another() {
+    for balance in [Balance::RoundRobin, Balance::Random, Balance::LeastRequest] {
+        let mut balancer = balancer(balance, &[1, 1, 1]);
+        let mut dice = dice();
+        for _ in 0..50 {
+            let picked = balancer.pick(&mut dice, &[address(1)]).map(|endpoint| endpoint.address);
+            assert_ne!(picked, Some(address(1)), "{balance:?}");
+        }
+        let only = super::tests::balancer(balance, &[1]).pick(&mut dice, &[address(1)]);
+        assert!(only.is_some(), "{balance:?}");
+    }
+}

@@ -1,0 +1,229 @@
+//! Origins, as one worker sees them: mutable, `!Send`, keyed by cluster slot and reconciled at every swap.
+//!
+//! A pool outlives the table it was made for as long as the cluster's key and connection settings stay the same; a
+//! changed fingerprint retires it: requests in flight finish, nothing is reused.
+
+pub(crate) mod balance;
+pub(crate) mod connect;
+pub(crate) mod fail;
+pub(crate) mod origin;
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::observe::counters::WorkloadId;
+use crate::table::clusters::{Cluster, Endpoint};
+use crate::table::listeners::Tables;
+use crate::table::routes::{ClusterSlot, Destination};
+use balance::Balancer;
+use origin::OriginConn;
+
+/// Idle connections kept to one endpoint by one worker.
+const IDLE_PER_ENDPOINT: usize = 1024;
+
+/// The worker's view of every cluster.
+#[derive(Default)]
+pub(crate) struct Upstreams {
+    by_slot: RefCell<Vec<Option<Rc<ClusterState>>>>,
+}
+
+/// A cluster with its endpoints and their idle connections.
+pub(crate) struct ClusterState {
+    cluster: RefCell<Arc<Cluster>>,
+    balancer: RefCell<Balancer>,
+    /// Every endpoint, the unhealthy too: they keep their connections for when they come back.
+    endpoints: RefCell<HashMap<SocketAddr, Rc<EndpointState>>>,
+    source: RefCell<Arc<[Endpoint]>>,
+}
+
+/// An endpoint.
+pub(crate) struct EndpointState {
+    /// Where it is.
+    pub(crate) address: SocketAddr,
+    /// Whom its requests are counted under.
+    pub(crate) workload: Cell<WorkloadId>,
+    /// Requests of this worker in flight to it.
+    pub(crate) active: Cell<u32>,
+    #[expect(
+        clippy::vec_box,
+        reason = "taken and given back once a request: a pointer moves, not the connection"
+    )]
+    idle: RefCell<Vec<Box<OriginConn>>>,
+    /// It was removed or its cluster's settings changed: its connections are not kept.
+    retired: Cell<bool>,
+}
+
+impl Upstreams {
+    /// Brings clusters and endpoints in line with new tables.
+    pub(crate) fn reconcile(&self, tables: &Tables) {
+        let mut by_slot = self.by_slot.borrow_mut();
+        let slots = tables.clusters.len().max(by_slot.len());
+        by_slot.resize_with(slots, || None);
+        for (slot, state) in by_slot.iter_mut().enumerate() {
+            let Some(cluster) = tables.clusters.get(slot).and_then(Option::as_ref) else {
+                if let Some(old) = state.take() {
+                    old.retire();
+                }
+                continue;
+            };
+            let endpoints = tables.endpoints.get(slot).cloned().unwrap_or_else(|| Arc::from([]));
+            match state {
+                Some(same) if same.serves(cluster) => same.update(cluster, &endpoints),
+                _ => {
+                    if let Some(old) = state.replace(ClusterState::new(cluster, &endpoints)) {
+                        old.retire();
+                    }
+                }
+            }
+        }
+    }
+
+    /// New endpoints for clusters that stay as they are.
+    pub(crate) fn endpoints(&self, endpoints: &[Arc<[Endpoint]>]) {
+        for (state, endpoints) in self.by_slot.borrow().iter().zip(endpoints) {
+            if let Some(state) = state {
+                let cluster = state.cluster.borrow().clone();
+                state.update(&cluster, endpoints);
+            }
+        }
+    }
+
+    /// The cluster that a destination means. A slot that was freed and given to another cluster since the request was
+    /// routed does not count.
+    pub(crate) fn cluster(&self, destination: &Destination) -> Option<Rc<ClusterState>> {
+        let ClusterSlot(slot) = destination.cluster;
+        let state = self.by_slot.borrow().get(slot as usize)?.clone()?;
+        let same = state.cluster.borrow().name == destination.cluster_name;
+        same.then_some(state)
+    }
+
+    /// Closes idle connections that are too old or that the origin has closed. Returns how many are left.
+    pub(crate) fn sweep(&self, now_ms: u64) -> usize {
+        let states: Vec<_> = self.by_slot.borrow().iter().flatten().cloned().collect();
+        states.iter().map(|state| state.sweep(now_ms)).sum()
+    }
+}
+
+impl ClusterState {
+    fn new(cluster: &Arc<Cluster>, endpoints: &Arc<[Endpoint]>) -> Rc<ClusterState> {
+        let state = Rc::new(ClusterState {
+            cluster: RefCell::new(cluster.clone()),
+            balancer: RefCell::new(Balancer::new(cluster.balance)),
+            endpoints: RefCell::default(),
+            source: RefCell::new(Arc::from([])),
+        });
+        state.update(cluster, endpoints);
+        state
+    }
+
+    fn serves(&self, cluster: &Cluster) -> bool {
+        let own = self.cluster.borrow();
+        own.fingerprint == cluster.fingerprint && own.name == cluster.name
+    }
+
+    fn update(&self, cluster: &Arc<Cluster>, endpoints: &Arc<[Endpoint]>) {
+        let balance = self.cluster.replace(cluster.clone()).balance;
+        if Arc::ptr_eq(&self.source.borrow(), endpoints)
+            && balance == cluster.balance
+            && !endpoints.is_empty()
+        {
+            return;
+        }
+        *self.source.borrow_mut() = endpoints.clone();
+        let mut old = std::mem::take(&mut *self.endpoints.borrow_mut());
+        let mut eligible = Vec::with_capacity(endpoints.len());
+        let mut known = self.endpoints.borrow_mut();
+        for endpoint in endpoints.iter() {
+            let state = old.remove(&endpoint.address).unwrap_or_else(|| EndpointState::new(endpoint.address));
+            state.workload.set(endpoint.workload);
+            if endpoint.healthy {
+                eligible.push((state.clone(), endpoint.weight));
+            }
+            known.insert(endpoint.address, state);
+        }
+        old.values().for_each(|gone| gone.retire());
+        self.balancer.borrow_mut().update(cluster.balance, eligible);
+    }
+
+    fn retire(&self) {
+        self.endpoints.borrow().values().for_each(|endpoint| endpoint.retire());
+    }
+
+    /// An endpoint for a request, if possible none of those it has `tried`.
+    pub(crate) fn pick(
+        &self,
+        random: &mut dyn FnMut() -> u32,
+        tried: &[SocketAddr],
+    ) -> Option<Rc<EndpointState>> {
+        self.balancer.borrow_mut().pick(random, tried)
+    }
+
+    fn sweep(&self, now_ms: u64) -> usize {
+        let oldest = self.cluster.borrow().idle_timeout_ms.map(|idle| now_ms.saturating_sub(idle));
+        let endpoints = self.endpoints.borrow();
+        endpoints
+            .values()
+            .map(|endpoint| {
+                let mut idle = endpoint.idle.borrow_mut();
+                idle.retain_mut(|conn| {
+                    oldest.is_none_or(|oldest| conn.idle_since >= oldest) && conn.is_quiet()
+                });
+                idle.len()
+            })
+            .sum()
+    }
+}
+
+impl EndpointState {
+    fn new(address: SocketAddr) -> Rc<EndpointState> {
+        Rc::new(EndpointState {
+            address,
+            workload: Cell::new(WorkloadId::default()),
+            active: Cell::new(0),
+            idle: RefCell::default(),
+            retired: Cell::new(false),
+        })
+    }
+
+    fn retire(&self) {
+        self.retired.set(true);
+        self.idle.borrow_mut().clear();
+    }
+
+    /// The connection that was used last and is still open. Newest first keeps few connections warm.
+    pub(crate) fn take_idle(&self) -> Option<Box<OriginConn>> {
+        loop {
+            let mut conn = self.idle.borrow_mut().pop()?;
+            if conn.is_quiet() {
+                return Some(conn);
+            }
+        }
+    }
+
+    /// Keeps a connection for the next request.
+    pub(crate) fn put_idle(&self, conn: Box<OriginConn>) {
+        let mut idle = self.idle.borrow_mut();
+        if !self.retired.get() && idle.len() < IDLE_PER_ENDPOINT {
+            idle.push(conn);
+        }
+    }
+}
+
+/// Counts a request as in flight to an endpoint for as long as it exists.
+pub(crate) struct InFlight(Rc<EndpointState>);
+
+impl InFlight {
+    pub(crate) fn new(endpoint: &Rc<EndpointState>) -> InFlight {
+        endpoint.active.set(endpoint.active.get() + 1);
+        InFlight(endpoint.clone())
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.active.set(self.0.active.get().saturating_sub(1));
+    }
+}

@@ -1,0 +1,146 @@
+//! One HTTP/1.1 connection to an origin.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
+
+use limen_wire::h1;
+use limen_wire::head::{BodyLength, MethodKind, RequestHead, ResponseHead};
+use tokio::net::TcpStream;
+
+use super::fail::Fail;
+use crate::limits::Permit;
+use crate::observe::{Counter, Gauge, WorkerCounters};
+use crate::stream::Buffers;
+use crate::stream::inbound::{Inbound, ReadFail};
+use crate::stream::outbound::Outbound;
+
+/// A connection; between requests it holds no buffers.
+pub(crate) struct OriginConn {
+    io: TcpStream,
+    /// The gateway's own address on it.
+    pub(crate) local: SocketAddr,
+    input: Inbound,
+    output: Outbound,
+    /// Requests begun on it.
+    pub(crate) requests: u32,
+    /// Millisecond in which it was last given back.
+    pub(crate) idle_since: u64,
+    /// The request is complete as far as this side is concerned.
+    request_done: bool,
+    counters: Rc<WorkerCounters>,
+    /// Counts it against the cluster's limit.
+    _permit: Permit,
+}
+
+impl Drop for OriginConn {
+    fn drop(&mut self) {
+        self.counters.gauge_add(Gauge::UpstreamConnectionsActive, -1);
+    }
+}
+
+impl OriginConn {
+    pub(crate) fn new(
+        io: TcpStream,
+        local: SocketAddr,
+        permit: Permit,
+        counters: Rc<WorkerCounters>,
+    ) -> OriginConn {
+        counters.add(Counter::UpstreamConnections, 1);
+        counters.gauge_add(Gauge::UpstreamConnectionsActive, 1);
+        OriginConn {
+            counters,
+            io,
+            local,
+            input: Inbound::empty(),
+            output: Outbound::default(),
+            requests: 0,
+            idle_since: 0,
+            request_done: true,
+            _permit: permit,
+        }
+    }
+
+    /// Nothing has been heard since it was given back: neither a close nor bytes that no request asked for. Costs no
+    /// system call unless the socket was reported readable.
+    pub(crate) fn is_quiet(&mut self) -> bool {
+        self.io.poll_read_ready(&mut Context::from_waker(Waker::noop())).is_pending()
+    }
+
+    /// Queues a request's head.
+    pub(crate) fn begin(&mut self, head: &RequestHead, buffers: &Buffers) {
+        self.input.give_buffer(|| buffers.take_read());
+        self.output.give_buffer(|| buffers.take_write());
+        self.requests += 1;
+        self.request_done = false;
+        let out = self.output.begin(head.body == BodyLength::Marked);
+        h1::encode_request(head, out);
+    }
+
+    /// Takes body bytes; see [`Outbound::poll_send`].
+    pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        self.output.poll_send(&mut self.io, cx, data)
+    }
+
+    /// The request's body is complete.
+    pub(crate) fn end(&mut self) {
+        self.output.end();
+        self.request_done = true;
+    }
+
+    /// Writes what is pending.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.output.poll_flush(&mut self.io, cx)
+    }
+
+    /// Reads the head of the response.
+    pub(crate) fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        method: MethodKind,
+        head: &mut ResponseHead,
+    ) -> Poll<Result<(), Fail>> {
+        Poll::Ready(ready!(self.input.poll_response(&mut self.io, cx, method, head)).map_err(Fail::of_head))
+    }
+
+    /// Makes [`OriginConn::data`] hold the next piece of the response's body; `Ok(false)`: it has ended.
+    pub(crate) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, ReadFail>> {
+        self.input.poll_data(&mut self.io, cx)
+    }
+
+    /// The piece of body that was found.
+    pub(crate) fn data(&self) -> &[u8] {
+        self.input.data()
+    }
+
+    /// Whether no more body follows the piece that was found, as far as is known.
+    pub(crate) fn is_last(&self) -> bool {
+        self.input.is_last()
+    }
+
+    /// The first `n` bytes of `data` are done with.
+    pub(crate) fn consume(&mut self, n: usize) {
+        self.input.consume(n);
+    }
+
+    /// After an exchange: whether another request may follow. Gives the buffers back; bytes that nothing asked for
+    /// poison the connection.
+    pub(crate) fn finish(&mut self, response_keeps: bool, buffers: &Buffers) -> bool {
+        let clean = response_keeps
+            && self.request_done
+            && self.output.is_flushed()
+            && self.input.body_done()
+            && !self.input.has_unread();
+        if !clean {
+            return false;
+        }
+        if let Some(buffer) = self.input.take_buffer() {
+            buffers.give_read(buffer);
+        }
+        if let Some(buffer) = self.output.take_buffer() {
+            buffers.give_write(buffer);
+        }
+        true
+    }
+}

@@ -1,0 +1,410 @@
+//! A worker: one thread, one loop, its own world. Inside there is no lock; tables, mail and sockets come in, counters and
+//! log lines go out. A connection never leaves the worker that accepted it, but for the hand-over right at accept.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::net::{SocketAddr, TcpStream as StdTcpStream};
+use std::ops::Deref;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::Waker;
+use std::time::Duration;
+
+use limen_wire::h1;
+use limen_wire::head::RequestHead;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::task::JoinHandle;
+
+use crate::Config;
+use crate::board::Board;
+use crate::clock::Clock;
+use crate::exchange::live::Exchange;
+use crate::observe::counters::{ListenerId, ServiceId, WorkloadId};
+use crate::observe::{AccessLog, Counter, LogBuffer, Record, TimeCache, WorkerCounters};
+use crate::serve::accept;
+use crate::stream::Buffers;
+use crate::table::clusters::Endpoint;
+use crate::table::listeners::{ListenerSlot, Tables};
+use crate::table::matcher::MatchScratch;
+use crate::table::routes::{Rule, VirtualHost};
+use crate::upstream::Upstreams;
+
+/// Exchanges kept for the next request.
+const KEPT_EXCHANGES: usize = 256;
+/// How often log lines are handed to the writer at the least.
+const LOG_TICK: Duration = Duration::from_millis(200);
+/// How often idle upstream connections are looked through.
+const SWEEP_TICK: Duration = Duration::from_secs(2);
+/// A worker hands a socket over only if it has at least this many connections more than the mean.
+const SLACK: u32 = 4;
+
+/// What comes in.
+pub(crate) enum Mail {
+    /// A new generation.
+    Install {
+        tables: Arc<Tables>,
+        /// Sockets of listeners that are new.
+        open: Vec<(ListenerSlot, std::net::TcpListener)>,
+        /// Listeners that are gone.
+        close: Vec<ListenerSlot>,
+    },
+    /// New endpoints for the clusters of the generation in force.
+    Endpoints { stamp: u64, endpoints: Arc<Vec<Arc<[Endpoint]>>> },
+    /// A connection that another worker accepted.
+    Socket(ListenerSlot, StdTcpStream, SocketAddr),
+    /// Connections are to end as they come to rest.
+    Drain,
+    /// Everything ends now.
+    Stop,
+}
+
+/// Connections a worker holds, on a cache line of its own; written by that worker only.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct Load(AtomicU32);
+
+impl Load {
+    pub(crate) fn get(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Tables that a worker holds. The last holder sends them back to the control side, which frees them.
+pub(crate) struct Held {
+    tables: Option<Arc<Tables>>,
+    back: std::sync::mpsc::Sender<Arc<Tables>>,
+}
+
+impl Deref for Held {
+    type Target = Tables;
+    fn deref(&self) -> &Tables {
+        // Only `drop` takes it out.
+        self.tables.as_deref().unwrap_or_else(|| unreachable!())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(tables) = self.tables.take() {
+            // With the control side gone, they are freed here.
+            let _ = self.back.send(tables);
+        }
+    }
+}
+
+/// What a worker is given at its start.
+pub(crate) struct Start {
+    pub(crate) index: usize,
+    pub(crate) config: Arc<Config>,
+    pub(crate) board: Arc<Board>,
+    pub(crate) mail: UnboundedReceiver<Mail>,
+    pub(crate) peers: Vec<UnboundedSender<Mail>>,
+    pub(crate) loads: Arc<[Load]>,
+    pub(crate) counters: WorkerCounters,
+    pub(crate) access_log: Arc<AccessLog>,
+    pub(crate) log: LogBuffer,
+    pub(crate) back: std::sync::mpsc::Sender<Arc<Tables>>,
+}
+
+/// A worker's world.
+pub(crate) struct Worker {
+    index: usize,
+    pub(crate) config: Arc<Config>,
+    pub(crate) clock: Rc<Clock>,
+    pub(crate) upstreams: Upstreams,
+    pub(crate) buffers: Buffers,
+    pub(crate) parking: Parking,
+    tables: RefCell<Rc<Held>>,
+    back: std::sync::mpsc::Sender<Arc<Tables>>,
+    #[expect(
+        clippy::vec_box,
+        reason = "taken and given back once a request: a pointer moves, not the exchange"
+    )]
+    exchanges: RefCell<Vec<Box<Exchange>>>,
+    scratch: RefCell<MatchScratch>,
+    pub(crate) counters: Rc<WorkerCounters>,
+    access_log: Arc<AccessLog>,
+    log: RefCell<LogBuffer>,
+    date: RefCell<TimeCache>,
+    random: Cell<u64>,
+    draining: Cell<bool>,
+    has_idle: tokio::sync::Notify,
+    peers: Vec<UnboundedSender<Mail>>,
+    loads: Arc<[Load]>,
+    h1_limits: h1::Limits,
+}
+
+/// Runs a worker to its end.
+pub(crate) async fn run(start: Start) {
+    let Start { index, config, board, mut mail, peers, loads, counters, access_log, log, back } = start;
+    let h1_limits =
+        h1::Limits { max_head_bytes: config.limits.max_head_bytes, max_fields: config.limits.max_fields };
+    let worker = Rc::new(Worker {
+        index,
+        config,
+        clock: Clock::new(),
+        upstreams: Upstreams::default(),
+        buffers: Buffers::default(),
+        parking: Parking::default(),
+        tables: RefCell::new(Rc::new(Held { tables: Some(Arc::default()), back: back.clone() })),
+        back,
+        exchanges: RefCell::default(),
+        scratch: RefCell::default(),
+        counters: Rc::new(counters),
+        access_log,
+        log: RefCell::new(log),
+        date: RefCell::default(),
+        random: Cell::new(RandomState::new().build_hasher().finish() | 1),
+        draining: Cell::new(false),
+        has_idle: tokio::sync::Notify::new(),
+        peers,
+        loads,
+        h1_limits,
+    });
+    tokio::task::spawn_local(worker.clock.clone().drive());
+    tokio::task::spawn_local(worker.clone().flush_log());
+    tokio::task::spawn_local(worker.clone().sweep_idle());
+    let mut accepting = BTreeMap::<ListenerSlot, JoinHandle<()>>::new();
+    while let Some(mail) = mail.recv().await {
+        match mail {
+            Mail::Install { tables, open, close } => {
+                for slot in close {
+                    if let Some(task) = accepting.remove(&slot) {
+                        task.abort();
+                    }
+                }
+                let generation = tables.generation;
+                worker.install(tables);
+                for (slot, socket) in open {
+                    match tokio::net::TcpListener::from_std(socket) {
+                        Ok(socket) => {
+                            let task = accept::accept(worker.clone(), slot, socket);
+                            accepting.insert(slot, tokio::task::spawn_local(task));
+                        }
+                        Err(error) => tracing::error!(%error, "a listener's socket cannot be watched"),
+                    }
+                }
+                board.swapped(index, generation);
+            }
+            Mail::Endpoints { stamp, endpoints } => {
+                worker.upstreams.endpoints(&endpoints);
+                board.swapped(index, stamp);
+            }
+            Mail::Socket(slot, io, remote) => {
+                if let Ok(io) = tokio::net::TcpStream::from_std(io) {
+                    accept::start(&worker, slot, io, remote);
+                }
+            }
+            Mail::Drain => {
+                worker.draining.set(true);
+                worker.parking.wake_all();
+            }
+            Mail::Stop => break,
+        }
+    }
+    worker.log.borrow_mut().flush();
+}
+
+impl Worker {
+    fn install(&self, tables: Arc<Tables>) {
+        self.upstreams.reconcile(&tables);
+        let held = Rc::new(Held { tables: Some(tables), back: self.back.clone() });
+        self.tables.replace(held);
+        self.parking.wake_all();
+    }
+
+    /// The tables in force. Holding them for the length of a request is what keeps it on one generation.
+    pub(crate) fn tables(&self) -> Rc<Held> {
+        self.tables.borrow().clone()
+    }
+
+    /// The first rule of a host that matches.
+    pub(crate) fn find<'t>(
+        &self,
+        host: &'t VirtualHost,
+        head: &RequestHead,
+        https: bool,
+    ) -> Option<&'t Rule> {
+        host.find(head, https, &mut self.scratch.borrow_mut()).map(|rule| &**rule)
+    }
+
+    /// An exchange with nothing in it.
+    pub(crate) fn take_exchange(&self) -> Box<Exchange> {
+        self.exchanges.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Takes an exchange back.
+    pub(crate) fn give_exchange(&self, mut exchange: Box<Exchange>) {
+        let mut kept = self.exchanges.borrow_mut();
+        if kept.len() < KEPT_EXCHANGES {
+            exchange.clear();
+            kept.push(exchange);
+        }
+    }
+
+    /// Writes and counts a finished request.
+    pub(crate) fn finished(&self, service: ServiceId, workload: WorkloadId, record: &Record<'_>) {
+        self.counters.record(service, workload, record);
+        self.log(record);
+    }
+
+    /// Writes an access log line.
+    pub(crate) fn log(&self, record: &Record<'_>) {
+        self.log.borrow_mut().log(&self.access_log, record);
+    }
+
+    /// Counts.
+    pub(crate) fn count(&self, counter: Counter) {
+        self.counters.add(counter, 1);
+    }
+
+    /// A client's connection to a listener was opened.
+    pub(crate) fn opened(&self, listener: ListenerId) {
+        self.counters.connection_opened(listener);
+        self.own_load().fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A client's connection to a listener was closed.
+    pub(crate) fn closed(&self, listener: ListenerId) {
+        self.counters.connection_closed(listener);
+        self.own_load().fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn own_load(&self) -> &AtomicU32 {
+        &self.loads[self.index].0
+    }
+
+    /// Whether the process may take one more connection.
+    pub(crate) fn admits(&self) -> bool {
+        let most = self.config.limits.max_connections;
+        most == u32::MAX || self.loads.iter().map(Load::get).sum::<u32>() < most
+    }
+
+    /// The worker that should have the connection just accepted, if this one has more than its share.
+    pub(crate) fn least_loaded(&self) -> Option<usize> {
+        if self.loads.len() < 2 {
+            return None;
+        }
+        let own = self.loads[self.index].get();
+        let sum: u32 = self.loads.iter().map(Load::get).sum();
+        let mean = sum / self.loads.len() as u32;
+        if own <= mean + (mean / 4).max(SLACK) {
+            return None;
+        }
+        let least = (0..self.loads.len()).min_by_key(|index| self.loads[*index].get())?;
+        (least != self.index).then_some(least)
+    }
+
+    /// Sends mail to another worker; one that has ended gets none.
+    pub(crate) fn mail_to(&self, worker: usize, mail: Mail) {
+        if let Some(peer) = self.peers.get(worker) {
+            let _ = peer.send(mail);
+        }
+    }
+
+    /// Whether connections are to end as they come to rest.
+    pub(crate) fn draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// Limits of a request head.
+    pub(crate) fn h1_limits(&self) -> &h1::Limits {
+        &self.h1_limits
+    }
+
+    /// Calls `f` with the text for `date`.
+    pub(crate) fn with_date(&self, f: impl FnOnce(&[u8])) {
+        let now_ms = self.clock.epoch_ms(self.clock.now_us());
+        f(self.date.borrow_mut().http_date(now_ms));
+    }
+
+    /// Evenly distributed; xorshift64*, seeded by the system. Not for secrets.
+    pub(crate) fn random_u64(&self) -> u64 {
+        let mut x = self.random.get();
+        x ^= x >> 12;
+        x ^= x << 25;
+        x ^= x >> 27;
+        self.random.set(x);
+        x.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    }
+
+    /// Evenly distributed.
+    pub(crate) fn random_u32(&self) -> u32 {
+        (self.random_u64() >> 32) as u32
+    }
+
+    /// Evenly distributed.
+    pub(crate) fn random_u128(&self) -> u128 {
+        u128::from(self.random_u64()) << 64 | u128::from(self.random_u64())
+    }
+
+    /// There is an idle upstream connection to watch.
+    pub(crate) fn has_idle(&self) {
+        self.has_idle.notify_one();
+    }
+
+    async fn flush_log(self: Rc<Worker>) {
+        let mut tick = tokio::time::interval(LOG_TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            self.log.borrow_mut().flush();
+        }
+    }
+
+    /// Looks through idle upstream connections for as long as there are any.
+    async fn sweep_idle(self: Rc<Worker>) {
+        loop {
+            self.has_idle.notified().await;
+            loop {
+                tokio::time::sleep(SWEEP_TICK).await;
+                if self.upstreams.sweep(self.clock.now_ms()) == 0 {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// Where idle connections wait to be told that something has changed.
+#[derive(Default)]
+pub(crate) struct Parking {
+    places: RefCell<Vec<Option<Waker>>>,
+    free: RefCell<Vec<usize>>,
+}
+
+impl Parking {
+    /// A place for a connection.
+    pub(crate) fn enter(&self) -> usize {
+        if let Some(place) = self.free.borrow_mut().pop() {
+            return place;
+        }
+        let mut places = self.places.borrow_mut();
+        places.push(None);
+        places.len() - 1
+    }
+
+    /// Wakes this task at the next change.
+    pub(crate) fn park(&self, place: usize, waker: &Waker) {
+        if let Some(parked) = self.places.borrow_mut().get_mut(place)
+            && !parked.as_ref().is_some_and(|parked| parked.will_wake(waker))
+        {
+            *parked = Some(waker.clone());
+        }
+    }
+
+    /// Gives a place back.
+    pub(crate) fn leave(&self, place: usize) {
+        if let Some(parked) = self.places.borrow_mut().get_mut(place) {
+            *parked = None;
+        }
+        self.free.borrow_mut().push(place);
+    }
+
+    fn wake_all(&self) {
+        let wakers: Vec<_> = self.places.borrow().iter().flatten().cloned().collect();
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
