@@ -7,6 +7,7 @@ mod fields;
 mod nearest;
 mod scalars;
 
+use std::fmt::Write;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -22,6 +23,9 @@ use crate::problem::{Level, Problem};
 
 /// What can be read from a node.
 pub(crate) trait Decode: Default {
+    /// Is null its default even as a value of a map, as it is in a field?
+    const NULL_IN_MAPS: bool = false;
+
     /// Reads `node`, or says to `cursor` what is wrong with it.
     fn decode(node: &Node, cursor: &mut Cursor<'_>) -> Self;
 }
@@ -83,7 +87,9 @@ impl<'a> Cursor<'a> {
     /// Goes down into an item of a list and notes its place.
     pub(crate) fn enter_item(&mut self, index: usize, node: &Node) -> Mark {
         let mark = Mark { length: self.path.len(), hash: self.hash };
-        self.push(&format!("[{index}]"));
+        // Writing to a String cannot fail.
+        let _ = write!(self.path, "[{index}]");
+        self.hash = self.hash.then(self.path.get(mark.length..).unwrap_or_default());
         self.places.push((self.hash, node.line, node.column));
         mark
     }

@@ -290,3 +290,28 @@ impl AnyObject {
         for_any!(self, object => &object.source)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Timestamp;
+
+    #[test]
+    fn times_are_ordered_by_the_instant() {
+        let seconds = |text| Timestamp::parse(text).map(|time| time.unix_seconds());
+        assert_eq!(seconds("1970-01-01T00:00:00Z"), Some(0));
+        assert_eq!(seconds("2024-02-29T23:00:00.5+02:00"), Some(1_709_240_400));
+        assert_eq!(seconds("1969-12-31T23:59:59Z"), Some(-1));
+        assert!(Timestamp::parse("2024-01-01T00:00:00+01:00") < Timestamp::parse("2024-01-01T00:00:00Z"));
+        assert!(None < Timestamp::parse("1970-01-01T00:00:00Z"), "an absent time is the oldest");
+        for text in [
+            "",
+            "2024-01-01",
+            "2024-13-01T00:00:00Z",
+            "2024-01-01T24:00:00Z",
+            "2024-01-01T00:00:00",
+            "x-y-zT1:1:1Z",
+        ] {
+            assert_eq!(seconds(text), None, "{text}");
+        }
+    }
+}

@@ -20,8 +20,8 @@ pub struct Parsed {
     pub objects: Vec<AnyObject>,
     /// Objects that are there but wrong: their last good version counts.
     pub invalid: Vec<ObjectKey>,
-    /// Part of the file is no YAML, so it may hold objects that could not be seen: all that it had before counts, except
-    /// for what is in `objects`.
+    /// Part of the file is no YAML, or names no kind that is known, so it may hold objects that could not be seen: all
+    /// that the file had before counts, except for what is in `objects`.
     pub broken: bool,
     /// How many objects there are of kinds that Limen has no use for.
     pub ignored: BTreeMap<String, usize>,

@@ -119,11 +119,12 @@ struct Encoded(SecretBytes);
 struct Plain(SecretBytes);
 
 impl Decode for Encoded {
+    const NULL_IN_MAPS: bool = true;
+
     fn decode(node: &Node, cursor: &mut Cursor<'_>) -> Encoded {
         match node.text().map(from_base64) {
             Some(Some(bytes)) => return Encoded(SecretBytes::new(bytes)),
             Some(None) => cursor.wrong(node, "base64", "encode it, or write it as it is under `stringData`"),
-            None if matches!(node.value, crate::node::Value::Null) => {}
             None => cursor.wrong(node, "base64 text", ""),
         }
         Encoded::default()
@@ -131,6 +132,8 @@ impl Decode for Encoded {
 }
 
 impl Decode for Plain {
+    const NULL_IN_MAPS: bool = true;
+
     fn decode(node: &Node, cursor: &mut Cursor<'_>) -> Plain {
         Plain(SecretBytes::new(String::decode(node, cursor).into_bytes()))
     }

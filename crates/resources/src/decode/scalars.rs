@@ -32,6 +32,8 @@ impl Cursor<'_> {
 }
 
 impl Decode for String {
+    const NULL_IN_MAPS: bool = true;
+
     fn decode(node: &Node, cursor: &mut Cursor<'_>) -> String {
         match &node.value {
             Value::Text { text, plain: true } if truth(text).is_some() && text.len() > 3 => {
@@ -208,7 +210,8 @@ impl<T: Decode> Decode for BTreeMap<String, T> {
         let entries = cursor.entries(node);
         let decode_entry = |entry: &crate::node::Entry| {
             let mark = cursor.enter(&entry.key, entry.line, entry.column);
-            let value = T::decode(&entry.value, cursor);
+            let absent = T::NULL_IN_MAPS && matches!(entry.value.value, Value::Null);
+            let value = if absent { T::default() } else { T::decode(&entry.value, cursor) };
             cursor.leave(mark);
             (entry.key.to_string(), value)
         };

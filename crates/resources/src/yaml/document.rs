@@ -40,14 +40,15 @@ impl<'a> Reader<'a> {
         if matches!(document.root.value, Value::Null) {
             return;
         }
-        let before = self.parsed.objects.len();
+        let (before, invalid_before) = (self.parsed.objects.len(), self.parsed.invalid.len());
         self.resource(&document.root, Inherited { api_version: None, kind: None });
         if document.faults.is_empty() {
             return;
         }
         // Which of several objects a fault is in is not known, and it makes no difference to whom must mend it.
         let spoilt = self.parsed.objects.split_off(before);
-        let key = spoilt.first().map(|object| object.key().clone());
+        let known_invalid = self.parsed.invalid.get(invalid_before).cloned();
+        let key = spoilt.first().map(|object| object.key().clone()).or(known_invalid);
         for object in spoilt {
             if object.key().kind.can_deny() {
                 self.parsed.objects.push(object);
@@ -65,7 +66,7 @@ impl<'a> Reader<'a> {
     fn resource(&mut self, node: &Node, inherited: Inherited<'_>) {
         if !matches!(node.value, Value::Map(_)) {
             let mend = "write a Kubernetes object with apiVersion, kind and metadata";
-            return self.problem(node, Problem::new(codes::NOT_A_RESOURCE, "this is not a resource", mend));
+            return self.unseen(node, Problem::new(codes::NOT_A_RESOURCE, "this is not a resource", mend));
         }
         let api_version = node.get("apiVersion").and_then(Node::text).or(inherited.api_version);
         let kind = node.get("kind").and_then(Node::text).or(inherited.kind);
@@ -73,7 +74,7 @@ impl<'a> Reader<'a> {
             let absent = if api_version.is_none() { "apiVersion" } else { "kind" };
             let message = format!("this resource has no {absent}");
             let mend = "write both apiVersion and kind, such as `apiVersion: v1` and `kind: Service`";
-            return self.problem(node, Problem::new(codes::NOT_A_RESOURCE, message, mend));
+            return self.unseen(node, Problem::new(codes::NOT_A_RESOURCE, message, mend));
         };
         match (kind.strip_suffix("List"), node.get("items")) {
             (Some(item_kind), Some(items)) => self.list(items, api_version, item_kind),
@@ -92,7 +93,7 @@ impl<'a> Reader<'a> {
             _ => {
                 let problem =
                     Problem::new(codes::WRONG_TYPE, "items: expected a list", "begin each item with `- `");
-                self.problem(items, problem);
+                self.unseen(items, problem);
             }
         }
     }
@@ -103,7 +104,8 @@ impl<'a> Reader<'a> {
         if let Some(Misfit { code, field, message, mend }) = misfit {
             let at = node.get(field).unwrap_or(node);
             let message = format!("{kind} {}: {message}", name.unwrap_or("without a name"));
-            self.problem(at, Problem::new(code, message, mend));
+            let problem = Problem::new(code, message, mend);
+            if role.is_some() { self.problem(at, problem) } else { self.unseen(at, problem) }
         }
         match role {
             Some(Role::Read(kind)) => self.read_named(node, kind, name),
@@ -124,7 +126,7 @@ impl<'a> Reader<'a> {
     fn read_named(&mut self, node: &Node, kind: Kind, name: Option<&str>) {
         let Some(name) = name.filter(|name| !name.is_empty()) else {
             let message = format!("this {kind} has no metadata.name");
-            return self.problem(
+            return self.unseen(
                 node,
                 Problem::new(codes::NOT_A_RESOURCE, message, "give it a name, in quotes if a number"),
             );
@@ -204,6 +206,12 @@ impl<'a> Reader<'a> {
         let usable = right || S::FAILS_CLOSED;
         self.parsed.problems.append(&mut problems);
         usable.then(|| Arc::new(Object { key: key.clone(), meta, spec, source }))
+    }
+
+    /// Something stands here that may be meant for an object which the file had before.
+    fn unseen(&mut self, node: &Node, problem: Problem) {
+        self.parsed.broken = true;
+        self.problem(node, problem);
     }
 
     fn problem(&mut self, node: &Node, problem: Problem) {

@@ -84,6 +84,10 @@ impl Builder {
     fn take(&mut self, event: Event<'_>, span: Span) -> Result<Option<Document>, Fault> {
         let (line, column) = self.place(span.start.line(), span.start.col());
         match event {
+            Event::Scalar(text, style, 0, None) if self.awaits_key() => {
+                let (merge, text) = (style == ScalarStyle::Plain && text == "<<", Rc::from(&*text));
+                self.set_key(Key { text, line, column, merge });
+            }
             Event::Scalar(text, style, anchor, tag) => {
                 let value = self.scalar(text.into_owned(), style, tag.as_deref(), line, column);
                 self.add(Node { value, line, column, size: 1 }, anchor)?;
@@ -187,6 +191,18 @@ impl Builder {
         self.put(node)
     }
 
+    /// Is the innermost open collection a mapping, and the next thing in it the name of a field?
+    fn awaits_key(&self) -> bool {
+        matches!(self.open.last(), Some(Open { content: Content::Map { key: None, .. }, .. }))
+    }
+
+    fn set_key(&mut self, name: Key) {
+        if let Some(Open { size, content: Content::Map { key, .. }, .. }) = self.open.last_mut() {
+            *size = size.saturating_add(1);
+            *key = Some(name);
+        }
+    }
+
     /// Puts a finished node where it belongs: into the innermost open collection, as key or value.
     fn put(&mut self, node: Rc<Node>) -> Result<(), Fault> {
         let Some(open) = self.open.last_mut() else {
@@ -232,6 +248,12 @@ impl Builder {
 
     /// Of fields written twice the last counts, and that is a fault; what was written out counts before what was merged.
     fn without_repetition(&mut self, entries: Vec<Entry>) -> Vec<Entry> {
+        let small = entries.len() <= 16;
+        let repeats =
+            |(at, entry): (usize, &Entry)| entries.iter().take(at).any(|other| other.key == entry.key);
+        if small && !entries.iter().enumerate().any(repeats) {
+            return entries;
+        }
         let mut seen: HashMap<Rc<str>, usize> = HashMap::with_capacity(entries.len());
         let mut kept: Vec<Entry> = Vec::with_capacity(entries.len());
         for entry in entries {
