@@ -159,7 +159,9 @@ fn a_worker_that_ends_leaves_its_counts_but_nothing_open() {
     assert_eq!(samples[r#"limen_downstream_connections_active{listener="0.0.0.0_8080"}"#], 2.0);
     assert_eq!(samples[r#"limen_downstream_connections_total{listener="0.0.0.0_8080"}"#], 4.0);
     assert_eq!(sum_of(&samples, "istio_requests_total", ""), 3.0);
-    assert_eq!(lock(&registry.workers).len(), 2, "the first place is used again");
+    let workers = lock(&registry.workers);
+    assert_eq!(workers.len(), 2, "the first place is used again");
+    assert!(workers.iter().all(|shared| lock(&shared.series).len() == 1), "and so is its series");
 }
 
 #[test]

@@ -31,45 +31,73 @@ enum Arrived {
     Over,
 }
 
-/// Serves a connection to its end. `input` may hold its first bytes.
-pub(crate) async fn serve<S: Stream>(conn: Connection, mut io: S, info: ConnInfo, mut input: Inbound) {
-    let worker = conn.worker.clone();
-    let timer = worker.clock.timer();
-    let mut output = Outbound::default();
+/// A connection between requests: one box, so that the task that waits on it is small.
+pub(crate) struct Http1<S> {
+    pub(crate) conn: Connection,
+    pub(crate) io: S,
+    pub(crate) info: ConnInfo,
+    /// May hold the connection's first bytes.
+    pub(crate) input: Inbound,
+    pub(crate) output: Outbound,
+    pub(crate) timer: Timer,
+}
+
+/// Serves a connection to its end.
+pub(crate) async fn serve<S: Stream>(mut held: Box<Http1<S>>) {
     loop {
         let mut wait = Wait { spread: None, reading: false };
-        timer.arm_in(worker.config.limits.idle_timeout_ms);
-        let arrived = poll_fn(|cx| wait.poll(&conn, &mut io, &mut input, &timer, cx)).await;
-        timer.disarm();
-        let (mut exchange, bad) = match arrived {
-            Arrived::Head(exchange) => (exchange, None),
-            Arrived::Bad(exchange, error) => (exchange, Some(error)),
-            Arrived::Over => break,
+        held.timer.arm_in(held.conn.worker.config.limits.idle_timeout_ms);
+        let arrived = poll_fn(|cx| wait.poll(&mut held, cx)).await;
+        held.timer.disarm();
+        let after = match arrived {
+            Arrived::Head(head) => Box::pin(exchange(&mut held, head, None)).await,
+            Arrived::Bad(head, error) => Box::pin(exchange(&mut held, head, Some(error))).await,
+            Arrived::Over => After::Close,
         };
-        output.give_buffer(|| worker.buffers.take_write());
-        let mut front = H1Front::new(&worker, &mut io, &mut input, &mut output, &exchange.request);
-        match bad {
-            None => Box::pin(exchange::run(&worker, &info, &mut front, &mut exchange)).await,
-            Some(error) => {
-                front.close = true;
-                let mut live = Live::begin(&worker, &info, &mut front, &mut exchange);
-                Box::pin(reply::error(&mut live, error)).await;
-            }
-        }
-        let (close, aborted) = (front.close, front.aborted);
-        worker.give_exchange(exchange);
-        if aborted {
-            return;
-        }
-        if close {
-            break;
-        }
-        if let Some(buffer) = output.take_buffer() {
-            worker.buffers.give_write(buffer);
+        match after {
+            After::Next => {}
+            After::Close => break,
+            After::Cut => return,
         }
     }
-    timer.arm_in(LINGER_MS);
-    Box::pin(linger(&mut io, &mut input, &timer)).await;
+    held.timer.arm_in(LINGER_MS);
+    Box::pin(linger(&mut held)).await;
+}
+
+/// What becomes of a connection after an exchange.
+enum After {
+    /// Another request may come.
+    Next,
+    /// It ends, the response is complete.
+    Close,
+    /// It ends at once: the client must not take the response for complete.
+    Cut,
+}
+
+/// Runs one exchange, or answers a head that could not be taken.
+async fn exchange<S: Stream>(held: &mut Http1<S>, mut exchange: Box<Exchange>, bad: Option<Error>) -> After {
+    let Http1 { conn, io, info, input, output, .. } = held;
+    let worker = &*conn.worker;
+    output.give_buffer(|| worker.buffers.take_write());
+    let mut front = H1Front::new(worker, io, input, output, &exchange.request);
+    match bad {
+        None => exchange::run(worker, info, &mut front, &mut exchange).await,
+        Some(error) => {
+            front.close = true;
+            let mut live = Live::begin(worker, info, &mut front, &mut exchange);
+            reply::error(&mut live, error).await;
+        }
+    }
+    let after = match (front.aborted, front.close) {
+        (true, _) => After::Cut,
+        (false, true) => After::Close,
+        (false, false) => After::Next,
+    };
+    worker.give_exchange(exchange);
+    if let Some(buffer) = output.take_buffer() {
+        worker.buffers.give_write(buffer);
+    }
+    after
 }
 
 /// Waiting for a request.
@@ -81,14 +109,8 @@ struct Wait {
 }
 
 impl Wait {
-    fn poll<S: Stream>(
-        &mut self,
-        conn: &Connection,
-        io: &mut S,
-        input: &mut Inbound,
-        timer: &Timer,
-        cx: &mut Context<'_>,
-    ) -> Poll<Arrived> {
+    fn poll<S: Stream>(&mut self, held: &mut Http1<S>, cx: &mut Context<'_>) -> Poll<Arrived> {
+        let Http1 { conn, io, input, timer, .. } = held;
         let worker = &conn.worker;
         input.give_buffer(|| worker.buffers.take_read());
         let mut exchange = worker.take_exchange();
@@ -142,7 +164,8 @@ impl Wait {
 }
 
 /// Says that nothing more comes and waits for the client to say the same.
-async fn linger<S: Stream>(io: &mut S, input: &mut Inbound, timer: &Timer) {
+async fn linger<S: Stream>(held: &mut Http1<S>) {
+    let Http1 { io, input, timer, .. } = held;
     let mut left = LINGER_BYTES;
     let _ = poll_fn(|cx| std::pin::Pin::new(&mut *io).poll_shutdown(cx)).await;
     let mut sink = match input.take_buffer() {

@@ -17,7 +17,7 @@ use crate::stream::Stream;
 use crate::worker::Worker;
 
 /// Serves a connection to its end.
-pub(crate) async fn serve<S: Stream>(conn: Connection, io: S, info: ConnInfo) {
+pub(crate) async fn serve<S: Stream>(conn: Connection, io: S, info: Rc<ConnInfo>) {
     let worker = conn.worker.clone();
     let timer = worker.clock.timer();
     timer.arm_in(worker.config.limits.handshake_timeout_ms);
@@ -32,7 +32,6 @@ pub(crate) async fn serve<S: Stream>(conn: Connection, io: S, info: ConnInfo) {
         () = timer.expired() => return,
     };
     let Ok(mut h2) = shaken else { return };
-    let info = Rc::new(info);
     let idle_ms = worker.config.limits.idle_timeout_ms;
     timer.arm_in(idle_ms);
     let mut closing = false;

@@ -17,6 +17,7 @@ use crate::exchange::front::ConnInfo;
 use crate::observe::{Counter, ListenerId};
 use crate::stream::Stream;
 use crate::stream::inbound::Inbound;
+use crate::stream::outbound::Outbound;
 use crate::stream::prefixed::Prefixed;
 use crate::table::listeners::{ListenerSlot, Serves};
 use crate::worker::Worker;
@@ -119,9 +120,24 @@ pub(crate) async fn sniff<S: Stream>(conn: Connection, mut io: S, info: ConnInfo
     match preface {
         Some(Preface::Yes) => {
             let seen = input.unread().to_vec();
-            http2::serve(conn, Prefixed::new(seen, io), info).await;
+            spawn_http2(conn, Prefixed::new(seen, io), info);
         }
-        Some(_) => http1::serve(conn, io, info, input).await,
+        Some(_) => spawn_http1(conn, io, info, input),
         None => {}
     }
 }
+
+/// The task of an HTTP/1 connection. The one that found out what is spoken ends, and its memory with it.
+fn spawn_http1<S: Stream>(conn: Connection, io: S, info: ConnInfo, input: Inbound) {
+    let timer = conn.worker.clock.timer();
+    let held = http1::Http1 { conn, io, info, input, output: Outbound::default(), timer };
+    tokio::task::spawn_local(http1::serve(Box::new(held)));
+}
+
+/// The task of an HTTP/2 connection.
+fn spawn_http2<S: Stream>(conn: Connection, io: S, info: ConnInfo) {
+    tokio::task::spawn_local(http2::serve(conn, io, Rc::new(info)));
+}
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::{Connection, http1, http2, sniff};
+use super::{Connection, sniff, spawn_http1, spawn_http2};
 use crate::exchange::front::ConnInfo;
 use crate::observe::{Counter, Flags, Record};
 use crate::stream::inbound::Inbound;
@@ -34,8 +34,8 @@ pub(crate) async fn serve(conn: Connection, io: TcpStream, local: SocketAddr, re
     };
     let protocol = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
     match protocol.as_deref() {
-        Some(b"h2") => http2::serve(conn, stream, info).await,
-        Some(_) => http1::serve(conn, stream, info, Inbound::empty()).await,
+        Some(b"h2") => spawn_http2(conn, stream, info),
+        Some(_) => spawn_http1(conn, stream, info, Inbound::empty()),
         None => sniff(conn, stream, info).await,
     }
 }
