@@ -1,1 +1,103 @@
-//! placeholder
+//! What it means: a pure function from a snapshot of resources to the IR.
+//!
+//! The same snapshot and settings make the same bytes, whatever was translated before: no clock, no environment, no IO,
+//! no order but that of names. What translation needs from outside it names in [`Wants`]. Nothing fails as a whole: a
+//! part that makes no sense is left out or closed, and a [`Problem`] says so.
+//!
+//! The stages, in order ([`Translator::translate`]):
+//!
+//! 1. [`index`]: who is there, in Istio's order; services by host, DestinationRules by host.
+//! 2. [`istio`]: each Gateway becomes servers on ports, each VirtualService a draft of rules.
+//! 3. [`merge`]: servers and drafts become route tables ([`bind`] decides what of a draft applies to a server).
+//! 4. [`clusters`]: the destinations that rules name become clusters.
+//! 5. [`secrets`]: the credentials that servers name become certificates.
+//! 6. [`endpoints`]: clusters get their endpoints.
+//!
+//! [`guard`] closes what is under a policy that can deny and is not enforced yet. [`memo`] lets each stage answer with
+//! the former object where its inputs are the former objects.
+#![forbid(unsafe_code)]
+
+mod assemble;
+mod bind;
+mod clusters;
+mod draft;
+mod endpoints;
+mod guard;
+mod index;
+mod istio;
+mod memo;
+mod merge;
+mod messages;
+mod report;
+mod secrets;
+mod services;
+mod settings;
+mod workload;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use limen_ir::{Endpoints, Ir};
+use limen_resources::{Problem, Snapshot, Verdict};
+
+pub use messages::CODES;
+pub use settings::{BackendOverride, GatewayInstance, Settings};
+
+use assemble::{AssembleMemo, Assembled};
+use endpoints::EndpointMemo;
+use report::Report;
+
+/// What resources mean, and what may be said about them.
+#[derive(Debug, Clone)]
+pub struct Translation {
+    /// What to serve.
+    pub ir: Arc<Ir>,
+    /// Where to.
+    pub endpoints: Arc<Endpoints>,
+    /// What became of each resource, sorted.
+    pub verdicts: Vec<Verdict>,
+    /// What is wrong, the gravest first; without what the snapshot itself says.
+    pub problems: Vec<Problem>,
+    /// What else is needed.
+    pub wants: Wants,
+}
+
+/// What translation needs and cannot get by itself. The answers come with a later snapshot.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wants {
+    /// Paths of files.
+    pub files: BTreeSet<String>,
+}
+
+/// Translates one snapshot after the other. Where nothing changed, parts of the new IR are the former objects.
+#[derive(Debug, Default)]
+pub struct Translator {
+    settings: Option<Settings>,
+    assemble: AssembleMemo,
+    endpoints: EndpointMemo,
+}
+
+impl Translator {
+    /// One that has seen nothing yet.
+    pub fn new() -> Translator {
+        Translator::default()
+    }
+
+    /// The meaning of `snapshot`. Equal to what a new translator would say.
+    pub fn translate(&mut self, snapshot: &Snapshot, settings: &Settings) -> Translation {
+        if self.settings.as_ref() != Some(settings) {
+            *self = Translator { settings: Some(settings.clone()), ..Translator::default() };
+        }
+        let assembled = assemble::assemble(snapshot, settings, &mut self.assemble);
+        let Assembled { ir, clusters, report, wants } = &*assembled;
+        let mut report = Report::clone(report);
+        let endpoints = endpoints::endpoints(snapshot, settings, clusters, &mut self.endpoints, &mut report);
+        let (problems, verdicts) = report.into_lists();
+        Translation { ir: Arc::clone(ir), endpoints, verdicts, problems, wants: wants.clone() }
+    }
+}
+
+/// The meaning of one snapshot.
+pub fn translate(snapshot: &Snapshot, settings: &Settings) -> Translation {
+    Translator::new().translate(snapshot, settings)
+}

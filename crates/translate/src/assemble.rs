@@ -1,0 +1,168 @@
+//! Everything but endpoints: the stages from the index to certificates, and the IR put together from what they make.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use limen_ir::cluster::ClusterKey;
+use limen_ir::listener::{Serves, TlsChain};
+use limen_ir::tls::ServerTls;
+use limen_ir::{Ir, Listener};
+use limen_resources::istio::VirtualService;
+use limen_resources::{Kind, Object, ObjectKey, Snapshot};
+
+use crate::Wants;
+use crate::clusters::{self, ClusterPlan};
+use crate::draft::VirtualServiceDraft;
+use crate::guard;
+use crate::index::Index;
+use crate::istio::gateway::{self, ChainPlan, PortPlan, ServesPlan};
+use crate::istio::virtual_service;
+use crate::memo::{Memo, Same, keep};
+use crate::merge::{self, MergeMemo};
+use crate::report::Report;
+use crate::secrets::Certificates;
+use crate::services::ServiceMemo;
+use crate::settings::Settings;
+
+/// What was made of a snapshot, without endpoints.
+#[derive(Debug, Default)]
+pub(crate) struct Assembled {
+    pub(crate) ir: Arc<Ir>,
+    pub(crate) clusters: BTreeMap<ClusterKey, ClusterPlan>,
+    pub(crate) report: Report,
+    pub(crate) wants: Wants,
+}
+
+/// What was made before, for sharing.
+#[derive(Debug, Default)]
+pub(crate) struct AssembleMemo {
+    services: ServiceMemo,
+    drafts: Memo<ObjectKey, DraftInputs, Arc<VirtualServiceDraft>>,
+    merge: MergeMemo,
+    last: Option<(Snapshot, Arc<Assembled>)>,
+}
+
+/// A VirtualService, and its delegates in the order of the routes that name them.
+type DraftInputs = (Arc<Object<VirtualService>>, Vec<Option<Arc<Object<VirtualService>>>>);
+
+/// The stages in order. A snapshot that differs in endpoints only gives the former result.
+pub(crate) fn assemble(snapshot: &Snapshot, settings: &Settings, memo: &mut AssembleMemo) -> Arc<Assembled> {
+    let last = match memo.last.take() {
+        Some((before, made)) if same_inputs(&before, snapshot) => {
+            memo.last = Some((before, Arc::clone(&made)));
+            return made;
+        }
+        Some((_, made)) => made,
+        None => Arc::default(),
+    };
+    let mut report = Report::default();
+    let index = Index::new(snapshot, settings, &mut memo.services);
+    let ports = gateway::plan(&index, &mut report);
+    let guards = guard::guards(&index, &mut report);
+    let drafts = drafts(&index, &mut memo.drafts);
+    let routing = merge::route_tables(&index, &ports, &drafts, &guards, &mut memo.merge, &mut report);
+    let clusters = clusters::clusters(&index, routing.wanted, &last.clusters, &mut report);
+    let mut certificates = Certificates {
+        index: &index,
+        last: &last.ir.certificates,
+        found: BTreeMap::new(),
+        files: Default::default(),
+    };
+    let listeners = listeners(ports, &last.ir, &mut certificates, &mut report);
+    let Certificates { found, files, .. } = certificates;
+    let ir = Ir {
+        listeners,
+        route_tables: routing.tables,
+        clusters: clusters.iter().map(|(key, plan)| (key.clone(), Arc::clone(&plan.cluster))).collect(),
+        certificates: found,
+    };
+    memo.services.turn();
+    let ir = keep(Some(&last.ir), ir);
+    let made = Arc::new(Assembled { ir, clusters, report, wants: Wants { files } });
+    memo.last = Some((snapshot.clone(), Arc::clone(&made)));
+    made
+}
+
+/// Are all inputs of these stages the same objects?
+fn same_inputs(a: &Snapshot, b: &Snapshot) -> bool {
+    let policies = |snapshot: &Snapshot| snapshot.policies().cloned().collect::<Vec<_>>();
+    a.gateways().same(b.gateways())
+        && a.virtual_services().same(b.virtual_services())
+        && a.destination_rules().same(b.destination_rules())
+        && a.service_entries().same(b.service_entries())
+        && a.services().same(b.services())
+        && a.secrets().same(b.secrets())
+        && a.files() == b.files()
+        && policies(a).same(&policies(b))
+        // Only whether an object has any is asked, but they are few and seldom change.
+        && a.problems().eq(b.problems())
+}
+
+/// The drafts of all VirtualServices in Istio's order: by reach, then age.
+fn drafts(
+    index: &Index<'_>,
+    memo: &mut Memo<ObjectKey, DraftInputs, Arc<VirtualServiceDraft>>,
+) -> Vec<Arc<VirtualServiceDraft>> {
+    let all = index.snapshot.virtual_services();
+    let mut drafts = Vec::with_capacity(index.virtual_services.len());
+    for object in &index.virtual_services {
+        let keys = virtual_service::delegate_keys(&object.spec, &object.key.namespace);
+        let delegates = keys.iter().map(|(namespace, name)| all.get(namespace, name).cloned()).collect();
+        drafts.push(memo.get(object.key.clone(), (Arc::clone(object), delegates), |(object, delegates)| {
+            Arc::new(virtual_service::draft(object, delegates, index.settings))
+        }));
+    }
+    memo.turn();
+    drafts.sort_by_key(|draft| draft.reach);
+    drafts
+}
+
+fn listeners(
+    ports: Vec<PortPlan>,
+    last: &Ir,
+    certificates: &mut Certificates<'_, '_>,
+    report: &mut Report,
+) -> Vec<Arc<Listener>> {
+    let mut listeners = Vec::with_capacity(ports.len());
+    for port in ports {
+        let PortPlan { instance: _, name, declared, bind, serves, origin } = port;
+        let serves = match serves {
+            ServesPlan::Http { table, servers: _ } => Serves::Http(table),
+            ServesPlan::Tls(chains) => {
+                Serves::Tls(chains.into_iter().map(|plan| chain(plan, certificates, report)).collect())
+            }
+        };
+        let before = last.listeners.iter().find(|listener| listener.name == name);
+        listeners.push(keep(before, Listener { name, declared, bind, serves, origin }));
+    }
+    listeners
+}
+
+/// A chain that is not served has no certificate, and so resets handshakes.
+fn chain(plan: ChainPlan, certificates: &mut Certificates<'_, '_>, report: &mut Report) -> TlsChain {
+    let ChainPlan { table, server_names, tls, server } = plan;
+    let mut offered = ServerTls {
+        certificates: Vec::new(),
+        min_version: limen_ir::tls::TlsVersion::V1_2,
+        max_version: limen_ir::tls::TlsVersion::V1_3,
+        cipher_suites: Vec::new(),
+        alpn: vec!["h2".to_owned(), "http/1.1".to_owned()],
+    };
+    if let Some(tls) = tls {
+        offered.min_version = tls.min_version;
+        offered.max_version = tls.max_version;
+        offered.cipher_suites = tls.cipher_suites;
+        let references = tls.credentials.iter();
+        offered.certificates =
+            references.map(|reference| certificates.resolve(&server, reference, report)).collect();
+    }
+    TlsChain { name: table.0.clone(), server_names, tls: offered, routes: table, origin: server.origin() }
+}
+
+impl Index<'_> {
+    /// Was an object of this name written, but not valid?
+    pub(crate) fn refused(&self, key: &ObjectKey) -> bool {
+        debug_assert!(key.kind != Kind::Namespace);
+        self.snapshot.problems().any(|problem| problem.object.as_ref() == Some(key))
+    }
+}

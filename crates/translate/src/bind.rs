@@ -1,0 +1,249 @@
+//! A VirtualService on one server: which of its rules apply there, and which clusters they mean.
+
+use std::sync::Arc;
+
+use limen_ir::atoms::Port;
+use limen_ir::cluster::ClusterKey;
+use limen_ir::route::{Action, Destination, Forward, Redirect, RedirectPort, Rule};
+use limen_resources::istio::VirtualService;
+use limen_resources::{Object, Problem};
+
+use crate::draft::{
+    ActionDraft, DestinationDraft, Gate, PortChoice, RedirectDraft, RedirectPortDraft, RouteDraft, RuleDraft,
+    VirtualServiceDraft,
+};
+use crate::index::{Index, origin};
+use crate::istio::names;
+use crate::messages::{At, destination as messages, route as route_messages};
+use crate::services::ServiceFacts;
+use crate::settings::GatewayInstance;
+
+/// The server that a VirtualService is bound to.
+#[derive(Clone, Copy)]
+pub(crate) struct Site<'a> {
+    /// `namespace/name`.
+    pub(crate) gateway: &'a str,
+    pub(crate) declared: Port,
+    /// Clients come by https.
+    pub(crate) https: bool,
+    pub(crate) instance: &'a GatewayInstance,
+    pub(crate) namespace: &'a str,
+}
+
+/// What a destination means here.
+pub(crate) struct Target {
+    pub(crate) cluster: ClusterKey,
+    /// `None`: there is no such service or port, and so no cluster.
+    pub(crate) service: Option<Arc<ServiceFacts>>,
+    pub(crate) object: Arc<Object<VirtualService>>,
+    pub(crate) field: String,
+    pub(crate) problem: Option<Problem>,
+}
+
+/// The rules of a VirtualService on a server.
+#[derive(Debug, Default)]
+pub(crate) struct Bound {
+    pub(crate) rules: Vec<BoundRule>,
+    /// Which destinations they use, counted through all routes of the draft.
+    pub(crate) targets: Vec<usize>,
+    pub(crate) problems: Vec<Problem>,
+}
+
+/// A rule in its place.
+#[derive(Debug, Clone)]
+pub(crate) struct BoundRule {
+    pub(crate) rule: Arc<Rule>,
+    pub(crate) catch_all: bool,
+}
+
+/// All destinations of a draft in order.
+pub(crate) fn destinations(
+    draft: &VirtualServiceDraft,
+) -> impl Iterator<Item = (&RouteDraft, &DestinationDraft)> {
+    draft.routes.iter().flat_map(|route| of_route(route).iter().map(move |destination| (route, destination)))
+}
+
+fn of_route(route: &RouteDraft) -> &[DestinationDraft] {
+    match &route.action {
+        ActionDraft::Forward(forward) => &forward.destinations,
+        ActionDraft::Redirect(_) | ActionDraft::Reply(_) => &[],
+    }
+}
+
+/// What the destinations of a draft mean behind a server that declares `declared`.
+pub(crate) fn targets(draft: &VirtualServiceDraft, declared: Port, index: &Index<'_>) -> Vec<Target> {
+    destinations(draft).map(|(route, destination)| target(route, destination, declared, index)).collect()
+}
+
+fn target(route: &RouteDraft, destination: &DestinationDraft, declared: Port, index: &Index<'_>) -> Target {
+    let object = Arc::clone(&route.object);
+    let host_field = format!("{}.host", destination.field);
+    let port_field = format!("{}.port", destination.field);
+    let found = index.services.find(&destination.host, &object.key.namespace);
+    let port = |number: u32| u16::try_from(number).unwrap_or_default();
+    let Some(service) = found else {
+        let number = match destination.port {
+            PortChoice::Number(number) => port(number),
+            PortChoice::Name(_) | PortChoice::Implied => declared.get(),
+        };
+        let mend = unknown_host_mend(&destination.host, number, index);
+        let problem = messages::unknown_host(At::new(&object, &host_field), &destination.host, mend);
+        let cluster = key(number, destination, &destination.host);
+        return Target {
+            cluster,
+            service: None,
+            field: destination.field.clone(),
+            problem: Some(problem),
+            object,
+        };
+    };
+    let at = At::new(&object, &port_field);
+    let ports = service.list_ports();
+    let (number, said) = match &destination.port {
+        PortChoice::Number(number) => (port(*number), None),
+        PortChoice::Name(name) => match service.ports.iter().find(|port| port.name == *name) {
+            Some(port) => (port.number, Some(messages::port_by_name(at, name, port.number))),
+            None => (0, Some(messages::unknown_port(at, &service.host, name, &ports))),
+        },
+        PortChoice::Implied => match &*service.ports {
+            [only] => (only.number, None),
+            [] => (declared.get(), None),
+            _ => {
+                let at = At::new(&object, &destination.field);
+                (declared.get(), Some(messages::port_required(at, &service.host, declared.get(), &ports)))
+            }
+        },
+    };
+    let known = service.port(number).is_some();
+    let unknown = (!known && said.is_none())
+        .then(|| messages::unknown_port(at, &service.host, &number.to_string(), &ports));
+    let problem = said.or(unknown);
+    Target {
+        cluster: key(number, destination, &service.host),
+        service: known.then(|| Arc::clone(service)),
+        field: destination.field.clone(),
+        problem,
+        object,
+    }
+}
+
+fn key(port: u16, destination: &DestinationDraft, host: &str) -> ClusterKey {
+    ClusterKey { port, subset: destination.subset.clone(), host: host.to_owned() }
+}
+
+/// The nearest thing that the writer may have meant.
+fn unknown_host_mend(host: &str, port: u16, index: &Index<'_>) -> String {
+    let completed = format!("{host}.svc.{}", index.settings.cluster_domain);
+    if index.services.hosts().any(|known| known == completed) {
+        return format!("write {completed}");
+    }
+    let suffix = format!(".svc.{}", index.settings.cluster_domain);
+    match host.strip_suffix(&suffix).and_then(|name| name.split_once('.')) {
+        Some((name, namespace)) => {
+            let name = if namespace == "default" { name.to_owned() } else { format!("{name}.{namespace}") };
+            format!("add the Service, correct the name, or start with --backend {name}=127.0.0.1:{port}")
+        }
+        None => "add a ServiceEntry for it, or correct the name".to_owned(),
+    }
+}
+
+/// The rules of `draft` at `site`, up to the first that matches everything. `clusters`: what each of its destinations
+/// means there.
+pub(crate) fn bind(draft: &VirtualServiceDraft, clusters: &[ClusterKey], site: Site<'_>) -> Bound {
+    let mut bound = Bound::default();
+    let mut rest = clusters;
+    let mut offset = 0;
+    let mut caught = None;
+    for route in &draft.routes {
+        let mut rules = route.rules.iter().filter(|rule| open(&rule.gate, site)).peekable();
+        if let Some(gate) = caught {
+            // Behind a condition on the gateway it may be reached elsewhere.
+            if gate == &Gate::default() && rules.peek().is_some() {
+                bound.problems.push(route_messages::unreachable(At::new(&route.object, &route.field)));
+            }
+            continue;
+        }
+        let (own, others) = rest.split_at_checked(of_route(route).len()).unwrap_or((rest, &[]));
+        rest = others;
+        let before = bound.rules.len();
+        for draft in rules {
+            bound.problems.extend(draft.problems.iter().cloned());
+            let Some(rule) = rule(route, draft, own, site) else { continue };
+            bound.rules.push(BoundRule { rule: Arc::new(rule), catch_all: draft.catch_all });
+            if draft.catch_all {
+                caught = Some(&draft.gate);
+                break;
+            }
+        }
+        if bound.rules.len() > before {
+            bound.problems.extend(route.problems.iter().cloned());
+            bound.targets.extend(offset..offset + own.len());
+        }
+        offset += own.len();
+    }
+    bound
+}
+
+/// Does a match block concern this gateway at all?
+fn open(gate: &Gate, site: Site<'_>) -> bool {
+    if gate.port != 0 && gate.port != u32::from(site.declared.get()) {
+        return false;
+    }
+    if !gate.gateways.is_empty() {
+        return gate.gateways.iter().any(|name| name == site.gateway);
+    }
+    let namespace = gate.source_namespace.is_empty() || gate.source_namespace == site.namespace;
+    namespace && names::selects(&gate.source_labels, &site.instance.labels)
+}
+
+fn rule(route: &RouteDraft, draft: &RuleDraft, clusters: &[ClusterKey], site: Site<'_>) -> Option<Rule> {
+    Some(Rule {
+        name: draft.name.clone(),
+        matches: draft.matches.clone()?,
+        action: action(&route.action, clusters, site),
+        request_headers: route.request_headers.clone(),
+        response_headers: route.response_headers.clone(),
+        origin: origin(&route.object.key, draft.field.clone()),
+    })
+}
+
+fn action(draft: &ActionDraft, clusters: &[ClusterKey], site: Site<'_>) -> Action {
+    let forward = match draft {
+        ActionDraft::Forward(forward) => forward,
+        ActionDraft::Redirect(draft) => return Action::Redirect(redirect(draft, site)),
+        ActionDraft::Reply(reply) => return Action::Reply(reply.clone()),
+    };
+    let destinations = forward.destinations.iter().zip(clusters);
+    Action::Forward(Forward {
+        destinations: destinations
+            .map(|(draft, cluster)| Destination {
+                cluster: cluster.clone(),
+                weight: draft.weight,
+                request_headers: draft.request_headers.clone(),
+                response_headers: draft.response_headers.clone(),
+            })
+            .collect(),
+        path_rewrite: forward.path_rewrite.clone(),
+        host_rewrite: forward.host_rewrite.clone(),
+        timeout: forward.timeout,
+        retry: forward.retry.clone(),
+    })
+}
+
+/// A port that is the scheme's own is not named, and then the request's stays where it has one (Envoy).
+fn redirect(draft: &RedirectDraft, site: Site<'_>) -> Redirect {
+    let https = draft.scheme.as_deref().map_or(site.https, |scheme| scheme == "https");
+    let number = match draft.port {
+        RedirectPortDraft::Unsaid => None,
+        RedirectPortDraft::Fixed(number) => Some(number),
+        RedirectPortDraft::Declared => Some(site.declared.get()),
+    };
+    let named = number.filter(|number| *number != if https { 443 } else { 80 });
+    Redirect {
+        code: draft.code,
+        scheme: draft.scheme.clone(),
+        authority: draft.authority.clone(),
+        port: named.and_then(|number| Port::new(u32::from(number))).map(RedirectPort::Fixed),
+        path: draft.path.clone(),
+    }
+}

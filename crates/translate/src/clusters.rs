@@ -1,0 +1,256 @@
+//! Clusters: for each destination that routes name, how its service is spoken to.
+//!
+//! Istio gives a gateway the clusters of all services that it sees. Only those that a route names can ever be used, so
+//! only they are made here.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use limen_ir::atoms::Millis;
+use limen_ir::cluster::{Balance, Cluster, ClusterKey, ConnectionPolicy, ServiceLabels};
+use limen_resources::Object;
+use limen_resources::istio::{
+    ClientTlsMode, ConnectionPool, H2UpgradePolicy, LoadBalancer, SimpleLb, TcpPool, TrafficPolicy,
+    VirtualService,
+};
+
+use crate::index::{Index, origin};
+use crate::istio::destination_rule::{Block, Merged, Policy, Rules};
+use crate::memo::keep;
+use crate::merge::Wanted;
+use crate::messages::{At, destination as messages, route};
+use crate::report::Report;
+use crate::services::{PortFacts, ServiceFacts, Speaks};
+
+/// A cluster with what its endpoints are chosen by.
+#[derive(Debug, Clone)]
+pub(crate) struct ClusterPlan {
+    pub(crate) cluster: Arc<Cluster>,
+    pub(crate) service: Arc<ServiceFacts>,
+    pub(crate) port: PortFacts,
+    /// The labels of the subset; none: all endpoints.
+    pub(crate) labels: Arc<BTreeMap<String, String>>,
+    /// It cannot be spoken to as it asks, and so gets no endpoint.
+    pub(crate) blocked: bool,
+    /// The first destination that names it.
+    pub(crate) by: (Arc<Object<VirtualService>>, String),
+}
+
+/// All clusters that are `wanted` and exist. `last`: those of the run before, for sharing.
+pub(crate) fn clusters(
+    index: &Index<'_>,
+    wanted: BTreeMap<ClusterKey, Wanted>,
+    last: &BTreeMap<ClusterKey, ClusterPlan>,
+    report: &mut Report,
+) -> BTreeMap<ClusterKey, ClusterPlan> {
+    let mut made = BTreeMap::new();
+    for (key, wanted) in wanted {
+        if let Some(plan) = cluster(index, &key, wanted, last.get(&key), report) {
+            made.insert(key, plan);
+        }
+    }
+    made
+}
+
+fn cluster(
+    index: &Index<'_>,
+    key: &ClusterKey,
+    wanted: Wanted,
+    last: Option<&ClusterPlan>,
+    report: &mut Report,
+) -> Option<ClusterPlan> {
+    let Wanted { service, by, instance } = wanted;
+    let port = service.port(key.port)?;
+    let instance = index.settings.gateways.get(instance)?;
+    let rules = index.rules.find(&service, &instance.labels);
+    let subset = match (&*key.subset, rules) {
+        ("", _) => None,
+        (name, rules) => match rules.and_then(|rules| rules.subset(name)) {
+            Some(subset) => Some(subset),
+            None => {
+                say_unknown_subset(key, rules, &by, report);
+                return None;
+            }
+        },
+    };
+    let policy = rules.map(|rules| rules.policy(key.port, subset)).unwrap_or_default();
+    let mut reader = Reader { report, blocked: false };
+    let (balance, connection) = (reader.balance(&policy), reader.connection(&policy));
+    reader.rest(&policy);
+    let blocked = reader.blocked;
+    let by = by.into_iter().next()?;
+    if port.speaks == Speaks::Http2 {
+        let field = format!("{}.port", by.1);
+        let message = format!(
+            "port {} of `{}` speaks HTTP/2 only, and backends are spoken to in HTTP/1.1 yet",
+            port.number, service.host
+        );
+        let mend = "if it also takes HTTP/1.1, name its port http-…";
+        report.problem(route::not_served(At::new(&by.0, &field), &message, mend));
+    }
+    let shaping = subset.map(|(rule, at, _)| origin(&rule.key, format!("spec.subsets[{at}]")));
+    let cluster = Cluster {
+        key: key.clone(),
+        service: ServiceLabels {
+            host: service.host.clone(),
+            name: service.name.clone(),
+            namespace: service.namespace.clone(),
+        },
+        balance,
+        connection,
+        origin: service.origin.clone(),
+        policy_origin: shaping.or_else(|| rules?.first().map(|rule| origin(&rule.key, String::new()))),
+    };
+    let labels = subset.map(|(_, _, subset)| subset.labels.clone()).unwrap_or_default();
+    Some(ClusterPlan {
+        cluster: keep(last.map(|last| &last.cluster), cluster),
+        labels: keep(last.map(|last| &last.labels), labels),
+        service,
+        port,
+        blocked,
+        by,
+    })
+}
+
+fn say_unknown_subset(
+    key: &ClusterKey,
+    rules: Option<&Merged<'_>>,
+    by: &[(Arc<Object<VirtualService>>, String)],
+    report: &mut Report,
+) {
+    let known = Rules::subset_names(rules);
+    for (object, field) in by {
+        let field = format!("{field}.subset");
+        report.problem(messages::unknown_subset(At::new(object, &field), &key.subset, &key.host, &known));
+    }
+}
+
+struct Reader<'a> {
+    report: &'a mut Report,
+    blocked: bool,
+}
+
+impl Reader<'_> {
+    /// A part of a block that is there and does nothing yet.
+    fn no_effect<T>(&mut self, block: &Block<'_, T>, part: &str, message: &str) {
+        let field = format!("{}{part}", block.field);
+        self.report.problem(route::no_effect(At::new(block.rule, &field), message, ""));
+    }
+
+    fn block<T>(&mut self, block: &Block<'_, T>, part: &str, what: &str) {
+        let field = format!("{}{part}", block.field);
+        self.report.problem(messages::blocked(At::new(block.rule, &field), what));
+        self.blocked = true;
+    }
+
+    fn balance(&mut self, policy: &Policy<'_>) -> Balance {
+        let Some(block) = &policy.load_balancer else { return Balance::LeastRequest };
+        let LoadBalancer {
+            simple,
+            consistent_hash,
+            locality_lb_setting,
+            zone_aware_lb_setting,
+            warmup,
+            warmup_duration_secs,
+        } = block.said;
+        if consistent_hash.is_some() {
+            let field = format!("{}.consistentHash", block.field);
+            let message = "clients are not kept on one endpoint yet: LEAST_REQUEST is used";
+            let problem = route::not_served(At::new(block.rule, &field), message, "use loadBalancer.simple");
+            self.report.problem(problem);
+        }
+        if locality_lb_setting.is_some() || zone_aware_lb_setting.is_some() {
+            self.no_effect(block, "", "localities are not looked at yet");
+        }
+        if warmup.is_some() || warmup_duration_secs.is_some() {
+            self.no_effect(block, "", "new endpoints are not warmed up yet");
+        }
+        match simple.unwrap_or_default() {
+            SimpleLb::Unspecified | SimpleLb::LeastConn | SimpleLb::LeastRequest => Balance::LeastRequest,
+            SimpleLb::Random => Balance::Random,
+            SimpleLb::RoundRobin => Balance::RoundRobin,
+            SimpleLb::Passthrough => {
+                self.no_effect(
+                    block,
+                    ".simple",
+                    "a gateway has no original destination: LEAST_REQUEST is used",
+                );
+                Balance::LeastRequest
+            }
+        }
+    }
+
+    fn connection(&mut self, policy: &Policy<'_>) -> ConnectionPolicy {
+        let mut connection = ConnectionPolicy::istio_default();
+        let Some(block) = &policy.connection_pool else { return connection };
+        let ConnectionPool { tcp, http } = block.said;
+        // An idle time of HTTP counts before one of TCP; 0 turns it off.
+        let idle = http.as_ref().and_then(|http| http.idle_timeout).or_else(|| tcp.as_ref()?.idle_timeout);
+        if let Some(idle) = idle {
+            connection.idle_timeout = Millis::new(idle.millis());
+        }
+        if let Some(tcp) = tcp {
+            let TcpPool { max_connections, connect_timeout, tcp_keepalive, max_connection_duration, .. } =
+                tcp;
+            connection.max_connections = limit(*max_connections);
+            if let Some(timeout) = connect_timeout.and_then(|timeout| Millis::new(timeout.millis())) {
+                connection.connect_timeout = timeout;
+            }
+            if tcp_keepalive.is_some() {
+                self.no_effect(block, ".tcp.tcpKeepalive", "idle connections are not probed yet");
+            }
+            if max_connection_duration.is_some() {
+                self.no_effect(block, ".tcp.maxConnectionDuration", "connections have no longest life yet");
+            }
+        }
+        if let Some(http) = http {
+            connection.max_requests = limit(http.max_requests_per_connection);
+            connection.max_active_requests = limit(http.http2_max_requests);
+            let h2 = "backends are spoken to in HTTP/1.1 yet";
+            for (written, part, message) in [
+                (
+                    http.http1_max_pending_requests > 0,
+                    ".http.http1MaxPendingRequests",
+                    "waiting requests have no limit yet",
+                ),
+                (http.max_retries > 0, ".http.maxRetries", "retries have no limit of their own yet"),
+                (http.h2_upgrade_policy == H2UpgradePolicy::Upgrade, ".http.h2UpgradePolicy", h2),
+                (http.use_client_protocol, ".http.useClientProtocol", h2),
+                (http.max_concurrent_streams > 0, ".http.maxConcurrentStreams", h2),
+                (http.http2_keep_alive.is_some(), ".http.http2KeepAlive", h2),
+            ] {
+                if written {
+                    self.no_effect(block, part, message);
+                }
+            }
+        }
+        connection
+    }
+
+    /// What is left: TLS, and what else changes how a connection begins.
+    fn rest(&mut self, policy: &Policy<'_>) {
+        if let Some(block) = policy.tls.as_ref().filter(|block| block.said.mode != ClientTlsMode::Disable) {
+            self.block(block, ".mode", &format!("TLS to the service (mode {})", block.said.mode.as_str()));
+        }
+        if let Some(block) = &policy.outlier_detection {
+            self.no_effect(block, "", "failing endpoints are not left out yet");
+        }
+        for block in &policy.whole {
+            let TrafficPolicy { tunnel, proxy_protocol, retry_budget, .. } = block.said;
+            if proxy_protocol.is_some() {
+                self.block(block, ".proxyProtocol", "a PROXY header to the service");
+            }
+            if tunnel.is_some() {
+                self.no_effect(block, ".tunnel", "a tunnel is for TCP routes only");
+            }
+            if retry_budget.is_some() {
+                self.no_effect(block, ".retryBudget", "retries have no budget yet");
+            }
+        }
+    }
+}
+
+/// 0 is no limit.
+fn limit(written: u32) -> Option<u32> {
+    (written > 0).then_some(written)
+}

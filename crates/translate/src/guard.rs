@@ -1,0 +1,73 @@
+//! Nothing fails open: a policy that can deny and is not enforced yet closes every host of the gateways it selects.
+
+use std::sync::Arc;
+
+use limen_ir::matcher::Match;
+use limen_ir::policy::headers::HeaderOps;
+use limen_ir::route::{Action, Reply, Rule};
+use limen_resources::istio::{Policy, TargetRef};
+use limen_resources::{Kind, Object};
+
+use crate::index::{Index, origin};
+use crate::istio::names;
+use crate::messages::{At, policy as messages};
+use crate::report::Report;
+
+/// For each gateway of this process the rule that stands in for all others, if it is closed.
+pub(crate) fn guards(index: &Index<'_>, report: &mut Report) -> Vec<Option<Arc<Rule>>> {
+    let mut guards: Vec<Option<Arc<Rule>>> = vec![None; index.settings.gateways.len()];
+    for policy in index.snapshot.policies().filter(|policy| denies(policy)) {
+        let namespace = &*policy.key.namespace;
+        if namespace != index.settings.workload_namespace && namespace != index.settings.root_namespace {
+            continue;
+        }
+        for (instance, guard) in index.settings.gateways.iter().zip(&mut guards) {
+            if !applies(&policy.spec, &instance.labels) {
+                continue;
+            }
+            if index.settings.ignored_policies.contains(&policy.key.kind) {
+                report.problem(messages::ignored(At::new(policy, "")));
+            } else {
+                report.problem(messages::unenforced(At::new(policy, "")));
+                guard.get_or_insert_with(|| Arc::new(denial(policy)));
+            }
+        }
+    }
+    guards
+}
+
+/// An AuthorizationPolicy that only audits, or that is only tried out, denies nothing.
+fn denies(policy: &Object<Policy>) -> bool {
+    let tried_out = policy.meta.annotations.get("istio.io/dry-run").is_some_and(|value| value == "true");
+    policy.key.kind != Kind::AuthorizationPolicy || (policy.spec.action != "AUDIT" && !tried_out)
+}
+
+fn applies(policy: &Policy, labels: &std::collections::BTreeMap<String, String>) -> bool {
+    if policy.target_refs.is_empty() {
+        return names::selects(&policy.selector, labels);
+    }
+    !policy.target_refs.iter().all(aims_elsewhere)
+}
+
+/// Is this a kind of object that no Istio Gateway's workload is reached through?
+fn aims_elsewhere(target: &TargetRef) -> bool {
+    matches!(
+        (&*target.group, &*target.kind),
+        ("gateway.networking.k8s.io", "Gateway" | "GatewayClass")
+            | ("" | "core", "Service")
+            | ("networking.istio.io", "ServiceEntry")
+    )
+}
+
+/// The answer to every request. It does not name the policy, as clients see it.
+fn denial(policy: &Object<Policy>) -> Rule {
+    let body: Arc<[u8]> = Arc::from(&b"access denied"[..]);
+    Rule {
+        name: String::new(),
+        matches: Match::any(),
+        action: Action::Reply(Reply { status: 403, body, details: "unenforced_policy".to_owned() }),
+        request_headers: HeaderOps::default(),
+        response_headers: HeaderOps::default(),
+        origin: origin(&policy.key, String::new()),
+    }
+}

@@ -1,0 +1,192 @@
+//! What an HTTP route does: forward, redirect, reply.
+
+use std::sync::Arc;
+
+use limen_ir::atoms::Millis;
+use limen_ir::policy::retry::Retry;
+use limen_ir::policy::rewrite::PathRewrite;
+use limen_ir::route::{RedirectPath, Reply};
+use limen_resources::Problem;
+use limen_resources::istio::{
+    Body, DerivePort, Destination, DirectResponse, HttpRoute, Redirect, RouteDestination, StringMatch,
+};
+
+use super::{headers, names, retry};
+use crate::draft::{
+    ActionDraft, DestinationDraft, ForwardDraft, PortChoice, RedirectDraft, RedirectPortDraft,
+};
+use crate::messages::{At, route as messages};
+
+/// What the drafts of one object's routes need to know.
+#[derive(Clone, Copy)]
+pub(crate) struct Context<'a> {
+    /// The namespace that short names are completed with.
+    pub(crate) namespace: &'a str,
+    pub(crate) cluster_domain: &'a str,
+    pub(crate) istio_default_retries: bool,
+    pub(crate) at: At<'a>,
+}
+
+/// The action of a route that is written at `field`. One that cannot be done as written becomes a reply of 500: another
+/// route must not catch its requests.
+pub(crate) fn action(
+    route: &HttpRoute,
+    context: Context<'_>,
+    field: &str,
+    problems: &mut Vec<Problem>,
+) -> ActionDraft {
+    let mut reader = Reader { context, field, problems };
+    if let Some(redirect) = &route.redirect {
+        return reader.redirect(route, redirect);
+    }
+    if let Some(response) = &route.direct_response {
+        return reader.reply(response);
+    }
+    if route.route.is_empty() {
+        return reader.refuse("", "the route does nothing", "write one of route, redirect, directResponse");
+    }
+    reader.forward(route)
+}
+
+struct Reader<'a> {
+    context: Context<'a>,
+    field: &'a str,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl Reader<'_> {
+    fn refuse(&mut self, part: &str, message: &str, mend: &str) -> ActionDraft {
+        let field = format!("{}{part}", self.field);
+        self.problems.push(messages::refused(self.context.at.field(&field), message, mend));
+        refusal()
+    }
+
+    fn redirect(&mut self, route: &HttpRoute, redirect: &Redirect) -> ActionDraft {
+        let code = match redirect.redirect_code {
+            0 => 301,
+            code @ (301 | 302 | 303 | 307 | 308) => code as u16,
+            _ => {
+                let message = "the code of the redirect cannot be sent";
+                return self.refuse(".redirect.redirectCode", message, "write 301, 302, 303, 307 or 308");
+            }
+        };
+        if !matches!(&*redirect.scheme, "" | "http" | "https") {
+            return self.refuse(".redirect.scheme", "the scheme is unknown", "write http or https");
+        }
+        let path = if !redirect.prefix_rewrite.is_empty() {
+            let prefixes = |uri: &Option<StringMatch>| matches!(uri, Some(StringMatch::Prefix(_)));
+            if route.matches.is_empty() || !route.matches.iter().all(|block| prefixes(&block.uri)) {
+                let message = "a prefix is rewritten, but not every match block asks for one";
+                return self.refuse(
+                    ".redirect.prefixRewrite",
+                    message,
+                    "match uri.prefix, or write redirect.uri",
+                );
+            }
+            Some(RedirectPath::Prefix(redirect.prefix_rewrite.clone()))
+        } else {
+            non_empty(&redirect.uri).map(RedirectPath::Full)
+        };
+        let port = match (redirect.port, redirect.derive_port) {
+            (Some(port), _) if port > 0 => RedirectPortDraft::Fixed(port),
+            (_, Some(DerivePort::FromRequestPort)) => RedirectPortDraft::Declared,
+            _ => RedirectPortDraft::Unsaid,
+        };
+        let (scheme, authority) = (non_empty(&redirect.scheme), non_empty(&redirect.authority));
+        ActionDraft::Redirect(RedirectDraft { code, scheme, authority, port, path })
+    }
+
+    fn reply(&mut self, response: &DirectResponse) -> ActionDraft {
+        /// Istio's bound, 1 MiB.
+        const LONGEST_BODY: usize = 1 << 20;
+        let Some(status) = u16::try_from(response.status).ok().filter(|status| (200..=599).contains(status))
+        else {
+            return self.refuse(".directResponse.status", "the status cannot be sent", "write 200 to 599");
+        };
+        let body: Arc<[u8]> = match &response.body {
+            None => Arc::default(),
+            Some(Body::String(text)) => text.as_bytes().into(),
+            Some(Body::Bytes(bytes)) => bytes.as_slice().into(),
+        };
+        if body.len() > LONGEST_BODY {
+            return self.refuse(
+                ".directResponse.body",
+                "the body is longer than 1 MiB",
+                "send it from a backend",
+            );
+        }
+        ActionDraft::Reply(Reply { status, body, details: "direct_response".to_owned() })
+    }
+
+    fn forward(&mut self, route: &HttpRoute) -> ActionDraft {
+        let rewrite = route.rewrite.as_ref();
+        if rewrite.is_some_and(|rewrite| rewrite.uri_regex_rewrite.is_some()) {
+            let field = format!("{}.rewrite.uriRegexRewrite", self.field);
+            let message =
+                "rewriting by a regular expression is not served yet; requests that match answer 500";
+            self.problems.push(messages::not_served(
+                self.context.at.field(&field),
+                message,
+                "use rewrite.uri",
+            ));
+            return refusal();
+        }
+        let several = route.route.len() > 1;
+        if several && route.route.iter().all(|destination| destination.weight == 0) {
+            return self.refuse(".route", "all weights are 0", "give at least one destination a weight");
+        }
+        let destinations = (0..).zip(&route.route).filter(|(_, to)| !several || to.weight > 0);
+        let destinations = destinations.map(|(index, to)| self.destination(index, to, several)).collect();
+        ActionDraft::Forward(ForwardDraft {
+            destinations,
+            path_rewrite: rewrite.and_then(|rewrite| non_empty(&rewrite.uri)).map(PathRewrite::Matched),
+            host_rewrite: rewrite.and_then(|rewrite| non_empty(&rewrite.authority)),
+            timeout: route.timeout.and_then(|timeout| Millis::new(timeout.millis())),
+            retry: self.retry(route),
+        })
+    }
+
+    fn retry(&mut self, route: &HttpRoute) -> Retry {
+        let field = format!("{}.retries", self.field);
+        match &route.retries {
+            Some(retries) => retry::written(retries, self.context.at, &field, self.problems),
+            None if self.context.istio_default_retries => retry::istio_default(),
+            None => Retry::Safe,
+        }
+    }
+
+    fn destination(&mut self, index: usize, to: &RouteDestination, several: bool) -> DestinationDraft {
+        let field = format!("{}.route[{index}]", self.field);
+        let (request, response) = (format!("{field}.headers.request"), format!("{field}.headers.response"));
+        let headers = to.headers.as_ref();
+        let ops = headers.and_then(|headers| headers.request.as_ref());
+        let request_headers = headers::request(ops, self.context.at, &request, self.problems);
+        let ops = headers.and_then(|headers| headers.response.as_ref());
+        let response_headers = headers::response(ops, self.context.at, &response, self.problems);
+        let Destination { host, subset, port } = &to.destination;
+        let port = match port {
+            Some(port) if port.number > 0 => PortChoice::Number(port.number),
+            Some(port) if !port.name.is_empty() => PortChoice::Name(port.name.clone()),
+            _ => PortChoice::Implied,
+        };
+        let host = names::full_name(host, self.context.namespace, self.context.cluster_domain);
+        DestinationDraft {
+            host: host.to_ascii_lowercase(),
+            port,
+            subset: subset.clone(),
+            weight: if several { to.weight } else { 1 },
+            request_headers,
+            response_headers,
+            field: format!("{field}.destination"),
+        }
+    }
+}
+
+/// The answer where a route cannot be done as written.
+fn refusal() -> ActionDraft {
+    ActionDraft::Reply(Reply { status: 500, body: Arc::default(), details: "route_not_servable".to_owned() })
+}
+
+fn non_empty(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
+}

@@ -1,0 +1,228 @@
+//! DestinationRules: which one applies to a service, and what it says about a port and a subset.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use limen_resources::Object;
+use limen_resources::istio::{
+    ClientTls, ConnectionPool, DestinationRule, LoadBalancer, OutlierDetection, PortTrafficPolicy, Subset,
+    TrafficPolicy,
+};
+
+use super::names;
+use crate::services::ServiceFacts;
+use crate::settings::Settings;
+
+type Rule = Arc<Object<DestinationRule>>;
+
+/// All DestinationRules, by namespace and host.
+pub(crate) struct Rules<'a> {
+    settings: &'a Settings,
+    namespaces: BTreeMap<&'a str, Hosts<'a>>,
+}
+
+/// By host, as completed and in lower case.
+type Hosts<'a> = BTreeMap<String, Vec<Merged<'a>>>;
+
+/// Rules of one host and namespace that count as one, oldest first.
+pub(crate) struct Merged<'a> {
+    rules: Vec<&'a Rule>,
+    /// As written; empty: unsaid, which is not the same as `*`.
+    export_to: BTreeSet<&'a str>,
+}
+
+impl<'a> Rules<'a> {
+    /// `rules`: oldest first.
+    pub(crate) fn new(rules: Vec<&'a Rule>, settings: &'a Settings) -> Rules<'a> {
+        let mut namespaces: BTreeMap<&str, Hosts<'_>> = BTreeMap::new();
+        let (selecting, others): (Vec<_>, Vec<_>) =
+            rules.into_iter().partition(|rule| rule.spec.workload_selector.is_some());
+        for rule in selecting.into_iter().chain(others) {
+            let own = &*rule.key.namespace;
+            let host = names::full_name(&rule.spec.host, own, &settings.cluster_domain).to_ascii_lowercase();
+            let known = namespaces.entry(own).or_default().entry(host).or_default();
+            let export_to: BTreeSet<&str> = rule.spec.export_to.iter().map(String::as_str).collect();
+            let joins = known.iter_mut().find(|merged| merged.takes(rule, &export_to));
+            match joins {
+                Some(merged) => merged.rules.push(rule),
+                None => known.push(Merged { rules: vec![rule], export_to }),
+            }
+        }
+        Rules { settings, namespaces }
+    }
+
+    /// The rules that shape `service` for this gateway: of its own namespace, else of the service's, else of the root
+    /// namespace. Within one the host counts before visibility, so an exact rule that is not exported hides a wildcard.
+    pub(crate) fn find(
+        &self,
+        service: &ServiceFacts,
+        labels: &BTreeMap<String, String>,
+    ) -> Option<&Merged<'a>> {
+        let (own, root) = (&*self.settings.workload_namespace, &*self.settings.root_namespace);
+        let in_own = if own == root { Seen::PrivateOnly } else { Seen::Any };
+        self.in_namespace(own, service, labels, in_own)
+            .or_else(|| self.in_namespace(&service.namespace, service, labels, Seen::Any))
+            .or_else(|| self.in_namespace(root, service, labels, Seen::Any))
+    }
+
+    fn in_namespace(
+        &self,
+        namespace: &str,
+        service: &ServiceFacts,
+        labels: &BTreeMap<String, String>,
+        seen: Seen,
+    ) -> Option<&Merged<'a>> {
+        let merged = most_specific(self.namespaces.get(namespace)?, &service.host)?;
+        let reader = &*self.settings.workload_namespace;
+        let visible = |merged: &&Merged<'_>| match seen {
+            Seen::Any => names::exported(merged.export_to.iter().copied(), namespace, reader),
+            Seen::PrivateOnly => merged.export_to.iter().any(|to| *to == "." || *to == namespace),
+        };
+        let selected = |merged: &&Merged<'_>| {
+            let wanted = merged.rules.first().and_then(|rule| selector(rule));
+            wanted.is_some_and(|wanted| namespace == reader && names::selects(wanted, labels))
+        };
+        let unselective =
+            |merged: &&Merged<'_>| merged.rules.iter().all(|rule| rule.spec.workload_selector.is_none());
+        let visible = || merged.iter().filter(visible);
+        visible().find(selected).or_else(|| visible().filter(unselective).last())
+    }
+
+    /// The names of all subsets of a host, for messages.
+    pub(crate) fn subset_names(merged: Option<&Merged<'_>>) -> String {
+        let names: Vec<_> =
+            merged.into_iter().flat_map(Merged::subsets).map(|(_, _, subset)| &*subset.name).collect();
+        if names.is_empty() { "there are none".to_owned() } else { names.join(", ") }
+    }
+}
+
+/// Which rules of a namespace count.
+#[derive(Clone, Copy)]
+enum Seen {
+    Any,
+    /// In the root namespace itself: those that are for it alone.
+    PrivateOnly,
+}
+
+/// The rules for the exact host, else for the longest wildcard that covers it.
+fn most_specific<'h, 'a>(hosts: &'h Hosts<'a>, host: &str) -> Option<&'h [Merged<'a>]> {
+    if let Some(exact) = hosts.get(host) {
+        return Some(exact);
+    }
+    let wildcards =
+        hosts.iter().filter(|(pattern, _)| pattern.starts_with('*') && names::within(host, pattern));
+    wildcards.max_by_key(|(pattern, _)| pattern.len()).map(|(_, merged)| &**merged)
+}
+
+impl<'a> Merged<'a> {
+    /// Does `rule` become a part of this one? Its visibility stays that of the oldest.
+    fn takes(&self, rule: &Rule, export_to: &BTreeSet<&str>) -> bool {
+        let same_workloads = self.rules.first().is_some_and(|first| selector(first) == selector(rule));
+        let explicit_superset = !self.export_to.is_empty() && self.export_to.is_subset(export_to);
+        same_workloads && (self.export_to == *export_to || explicit_superset)
+    }
+
+    /// Every subset with its rule and field; of those with one name the oldest.
+    fn subsets(&self) -> impl Iterator<Item = (&'a Rule, usize, &'a Subset)> {
+        let mut seen = BTreeSet::new();
+        self.rules
+            .iter()
+            .flat_map(|rule| {
+                rule.spec.subsets.iter().enumerate().map(move |(at, subset)| (*rule, at, subset))
+            })
+            .filter(move |(_, _, subset)| seen.insert(&*subset.name))
+    }
+
+    /// The subset of this name.
+    pub(crate) fn subset(&self, name: &str) -> Option<(&'a Rule, usize, &'a Subset)> {
+        self.subsets().find(|(_, _, subset)| subset.name == name)
+    }
+
+    /// What holds for one port of the service and one of its subsets.
+    pub(crate) fn policy(&self, port: u16, subset: Option<(&'a Rule, usize, &'a Subset)>) -> Policy<'a> {
+        let mut policy = Policy::default();
+        let first = self.rules.iter().find_map(|rule| Some((*rule, rule.spec.traffic_policy.as_ref()?)));
+        if let Some((rule, written)) = first {
+            match port_level(written, port) {
+                Some((at, own)) => {
+                    policy.replace(rule, format!("spec.trafficPolicy.portLevelSettings[{at}]"), own)
+                }
+                None => policy.overlay(rule, "spec.trafficPolicy", written),
+            }
+        }
+        if let Some((rule, at, subset)) = subset
+            && let Some(written) = &subset.traffic_policy
+        {
+            let field = format!("spec.subsets[{at}].trafficPolicy");
+            match port_level(written, port) {
+                Some((at, own)) => policy.replace(rule, format!("{field}.portLevelSettings[{at}]"), own),
+                None => policy.overlay(rule, &field, written),
+            }
+        }
+        policy
+    }
+
+    /// The rule that counts as the origin.
+    pub(crate) fn first(&self) -> Option<&'a Rule> {
+        self.rules.first().copied()
+    }
+}
+
+fn selector(rule: &Rule) -> Option<&BTreeMap<String, String>> {
+    rule.spec.workload_selector.as_ref().map(|selector| &selector.match_labels)
+}
+
+fn port_level(policy: &TrafficPolicy, port: u16) -> Option<(usize, &PortTrafficPolicy)> {
+    let mut settings = policy.port_level_settings.iter().enumerate();
+    settings.find(|(_, own)| own.port.as_ref().is_some_and(|number| number.number == u32::from(port)))
+}
+
+/// A block and where it is written.
+pub(crate) struct Block<'a, T> {
+    pub(crate) rule: &'a Rule,
+    pub(crate) field: String,
+    pub(crate) said: &'a T,
+}
+
+/// What holds for a cluster, block by block.
+#[derive(Default)]
+pub(crate) struct Policy<'a> {
+    pub(crate) load_balancer: Option<Block<'a, LoadBalancer>>,
+    pub(crate) connection_pool: Option<Block<'a, ConnectionPool>>,
+    pub(crate) outlier_detection: Option<Block<'a, OutlierDetection>>,
+    pub(crate) tls: Option<Block<'a, ClientTls>>,
+    /// The whole policy, for the blocks that only matter by being there.
+    pub(crate) whole: Vec<Block<'a, TrafficPolicy>>,
+}
+
+impl<'a> Policy<'a> {
+    /// The blocks that are written replace those that hold so far.
+    fn overlay(&mut self, rule: &'a Rule, field: &str, written: &'a TrafficPolicy) {
+        set(&mut self.load_balancer, rule, field, "loadBalancer", written.load_balancer.as_ref());
+        set(&mut self.connection_pool, rule, field, "connectionPool", written.connection_pool.as_ref());
+        set(&mut self.outlier_detection, rule, field, "outlierDetection", written.outlier_detection.as_ref());
+        set(&mut self.tls, rule, field, "tls", written.tls.as_ref());
+        self.whole.push(Block { rule, field: field.to_owned(), said: written });
+    }
+
+    /// What is written for a port is all that holds for it; what it leaves out is the default.
+    fn replace(&mut self, rule: &'a Rule, field: String, written: &'a PortTrafficPolicy) {
+        *self = Policy::default();
+        set(&mut self.load_balancer, rule, &field, "loadBalancer", written.load_balancer.as_ref());
+        set(&mut self.connection_pool, rule, &field, "connectionPool", written.connection_pool.as_ref());
+        set(
+            &mut self.outlier_detection,
+            rule,
+            &field,
+            "outlierDetection",
+            written.outlier_detection.as_ref(),
+        );
+        set(&mut self.tls, rule, &field, "tls", written.tls.as_ref());
+    }
+}
+
+fn set<'a, T>(slot: &mut Option<Block<'a, T>>, rule: &'a Rule, field: &str, part: &str, said: Option<&'a T>) {
+    if let Some(said) = said {
+        *slot = Some(Block { rule, field: format!("{field}.{part}"), said });
+    }
+}

@@ -1,0 +1,444 @@
+//! Gateways: which servers a gateway workload opens, and which of them share a port.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use limen_ir::atoms::{HostPattern, Port};
+use limen_ir::origin::Origin;
+use limen_ir::route::RouteTableName;
+use limen_resources::istio::{Gateway, Server, TlsMode};
+use limen_resources::{Object, Verdict};
+
+use super::names;
+use super::server_tls::{self, TlsPlan};
+use crate::index::Index;
+use crate::messages::{At, gateway as messages};
+use crate::report::Report;
+use crate::settings::GatewayInstance;
+
+/// One address to listen on.
+#[derive(Debug)]
+pub(crate) struct PortPlan {
+    /// Which of the gateways in this process it belongs to.
+    pub(crate) instance: usize,
+    pub(crate) name: String,
+    pub(crate) declared: Port,
+    pub(crate) bind: SocketAddr,
+    pub(crate) serves: ServesPlan,
+    pub(crate) origin: Origin,
+}
+
+/// What is spoken there.
+#[derive(Debug)]
+pub(crate) enum ServesPlan {
+    /// Servers that share a route table.
+    Http {
+        table: RouteTableName,
+        servers: Vec<ServerPlan>,
+    },
+    Tls(Vec<ChainPlan>),
+}
+
+/// A TLS server.
+#[derive(Debug)]
+pub(crate) struct ChainPlan {
+    pub(crate) table: RouteTableName,
+    pub(crate) server_names: Vec<HostPattern>,
+    /// `None`: nothing is served; handshakes are reset, so that no other server takes its names.
+    pub(crate) tls: Option<TlsPlan>,
+    pub(crate) server: ServerPlan,
+}
+
+/// A server of a Gateway.
+#[derive(Debug)]
+pub(crate) struct ServerPlan {
+    pub(crate) gateway: Arc<Object<Gateway>>,
+    /// `namespace/name`.
+    pub(crate) gateway_name: String,
+    pub(crate) field: String,
+    pub(crate) port_name: String,
+    pub(crate) hosts: Vec<ServerHost>,
+    pub(crate) https_redirect: bool,
+    pub(crate) declared: Port,
+}
+
+/// A host of a server.
+#[derive(Debug)]
+pub(crate) struct ServerHost {
+    /// The namespace of the VirtualServices that may have it; `None`: any.
+    pub(crate) namespace: Option<String>,
+    /// Case as written.
+    pub(crate) name: String,
+}
+
+impl ServerPlan {
+    pub(crate) fn at<'a>(&'a self) -> At<'a> {
+        At::new(&self.gateway, &self.field)
+    }
+
+    /// `Gateway namespace/name spec.servers[0]`.
+    fn title(&self) -> String {
+        format!("{} {}", self.gateway.key, self.field)
+    }
+
+    pub(crate) fn origin(&self) -> Origin {
+        crate::index::origin(&self.gateway.key, self.field.clone())
+    }
+}
+
+/// The addresses that all gateways of this process listen on, in order.
+pub(crate) fn plan(index: &Index<'_>, report: &mut Report) -> Vec<PortPlan> {
+    let mut planner = Planner { index, report, tables: BTreeSet::new(), taken: BTreeMap::new() };
+    let mut ports = Vec::new();
+    let mut served: BTreeMap<(Arc<str>, Arc<str>), Outcome> = BTreeMap::new();
+    for (number, instance) in index.settings.gateways.iter().enumerate() {
+        let mut slots = BTreeMap::new();
+        for gateway in &index.gateways {
+            let key = (Arc::clone(&gateway.key.namespace), Arc::clone(&gateway.key.name));
+            let outcome = served.entry(key).or_default();
+            if names::selects(&gateway.spec.selector, &instance.labels) {
+                outcome.selected = true;
+                for at in 0..gateway.spec.servers.len() {
+                    outcome.refused += usize::from(!planner.server(gateway, at, instance, &mut slots));
+                }
+            }
+        }
+        ports.extend(slots.into_values().filter_map(|slot| slot.into_plan(number)));
+    }
+    for gateway in &index.gateways {
+        let key = (Arc::clone(&gateway.key.namespace), Arc::clone(&gateway.key.name));
+        planner.conclude(gateway, served.get(&key).copied().unwrap_or_default());
+    }
+    ports.sort_by_key(|port| (port.bind, port.declared));
+    ports
+}
+
+/// What became of a Gateway.
+#[derive(Debug, Clone, Copy, Default)]
+struct Outcome {
+    selected: bool,
+    refused: usize,
+}
+
+/// Address, bound port (0: any free one) and, where it is 0, the declared port.
+type SlotKey = (IpAddr, u16, u16);
+
+/// What stands on one address so far.
+struct Slot {
+    name: String,
+    declared: Port,
+    bind: SocketAddr,
+    origin: Origin,
+    /// Who came first, for messages.
+    first: String,
+    holds: Holds,
+    /// Hosts, as written, of servers with a `tls` block, and whose they are.
+    tls_hosts: BTreeMap<String, String>,
+    /// Names asked for by SNI, and whose they are.
+    server_names: BTreeMap<HostPattern, String>,
+}
+
+enum Holds {
+    /// A plain server of a protocol that is not served.
+    Unserved,
+    Http(RouteTableName, Vec<ServerPlan>),
+    Tls(Vec<ChainPlan>),
+}
+
+impl Slot {
+    fn into_plan(self, instance: usize) -> Option<PortPlan> {
+        let serves = match self.holds {
+            Holds::Unserved => return None,
+            Holds::Http(table, servers) => ServesPlan::Http { table, servers },
+            Holds::Tls(chains) => ServesPlan::Tls(chains),
+        };
+        let Slot { name, declared, bind, origin, .. } = self;
+        Some(PortPlan { instance, name, declared, bind, serves, origin })
+    }
+}
+
+/// What a server speaks.
+enum Protocol {
+    Http,
+    Https,
+    /// TLS around something else than HTTP.
+    Tls,
+    /// Plain, and not HTTP.
+    Other,
+}
+
+fn protocol(written: &str) -> Option<Protocol> {
+    Some(match &*written.to_ascii_uppercase() {
+        "HTTP" | "HTTP2" | "GRPC" | "GRPC-WEB" | "HTTP_PROXY" => Protocol::Http,
+        "HTTPS" => Protocol::Https,
+        "TLS" => Protocol::Tls,
+        "TCP" | "UDP" | "MONGO" | "MYSQL" | "REDIS" => Protocol::Other,
+        _ => return None,
+    })
+}
+
+/// What a route table is named after.
+enum TableKey<'a> {
+    /// The real port, and the address if the server names one.
+    Plain { port: u16, bind: &'a str },
+    /// The server.
+    Tls,
+}
+
+struct Planner<'a, 'i> {
+    index: &'a Index<'i>,
+    report: &'a mut Report,
+    /// Names of route tables that are used.
+    tables: BTreeSet<RouteTableName>,
+    /// Addresses that are used, and by which gateway of this process.
+    taken: BTreeMap<SlotKey, String>,
+}
+
+impl Planner<'_, '_> {
+    /// Puts a server where it belongs. Is it served?
+    fn server(
+        &mut self,
+        gateway: &Arc<Object<Gateway>>,
+        number: usize,
+        instance: &GatewayInstance,
+        slots: &mut BTreeMap<SlotKey, Slot>,
+    ) -> bool {
+        let Some(server) = gateway.spec.servers.get(number) else { return false };
+        let Some((plan, protocol)) = self.read(gateway, number, server) else { return false };
+        let Some(ip) = self.bind_address(&plan, server, instance) else { return false };
+        let declared = plan.declared.get();
+        let bound = self.index.settings.port_map.get(&declared).copied().unwrap_or(declared);
+        let key = (ip, bound, if bound == 0 { declared } else { 0 });
+        if let Some(other) = self.taken.get(&key).filter(|other| **other != instance.name) {
+            let why = "another gateway of this process listens:";
+            self.report.problem(messages::conflict(plan.at(), declared, why, other));
+            return false;
+        }
+        self.taken.insert(key, instance.name.clone());
+        if let Some(slot) = slots.get(&key)
+            && let Some((why, other)) = clash(slot, server, &plan, &protocol)
+        {
+            self.report.problem(messages::conflict(plan.at(), bound, &why, &other));
+            return false;
+        }
+        let shown = if bound == 0 { declared } else { bound };
+        let table = match protocol {
+            Protocol::Http | Protocol::Other => TableKey::Plain { port: shown, bind: &server.bind },
+            Protocol::Https | Protocol::Tls => TableKey::Tls,
+        };
+        let table = self.table_name(table, &plan, instance);
+        let joins = slots.get(&key).is_some_and(|slot| matches!(slot.holds, Holds::Http(..)));
+        if !joins && !self.tables.insert(table.clone()) {
+            let why = "a server of the same Gateway has the same port number and name, as in";
+            self.report.problem(messages::conflict(plan.at(), shown, why, &table.0));
+            return false;
+        }
+        let slot = slots.entry(key).or_insert_with(|| Slot {
+            name: format!("{ip}_{shown}"),
+            declared: plan.declared,
+            bind: SocketAddr::new(ip, bound),
+            origin: plan.origin(),
+            first: plan.title(),
+            holds: Holds::Unserved,
+            tls_hosts: BTreeMap::new(),
+            server_names: BTreeMap::new(),
+        });
+        if server.tls.is_some() {
+            slot.tls_hosts.extend(server.hosts.iter().map(|host| (host.clone(), plan.title())));
+        }
+        match protocol {
+            Protocol::Other => {
+                self.report.problem(messages::protocol_not_served(plan.at(), &server.port.protocol));
+                return false;
+            }
+            Protocol::Http => match &mut slot.holds {
+                Holds::Http(_, servers) => servers.push(plan),
+                other => *other = Holds::Http(table, vec![plan]),
+            },
+            Protocol::Https | Protocol::Tls => {
+                let server_names = server_names(&plan);
+                slot.server_names.extend(server_names.iter().map(|name| (name.clone(), plan.title())));
+                let tls = server_tls::plan(&plan, server, matches!(protocol, Protocol::Https), self.report);
+                let served = tls.is_some();
+                let chain = ChainPlan { table, server_names, tls, server: plan };
+                match &mut slot.holds {
+                    Holds::Tls(chains) => chains.push(chain),
+                    other => *other = Holds::Tls(vec![chain]),
+                }
+                return served;
+            }
+        }
+        true
+    }
+
+    /// The server with its protocol, unless it makes no sense.
+    fn read(
+        &mut self,
+        gateway: &Arc<Object<Gateway>>,
+        number: usize,
+        server: &Server,
+    ) -> Option<(ServerPlan, Protocol)> {
+        let field = format!("spec.servers[{number}]");
+        let part = |part: &str| format!("{field}{part}");
+        let mut refuse = |field: &str, message: String, mend: &str| {
+            self.report.problem(messages::invalid(At::new(gateway, field), message, mend));
+            None
+        };
+        let Some(declared) = Port::new(u32::from(server.port.number)) else {
+            return refuse(
+                &part(".port.number"),
+                "this server is not served: it has no port".to_owned(),
+                "write a number from 1 to 65535",
+            );
+        };
+        let Some(protocol) = protocol(&server.port.protocol) else {
+            let message = format!("this server is not served: `{}` is no protocol", server.port.protocol);
+            return refuse(&part(".port.protocol"), message, "write HTTP or HTTPS");
+        };
+        let terminates = |mode| !matches!(mode, TlsMode::Passthrough | TlsMode::AutoPassthrough);
+        match (&protocol, &server.tls) {
+            (Protocol::Https | Protocol::Tls, None) => {
+                let message =
+                    format!("this server is not served: {} needs a tls block", server.port.protocol);
+                return refuse(&field, message, "write tls with mode and credentialName");
+            }
+            (Protocol::Http | Protocol::Other, Some(tls)) if terminates(tls.mode) => {
+                let message = format!(
+                    "this server is not served: {} is not encrypted, but TLS is asked for",
+                    server.port.protocol
+                );
+                return refuse(&part(".tls.mode"), message, "write protocol HTTPS, or remove the tls block");
+            }
+            _ => {}
+        }
+        let plan = ServerPlan {
+            gateway: Arc::clone(gateway),
+            gateway_name: format!("{}/{}", gateway.key.namespace, gateway.key.name),
+            field,
+            port_name: server.port.name.clone(),
+            hosts: server.hosts.iter().map(|host| server_host(host, &gateway.key.namespace)).collect(),
+            https_redirect: server.tls.as_ref().is_some_and(|tls| tls.https_redirect),
+            declared,
+        };
+        Some((plan, protocol))
+    }
+
+    fn bind_address(
+        &mut self,
+        plan: &ServerPlan,
+        server: &Server,
+        instance: &GatewayInstance,
+    ) -> Option<IpAddr> {
+        if server.bind.is_empty() {
+            return Some(instance.bind);
+        }
+        let address = server.bind.parse().ok();
+        if address.is_none() {
+            let field = format!("{}.bind", plan.field);
+            self.report.problem(messages::bind_not_served(plan.at().field(&field), &server.bind));
+        }
+        address
+    }
+
+    fn table_name(&self, key: TableKey<'_>, plan: &ServerPlan, instance: &GatewayInstance) -> RouteTableName {
+        let gateway = &plan.gateway.key;
+        let mut name = match key {
+            TableKey::Plain { port, bind: "" } => format!("http.{port}"),
+            TableKey::Plain { port, bind } => format!("http.{port}.{bind}"),
+            TableKey::Tls => {
+                format!("https.{}.{}.{}.{}", plan.declared, plan.port_name, gateway.name, gateway.namespace)
+            }
+        };
+        if self.index.settings.gateways.len() > 1 {
+            name.push('@');
+            name.push_str(&instance.name);
+        }
+        RouteTableName(name)
+    }
+
+    /// Says what became of a Gateway.
+    fn conclude(&mut self, gateway: &Object<Gateway>, outcome: Outcome) {
+        let (status, reason, message) = match outcome {
+            Outcome { selected: false, .. } => {
+                (false, "NotSelected", "its selector fits no gateway of this process")
+            }
+            Outcome { refused: 0, .. } => (true, "Programmed", "all its servers are served"),
+            _ => (false, "ServersNotServed", "some of its servers are not served; see the problems"),
+        };
+        if !outcome.selected && self.index.settings.files {
+            let own = self.index.settings.gateways.first();
+            let own = own.map(|instance| {
+                let pairs = instance.labels.iter().map(|(key, value)| format!("{key}: {value}"));
+                pairs.collect::<Vec<_>>().join(", ")
+            });
+            let at = At::new(gateway, "spec.selector");
+            self.report.problem(messages::selects_nothing(at, &own.unwrap_or_default()));
+        }
+        self.report.verdict(Verdict {
+            on: gateway.key.clone(),
+            parent: None,
+            condition: "Programmed".to_owned(),
+            status,
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+        });
+    }
+}
+
+/// Why a server may not join what stands on its address, and whose that is.
+fn clash(slot: &Slot, server: &Server, plan: &ServerPlan, protocol: &Protocol) -> Option<(String, String)> {
+    if server.tls.is_some()
+        && let Some((host, other)) = server.hosts.iter().find_map(|host| slot.tls_hosts.get_key_value(host))
+    {
+        return Some((format!("host `{host}` with a tls block is also claimed by"), other.clone()));
+    }
+    match (&slot.holds, protocol) {
+        (Holds::Http(..), Protocol::Http) => None,
+        (Holds::Tls(chains), Protocol::Https | Protocol::Tls) => {
+            let key = &plan.gateway.key;
+            let same = |chain: &&ChainPlan| {
+                chain.server.gateway.key == *key && chain.server.port_name == plan.port_name
+            };
+            if let Some(chain) = chains.iter().find(same) {
+                return Some((
+                    format!("port name `{}` is also used by", plan.port_name),
+                    chain.server.title(),
+                ));
+            }
+            server_names(plan).into_iter().find_map(|name| {
+                let other = slot.server_names.get(&name)?.clone();
+                Some((format!("server name `{name}` is also claimed by"), other))
+            })
+        }
+        _ => Some(("it cannot share the connection's first bytes with".to_owned(), slot.first.clone())),
+    }
+}
+
+/// `./h` is for the Gateway's namespace, `*/h` for any.
+fn server_host(written: &str, own: &str) -> ServerHost {
+    match written.split_once('/') {
+        None | Some(("*", _)) => {
+            ServerHost { namespace: None, name: written.strip_prefix("*/").unwrap_or(written).to_owned() }
+        }
+        Some((".", name)) => ServerHost { namespace: Some(own.to_owned()), name: name.to_owned() },
+        Some((namespace, name)) => {
+            ServerHost { namespace: Some(namespace.to_owned()), name: name.to_owned() }
+        }
+    }
+}
+
+/// The names by which SNI finds a server. One that has `*` takes every name, and its other names then ask nothing.
+fn server_names(plan: &ServerPlan) -> Vec<HostPattern> {
+    let mut names: Vec<HostPattern> = Vec::new();
+    for host in &plan.hosts {
+        let name = HostPattern::istio(&host.name);
+        if name == HostPattern::Any {
+            return vec![name];
+        }
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}

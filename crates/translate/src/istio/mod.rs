@@ -1,0 +1,13 @@
+//! Istio's networking kinds, each on its own: what they say before services and other objects are looked at.
+
+pub(crate) mod action;
+pub(crate) mod delegate;
+pub(crate) mod destination_rule;
+pub(crate) mod gateway;
+pub(crate) mod headers;
+pub(crate) mod matching;
+pub(crate) mod names;
+pub(crate) mod retry;
+pub(crate) mod server_tls;
+pub(crate) mod service_entry;
+pub(crate) mod virtual_service;

@@ -1,0 +1,342 @@
+//! Drafts and servers together: route tables, and the clusters that they ask for.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use limen_ir::atoms::{HostPattern, Port};
+use limen_ir::cluster::ClusterKey;
+use limen_ir::route::{FilterOrder, RouteTable, RouteTableName, Rule, VirtualHost};
+use limen_resources::istio::VirtualService;
+use limen_resources::{Kind, Object, ObjectKey, Verdict};
+
+use crate::bind::{self, Bound, BoundRule, Site, Target};
+use crate::draft::VirtualServiceDraft;
+use crate::index::Index;
+use crate::istio::gateway::{PortPlan, ServerPlan, ServesPlan};
+use crate::istio::names;
+use crate::memo::{ByValue, Memo, keep};
+use crate::messages::{At, route as messages};
+use crate::report::Report;
+use crate::services::ServiceFacts;
+
+/// What was made before, for sharing.
+#[derive(Debug, Default)]
+pub(crate) struct MergeMemo {
+    bound: Memo<BoundKey, BoundInputs, Arc<Bound>>,
+    hosts: BTreeMap<(RouteTableName, String), Arc<VirtualHost>>,
+    tables: BTreeMap<RouteTableName, Arc<RouteTable>>,
+}
+
+/// Gateway of this process, `namespace/name` of the Gateway, VirtualService, declared port, https.
+type BoundKey = (usize, String, ObjectKey, Port, bool);
+
+/// The draft and what its destinations mean.
+type BoundInputs = (Arc<VirtualServiceDraft>, ByValue<Vec<ClusterKey>>);
+
+/// The route tables, and what they need.
+pub(crate) struct Routing {
+    pub(crate) tables: BTreeMap<RouteTableName, Arc<RouteTable>>,
+    pub(crate) wanted: BTreeMap<ClusterKey, Wanted>,
+}
+
+/// A cluster that routes name.
+pub(crate) struct Wanted {
+    pub(crate) service: Arc<ServiceFacts>,
+    /// The destinations that name it: object and field.
+    pub(crate) by: Vec<(Arc<Object<VirtualService>>, String)>,
+    /// The labels of the gateway, which may decide on DestinationRules. Of the first that names it.
+    pub(crate) instance: usize,
+}
+
+/// Makes all route tables of `ports`. `drafts` are in Istio's order.
+pub(crate) fn route_tables(
+    index: &Index<'_>,
+    ports: &[PortPlan],
+    drafts: &[Arc<VirtualServiceDraft>],
+    guards: &[Option<Arc<Rule>>],
+    memo: &mut MergeMemo,
+    report: &mut Report,
+) -> Routing {
+    let mut by_gateway: BTreeMap<&str, Vec<&Arc<VirtualServiceDraft>>> = BTreeMap::new();
+    for draft in drafts.iter().filter(|draft| draft.reach.is_some()) {
+        for gateway in &draft.gateways {
+            by_gateway.entry(&gateway.name).or_default().push(draft);
+        }
+    }
+    let routing = Routing { tables: BTreeMap::new(), wanted: BTreeMap::new() };
+    let mut merger = Merger {
+        index,
+        by_gateway,
+        memo,
+        report,
+        routing,
+        hosts: BTreeMap::new(),
+        attached: BTreeMap::new(),
+    };
+    for port in ports {
+        let guard = guards.get(port.instance).and_then(Option::as_ref);
+        match &port.serves {
+            ServesPlan::Http { table, servers } => merger.table(port, table, servers, false, guard),
+            ServesPlan::Tls(chains) => {
+                for chain in chains {
+                    let servers = if chain.tls.is_some() { std::slice::from_ref(&chain.server) } else { &[] };
+                    merger.table(port, &chain.table, servers, true, guard);
+                }
+            }
+        }
+    }
+    let Merger { routing, hosts, attached, .. } = merger;
+    memo.bound.turn();
+    memo.hosts = hosts;
+    memo.tables.clone_from(&routing.tables);
+    judge(index, drafts, &attached, report);
+    routing
+}
+
+/// The hosts under which a VirtualService is served through a Gateway, by VirtualService and gateway name.
+type Attached<'a> = BTreeMap<(&'a ObjectKey, &'a str), BTreeSet<String>>;
+
+struct Merger<'a, 'm, 'i> {
+    index: &'a Index<'i>,
+    by_gateway: BTreeMap<&'a str, Vec<&'a Arc<VirtualServiceDraft>>>,
+    memo: &'m mut MergeMemo,
+    report: &'m mut Report,
+    routing: Routing,
+    hosts: BTreeMap<(RouteTableName, String), Arc<VirtualHost>>,
+    attached: Attached<'a>,
+}
+
+/// A virtual host that rules are gathered for.
+struct HostDraft {
+    declared: Port,
+    https_redirect: bool,
+    rules: Vec<BoundRule>,
+    /// Who added rules already: Gateway and VirtualService.
+    from: BTreeSet<(String, ObjectKey)>,
+}
+
+impl<'a> Merger<'a, '_, '_> {
+    fn table(
+        &mut self,
+        port: &PortPlan,
+        name: &RouteTableName,
+        servers: &'a [ServerPlan],
+        https: bool,
+        guard: Option<&Arc<Rule>>,
+    ) {
+        let mut hosts: BTreeMap<String, HostDraft> = BTreeMap::new();
+        let mut bound: BTreeMap<(&str, &ObjectKey), Arc<Bound>> = BTreeMap::new();
+        for server in servers {
+            let drafts = self.by_gateway.get(&*server.gateway_name).cloned().unwrap_or_default();
+            for draft in drafts {
+                let shared = shared_hosts(server, draft);
+                if shared.is_empty() {
+                    continue;
+                }
+                // Built once, with the declared port of the first server that has it.
+                let key = (&*server.gateway_name, &draft.object.key);
+                let bound = match bound.entry(key) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(free) => free.insert(self.bind(port.instance, server, draft, https)),
+                };
+                let attached = self.attached.entry((&draft.object.key, &server.gateway_name)).or_default();
+                attached.extend(shared.iter().map(|host| host.to_ascii_lowercase()));
+                if !bound.rules.is_empty() {
+                    add(&mut hosts, server, draft, &shared, bound);
+                }
+            }
+            redirect_hosts(&mut hosts, server);
+        }
+        let hosts = hosts.into_iter().map(|(host, draft)| self.host(name, host, draft, guard)).collect();
+        let table = RouteTable { name: name.clone(), filter_order: FilterOrder::Istio, hosts };
+        let table = keep(self.memo.tables.get(name), table);
+        self.routing.tables.insert(name.clone(), table);
+    }
+
+    /// The rules of a VirtualService on a server; says what is wrong with them and notes the clusters that they use.
+    fn bind(
+        &mut self,
+        instance: usize,
+        server: &ServerPlan,
+        draft: &Arc<VirtualServiceDraft>,
+        https: bool,
+    ) -> Arc<Bound> {
+        let targets = bind::targets(draft, server.declared, self.index);
+        let clusters: Vec<_> = targets.iter().map(|target| target.cluster.clone()).collect();
+        let settings = self.index.settings;
+        let Some(workload) = settings.gateways.get(instance) else { return Arc::default() };
+        let site = Site {
+            gateway: &server.gateway_name,
+            declared: server.declared,
+            https,
+            instance: workload,
+            namespace: &settings.workload_namespace,
+        };
+        let key = (instance, server.gateway_name.clone(), draft.object.key.clone(), server.declared, https);
+        let inputs = (Arc::clone(draft), ByValue(clusters));
+        let bound = self
+            .memo
+            .bound
+            .get(key, inputs, |(draft, clusters)| Arc::new(bind::bind(draft, &clusters.0, site)));
+        self.report.problems(&draft.problems);
+        self.report.problems(&bound.problems);
+        let mut targets: Vec<_> = targets.into_iter().map(Some).collect();
+        for target in bound.targets.iter().filter_map(|at| targets.get_mut(*at)?.take()) {
+            self.want(target, instance);
+        }
+        bound
+    }
+
+    fn want(&mut self, target: Target, instance: usize) {
+        let Target { cluster, service, object, field, problem } = target;
+        if let Some(problem) = problem {
+            self.report.problem(problem);
+        }
+        if let Some(service) = service {
+            let wanted = self.routing.wanted.entry(cluster);
+            wanted.or_insert_with(|| Wanted { service, by: Vec::new(), instance }).by.push((object, field));
+        }
+    }
+
+    fn host(
+        &mut self,
+        table: &RouteTableName,
+        host: String,
+        draft: HostDraft,
+        guard: Option<&Arc<Rule>>,
+    ) -> Arc<VirtualHost> {
+        let HostDraft { declared, https_redirect, rules, from: _ } = draft;
+        // An older catch-all does not hide the specific rules of a newer VirtualService.
+        let (last, first): (Vec<_>, Vec<_>) = rules.into_iter().partition(|rule| rule.catch_all);
+        let rules = match guard {
+            Some(guard) => vec![Arc::clone(guard)],
+            None => first.into_iter().chain(last).map(|rule| rule.rule).collect(),
+        };
+        let new = VirtualHost {
+            name: format!("{host}:{declared}"),
+            domains: vec![HostPattern::istio(&host)],
+            declared,
+            https_redirect: https_redirect && guard.is_none(),
+            rules,
+        };
+        let key = (table.clone(), host);
+        let made = keep(self.memo.hosts.get(&key), new);
+        self.hosts.insert(key, Arc::clone(&made));
+        made
+    }
+}
+
+/// The more specific name of each overlap of the server's hosts for the VirtualService's namespace with its hosts.
+fn shared_hosts<'h>(server: &'h ServerPlan, draft: &'h VirtualServiceDraft) -> Vec<&'h str> {
+    let own = &*draft.object.key.namespace;
+    let hosts =
+        server.hosts.iter().filter(|host| host.namespace.as_deref().is_none_or(|namespace| namespace == own));
+    names::intersection(hosts.map(|host| &*host.name), &draft.hosts)
+}
+
+fn add(
+    hosts: &mut BTreeMap<String, HostDraft>,
+    server: &ServerPlan,
+    draft: &VirtualServiceDraft,
+    shared: &[&str],
+    bound: &Bound,
+) {
+    for host in shared {
+        let entry = hosts.entry(host.to_ascii_lowercase());
+        let host = entry.or_insert_with(|| HostDraft::new(server.declared));
+        host.https_redirect |= server.https_redirect;
+        if host.from.insert((server.gateway_name.clone(), draft.object.key.clone())) {
+            host.rules.extend(bound.rules.iter().cloned());
+        }
+    }
+}
+
+/// Every host of a redirecting server redirects, whether a VirtualService has it or not. One that is for a single
+/// namespace does so only where a VirtualService has it.
+fn redirect_hosts(hosts: &mut BTreeMap<String, HostDraft>, server: &ServerPlan) {
+    if !server.https_redirect {
+        return;
+    }
+    for host in server.hosts.iter().filter(|host| host.namespace.is_none()) {
+        let entry = hosts.entry(host.name.to_ascii_lowercase());
+        entry.or_insert_with(|| HostDraft::new(server.declared)).https_redirect = true;
+    }
+}
+
+impl HostDraft {
+    fn new(declared: Port) -> HostDraft {
+        HostDraft { declared, https_redirect: false, rules: Vec::new(), from: BTreeSet::new() }
+    }
+}
+
+/// Says of each VirtualService what became of it at each Gateway that it names.
+fn judge(
+    index: &Index<'_>,
+    drafts: &[Arc<VirtualServiceDraft>],
+    attached: &Attached<'_>,
+    report: &mut Report,
+) {
+    for draft in drafts {
+        for reference in &draft.gateways {
+            let at = At::new(&draft.object, &reference.field);
+            let found =
+                reference.name.split_once('/').and_then(|(ns, name)| index.snapshot.gateways().get(ns, name));
+            let (status, reason, message) =
+                match (found, attached.get(&(&draft.object.key, &*reference.name))) {
+                    (None, _) => {
+                        report.problem(messages::gateway_not_found(
+                            at,
+                            &reference.name,
+                            namesake(index, &reference.name),
+                        ));
+                        (false, "GatewayNotFound", "there is no such Gateway".to_owned())
+                    }
+                    (Some(_), _) if draft.reach.is_none() => {
+                        let message = "it is not exported to the gateway's namespace".to_owned();
+                        (false, "NotExported", message)
+                    }
+                    (Some(_), Some(hosts)) => {
+                        let hosts: Vec<_> = hosts.iter().map(String::as_str).collect();
+                        (true, "Accepted", format!("served as {}", hosts.join(", ")))
+                    }
+                    (Some(gateway), None) if any_server_has(gateway, draft) => {
+                        (false, "ServerNotServed", "no server that has its hosts is served here".to_owned())
+                    }
+                    (Some(_), None) => {
+                        report.problem(messages::host_not_in_gateway(at, &reference.name));
+                        (false, "NoMatchingHost", "no server of the Gateway has a host of it".to_owned())
+                    }
+                };
+            let parent = reference.name.split_once('/');
+            report.verdict(Verdict {
+                on: draft.object.key.clone(),
+                parent: parent.map(|(namespace, name)| ObjectKey::new(Kind::Gateway, namespace, name)),
+                condition: "Accepted".to_owned(),
+                status,
+                reason: reason.to_owned(),
+                message,
+            });
+        }
+    }
+}
+
+/// A Gateway of the same name in another namespace.
+fn namesake(index: &Index<'_>, name: &str) -> Option<String> {
+    let (_, name) = name.split_once('/')?;
+    let other = index.gateways.iter().find(|gateway| *gateway.key.name == *name)?;
+    Some(format!("{}/{}", other.key.namespace, other.key.name))
+}
+
+/// Does any server of the Gateway, served or not, have a host of the VirtualService?
+fn any_server_has(gateway: &Object<limen_resources::istio::Gateway>, draft: &VirtualServiceDraft) -> bool {
+    let own = &*draft.object.key.namespace;
+    let for_it = |host: &&String| match host.split_once('/') {
+        None | Some(("*", _)) => true,
+        Some((".", _)) => *gateway.key.namespace == *own,
+        Some((namespace, _)) => namespace == own,
+    };
+    let hosts = gateway.spec.servers.iter().flat_map(|server| &server.hosts).filter(for_it);
+    let hosts = hosts.map(|host| host.split_once('/').map_or(&**host, |(_, name)| name));
+    !names::intersection(hosts, &draft.hosts).is_empty()
+}

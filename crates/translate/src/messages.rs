@@ -1,0 +1,313 @@
+//! The table of diagnostics that translation makes: code, level, words.
+//!
+//! Codes that Istio has keep their numbers; the others begin with `LIM01`. Every message says what happens to traffic,
+//! every mend what to write.
+
+use limen_resources::{Code, Level, Object, ObjectKey, Problem, Source, codes};
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $constant:ident = $id:literal $name:literal $level:ident;)*) => {
+        $($(#[$doc])* const $constant: Code = Code { id: $id, name: $name, level: Level::$level };)*
+        /// The codes that only translation reports.
+        pub const CODES: &[Code] = &[$($constant),*];
+    };
+}
+
+codes! {
+    /// Istio's: a destination without port where the service has several.
+    PORT_REQUIRED = "IST0112" "VirtualServiceDestinationPortSelectorRequired" Error;
+    /// Istio's: a selector that no workload has.
+    NO_WORKLOAD = "IST0127" "NoMatchingWorkloadsFound" Warning;
+    /// Istio's: a rule that no request reaches.
+    UNREACHABLE_RULE = "IST0130" "VirtualServiceUnreachableRule" Warning;
+    /// Istio's: a host that the Gateway does not have.
+    HOST_NOT_IN_GATEWAY = "IST0132" "VirtualServiceHostNotFoundInGateway" Warning;
+    /// A field that is not served yet and without which traffic means something else.
+    NOT_SERVED = "LIM0101" "FeatureNotServed" Error;
+    /// A field that has no effect yet and without which traffic means the same.
+    NO_EFFECT = "LIM0102" "FeatureWithoutEffect" Warning;
+    /// A policy that can deny and is not enforced: what it selects answers 403.
+    UNENFORCED_POLICY = "LIM0103" "PolicyNotEnforced" Error;
+    /// The same, passed over by the user's will.
+    IGNORED_POLICY = "LIM0104" "PolicyIgnored" Warning;
+    /// A service or subset that routes name and that has no endpoint.
+    NO_ENDPOINTS = "LIM0105" "NoEndpoints" Error;
+    /// A port by name, which Istio's API reserves.
+    PORT_BY_NAME = "LIM0106" "PortByName" Warning;
+    /// TLS versions or suites that are not offered.
+    WEAK_TLS = "LIM0107" "WeakTlsNotOffered" Warning;
+    /// A credential that was found where only files may have it.
+    CREDENTIAL_NAMESPACE = "LIM0108" "CredentialInGatewayNamespace" Warning;
+    /// An endpoint whose address cannot be used.
+    BAD_ADDRESS = "LIM0109" "EndpointAddress" Error;
+}
+
+/// A field of an object, about which something is said.
+#[derive(Clone, Copy)]
+pub(crate) struct At<'a> {
+    key: &'a ObjectKey,
+    source: &'a Source,
+    field: &'a str,
+}
+
+impl<'a> At<'a> {
+    pub(crate) fn new<S>(object: &'a Object<S>, field: &'a str) -> At<'a> {
+        At { key: &object.key, source: &object.source, field }
+    }
+
+    /// Another field of the same object.
+    pub(crate) fn field<'b>(&self, field: &'b str) -> At<'b>
+    where
+        'a: 'b,
+    {
+        At { key: self.key, source: self.source, field }
+    }
+
+    fn say(&self, code: Code, message: impl Into<String>, mend: impl Into<String>) -> Problem {
+        Problem::new(code, message, mend).about(self.key, self.source, self.field)
+    }
+}
+
+/// What is said of objects as wholes and of gateways.
+pub(crate) mod gateway {
+    use super::*;
+
+    pub(crate) fn conflict(at: At<'_>, port: u16, why: &str, other: &str) -> Problem {
+        let message = format!("this server is not served: on port {port} {why} {other}, which is older");
+        at.say(
+            codes::CONFLICTING_GATEWAYS,
+            message,
+            "give it another port or other hosts, or remove one of the two",
+        )
+    }
+
+    pub(crate) fn invalid(at: At<'_>, message: impl Into<String>, mend: impl Into<String>) -> Problem {
+        at.say(codes::INVALID, message, mend)
+    }
+
+    pub(crate) fn protocol_not_served(at: At<'_>, protocol: &str) -> Problem {
+        let message = format!("protocol {protocol} is not served yet: nothing listens for this server");
+        at.say(NOT_SERVED, message, "only HTTP, HTTP2, GRPC and HTTPS with tls.mode SIMPLE are served")
+    }
+
+    pub(crate) fn tls_not_served(at: At<'_>, what: &str) -> Problem {
+        let message = format!("{what} is not served yet: handshakes for the hosts of this server are reset");
+        at.say(NOT_SERVED, message, "use protocol HTTPS with tls.mode SIMPLE where that is enough")
+    }
+
+    pub(crate) fn client_verification_not_served(at: At<'_>) -> Problem {
+        let message =
+            "client certificates are not verified yet: handshakes for the hosts of this server are reset";
+        at.say(NOT_SERVED, message, "remove the field if clients need no certificate")
+    }
+
+    pub(crate) fn bind_not_served(at: At<'_>, bind: &str) -> Problem {
+        let message = format!("this server is not served: `{bind}` is no IP address");
+        at.say(NOT_SERVED, message, "write an IP address, or leave `bind` out")
+    }
+
+    pub(crate) fn selects_nothing(at: At<'_>, own: &str) -> Problem {
+        let message = "the selector fits no gateway of this process, so nothing of this Gateway is served";
+        at.say(NO_WORKLOAD, message, format!("select {own}, or start with --labels as the selector has them"))
+    }
+
+    pub(crate) fn weak_version(at: At<'_>, version: &str) -> Problem {
+        let message = format!("{version} is not offered: TLS 1.2 is the lowest version");
+        at.say(WEAK_TLS, message, "write TLSV1_2 or leave the field out")
+    }
+
+    pub(crate) fn weak_suite(at: At<'_>, suite: &str) -> Problem {
+        let message =
+            format!("{suite} is not offered: it has no forward secrecy or no authenticated encryption");
+        at.say(WEAK_TLS, message, "remove it; the ECDHE suites with GCM or CHACHA20 are offered")
+    }
+
+    pub(crate) fn unknown_suite(at: At<'_>, suite: &str) -> Problem {
+        let message = format!("{suite} is no cipher suite that can be chosen, and is left out");
+        at.say(codes::SCHEMA_WARNING, message, "write an OpenSSL name such as ECDHE-ECDSA-AES128-GCM-SHA256")
+    }
+
+    pub(crate) fn no_suite_left(at: At<'_>) -> Problem {
+        let message =
+            "nothing that may be offered is left: handshakes for the hosts of this server are reset";
+        at.say(codes::INVALID, message, "allow TLS 1.2 with an ECDHE-GCM suite, or TLS 1.3")
+    }
+}
+
+/// What is said of credentials.
+pub(crate) mod credential {
+    use super::*;
+
+    pub(crate) fn not_found(at: At<'_>, name: &str, namespaces: &[&str]) -> Problem {
+        let places = namespaces.join(" or ");
+        let message =
+            format!("there is no Secret `{name}` in namespace {places}: its certificate is not offered");
+        at.say(
+            codes::REFERENCE_NOT_FOUND,
+            message,
+            format!("create it: kubectl create secret tls {name} -n {}", namespaces.first().unwrap_or(&"")),
+        )
+    }
+
+    pub(crate) fn unusable(at: At<'_>, what: &str, why: &str) -> Problem {
+        let message = format!("{what} cannot be used: {why}; its certificate is not offered");
+        at.say(
+            codes::INVALID_CREDENTIAL,
+            message,
+            "it needs PEM of the chain (tls.crt or cert) and of its key (tls.key or key)",
+        )
+    }
+
+    pub(crate) fn form_not_served(at: At<'_>, name: &str, why: &str) -> Problem {
+        let message = format!("`{name}` {why}: its certificate is not offered");
+        at.say(NOT_SERVED, message, "name a Secret of the gateway's namespace")
+    }
+
+    pub(crate) fn gateway_namespace(at: At<'_>, name: &str, workload: &str, own: &str) -> Problem {
+        let message = format!(
+            "the Secret `{name}` stands in namespace {own}; in a cluster it is sought in {workload} only"
+        );
+        at.say(
+            CREDENTIAL_NAMESPACE,
+            message,
+            format!("move it to namespace {workload}, or start with --workload-namespace {own}"),
+        )
+    }
+
+    pub(crate) fn file(at: At<'_>, path: &str, why: &str) -> Problem {
+        let message = format!("{path}: {why}; the certificate is not offered");
+        at.say(codes::INVALID_CREDENTIAL, message, "put PEM there; the file is watched")
+    }
+
+    pub(crate) fn stale_file(at: At<'_>, path: &str, why: &str) -> Problem {
+        let message = format!("{path}: {why}; what it held before is still used");
+        at.say(codes::INVALID_CREDENTIAL, message, "put PEM there; the file is watched")
+    }
+}
+
+/// What is said of routes.
+pub(crate) mod route {
+    use super::*;
+
+    pub(crate) fn gateway_not_found(at: At<'_>, name: &str, nearest: Option<String>) -> Problem {
+        let mend = match nearest {
+            Some(nearest) => format!("write {nearest}, or create the Gateway"),
+            None => "write namespace/name of a Gateway, or create it".to_owned(),
+        };
+        at.say(codes::REFERENCE_NOT_FOUND, format!("there is no Gateway {name}"), mend)
+    }
+
+    pub(crate) fn host_not_in_gateway(at: At<'_>, gateway: &str) -> Problem {
+        let message = format!("no host of this VirtualService is served by Gateway {gateway}");
+        at.say(
+            HOST_NOT_IN_GATEWAY,
+            message,
+            "write a host that a server of the Gateway lists, or that its wildcard covers",
+        )
+    }
+
+    pub(crate) fn invalid(at: At<'_>, message: impl Into<String>, mend: impl Into<String>) -> Problem {
+        at.say(codes::INVALID, message, mend)
+    }
+
+    pub(crate) fn refused(at: At<'_>, message: &str, mend: &str) -> Problem {
+        at.say(codes::INVALID, format!("{message}; requests that match answer 500"), mend)
+    }
+
+    pub(crate) fn regex(at: At<'_>, error: &str) -> Problem {
+        let message = format!("the rule never matches, as its regular expression is not valid: {error}");
+        at.say(codes::INVALID, message, "write it in RE2's syntax; it must match the whole text")
+    }
+
+    pub(crate) fn not_served(at: At<'_>, message: &str, mend: &str) -> Problem {
+        at.say(NOT_SERVED, message, mend)
+    }
+
+    pub(crate) fn no_effect(at: At<'_>, message: &str, mend: &str) -> Problem {
+        at.say(NO_EFFECT, message, mend)
+    }
+
+    pub(crate) fn unreachable(at: At<'_>) -> Problem {
+        at.say(
+            UNREACHABLE_RULE,
+            "no request reaches this rule: an earlier one matches everything",
+            "move it up, or remove it",
+        )
+    }
+
+    pub(crate) fn delegate(at: At<'_>, message: &str, mend: &str) -> Problem {
+        at.say(codes::REFERENCE_NOT_FOUND, format!("{message}; the rule is left out"), mend)
+    }
+}
+
+/// What is said of destinations.
+pub(crate) mod destination {
+    use super::*;
+
+    pub(crate) fn unknown_host(at: At<'_>, host: &str, mend: String) -> Problem {
+        let message = format!("no service `{host}` is known to the gateway: requests answer 503 (flag NC)");
+        at.say(codes::REFERENCE_NOT_FOUND, message, mend)
+    }
+
+    pub(crate) fn unknown_port(at: At<'_>, host: &str, port: &str, ports: &str) -> Problem {
+        let message = format!("service `{host}` has no port {port}: requests answer 503 (flag NC)");
+        at.say(codes::REFERENCE_NOT_FOUND, message, format!("write one of its ports: {ports}"))
+    }
+
+    pub(crate) fn port_required(at: At<'_>, host: &str, declared: u16, ports: &str) -> Problem {
+        let message = format!("service `{host}` has several ports; the Gateway's, {declared}, is used");
+        at.say(PORT_REQUIRED, message, format!("write destination.port.number, one of {ports}"))
+    }
+
+    pub(crate) fn port_by_name(at: At<'_>, name: &str, number: u16) -> Problem {
+        let message = format!("port name `{name}` is looked up here, but Istio's API reserves it");
+        at.say(PORT_BY_NAME, message, format!("write number: {number}"))
+    }
+
+    pub(crate) fn unknown_subset(at: At<'_>, subset: &str, host: &str, known: &str) -> Problem {
+        let message = format!(
+            "no DestinationRule that the gateway sees defines subset `{subset}` of `{host}`: requests answer 503 (flag NC)"
+        );
+        at.say(codes::REFERENCE_NOT_FOUND, message, format!("define it, or write one that exists: {known}"))
+    }
+
+    pub(crate) fn no_endpoints(at: At<'_>, what: &str, mend: String) -> Problem {
+        at.say(NO_ENDPOINTS, format!("{what} has no endpoint: requests answer 503 (flag UH)"), mend)
+    }
+
+    pub(crate) fn blocked(at: At<'_>, what: &str) -> Problem {
+        let message =
+            format!("{what} is not served yet, and nothing weaker is sent: requests answer 503 (flag UH)");
+        at.say(
+            NOT_SERVED,
+            message,
+            "remove the field, or write mode DISABLE, if plain text to the service is meant",
+        )
+    }
+
+    pub(crate) fn resolution_not_served(at: At<'_>, resolution: &str) -> Problem {
+        let message = format!("resolution {resolution} is not served yet: requests answer 503 (flag UH)");
+        at.say(NOT_SERVED, message, "write resolution STATIC with IP addresses as endpoints")
+    }
+
+    pub(crate) fn address(at: At<'_>, address: &str) -> Problem {
+        let message = format!("`{address}` is no IP address: the endpoint is left out");
+        at.say(BAD_ADDRESS, message, "write an IP address")
+    }
+}
+
+/// What is said of policies that can deny.
+pub(crate) mod policy {
+    use super::*;
+
+    pub(crate) fn unenforced(at: At<'_>) -> Problem {
+        let kind = at.key.kind;
+        let message = format!("a {kind} is not enforced yet, so every host that it selects answers 403");
+        at.say(UNENFORCED_POLICY, message, format!("remove it, or serve without it: --ignore-policy {kind}"))
+    }
+
+    pub(crate) fn ignored(at: At<'_>) -> Problem {
+        let message = format!("passed over, as --ignore-policy {} asks: it denies nothing", at.key.kind);
+        at.say(IGNORED_POLICY, message, "")
+    }
+}

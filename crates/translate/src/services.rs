@@ -1,0 +1,227 @@
+//! The services that the gateway sees, by host name: Kubernetes Services and ServiceEntries.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use limen_ir::origin::Origin;
+use limen_resources::core::Service;
+use limen_resources::istio::ServiceEntry;
+use limen_resources::{Object, ObjectKey, Snapshot};
+
+use crate::index::{oldest_first, origin};
+use crate::istio::{names, service_entry};
+use crate::memo::Memo;
+use crate::settings::Settings;
+
+/// A service, whatever kind of object made it.
+#[derive(Debug)]
+pub(crate) struct ServiceFacts {
+    /// Lower case.
+    pub(crate) host: String,
+    pub(crate) namespace: String,
+    /// What metrics call it.
+    pub(crate) name: String,
+    pub(crate) ports: Vec<PortFacts>,
+    pub(crate) source: ServiceSource,
+    pub(crate) origin: Origin,
+}
+
+/// A port of a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PortFacts {
+    pub(crate) number: u16,
+    pub(crate) name: String,
+    pub(crate) speaks: Speaks,
+}
+
+/// What is spoken on a port, as far as it matters here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Speaks {
+    /// Anything that HTTP/1.1 can be sent to.
+    Any,
+    /// HTTP/2 only.
+    Http2,
+    /// UDP: no port for requests.
+    Udp,
+}
+
+/// What made a service.
+#[derive(Debug)]
+pub(crate) enum ServiceSource {
+    Kubernetes(Arc<Object<Service>>),
+    /// All of one host and namespace, oldest first, at least one.
+    Entries(Vec<Arc<Object<ServiceEntry>>>),
+    /// Only `--backend` names it: it has whatever port is asked for.
+    Backend,
+}
+
+impl ServiceFacts {
+    /// The port with this number, for requests.
+    pub(crate) fn port(&self, number: u16) -> Option<PortFacts> {
+        if matches!(self.source, ServiceSource::Backend) {
+            return Some(PortFacts { number, name: String::new(), speaks: Speaks::Any });
+        }
+        self.ports.iter().find(|port| port.number == number && port.speaks != Speaks::Udp).cloned()
+    }
+
+    /// Its ports for people.
+    pub(crate) fn list_ports(&self) -> String {
+        let ports = self.ports.iter().filter(|port| port.speaks != Speaks::Udp);
+        ports.map(|port| port.number.to_string()).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// What was made of Services and of groups of ServiceEntries.
+#[derive(Debug, Default)]
+pub(crate) struct ServiceMemo {
+    services: Memo<ObjectKey, Arc<Object<Service>>, Arc<ServiceFacts>>,
+    entries: Memo<(String, String), Vec<Arc<Object<ServiceEntry>>>, Arc<ServiceFacts>>,
+    backends: Memo<(String, String), Vec<Arc<()>>, Arc<ServiceFacts>>,
+}
+
+impl ServiceMemo {
+    pub(crate) fn turn(&mut self) {
+        self.services.turn();
+        self.entries.turn();
+        self.backends.turn();
+    }
+}
+
+/// Services by host. Those of one host: Kubernetes' first, then the oldest.
+pub(crate) struct Registry {
+    hosts: BTreeMap<String, Vec<Arc<ServiceFacts>>>,
+}
+
+impl Registry {
+    pub(crate) fn new(snapshot: &Snapshot, settings: &Settings, memo: &mut ServiceMemo) -> Registry {
+        let mut hosts: BTreeMap<String, Vec<Arc<ServiceFacts>>> = BTreeMap::new();
+        for service in snapshot.services().iter().filter(|service| service_visible(service, settings)) {
+            let facts = memo.services.get(service.key.clone(), Arc::clone(service), |service| {
+                Arc::new(kubernetes(service, &settings.cluster_domain))
+            });
+            hosts.entry(facts.host.clone()).or_default().push(facts);
+        }
+        let mut groups: BTreeMap<(String, String), Vec<Arc<Object<ServiceEntry>>>> = BTreeMap::new();
+        let mut order = Vec::new();
+        for entry in oldest_first(snapshot.service_entries()) {
+            let own = &*entry.key.namespace;
+            if !names::exported(
+                entry.spec.export_to.iter().map(String::as_str),
+                own,
+                &settings.workload_namespace,
+            ) {
+                continue;
+            }
+            for host in &entry.spec.hosts {
+                let key = (host.to_ascii_lowercase(), own.to_owned());
+                let group = groups.entry(key.clone()).or_default();
+                if group.is_empty() {
+                    order.push(key);
+                }
+                group.push(Arc::clone(entry));
+            }
+        }
+        for key in order {
+            let Some(group) = groups.remove(&key) else { continue };
+            let services = hosts.entry(key.0.clone()).or_default();
+            // An entry for the name of a Kubernetes Service only decorates it.
+            if services.iter().any(|other| matches!(other.source, ServiceSource::Kubernetes(_))) {
+                continue;
+            }
+            services.push(memo.entries.get(key.clone(), group, |group| {
+                Arc::new(service_entry::facts(key.0.clone(), key.1.clone(), group))
+            }));
+        }
+        for backend in &settings.backends {
+            let host = format!("{}.{}.svc.{}", backend.service, backend.namespace, settings.cluster_domain);
+            let services = hosts.entry(host.clone()).or_default();
+            if services.is_empty() {
+                let key = (backend.service.clone(), backend.namespace.clone());
+                services.push(memo.backends.get(key, Vec::new(), |_| Arc::new(by_flag(host, backend))));
+            }
+        }
+        Registry { hosts }
+    }
+
+    /// The service that `host` means in an object of `namespace`: the one of that namespace, else the first.
+    pub(crate) fn find(&self, host: &str, namespace: &str) -> Option<&Arc<ServiceFacts>> {
+        self.find_through(host, namespace, 4)
+    }
+
+    /// `depth` bounds how many ExternalName Services may stand for one another.
+    fn find_through(&self, host: &str, namespace: &str, depth: usize) -> Option<&Arc<ServiceFacts>> {
+        let services = self.hosts.get(host)?;
+        let facts =
+            services.iter().find(|facts| facts.namespace == namespace).or_else(|| services.first())?;
+        match &facts.source {
+            ServiceSource::Kubernetes(service) if service.spec.service_type == "ExternalName" => {
+                let target = service.spec.external_name.to_ascii_lowercase();
+                self.find_through(&target, namespace, depth.checked_sub(1)?)
+            }
+            _ => Some(facts),
+        }
+    }
+
+    /// All host names.
+    pub(crate) fn hosts(&self) -> impl Iterator<Item = &str> {
+        self.hosts.keys().map(String::as_str)
+    }
+}
+
+/// The annotation that says who may see a Service.
+const EXPORT_TO: &str = "networking.istio.io/exportTo";
+
+fn service_visible(service: &Object<Service>, settings: &Settings) -> bool {
+    let Some(export_to) = service.meta.annotations.get(EXPORT_TO) else { return true };
+    let targets = export_to.split(',').map(str::trim).filter(|target| !target.is_empty());
+    names::exported(targets, &service.key.namespace, &settings.workload_namespace)
+}
+
+fn kubernetes(service: &Arc<Object<Service>>, cluster_domain: &str) -> ServiceFacts {
+    let (name, namespace) = (&service.key.name, &service.key.namespace);
+    let ports = service.spec.ports.iter().map(|port| PortFacts {
+        number: port.port,
+        name: port.name.clone(),
+        speaks: speaks(&port.protocol, &port.app_protocol, &port.name),
+    });
+    ServiceFacts {
+        host: format!("{name}.{namespace}.svc.{cluster_domain}").to_ascii_lowercase(),
+        namespace: namespace.to_string(),
+        name: name.to_string(),
+        ports: ports.collect(),
+        source: ServiceSource::Kubernetes(Arc::clone(service)),
+        origin: origin(&service.key, String::new()),
+    }
+}
+
+fn by_flag(host: String, backend: &crate::settings::BackendOverride) -> ServiceFacts {
+    let origin = Origin {
+        kind: "--backend".to_owned(),
+        namespace: backend.namespace.clone(),
+        name: backend.service.clone(),
+        field: String::new(),
+    };
+    ServiceFacts {
+        host,
+        namespace: backend.namespace.clone(),
+        name: backend.service.clone(),
+        ports: Vec::new(),
+        source: ServiceSource::Backend,
+        origin,
+    }
+}
+
+/// `appProtocol` counts before the name's first word.
+fn speaks(protocol: &str, app_protocol: &str, name: &str) -> Speaks {
+    if protocol.eq_ignore_ascii_case("UDP") {
+        return Speaks::Udp;
+    }
+    let app_protocol = app_protocol.to_ascii_lowercase();
+    let name = name.to_ascii_lowercase();
+    let word = match &*app_protocol {
+        "" if name.starts_with("grpc-web") => "grpc-web",
+        "" => name.split('-').next().unwrap_or_default(),
+        other => other,
+    };
+    service_entry::speaks(word)
+}

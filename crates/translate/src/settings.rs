@@ -1,0 +1,86 @@
+//! What translation must be told besides the resources.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use limen_resources::Kind;
+
+/// Who this process is, and what a user decided outside of the resources. `Default` is product.md's identity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The gateway workloads that this process stands for, at least one; each with tables of its own.
+    pub gateways: Vec<GatewayInstance>,
+    /// The namespace of the workload: `exportTo`, credentials and DestinationRules are looked up from there.
+    pub workload_namespace: String,
+    /// The namespace of mesh-wide configuration.
+    pub root_namespace: String,
+    /// The domain of Service names, such as `cluster.local`.
+    pub cluster_domain: String,
+    /// What `destination_cluster` says.
+    pub cluster_id: String,
+    /// From the port that a Gateway declares to the port that is bound; 0: one that the system chooses. Ports that are
+    /// not named here are bound as declared.
+    pub port_map: BTreeMap<u16, u16>,
+    /// Endpoints for Services and subsets that the resources leave without any.
+    pub backends: Vec<BackendOverride>,
+    /// Kinds that can deny and whose objects are to be passed over.
+    pub ignored_policies: BTreeSet<Kind>,
+    /// Retry as Istio does where no `retries` block is written, instead of only where nothing can have been processed.
+    pub istio_default_retries: bool,
+    /// The resources come from files: a credential may then also stand in the namespace of its Gateway.
+    pub files: bool,
+}
+
+/// One gateway workload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatewayInstance {
+    /// Its name; tells route tables apart where there are several.
+    pub name: String,
+    /// The labels that selectors are compared with.
+    pub labels: BTreeMap<String, String>,
+    /// The address that its ports are bound on, unless a server names another one.
+    pub bind: IpAddr,
+}
+
+/// An endpoint given outside of the resources (`--backend`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackendOverride {
+    /// The Service's name.
+    pub service: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// The port of the Service; `None`: every port.
+    pub port: Option<u16>,
+    /// What subsets select by.
+    pub labels: BTreeMap<String, String>,
+    /// Where to connect.
+    pub address: SocketAddr,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            gateways: vec![GatewayInstance::default()],
+            workload_namespace: "istio-system".to_owned(),
+            root_namespace: "istio-system".to_owned(),
+            cluster_domain: "cluster.local".to_owned(),
+            cluster_id: "Kubernetes".to_owned(),
+            port_map: BTreeMap::new(),
+            backends: Vec::new(),
+            ignored_policies: BTreeSet::new(),
+            istio_default_retries: false,
+            files: true,
+        }
+    }
+}
+
+impl Default for GatewayInstance {
+    fn default() -> GatewayInstance {
+        let labels = [("app", "istio-ingressgateway"), ("istio", "ingressgateway")];
+        GatewayInstance {
+            name: "istio-ingressgateway".to_owned(),
+            labels: labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+            bind: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        }
+    }
+}

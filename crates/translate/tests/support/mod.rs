@@ -1,0 +1,196 @@
+//! Cases: resources and settings from one text, and values as YAML.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::net::IpAddr;
+
+use limen_resources::core::SecretBytes;
+use limen_resources::{Event, Kind, Snapshot, Store, parse};
+use limen_translate::{BackendOverride, GatewayInstance, Settings};
+use serde_json::Value;
+
+/// What the private keys of the cases are made of, in plain and in base64, as they stand in inputs.
+pub const KEY_MATERIAL: &[&str] =
+    &["bm90IGEga2V5IGJ1dCBzZWNyZXQ=", "Ym05MElHRWdhMlY1SUdKMWRDQnpaV055WlhRPQ", "not a key but secret"];
+
+/// One case.
+pub struct Case {
+    pub snapshot: Snapshot,
+    pub settings: Settings,
+}
+
+impl Case {
+    /// Reads a case. Settings are lines such as `#! map-port 80:8080`. An input that is wrong in itself must say
+    /// `#! invalid-input`, so that a slip in a case is seen.
+    pub fn read(text: &str) -> Case {
+        let mut settings = Settings::default();
+        let mut store = Store::new();
+        let mut invalid = false;
+        let mut instances = Vec::new();
+        for directive in text.lines().filter_map(|line| line.strip_prefix("#! ")) {
+            let (name, value) = directive.split_once(' ').unwrap_or((directive, ""));
+            match name {
+                "map-port" => {
+                    let (from, to) = value.split_once(':').expect("FROM:TO");
+                    settings.port_map.insert(from.parse().expect("a port"), to.parse().expect("a port"));
+                }
+                "backend" => settings.backends.push(backend(value)),
+                "gateway" => instances.push(instance(value)),
+                "ignore-policy" => {
+                    let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == value).expect("a kind");
+                    settings.ignored_policies.insert(kind);
+                }
+                "workload-namespace" => settings.workload_namespace = value.to_owned(),
+                "root-namespace" => settings.root_namespace = value.to_owned(),
+                "istio-default-retries" => settings.istio_default_retries = true,
+                "cluster" => settings.files = false,
+                "file" => {
+                    let (path, content) = value.split_once(' ').expect("PATH CONTENT");
+                    store.apply(Event::File { path: path.into(), content: file(content) });
+                }
+                "invalid-input" => invalid = true,
+                other => panic!("no such setting: {other}"),
+            }
+        }
+        if !instances.is_empty() {
+            settings.gateways = instances;
+        }
+        let parsed = parse("case.yaml", text, "default");
+        assert_eq!(!parsed.problems.is_empty(), invalid, "problems of the input: {:#?}", parsed.problems);
+        for object in parsed.objects {
+            store.apply(Event::Apply(object));
+        }
+        store.apply(Event::Problems { file: "case.yaml".into(), problems: parsed.problems });
+        Case { snapshot: store.snapshot(), settings }
+    }
+}
+
+/// `SVC.NS[:PORT][/LABEL=VALUE]=HOST:PORT`.
+fn backend(text: &str) -> BackendOverride {
+    let (left, address) = text.rsplit_once('=').expect("=HOST:PORT");
+    let (left, labels) = left.split_once('/').unwrap_or((left, ""));
+    let (name, port) = left.split_once(':').map_or((left, None), |(name, port)| (name, Some(port)));
+    let (service, namespace) = name.split_once('.').expect("SVC.NS");
+    BackendOverride {
+        service: service.to_owned(),
+        namespace: namespace.to_owned(),
+        port: port.map(|port| port.parse().expect("a port")),
+        labels: pairs(labels),
+        address: address.parse().expect("an address"),
+    }
+}
+
+/// `NAME LABEL=VALUE,… IP`.
+fn instance(text: &str) -> GatewayInstance {
+    let mut words = text.split(' ');
+    let mut word = || words.next().expect("NAME LABELS IP");
+    GatewayInstance {
+        name: word().to_owned(),
+        labels: pairs(word()),
+        bind: word().parse::<IpAddr>().expect("an IP address"),
+    }
+}
+
+fn pairs(text: &str) -> BTreeMap<String, String> {
+    let pairs = text.split(',').filter_map(|pair| pair.split_once('='));
+    pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+}
+
+/// `certificate`, `key`, or `error: why`.
+fn file(content: &str) -> Result<SecretBytes, String> {
+    let pem = |label: &str, body: &str| {
+        format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n").into_bytes()
+    };
+    match content {
+        "certificate" => Ok(SecretBytes::new(pem("CERTIFICATE", "bm90IHJlYWxseSBhIGNlcnRpZmljYXRl"))),
+        "key" => Ok(SecretBytes::new(pem("PRIVATE KEY", "bm90IGEga2V5IGJ1dCBzZWNyZXQ="))),
+        other => Err(other.strip_prefix("error: ").expect("certificate, key or error").to_owned()),
+    }
+}
+
+/// As YAML with sorted keys; what is null or empty is left out, and names of objects are put into one line.
+pub fn yaml(value: &Value) -> String {
+    let mut out = String::new();
+    block(value, 0, &mut out);
+    out
+}
+
+fn is_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.values().all(is_nothing),
+        _ => false,
+    }
+}
+
+/// An origin or the name of an object, in one line: `Kind namespace/name field`.
+fn named(value: &Value) -> Option<String> {
+    let fields = value.as_object()?;
+    let text = |key: &str| fields.get(key).and_then(Value::as_str);
+    let (kind, namespace, name) = (text("kind")?, text("namespace")?, text("name")?);
+    let known = ["kind", "namespace", "name", "field"];
+    if fields.keys().any(|key| !known.contains(&&**key)) {
+        return None;
+    }
+    Some(format!("{kind} {namespace}/{name} {}", text("field").unwrap_or("")).trim_end().to_owned())
+}
+
+fn block(value: &Value, indent: usize, out: &mut String) {
+    let pad = "  ".repeat(indent);
+    match value {
+        Value::Object(fields) => {
+            let sorted: BTreeMap<_, _> = fields.iter().filter(|(_, value)| !is_nothing(value)).collect();
+            for (key, value) in sorted {
+                write!(out, "{pad}{}:", scalar(&Value::String(key.clone()))).expect("a string");
+                entry(value, indent, out);
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                if item.is_object() || item.is_array() {
+                    let mut inner = String::new();
+                    block(item, indent + 1, &mut inner);
+                    // The first line stands behind the dash.
+                    let inner = inner.strip_prefix(&*"  ".repeat(indent + 1)).unwrap_or("{}\n");
+                    write!(out, "{pad}- {inner}").expect("a string");
+                } else {
+                    writeln!(out, "{pad}- {}", text(item, indent + 1)).expect("a string");
+                }
+            }
+        }
+        other => writeln!(out, "{pad}{}", scalar(other)).expect("a string"),
+    }
+}
+
+fn entry(value: &Value, indent: usize, out: &mut String) {
+    if let Some(named) = named(value) {
+        writeln!(out, " {named}").expect("a string");
+    } else if value.is_object() || value.is_array() {
+        out.push('\n');
+        block(value, indent + 1, out);
+    } else {
+        writeln!(out, " {}", text(value, indent + 1)).expect("a string");
+    }
+}
+
+/// Texts of several lines as they are, others quoted where they must be.
+fn text(value: &Value, indent: usize) -> String {
+    match value {
+        Value::String(text) if text.contains('\n') => {
+            let pad = "  ".repeat(indent);
+            let lines: Vec<_> = text.trim_end().lines().map(|line| format!("{pad}{line}")).collect();
+            format!("|\n{}", lines.join("\n"))
+        }
+        other => scalar(other),
+    }
+}
+
+fn scalar(value: &Value) -> String {
+    let Value::String(text) = value else { return value.to_string() };
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-()[]| *".contains(&byte);
+    let begins = text.as_bytes().first().is_some_and(|byte| byte.is_ascii_alphabetic() || *byte == b'/');
+    let word = matches!(&**text, "null" | "true" | "false" | "yes" | "no" | "on" | "off");
+    if begins && !word && text.bytes().all(plain) { text.clone() } else { value.to_string() }
+}
