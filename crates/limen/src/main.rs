@@ -1,1 +1,6 @@
-fn main() {}
+//! `limen`: an ingress and egress gateway.
+#![forbid(unsafe_code)]
+
+fn main() -> std::process::ExitCode {
+    limen::cli::main()
+}

@@ -1,0 +1,44 @@
+//! `limen run`
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{Outcome, paths_exist, say, serve, summary, usage};
+use crate::boot;
+use crate::logging::Logging;
+use crate::settings::Settings;
+
+/// Serve a folder (or files) of YAML, and watch it: an edit is live at once.
+///
+/// A bad edit is reported, and the last good version of that object stays.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  limen run ./examples/split --backend my-service=127.0.0.1:9000")]
+pub(crate) struct Run {
+    /// Files and folders with Istio and Kubernetes objects, in any order
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+
+    #[command(flatten)]
+    settings: Settings,
+}
+
+impl Run {
+    pub(crate) fn run(self, logging: Logging) -> Outcome {
+        if let Err(error) = paths_exist(&self.paths).and_then(|()| self.settings.check()) {
+            return Ok(usage(&error));
+        }
+        let named: Vec<String> = self.paths.iter().map(|path| path.display().to_string()).collect();
+        let options = boot::Options {
+            settings: self.settings,
+            roots: self.paths,
+            documents: Vec::new(),
+            logging,
+            say,
+        };
+        let running = boot::start(options)?;
+        serve::until_told_to_end(running, |running, view| {
+            summary::lines(running, view, &named.join(" ")).iter().for_each(|line| say(line));
+        })
+    }
+}

@@ -1,0 +1,79 @@
+//! What `run` says when it serves.
+
+use limen_resources::{Kind, Level};
+
+use crate::boot::Running;
+use crate::view::View;
+
+/// Lines for people: what was read, where it is served, what to do next.
+pub(super) fn lines(running: &Running, view: &View, named: &str) -> Vec<String> {
+    let mut lines = vec![format!("limen {} serves {named}: {}", env!("CARGO_PKG_VERSION"), contents(view))];
+    let objects: usize = counts(view).iter().map(|(_, count)| count).sum();
+    if objects == 0 {
+        lines.push("  there is nothing to serve yet: put a Gateway and a VirtualService there, and they are live".into());
+        lines.push("  at once; `limen demo` shows a working set".into());
+    } else if view.ir.listeners.is_empty() {
+        lines.push("  no port is served: there is no Gateway whose selector fits this gateway's labels".into());
+    }
+    lines.extend(ports(view));
+    let own = [("admin", running.admin(), "/"), ("ready", running.readiness(), "/healthz/ready"),
+        ("metrics", running.metrics(), "/stats/prometheus")];
+    lines.extend(own.into_iter().filter_map(|(what, at, path)| Some(format!("  {what:<8} http://{}{path}", at?))));
+    lines.push(format!("  {}", problems(view)));
+    lines
+}
+
+/// Where clients can connect.
+fn ports(view: &View) -> Vec<String> {
+    let line = |listener: &limen_proxy::BoundListener| {
+        let scheme = if listener.tls { "https" } else { "http" };
+        let note = listener.note.as_ref().map(|note| format!("  ({note})")).unwrap_or_default();
+        Some(format!("  {scheme:<8} {}  declared port {}{note}", listener.bound?, listener.declared))
+    };
+    view.applied.listeners.iter().filter_map(line).collect()
+}
+
+fn counts(view: &View) -> Vec<(&'static str, usize)> {
+    let snapshot = &view.snapshot;
+    let policies = Kind::ALL.into_iter().filter(|kind| kind.can_deny());
+    let mut counts = vec![
+        ("Gateway", snapshot.gateways().len()),
+        ("VirtualService", snapshot.virtual_services().len()),
+        ("DestinationRule", snapshot.destination_rules().len()),
+        ("ServiceEntry", snapshot.service_entries().len()),
+        ("WorkloadEntry", snapshot.workload_entries().len()),
+        ("Service", snapshot.services().len()),
+        ("EndpointSlice", snapshot.endpoint_slices().len()),
+        ("Pod", snapshot.pods().len()),
+        ("Secret", snapshot.secrets().len()),
+        ("ConfigMap", snapshot.config_maps().len()),
+        ("Namespace", snapshot.namespaces().len()),
+    ];
+    counts.extend(policies.map(|kind| (kind.as_str(), snapshot.policies_of(kind).count())));
+    counts.retain(|(_, count)| *count > 0);
+    counts
+}
+
+fn contents(view: &View) -> String {
+    let files = match view.files {
+        0 => "no files".to_owned(),
+        1 => "1 file".to_owned(),
+        more => format!("{more} files"),
+    };
+    let listed = |(kind, count): (&str, usize)| format!("{count} {kind}");
+    let mut parts: Vec<String> = counts(view).into_iter().map(listed).collect();
+    let unused: Vec<String> = view.unused.iter().map(|(kind, count)| listed((kind, *count))).collect();
+    if !unused.is_empty() {
+        parts.push(format!("and of no use here {}", unused.join(", ")));
+    }
+    if parts.is_empty() { files } else { format!("{files} with {}", parts.join(", ")) }
+}
+
+fn problems(view: &View) -> String {
+    let problems = view.problems();
+    let of = |level: Level| problems.iter().filter(|problem| problem.level == level).count();
+    match (of(Level::Error), of(Level::Warning)) {
+        (0, 0) => "no problems".to_owned(),
+        (errors, warnings) => format!("problems: {errors} errors, {warnings} warnings, told above and at /problems"),
+    }
+}

@@ -1,0 +1,130 @@
+//! The control loop: one task that reads what the sources and the data plane say, and hands on what follows.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use limen_proxy::observe::{Gauge, Registry, SharedHistogram};
+use limen_proxy::{Applied, Proxy};
+use limen_sources::{Sources, Update, Updates};
+use limen_translate::{Translation, Translator};
+use tokio::sync::watch;
+
+use crate::report::Reporter;
+use crate::view::{Phase, View};
+
+/// Changes that wait for the workers, at most: when more are under way the oldest are not measured.
+const MAX_WAITING: usize = 1024;
+
+/// The upper bounds of the histogram of change latency, in seconds.
+const LATENCY_BOUNDS: [f64; 14] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
+
+/// How long a change takes from the file event until every worker serves it.
+pub(crate) fn change_latency(registry: &Registry) -> Arc<SharedHistogram> {
+    let help = "Time from the event that told of a change until every worker served it.";
+    registry.histogram("limen_change_latency_seconds", help, &LATENCY_BOUNDS)
+}
+
+/// What the loop holds. Everyone else sees the [`View`]s only.
+pub(crate) struct Control {
+    pub(crate) proxy: Arc<Proxy>,
+    pub(crate) sources: Sources,
+    pub(crate) settings: limen_translate::Settings,
+    pub(crate) translator: Translator,
+    pub(crate) views: Arc<watch::Sender<Arc<View>>>,
+    pub(crate) latency: Arc<SharedHistogram>,
+    pub(crate) say: fn(&str),
+    pub(crate) reporter: Reporter,
+    /// Generations on their way to the workers, with the time when their change was heard of.
+    pub(crate) waiting: VecDeque<(u64, Instant)>,
+}
+
+impl Control {
+    /// Runs until the sources end.
+    pub(crate) async fn run(mut self, mut updates: Updates, mut applied: watch::Receiver<Applied>) {
+        loop {
+            tokio::select! {
+                update = updates.next() => match update {
+                    Some(update) => tokio::task::block_in_place(|| self.take_update(update)),
+                    None => return,
+                },
+                Ok(()) = applied.changed() => {
+                    let now = applied.borrow_and_update().clone();
+                    self.take_applied(now);
+                }
+            }
+        }
+    }
+
+    /// Resources changed: translate them, and install what came out if it differs.
+    fn take_update(&mut self, update: Update) {
+        let Translation { ir, endpoints, verdicts, problems, wants, .. } =
+            self.translator.translate(&update.snapshot, &self.settings);
+        let answered = wants.files.iter().all(|file| update.snapshot.file(file).is_some());
+        self.sources.want_files(wants.files);
+        let before = Arc::clone(&self.views.borrow());
+        let first = before.generation == 0;
+        let generation = if first || !same(&before.ir, &ir) {
+            self.proxy.install(&ir, &endpoints)
+        } else if !same(&before.endpoints, &endpoints) {
+            self.proxy.endpoints(&endpoints)
+        } else {
+            before.generation
+        };
+        if generation != before.generation && !first {
+            if self.waiting.len() == MAX_WAITING {
+                self.waiting.pop_front();
+            }
+            self.waiting.push_back((generation, update.since));
+        }
+        let Update { snapshot, unused, files, .. } = update;
+        self.publish(|view| View {
+            snapshot,
+            unused,
+            files,
+            ir,
+            endpoints,
+            verdicts,
+            found: problems,
+            generation,
+            answered,
+            ..view
+        });
+    }
+
+    /// The data plane has come further.
+    fn take_applied(&mut self, applied: Applied) {
+        while let Some((generation, since)) = self.waiting.front().copied()
+            && generation <= applied.generation
+        {
+            self.waiting.pop_front();
+            self.latency.observe(since.elapsed().as_secs_f64());
+        }
+        self.publish(|view| View { applied, ..view });
+    }
+
+    /// Hands on the next view, made from the one before, and says what is new in it.
+    fn publish(&mut self, next: impl FnOnce(View) -> View) {
+        self.views.send_modify(|view| {
+            let mut now = next(View::clone(view));
+            if now.phase == Phase::Starting && now.answered && now.settled() {
+                now.phase = Phase::Ready;
+            }
+            *view = Arc::new(now);
+        });
+        let view = Arc::clone(&self.views.borrow());
+        // Half of a change is not worth telling: a port is not missing before it was tried.
+        let registry = self.proxy.registry();
+        registry.set(Gauge::Ready, i64::from(view.phase == Phase::Ready));
+        registry.set(Gauge::ConfigGeneration, i64::try_from(view.applied.generation).unwrap_or(i64::MAX));
+        if view.settled() {
+            let problems = view.problems();
+            registry.set(Gauge::Problems, i64::try_from(problems.len()).unwrap_or(i64::MAX));
+            self.reporter.news(&problems).iter().for_each(|line| (self.say)(line));
+        }
+    }
+}
+
+fn same<T: PartialEq>(a: &Arc<T>, b: &Arc<T>) -> bool {
+    Arc::ptr_eq(a, b) || a == b
+}

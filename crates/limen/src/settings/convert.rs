@@ -1,0 +1,107 @@
+//! What each stage is told of the settings.
+
+use std::num::NonZeroUsize;
+
+use limen_proxy::observe::{AccessLogConfig, LogTarget, SourceLabels};
+use limen_translate::{BackendOverride, GatewayInstance};
+
+use super::{AccessLog, Backend, GatewayIdentity, Meaning, Settings, SniHostMismatch};
+
+impl Meaning {
+    /// What translation is told.
+    pub(crate) fn translation(&self) -> limen_translate::Settings {
+        limen_translate::Settings {
+            gateways: self.gateways(),
+            workload_namespace: self.workload_namespace.clone(),
+            port_map: self.map_port.iter().map(|map| (map.declared, map.bound)).collect(),
+            backends: self.backend.iter().map(|backend| self.backend_override(backend)).collect(),
+            ignored_policies: self.ignore_policy.iter().copied().collect(),
+            istio_default_retries: self.istio_default_retries,
+            files: true,
+            ..limen_translate::Settings::default()
+        }
+    }
+
+    /// The gateways that were named, or the one that `--workload` and `--labels` describe.
+    fn gateways(&self) -> Vec<GatewayInstance> {
+        let instance = |GatewayIdentity { name, labels, bind }: &GatewayIdentity| GatewayInstance {
+            name: name.clone(),
+            labels: labels.clone(),
+            bind: bind.unwrap_or(self.bind),
+        };
+        if self.gateway.is_empty() {
+            let (name, labels) = (self.workload.clone(), self.labels.clone());
+            return vec![GatewayInstance { name, labels, bind: self.bind }];
+        }
+        self.gateway.iter().map(instance).collect()
+    }
+
+    fn backend_override(&self, backend: &Backend) -> BackendOverride {
+        let Backend { service, namespace, port, labels, address } = backend.clone();
+        let namespace = namespace.unwrap_or_else(|| self.namespace.clone());
+        BackendOverride { service, namespace, port, labels, address }
+    }
+}
+
+impl Settings {
+    /// What the data plane is told.
+    pub(crate) fn proxy(&self) -> limen_proxy::Config {
+        limen_proxy::Config {
+            workers: self.serving.workers.map(NonZeroUsize::get),
+            strict_ports: self.serving.strict_ports,
+            access_log: self.access_log(),
+            drain: self.serving.drain,
+            limits: limen_proxy::Limits::default(),
+            misdirected_is_404: self.serving.sni_host_mismatch == SniHostMismatch::NotFound,
+            hostname: hostname(),
+        }
+    }
+
+    fn access_log(&self) -> AccessLogConfig {
+        match (self.serving.access_log, &self.serving.access_log_format) {
+            (AccessLog::Off, _) => AccessLogConfig::Off,
+            (AccessLog::Json, _) => AccessLogConfig::istio_json(),
+            (AccessLog::Nginx, _) => AccessLogConfig::NginxUpstreamInfo,
+            (AccessLog::Text, None) => AccessLogConfig::default(),
+            (AccessLog::Text, Some(format)) => {
+                AccessLogConfig::Text { format: format.clone(), omit_empty: false }
+            }
+        }
+    }
+
+    /// Where the access log goes.
+    pub(crate) fn log_target(&self) -> LogTarget {
+        self.serving.access_log_file.clone().map_or(LogTarget::Stdout, LogTarget::File)
+    }
+
+    /// Who the metrics say that we are.
+    pub(crate) fn source_labels(&self) -> SourceLabels {
+        let label = |names: &[&str]| names.iter().find_map(|name| self.meaning.labels.get(*name)).cloned();
+        let app = label(&["app"]).unwrap_or_default();
+        SourceLabels {
+            workload: self.meaning.workload.clone(),
+            namespace: self.meaning.workload_namespace.clone(),
+            canonical_service: label(&["service.istio.io/canonical-name", "app.kubernetes.io/name", "app"])
+                .unwrap_or_else(|| self.meaning.workload.clone()),
+            canonical_revision: label(&[
+                "service.istio.io/canonical-revision",
+                "app.kubernetes.io/version",
+                "version",
+            ])
+            .unwrap_or_else(|| "latest".to_owned()),
+            app,
+            version: label(&["version"]).unwrap_or_default(),
+            cluster: limen_translate::Settings::default().cluster_id,
+            tag: env!("CARGO_PKG_VERSION").to_owned(),
+            ..SourceLabels::default()
+        }
+    }
+}
+
+/// This machine's name, as `%HOSTNAME%` in access logs says it: of the environment (which Kubernetes sets), or the
+/// kernel's; empty if neither tells.
+fn hostname() -> String {
+    let named = std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty());
+    let kernel = || std::fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_owned());
+    named.unwrap_or_else(|| kernel().unwrap_or_default())
+}

@@ -1,0 +1,222 @@
+//! The process settings: one table, from which flags, environment variables, help and defaults are made.
+//!
+//! A setting is a field of [`Settings`] (or of [`LogSettings`]); its doc comment is its help. What it means is decided
+//! by the stage that it is handed to in `boot`.
+
+mod convert;
+mod parse;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::FalseyValueParser;
+use clap::{ArgAction, Args, ValueEnum};
+use limen_resources::Kind;
+
+pub use parse::{Backend, GatewayIdentity, PortMap, ServeAt};
+
+/// What `run` and `demo` take, besides the paths.
+#[derive(Debug, Clone, Args)]
+pub struct Settings {
+    /// What decides the meaning of resources.
+    #[command(flatten)]
+    pub meaning: Meaning,
+    /// What decides how traffic is served.
+    #[command(flatten)]
+    pub serving: Serving,
+}
+
+/// What decides the meaning of resources; `translate` takes these too.
+#[derive(Debug, Clone, Args)]
+pub struct Meaning {
+    /// Namespace of objects that name none
+    #[arg(long, env = "LIMEN_NAMESPACE", default_value = "default", value_name = "NS", help_heading = FILES)]
+    pub namespace: String,
+
+    /// Endpoint for a Service (or a subset of it) that has none in the files; repeatable
+    #[arg(
+        long,
+        env = "LIMEN_BACKEND",
+        value_name = "SVC[.NS][:PORT][/LABEL=VALUE]=HOST:PORT",
+        value_parser = parse::backend,
+        value_delimiter = ';',
+        action = ArgAction::Append,
+        help_heading = FILES
+    )]
+    pub backend: Vec<Backend>,
+
+    /// A policy kind that is not enforced yet and whose hosts are to be served without it instead of answering 403;
+    /// repeatable
+    #[arg(
+        long,
+        env = "LIMEN_IGNORE_POLICY",
+        value_name = "KIND",
+        value_parser = parse::policy_kind,
+        value_delimiter = ';',
+        action = ArgAction::Append,
+        help_heading = FILES
+    )]
+    pub ignore_policy: Vec<Kind>,
+
+    /// Retry as Istio does where no policy is written: twice, also on 503 and also what may have been processed
+    #[arg(long, env = "LIMEN_ISTIO_DEFAULT_RETRIES", value_parser = FalseyValueParser::new(), help_heading = FILES)]
+    pub istio_default_retries: bool,
+
+    /// Name of this workload
+    #[arg(long, env = "LIMEN_WORKLOAD", default_value = "istio-ingressgateway", value_name = "NAME", help_heading = IDENTITY)]
+    pub workload: String,
+
+    /// Its namespace: Secrets are sought there, and `exportTo: ["."]` means it
+    #[arg(long, env = "LIMEN_WORKLOAD_NAMESPACE", default_value = "istio-system", value_name = "NS", help_heading = IDENTITY)]
+    pub workload_namespace: String,
+
+    /// Its labels, which the selectors of Gateways are compared with
+    #[arg(
+        long,
+        env = "LIMEN_LABELS",
+        default_value = "istio=ingressgateway,app=istio-ingressgateway",
+        value_name = "KEY=VALUE,…",
+        value_parser = parse::labels,
+        help_heading = IDENTITY
+    )]
+    pub labels: BTreeMap<String, String>,
+
+    /// A gateway with labels, tables and (if given) bind address of its own; repeatable, for several in one process;
+    /// takes the place of --workload and --labels
+    #[arg(
+        long,
+        env = "LIMEN_GATEWAY",
+        value_name = "NAME:KEY=VALUE,…[:ADDRESS]",
+        value_parser = parse::gateway,
+        value_delimiter = ';',
+        action = ArgAction::Append,
+        help_heading = IDENTITY
+    )]
+    pub gateway: Vec<GatewayIdentity>,
+
+    /// Address that declared ports are bound on
+    #[arg(long, env = "LIMEN_BIND", default_value = "0.0.0.0", value_name = "IP", help_heading = PORTS)]
+    pub bind: IpAddr,
+
+    /// Bind declared port FROM as TO (0: a free port); repeatable
+    #[arg(
+        long,
+        env = "LIMEN_MAP_PORT",
+        value_name = "FROM:TO",
+        value_parser = parse::port_map,
+        value_delimiter = ';',
+        action = ArgAction::Append,
+        help_heading = PORTS
+    )]
+    pub map_port: Vec<PortMap>,
+}
+
+/// What decides how traffic is served.
+#[derive(Debug, Clone, Args)]
+pub struct Serving {
+    /// Do not bind a port below 1024 at +8000 where it is refused for lack of rights
+    #[arg(long, env = "LIMEN_STRICT_PORTS", value_parser = FalseyValueParser::new(), help_heading = PORTS)]
+    pub strict_ports: bool,
+
+    /// Admin address: state, problems and logging level, on loopback; `off` for none
+    #[arg(long, env = "LIMEN_ADMIN", default_value = "127.0.0.1:15000", value_name = "ADDR", value_parser = parse::serve_at, help_heading = PORTS)]
+    pub admin: ServeAt,
+
+    /// Address of `/healthz/ready`; `off` for none
+    #[arg(long, env = "LIMEN_READINESS", default_value = "0.0.0.0:15021", value_name = "ADDR", value_parser = parse::serve_at, help_heading = PORTS)]
+    pub readiness: ServeAt,
+
+    /// Address of `/stats/prometheus`; `off` for none
+    #[arg(long, env = "LIMEN_METRICS", default_value = "0.0.0.0:15020", value_name = "ADDR", value_parser = parse::serve_at, help_heading = PORTS)]
+    pub metrics: ServeAt,
+
+    /// Threads that serve traffic [default: the processors available]
+    #[arg(long, env = "LIMEN_WORKERS", value_name = "N", help_heading = SERVING)]
+    pub workers: Option<NonZeroUsize>,
+
+    /// Time that open connections are given after SIGTERM
+    #[arg(long, env = "LIMEN_DRAIN", default_value = "30s", value_name = "TIME", value_parser = parse::duration, help_heading = SERVING)]
+    pub drain: Duration,
+
+    /// Answer to a Host that belongs to another TLS server name than the connection's
+    #[arg(long, env = "LIMEN_SNI_HOST_MISMATCH", default_value = "421", value_name = "CODE", help_heading = SERVING)]
+    pub sni_host_mismatch: SniHostMismatch,
+
+    /// Access log
+    #[arg(long, env = "LIMEN_ACCESS_LOG", default_value = "text", value_name = "FORM", help_heading = LOGS)]
+    pub access_log: AccessLog,
+
+    /// Format of the text access log, with Envoy's command operators, instead of Istio's
+    #[arg(long, env = "LIMEN_ACCESS_LOG_FORMAT", value_name = "FORMAT", help_heading = LOGS)]
+    pub access_log_format: Option<String>,
+
+    /// File that the access log is appended to [default: standard output]
+    #[arg(long, env = "LIMEN_ACCESS_LOG_FILE", value_name = "FILE", help_heading = LOGS)]
+    pub access_log_file: Option<PathBuf>,
+}
+
+const FILES: &str = "Files";
+const IDENTITY: &str = "Identity";
+const PORTS: &str = "Addresses and ports";
+const SERVING: &str = "Serving";
+const LOGS: &str = "Logs";
+
+/// The forms of the access log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AccessLog {
+    /// None.
+    #[value(help = "none")]
+    Off,
+    /// Istio's text format.
+    #[value(help = "Istio's text line")]
+    Text,
+    /// Istio's JSON format.
+    #[value(help = "Istio's JSON object")]
+    Json,
+    /// ingress-nginx's `upstreaminfo` format.
+    #[value(help = "ingress-nginx's upstreaminfo line")]
+    Nginx,
+}
+
+/// What a Host that belongs to another TLS chain is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SniHostMismatch {
+    /// 421 Misdirected Request: the client tries again on a connection of its own.
+    #[value(name = "421", help = "misdirected request: the client opens a connection of its own")]
+    Misdirected,
+    /// 404, as Istio does.
+    #[value(name = "404", help = "as Istio does")]
+    NotFound,
+}
+
+impl Settings {
+    /// Do the settings go together?
+    ///
+    /// # Errors
+    /// What to change, for the user.
+    pub fn check(&self) -> Result<(), String> {
+        if self.serving.access_log_format.is_some() && self.serving.access_log != AccessLog::Text {
+            return Err("--access-log-format needs --access-log text".to_owned());
+        }
+        Ok(())
+    }
+
+    /// What these flags, the environment and the defaults say.
+    ///
+    /// # Errors
+    /// A flag or a variable that is not understood.
+    pub fn from_flags<'a>(flags: impl IntoIterator<Item = &'a str>) -> Result<Settings, clap::Error> {
+        #[derive(clap::Parser)]
+        struct Only {
+            #[command(flatten)]
+            settings: Settings,
+        }
+        let arguments = std::iter::once("limen").chain(flags);
+        Ok(<Only as clap::Parser>::try_parse_from(arguments)?.settings)
+    }
+}

@@ -1,0 +1,103 @@
+use super::*;
+
+fn check_backend(text: &str, service: &str, namespace: Option<&str>, port: Option<u16>, address: &str) {
+    let backend = parse::backend(text).unwrap();
+    assert_eq!(backend.service, service, "{text}");
+    assert_eq!(backend.namespace.as_deref(), namespace, "{text}");
+    assert_eq!(backend.port, port, "{text}");
+    assert_eq!(backend.address, address.parse().unwrap(), "{text}");
+}
+
+#[test]
+fn the_defaults_are_those_of_the_product() {
+    let Settings { meaning, serving } = Settings::from_flags([]).unwrap();
+    assert_eq!(meaning.namespace, "default");
+    assert_eq!(meaning.translation(), limen_translate::Settings::default());
+    assert_eq!(serving.drain, Duration::from_secs(30));
+    assert_eq!(serving.admin, ServeAt::Address("127.0.0.1:15000".parse().unwrap()));
+    assert_eq!(serving.readiness, ServeAt::Address("0.0.0.0:15021".parse().unwrap()));
+    assert_eq!(serving.metrics, ServeAt::Address("0.0.0.0:15020".parse().unwrap()));
+    assert_eq!(serving.sni_host_mismatch, SniHostMismatch::Misdirected);
+    assert_eq!(serving.access_log, AccessLog::Text);
+}
+
+#[test]
+fn a_backend_names_service_namespace_port_and_labels() {
+    check_backend("web=127.0.0.1:9000", "web", None, None, "127.0.0.1:9000");
+    check_backend("web.prod=127.0.0.1:9000", "web", Some("prod"), None, "127.0.0.1:9000");
+    check_backend("web.prod.svc.cluster.local:80=[::1]:9", "web", Some("prod"), Some(80), "[::1]:9");
+    let subset = parse::backend("web:80/version=two=127.0.0.1:9000").unwrap();
+    assert_eq!(subset.labels, BTreeMap::from([("version".to_owned(), "two".to_owned())]));
+    assert_eq!(subset.port, Some(80));
+}
+
+#[test]
+fn a_name_in_a_backend_is_resolved() {
+    let backend = parse::backend("web=localhost:9000").unwrap();
+    assert!(backend.address.ip().is_loopback());
+}
+
+#[test]
+fn a_bad_backend_says_what_was_expected() {
+    for bad in ["web", "=127.0.0.1:1", "web:0=127.0.0.1:1", "web=127.0.0.1", "web/version=127.0.0.1:1"] {
+        assert!(parse::backend(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn a_gateway_has_a_name_labels_and_perhaps_an_address() {
+    let inner = parse::gateway("intranet:istio=intranet,zone=a:10.0.0.1").unwrap();
+    assert_eq!(inner.name, "intranet");
+    assert_eq!(inner.labels.len(), 2);
+    assert_eq!(inner.bind, Some("10.0.0.1".parse().unwrap()));
+    assert_eq!(parse::gateway("v6:istio=v6:[::1]").unwrap().bind, Some("::1".parse().unwrap()));
+    assert_eq!(parse::gateway("plain:istio=plain").unwrap().bind, None);
+    assert!(parse::gateway("nothing").is_err());
+    assert!(parse::gateway("a:b=c:not-an-address").is_err());
+}
+
+#[test]
+fn ports_are_mapped() {
+    assert_eq!(parse::port_map("80:8080").unwrap(), PortMap { declared: 80, bound: 8080 });
+    assert_eq!(parse::port_map("443:0").unwrap(), PortMap { declared: 443, bound: 0 });
+    for bad in ["80", "0:80", "80:http", "80:70000"] {
+        assert!(parse::port_map(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn times_have_units() {
+    assert_eq!(parse::duration("1m30s").unwrap(), Duration::from_secs(90));
+    assert_eq!(parse::duration("500ms").unwrap(), Duration::from_millis(500));
+    assert_eq!(parse::duration("0s").unwrap(), Duration::ZERO);
+    for bad in ["", "30", "s", "1d", "99999999999999999999s", "18446744073709551615h"] {
+        assert!(parse::duration(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn lists_may_be_given_by_repeating_the_flag() {
+    let settings = Settings::from_flags(["--map-port", "80:8080", "--map-port", "443:0"]).unwrap();
+    assert_eq!(settings.meaning.map_port.len(), 2);
+    assert_eq!(settings.meaning.translation().port_map, BTreeMap::from([(80, 8080), (443, 0)]));
+}
+
+#[test]
+fn named_gateways_take_the_place_of_the_one_that_labels_describe() {
+    let settings = Settings::from_flags(["--gateway", "in:istio=in:10.0.0.1", "--gateway", "out:istio=out"]).unwrap();
+    let gateways = settings.meaning.translation().gateways;
+    let named: Vec<(&str, String)> = gateways.iter().map(|g| (g.name.as_str(), g.bind.to_string())).collect();
+    assert_eq!(named, [("in", "10.0.0.1".to_owned()), ("out", "0.0.0.0".to_owned())]);
+}
+
+#[test]
+fn only_kinds_that_can_deny_can_be_ignored() {
+    assert!(Settings::from_flags(["--ignore-policy", "AuthorizationPolicy"]).is_ok());
+    assert!(Settings::from_flags(["--ignore-policy", "VirtualService"]).is_err());
+}
+
+#[test]
+fn a_text_format_needs_the_text_log() {
+    let settings = Settings::from_flags(["--access-log", "json", "--access-log-format", "%PROTOCOL%"]).unwrap();
+    assert!(settings.check().is_err());
+}

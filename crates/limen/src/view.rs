@@ -1,0 +1,101 @@
+//! The whole state of the gateway at one moment, for the admin port, the command line and tests.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use limen_ir::{Endpoints, Ir};
+use limen_proxy::{Applied, AppliedProblem};
+use limen_resources::{Kind, Level, ObjectKey, Problem, Snapshot, Verdict};
+use serde::Serialize;
+
+/// Where in its life the gateway is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// The first configuration is not yet served by every worker.
+    Starting,
+    /// It serves.
+    Ready,
+    /// It was told to end and lets open connections finish.
+    Draining,
+}
+
+/// The state at one moment. Immutable; a newer one replaces it.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// Where in its life the gateway is.
+    pub phase: Phase,
+    /// Every object.
+    pub snapshot: Snapshot,
+    /// Objects of kinds that are of no use here, by kind.
+    pub unused: BTreeMap<String, usize>,
+    /// How many files were read.
+    pub files: usize,
+    /// What the gateway should do.
+    pub ir: Arc<Ir>,
+    /// Where it should send requests.
+    pub endpoints: Arc<Endpoints>,
+    /// What translation has to say about objects.
+    pub verdicts: Vec<Verdict>,
+    /// Problems found by translating; those found by reading are in the snapshot.
+    pub found: Vec<Problem>,
+    /// Problems with the process's own ports.
+    pub own: Vec<Problem>,
+    /// The generation that holds `ir` and `endpoints`; it is served once `applied` has reached it.
+    pub generation: u64,
+    /// Was everything read that translation wants to see?
+    pub answered: bool,
+    /// What the data plane says.
+    pub applied: Applied,
+}
+
+impl View {
+    /// Nothing yet, but for problems with the process's own ports.
+    pub(crate) fn starting(own: Vec<Problem>) -> View {
+        View {
+            phase: Phase::Starting,
+            snapshot: Snapshot::default(),
+            unused: BTreeMap::new(),
+            files: 0,
+            ir: Arc::default(),
+            endpoints: Arc::default(),
+            verdicts: Vec::new(),
+            found: Vec::new(),
+            own,
+            generation: 0,
+            answered: false,
+            applied: Applied::default(),
+        }
+    }
+
+    /// Does every worker serve `generation`?
+    pub fn settled(&self) -> bool {
+        self.generation > 0 && self.applied.generation >= self.generation
+    }
+
+    /// Every problem, whoever found it, errors first.
+    pub fn problems(&self) -> Vec<Problem> {
+        let applied = self.applied.problems.iter().map(|problem| located(problem, &self.snapshot));
+        let mut all: Vec<Problem> = self.snapshot.problems().chain(&self.found).chain(&self.own).cloned().chain(applied).collect();
+        all.sort_by(|a, b| (a.level, a.code, &a.object, &a.at).cmp(&(b.level, b.code, &b.object, &b.at)));
+        all.dedup();
+        all
+    }
+}
+
+/// A problem of the data plane, with the file and line of the object that it blames.
+fn located(problem: &AppliedProblem, snapshot: &Snapshot) -> Problem {
+    let AppliedProblem { code, kind, namespace, name, field, message, mend } = problem;
+    let shown = Problem {
+        code,
+        level: Level::Error,
+        object: None,
+        field: field.clone(),
+        at: None,
+        message: message.clone(),
+        mend: mend.clone(),
+    };
+    let Some(kind) = Kind::ALL.into_iter().find(|known| known.as_str() == kind) else { return shown };
+    let key = ObjectKey::new(kind, namespace.as_str(), name.as_str());
+    Problem { at: snapshot.locate(&key, field), object: Some(key), ..shown }
+}
