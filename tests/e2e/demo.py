@@ -25,7 +25,8 @@ with gateway:
     state = gateway.get(gateway.admin, "/state")
     check("the admin port says the state as JSON", json.loads(state), state)
     check("no key is shown", "PRIVATE KEY" not in state + metrics + gateway.output(), "a private key")
-    lines = [line for line in gateway.output().splitlines() if line.startswith("[20")]
-    check("each request has a line in Istio's format", len(lines) >= 100 and "via_upstream" in lines[0], lines[:3])
     check("Ctrl-C ends it well", gateway.stop(signal.SIGINT) == 0, gateway.output()[-500:])
+    gateway.says("\x04")
+    lines = [line for line in gateway.output().splitlines() if line.startswith("[20")]
+    check("each request has a line in Istio's format", len(lines) >= 102 and "via_upstream" in lines[0], lines[:3])
 finish()

@@ -49,7 +49,7 @@ ask = ["curl", "-sS", "--max-time", "30", f"http://127.0.0.1:{port}/"]
 with Limen(*arguments).ready() as gateway:
     check("a Service without endpoints is 503", run(*ask)[1] == "no healthy upstream", gateway.output())
     check("the flag to paste is printed", gateway.says(r"--backend my-service\S*version=one=\S+"), gateway.output())
-    printed = re.findall(r"--backend (my-service\S*?=)\S+:\S+", gateway.output())
+    printed = re.findall(r"--backend (my-service\S*)=[\d.]+:\d+", gateway.output())
     check("for both subsets", len(set(printed)) >= 2, gateway.output())
 
 backends = []
@@ -58,10 +58,10 @@ for flag in sorted(set(printed)):
     origin = free_port()
     servers.append(subprocess.Popen(["python3", "-m", "http.server", str(origin), "--bind", "127.0.0.1"],
                                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
-    backends += ["--backend", f"{flag}127.0.0.1:{origin}"]
+    backends += ["--backend", f"{flag}=127.0.0.1:{origin}"]
 try:
     with Limen(*arguments, *backends).ready() as gateway:
-        ask.insert(1, "--retry-connrefused")
+        # Python may take a moment to listen; curl tries again until then.
         code, out, err = run("curl", "-sS", "--retry", "30", "--retry-all-errors", "--retry-delay", "1", "-f", ask[-1])
         check("pasted, it serves", code == 0 and "Directory listing" in out, f"{out} {err} {gateway.output()}")
 finally:

@@ -54,18 +54,35 @@ impl Connection {
             Some(reason) => format!("reset: {reason:?}"),
             None => error.to_string(),
         };
+        let is_head = request.method() == http::Method::HEAD;
         let mut send = self.send.clone().ready().await.map_err(say)?;
         let (response, mut stream) = send.send_request(request, body.is_empty()).map_err(say)?;
         if !body.is_empty() {
-            stream.send_data(body, true).map_err(say)?;
+            // A server may answer and reset the stream before it has read this; then only the answer counts.
+            let _ = stream.send_data(body, true);
         }
         let response = response.await.map_err(say)?;
         let (head, mut data) = response.into_parts();
         let mut whole = Vec::new();
         while let Some(chunk) = data.data().await {
-            let chunk = chunk.map_err(say)?;
-            data.flow_control().release_capacity(chunk.len()).map_err(say)?;
+            let chunk = match chunk {
+                Ok(chunk) => chunk,
+                // RFC 9113, 8.1: a server that needs no more of the request may say so; the response counts.
+                Err(error) if error.reason() == Some(h2::Reason::NO_ERROR) => break,
+                Err(error) => return Err(say(error)),
+            };
+            let _ = data.flow_control().release_capacity(chunk.len());
             whole.extend_from_slice(&chunk);
+        }
+        let length = head.headers.get("content-length").map(|length| length.as_bytes().to_vec());
+        if let Some(length) =
+            length.filter(|length| !is_head && *length != whole.len().to_string().into_bytes())
+        {
+            return Err(format!(
+                "content-length {:?} and {} bytes",
+                String::from_utf8_lossy(&length),
+                whole.len()
+            ));
         }
         let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
         Ok(Reply {

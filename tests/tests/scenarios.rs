@@ -296,6 +296,9 @@ async fn exchange(world: &World, step: &Step, over: Over, agent: &str) -> Result
             for (name, value) in &headers {
                 request = request.header(name, value);
             }
+            if !body.is_empty() {
+                request = request.header("content-length", body.len());
+            }
             let request = request.body(()).map_err(|error| error.to_string())?;
             let mut connection = match over {
                 Over::H2 => h2::Connection::new(TcpStream::connect(address).await.unwrap()).await?,
