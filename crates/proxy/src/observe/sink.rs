@@ -104,8 +104,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub struct LogWriter {
     shared: Arc<Shared>,
     mail: SyncSender<Mail>,
-    /// Its sender is dropped when the thread ends.
-    ended: Receiver<()>,
+    /// Its sender is dropped when the thread ends. Behind a lock only so that the handle may be shared by threads.
+    ended: Mutex<Receiver<()>>,
 }
 
 impl LogWriter {
@@ -143,7 +143,7 @@ impl LogWriter {
             _end: end,
         };
         thread::Builder::new().name("access-log".to_owned()).spawn(move || writer.run())?;
-        Ok(LogWriter { shared, mail, ended })
+        Ok(LogWriter { shared, mail, ended: Mutex::new(ended) })
     }
 
     /// A buffer for one worker.
@@ -181,7 +181,7 @@ impl Drop for LogWriter {
         let began = Instant::now();
         loop {
             self.wake();
-            match self.ended.recv_timeout(STOP_WAKE) {
+            match lock(&self.ended).recv_timeout(STOP_WAKE) {
                 Err(RecvTimeoutError::Timeout) if began.elapsed() < STOP_PATIENCE => {}
                 Err(RecvTimeoutError::Timeout) => {
                     return tracing::warn!("the access log's target takes no lines; what was left is lost");
