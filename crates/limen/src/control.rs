@@ -17,7 +17,8 @@ use crate::view::{Phase, View};
 const MAX_WAITING: usize = 1024;
 
 /// The upper bounds of the histogram of change latency, in seconds.
-const LATENCY_BOUNDS: [f64; 14] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
+const LATENCY_BOUNDS: [f64; 14] =
+    [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
 
 /// How long a change takes from the file event until every worker serves it.
 pub(crate) fn change_latency(registry: &Registry) -> Arc<SharedHistogram> {

@@ -53,9 +53,12 @@ pub fn start(filter: &str) -> Result<Logging, String> {
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 fn parse(filter: &str) -> Result<EnvFilter, String> {
-    let wrong = || format!("'{filter}' is no log level: expected {} or MODULE=LEVEL, comma-separated", LEVELS.join(", "));
+    let wrong = || {
+        format!("'{filter}' is no log level: expected {} or MODULE=LEVEL, comma-separated", LEVELS.join(", "))
+    };
     // The library takes a bare word for a module's name, so a misspelt level would silence everything.
-    let known = |part: &str| part.contains('=') || LEVELS.iter().any(|level| part.eq_ignore_ascii_case(level));
+    let known =
+        |part: &str| part.contains('=') || LEVELS.iter().any(|level| part.eq_ignore_ascii_case(level));
     if !filter.split(',').all(|part| known(part.trim())) {
         return Err(wrong());
     }

@@ -28,9 +28,12 @@ impl Reporter {
         let known = |place: &Place, problem: &Problem| {
             self.told.get(place).is_some_and(|told| told.iter().any(|old| old.message == problem.message))
         };
-        let appeared = now.iter().flat_map(|(place, problems)| problems.iter().map(move |problem| (place, problem)));
-        let mut lines: Vec<String> =
-            appeared.filter(|(place, problem)| !known(place, problem)).map(|(_, problem)| problem.to_string()).collect();
+        let appeared =
+            now.iter().flat_map(|(place, problems)| problems.iter().map(move |problem| (place, problem)));
+        let mut lines: Vec<String> = appeared
+            .filter(|(place, problem)| !known(place, problem))
+            .map(|(_, problem)| problem.to_string())
+            .collect();
         let mended = self.told.iter().filter(|(place, _)| !now.contains_key(*place));
         lines.extend(mended.flat_map(|(_, problems)| problems.iter().map(mended_line)));
         self.told = now;

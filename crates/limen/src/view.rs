@@ -76,7 +76,8 @@ impl View {
     /// Every problem, whoever found it, errors first.
     pub fn problems(&self) -> Vec<Problem> {
         let applied = self.applied.problems.iter().map(|problem| located(problem, &self.snapshot));
-        let mut all: Vec<Problem> = self.snapshot.problems().chain(&self.found).chain(&self.own).cloned().chain(applied).collect();
+        let mut all: Vec<Problem> =
+            self.snapshot.problems().chain(&self.found).chain(&self.own).cloned().chain(applied).collect();
         all.sort_by(|a, b| (a.level, a.code, &a.object, &a.at).cmp(&(b.level, b.code, &b.object, &b.at)));
         all.dedup();
         all

@@ -10,8 +10,14 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 /// Answers 403 unless the request names this port by a loopback name or by the address that it is bound to.
-pub(super) async fn local_names_only(State(bound): State<SocketAddr>, request: Request, next: Next) -> Response {
-    if host_allowed(request.headers(), request.uri(), bound.ip()) && origin_allowed(request.headers(), bound.ip()) {
+pub(super) async fn local_names_only(
+    State(bound): State<SocketAddr>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if host_allowed(request.headers(), request.uri(), bound.ip())
+        && origin_allowed(request.headers(), bound.ip())
+    {
         return next.run(request).await;
     }
     let text = "403: the admin port answers only to localhost, 127.0.0.1, [::1] and its own address\n";
@@ -30,7 +36,8 @@ fn origin_allowed(headers: &HeaderMap, bound: IpAddr) -> bool {
     if !headers.contains_key(ORIGIN) {
         return true;
     }
-    let host = one(headers, ORIGIN).and_then(|origin| origin.split_once("://")).map(|(_, host)| without_port(host));
+    let host =
+        one(headers, ORIGIN).and_then(|origin| origin.split_once("://")).map(|(_, host)| without_port(host));
     host.is_some_and(|host| is_local(host, bound))
 }
 
@@ -72,10 +79,14 @@ mod tests {
 
     #[test]
     fn only_local_names_pass() {
-        for host in ["localhost:15000", "LOCALHOST", "127.0.0.1:15000", "[::1]:15000", "10.0.0.7:15000", "127.8.8.8"] {
+        for host in
+            ["localhost:15000", "LOCALHOST", "127.0.0.1:15000", "[::1]:15000", "10.0.0.7:15000", "127.8.8.8"]
+        {
             check(host, None, true);
         }
-        for host in ["evil.example:15000", "10.0.0.8", "localhost.evil.example", "0.0.0.0:15000", ":15000", ""] {
+        for host in
+            ["evil.example:15000", "10.0.0.8", "localhost.evil.example", "0.0.0.0:15000", ":15000", ""]
+        {
             check(host, None, false);
         }
     }

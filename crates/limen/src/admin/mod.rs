@@ -63,7 +63,8 @@ pub(crate) fn serve_admin((listener, address): Listening, admin: Admin) -> Socke
 
 /// Serves `/healthz/ready` and `/healthz/live`, and nothing else.
 pub(crate) fn serve_readiness((listener, address): Listening, admin: Admin) -> SocketAddr {
-    let pages = Router::new().route("/healthz/ready", get(health::ready)).route("/healthz/live", get(health::live));
+    let pages =
+        Router::new().route("/healthz/ready", get(health::ready)).route("/healthz/live", get(health::live));
     serve(listener, address, pages.with_state(admin))
 }
 

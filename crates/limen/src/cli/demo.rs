@@ -33,7 +33,8 @@ impl Demo {
             .enable_all()
             .build()?;
         let served = origins.block_on(Served::prepare())?;
-        let folder = tempfile::Builder::new().prefix("limen-demo-").tempdir().context("no temporary folder")?;
+        let folder =
+            tempfile::Builder::new().prefix("limen-demo-").tempdir().context("no temporary folder")?;
         let authority = folder.path().join("ca.pem");
         std::fs::write(&authority, &served.authority).context("the demo's certificate cannot be written")?;
         let options = boot::Options {
@@ -53,7 +54,10 @@ impl Demo {
 
 /// What there is to try.
 fn welcome(running: &Running, authority: &Path) -> String {
-    let mut text = format!("\nlimen {} demo: {HOST}, nine requests of ten to v1, one to v2\n", env!("CARGO_PKG_VERSION"));
+    let mut text = format!(
+        "\nlimen {} demo: {HOST}, nine requests of ten to v1, one to v2\n",
+        env!("CARGO_PKG_VERSION")
+    );
     let mut add = |what: &str, line: String| text.push_str(&format!("\n  # {what}\n  {line}\n"));
     let port = |declared| running.address_of(declared).map(|address| address.port());
     if let Some(port) = port(HTTP_PORT) {

@@ -41,7 +41,11 @@ async fn become_ready(running: &Running) -> std::sync::Arc<View> {
         Ok(view) => view,
         Err(_) => {
             let view = running.view();
-            let what = if view.generation == 0 { "the files are being read" } else { "the workers are being set up" };
+            let what = if view.generation == 0 {
+                "the files are being read"
+            } else {
+                "the workers are being set up"
+            };
             say(&format!("still starting: {what}"));
             ready.await
         }

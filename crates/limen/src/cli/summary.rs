@@ -10,15 +10,25 @@ pub(super) fn lines(running: &Running, view: &View, named: &str) -> Vec<String> 
     let mut lines = vec![format!("limen {} serves {named}: {}", env!("CARGO_PKG_VERSION"), contents(view))];
     let objects: usize = counts(view).iter().map(|(_, count)| count).sum();
     if objects == 0 {
-        lines.push("  there is nothing to serve yet: put a Gateway and a VirtualService there, and they are live".into());
+        lines.push(
+            "  there is nothing to serve yet: put a Gateway and a VirtualService there, and they are live"
+                .into(),
+        );
         lines.push("  at once; `limen demo` shows a working set".into());
     } else if view.ir.listeners.is_empty() {
-        lines.push("  no port is served: there is no Gateway whose selector fits this gateway's labels".into());
+        lines.push(
+            "  no port is served: there is no Gateway whose selector fits this gateway's labels".into(),
+        );
     }
     lines.extend(ports(view));
-    let own = [("admin", running.admin(), "/"), ("ready", running.readiness(), "/healthz/ready"),
-        ("metrics", running.metrics(), "/stats/prometheus")];
-    lines.extend(own.into_iter().filter_map(|(what, at, path)| Some(format!("  {what:<8} http://{}{path}", at?))));
+    let own = [
+        ("admin", running.admin(), "/"),
+        ("ready", running.readiness(), "/healthz/ready"),
+        ("metrics", running.metrics(), "/stats/prometheus"),
+    ];
+    lines.extend(
+        own.into_iter().filter_map(|(what, at, path)| Some(format!("  {what:<8} http://{}{path}", at?))),
+    );
     lines.push(format!("  {}", problems(view)));
     lines
 }
@@ -74,6 +84,8 @@ fn problems(view: &View) -> String {
     let of = |level: Level| problems.iter().filter(|problem| problem.level == level).count();
     match (of(Level::Error), of(Level::Warning)) {
         (0, 0) => "no problems".to_owned(),
-        (errors, warnings) => format!("problems: {errors} errors, {warnings} warnings, told above and at /problems"),
+        (errors, warnings) => {
+            format!("problems: {errors} errors, {warnings} warnings, told above and at /problems")
+        }
     }
 }

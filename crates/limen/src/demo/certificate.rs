@@ -28,6 +28,10 @@ impl Certificate {
         server.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate()?;
         let certificate = server.signed_by(&key, &issuer)?;
-        Ok(Certificate { authority: signed_authority.pem(), chain: certificate.pem(), key: key.serialize_pem() })
+        Ok(Certificate {
+            authority: signed_authority.pem(),
+            chain: certificate.pem(),
+            key: key.serialize_pem(),
+        })
     }
 }

@@ -80,7 +80,8 @@ async fn answer(
             json_answer(seen(version, &parts, peer, &body))
         }
         _ => {
-            let what = json!({"version": version, "error": "no such path on the demo's origin", "path": path});
+            let what =
+                json!({"version": version, "error": "no such path on the demo's origin", "path": path});
             (StatusCode::NOT_FOUND, json_answer(what)).into_response()
         }
     };

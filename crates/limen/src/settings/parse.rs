@@ -54,7 +54,8 @@ pub(super) fn serve_at(text: &str) -> Result<ServeAt, String> {
     if text == "off" {
         return Ok(ServeAt::Off);
     }
-    let address = text.parse().map_err(|_| "expected an address such as 127.0.0.1:15000, or off".to_owned())?;
+    let address =
+        text.parse().map_err(|_| "expected an address such as 127.0.0.1:15000, or off".to_owned())?;
     Ok(ServeAt::Address(address))
 }
 
@@ -62,7 +63,9 @@ pub(super) fn labels(text: &str) -> Result<BTreeMap<String, String>, String> {
     let pairs = text.split(',').filter(|pair| !pair.trim().is_empty());
     pairs
         .map(|pair| match pair.split_once('=') {
-            Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.trim().to_owned())),
+            Some((key, value)) if !key.trim().is_empty() => {
+                Ok((key.trim().to_owned(), value.trim().to_owned()))
+            }
             _ => Err(format!("'{pair}' is no label: expected key=value[,key=value…]")),
         })
         .collect()
@@ -73,7 +76,10 @@ pub(super) fn gateway(text: &str) -> Result<GatewayIdentity, String> {
     let name = parts.next().unwrap_or_default().trim();
     let labels_text = parts.next().unwrap_or_default();
     if name.is_empty() || labels_text.is_empty() {
-        return Err("expected NAME:key=value[,key=value…][:ADDRESS], such as intranet:istio=intranet:10.0.0.1".to_owned());
+        return Err(
+            "expected NAME:key=value[,key=value…][:ADDRESS], such as intranet:istio=intranet:10.0.0.1"
+                .to_owned(),
+        );
     }
     let bind = match parts.next() {
         None => None,
@@ -105,7 +111,8 @@ pub(super) fn port_map(text: &str) -> Result<PortMap, String> {
 }
 
 pub(super) fn backend(text: &str) -> Result<Backend, String> {
-    let expected = || "expected SVC[.NS][:PORT][/label=value]=HOST:PORT, such as my-service=127.0.0.1:9000".to_owned();
+    let expected =
+        || "expected SVC[.NS][:PORT][/label=value]=HOST:PORT, such as my-service=127.0.0.1:9000".to_owned();
     let (left, target) = text.rsplit_once('=').ok_or_else(expected)?;
     let (left, labels_text) = left.split_once('/').unwrap_or((left, ""));
     let (name, port) = match left.split_once(':') {

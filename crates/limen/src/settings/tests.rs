@@ -84,7 +84,8 @@ fn lists_may_be_given_by_repeating_the_flag() {
 
 #[test]
 fn named_gateways_take_the_place_of_the_one_that_labels_describe() {
-    let settings = Settings::from_flags(["--gateway", "in:istio=in:10.0.0.1", "--gateway", "out:istio=out"]).unwrap();
+    let settings =
+        Settings::from_flags(["--gateway", "in:istio=in:10.0.0.1", "--gateway", "out:istio=out"]).unwrap();
     let gateways = settings.meaning.translation().gateways;
     let named: Vec<(&str, String)> = gateways.iter().map(|g| (g.name.as_str(), g.bind.to_string())).collect();
     assert_eq!(named, [("in", "10.0.0.1".to_owned()), ("out", "0.0.0.0".to_owned())]);
@@ -98,6 +99,7 @@ fn only_kinds_that_can_deny_can_be_ignored() {
 
 #[test]
 fn a_text_format_needs_the_text_log() {
-    let settings = Settings::from_flags(["--access-log", "json", "--access-log-format", "%PROTOCOL%"]).unwrap();
+    let settings =
+        Settings::from_flags(["--access-log", "json", "--access-log-format", "%PROTOCOL%"]).unwrap();
     assert!(settings.check().is_err());
 }
