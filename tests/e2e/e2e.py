@@ -109,6 +109,10 @@ class Limen:
         """Ends it; returns its exit code."""
         if self.process.poll() is None:
             self.process.send_signal(how)
+        return self.ended()
+
+    def ended(self):
+        """Waits for its end; returns its exit code, or None if it had to be killed."""
         try:
             return self.process.wait(GUARD)
         except subprocess.TimeoutExpired:

@@ -42,7 +42,8 @@ def follow(name):
                     block = block.replace("curl ", "curl --retry 30 --retry-all-errors --retry-delay 1 -f ")
                     done = subprocess.run(["bash", "-c", block], cwd=home, capture_output=True, text=True, timeout=GUARD * 2)
                     said.append(done.stdout + done.stderr)
-                check(f"{name}: no problem is told", "error" not in gateway.output(), gateway.output())
+                told = re.search(r"^(error|warning)\[", gateway.output(), re.M)
+                check(f"{name}: no problem is told", not told, gateway.output())
         finally:
             if shell.poll() is None:
                 os.killpg(shell.pid, signal.SIGTERM)
