@@ -112,8 +112,8 @@ struct HostDraft {
     declared: Port,
     https_redirect: bool,
     rules: Vec<BoundRule>,
-    /// Who added rules already: Gateway and VirtualService.
-    from: BTreeSet<(String, ObjectKey)>,
+    /// Who added rules already: VirtualService, and through which Gateways.
+    from: BTreeMap<ObjectKey, BTreeSet<String>>,
 }
 
 impl<'a> Merger<'a, '_, '_> {
@@ -246,8 +246,14 @@ fn add(
         let entry = hosts.entry(host.to_ascii_lowercase());
         let host = entry.or_insert_with(|| HostDraft::new(server.declared));
         host.https_redirect |= server.https_redirect;
-        if host.from.insert((server.gateway_name.clone(), draft.object.key.clone())) {
-            host.rules.extend(bound.rules.iter().cloned());
+        let through = host.from.entry(draft.object.key.clone()).or_default();
+        let again = !through.is_empty();
+        if through.insert(server.gateway_name.clone()) {
+            // Through a second Gateway most rules are the same, and would never be reached.
+            let rules =
+                bound.rules.iter().filter(|new| !again || host.rules.iter().all(|old| old.rule != new.rule));
+            let rules: Vec<_> = rules.cloned().collect();
+            host.rules.extend(rules);
         }
     }
 }
@@ -266,7 +272,7 @@ fn redirect_hosts(hosts: &mut BTreeMap<String, HostDraft>, server: &ServerPlan) 
 
 impl HostDraft {
     fn new(declared: Port) -> HostDraft {
-        HostDraft { declared, https_redirect: false, rules: Vec::new(), from: BTreeSet::new() }
+        HostDraft { declared, https_redirect: false, rules: Vec::new(), from: BTreeMap::new() }
     }
 }
 

@@ -72,8 +72,8 @@ impl<'a> At<'a> {
 pub(crate) mod gateway {
     use super::*;
 
-    pub(crate) fn conflict(at: At<'_>, port: u16, why: &str, other: &str) -> Problem {
-        let message = format!("this server is not served: on port {port} {why} {other}, which is older");
+    pub(crate) fn conflict(at: At<'_>, port: u16, why: &str) -> Problem {
+        let message = format!("this server is not served: on port {port} {why}");
         at.say(
             codes::CONFLICTING_GATEWAYS,
             message,
@@ -251,7 +251,11 @@ pub(crate) mod destination {
 
     pub(crate) fn unknown_port(at: At<'_>, host: &str, port: &str, ports: &str) -> Problem {
         let message = format!("service `{host}` has no port {port}: requests answer 503 (flag NC)");
-        at.say(codes::REFERENCE_NOT_FOUND, message, format!("write one of its ports: {ports}"))
+        let mend = match ports {
+            "" => "name another service: this one has no port for requests".to_owned(),
+            ports => format!("write one of its ports: {ports}"),
+        };
+        at.say(codes::REFERENCE_NOT_FOUND, message, mend)
     }
 
     pub(crate) fn port_required(at: At<'_>, host: &str, declared: u16, ports: &str) -> Problem {
@@ -302,7 +306,7 @@ pub(crate) mod policy {
 
     pub(crate) fn unenforced(at: At<'_>) -> Problem {
         let kind = at.key.kind;
-        let message = format!("a {kind} is not enforced yet, so every host that it selects answers 403");
+        let message = format!("{kind} is not enforced yet, so every host that this one selects answers 403");
         at.say(UNENFORCED_POLICY, message, format!("remove it, or serve without it: --ignore-policy {kind}"))
     }
 

@@ -74,7 +74,7 @@ impl Certificates<'_, '_> {
             }
         };
         let found = sought.iter().find_map(|namespace| self.index.snapshot.secrets().get(namespace, name));
-        let Some(secret) = found.filter(|secret| holds_credentials(secret)) else {
+        let Some(secret) = found else {
             let refused =
                 sought.iter().find(|ns| self.index.refused(&ObjectKey::new(Kind::Secret, **ns, name)));
             report.problem(match refused {
@@ -102,6 +102,11 @@ impl Certificates<'_, '_> {
             return;
         }
         let title = secret.key.to_string();
+        if !holds_credentials(secret) {
+            let why = format!("it is of type {}", secret.spec.secret_type);
+            report.problem(messages::unusable(at, &title, &why));
+            return;
+        }
         let Some(pair) = secret.spec.server_pair() else {
             report.problem(messages::unusable(at, &title, "it has no certificate with a key"));
             return;

@@ -71,11 +71,14 @@ impl ServiceFacts {
     }
 }
 
-/// What was made of Services and of groups of ServiceEntries.
+/// ServiceEntries of one host and namespace, oldest first.
+type Entries = Vec<Arc<Object<ServiceEntry>>>;
+
+/// What was made of Services and of groups of ServiceEntries, by host and namespace.
 #[derive(Debug, Default)]
 pub(crate) struct ServiceMemo {
     services: Memo<ObjectKey, Arc<Object<Service>>, Arc<ServiceFacts>>,
-    entries: Memo<(String, String), Vec<Arc<Object<ServiceEntry>>>, Arc<ServiceFacts>>,
+    entries: Memo<(String, String), Entries, Arc<ServiceFacts>>,
     backends: Memo<(String, String), Vec<Arc<()>>, Arc<ServiceFacts>>,
 }
 
@@ -101,7 +104,7 @@ impl Registry {
             });
             hosts.entry(facts.host.clone()).or_default().push(facts);
         }
-        let mut groups: BTreeMap<(String, String), Vec<Arc<Object<ServiceEntry>>>> = BTreeMap::new();
+        let mut groups: BTreeMap<(String, String), Entries> = BTreeMap::new();
         let mut order = Vec::new();
         for entry in oldest_first(snapshot.service_entries()) {
             let own = &*entry.key.namespace;

@@ -85,7 +85,7 @@ impl<'a> Rules<'a> {
         let unselective =
             |merged: &&Merged<'_>| merged.rules.iter().all(|rule| rule.spec.workload_selector.is_none());
         let visible = || merged.iter().filter(visible);
-        visible().find(selected).or_else(|| visible().filter(unselective).last())
+        visible().find(selected).or_else(|| visible().rfind(unselective))
     }
 
     /// The names of all subsets of a host, for messages.

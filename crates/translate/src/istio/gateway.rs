@@ -206,20 +206,20 @@ impl Planner<'_, '_> {
     ) -> bool {
         let Some(server) = gateway.spec.servers.get(number) else { return false };
         let Some((plan, protocol)) = self.read(gateway, number, server) else { return false };
-        let Some(ip) = self.bind_address(&plan, server, instance) else { return false };
+        let ip = server.bind.parse().unwrap_or(instance.bind);
         let declared = plan.declared.get();
         let bound = self.index.settings.port_map.get(&declared).copied().unwrap_or(declared);
         let key = (ip, bound, if bound == 0 { declared } else { 0 });
         if let Some(other) = self.taken.get(&key).filter(|other| **other != instance.name) {
-            let why = "another gateway of this process listens:";
-            self.report.problem(messages::conflict(plan.at(), declared, why, other));
+            let why = format!("gateway {other} of this process listens already");
+            self.report.problem(messages::conflict(plan.at(), declared, &why));
             return false;
         }
         self.taken.insert(key, instance.name.clone());
         if let Some(slot) = slots.get(&key)
-            && let Some((why, other)) = clash(slot, server, &plan, &protocol)
+            && let Some(why) = clash(slot, server, &plan, &protocol)
         {
-            self.report.problem(messages::conflict(plan.at(), bound, &why, &other));
+            self.report.problem(messages::conflict(plan.at(), declared, &why));
             return false;
         }
         let shown = if bound == 0 { declared } else { bound };
@@ -230,8 +230,8 @@ impl Planner<'_, '_> {
         let table = self.table_name(table, &plan, instance);
         let joins = slots.get(&key).is_some_and(|slot| matches!(slot.holds, Holds::Http(..)));
         if !joins && !self.tables.insert(table.clone()) {
-            let why = "a server of the same Gateway has the same port number and name, as in";
-            self.report.problem(messages::conflict(plan.at(), shown, why, &table.0));
+            let why = format!("another server of this Gateway has the port name `{}`, too", plan.port_name);
+            self.report.problem(messages::conflict(plan.at(), declared, &why));
             return false;
         }
         let slot = slots.entry(key).or_insert_with(|| Slot {
@@ -285,6 +285,10 @@ impl Planner<'_, '_> {
             self.report.problem(messages::invalid(At::new(gateway, field), message, mend));
             None
         };
+        if !server.bind.is_empty() && server.bind.parse::<IpAddr>().is_err() {
+            self.report.problem(messages::bind_not_served(At::new(gateway, &part(".bind")), &server.bind));
+            return None;
+        }
         let Some(declared) = Port::new(u32::from(server.port.number)) else {
             return refuse(
                 &part(".port.number"),
@@ -322,23 +326,6 @@ impl Planner<'_, '_> {
             declared,
         };
         Some((plan, protocol))
-    }
-
-    fn bind_address(
-        &mut self,
-        plan: &ServerPlan,
-        server: &Server,
-        instance: &GatewayInstance,
-    ) -> Option<IpAddr> {
-        if server.bind.is_empty() {
-            return Some(instance.bind);
-        }
-        let address = server.bind.parse().ok();
-        if address.is_none() {
-            let field = format!("{}.bind", plan.field);
-            self.report.problem(messages::bind_not_served(plan.at().field(&field), &server.bind));
-        }
-        address
     }
 
     fn table_name(&self, key: TableKey<'_>, plan: &ServerPlan, instance: &GatewayInstance) -> RouteTableName {
@@ -386,12 +373,12 @@ impl Planner<'_, '_> {
     }
 }
 
-/// Why a server may not join what stands on its address, and whose that is.
-fn clash(slot: &Slot, server: &Server, plan: &ServerPlan, protocol: &Protocol) -> Option<(String, String)> {
+/// Why a server may not join what stands on its address. Who stands there came first: older, or first by name.
+fn clash(slot: &Slot, server: &Server, plan: &ServerPlan, protocol: &Protocol) -> Option<String> {
     if server.tls.is_some()
         && let Some((host, other)) = server.hosts.iter().find_map(|host| slot.tls_hosts.get_key_value(host))
     {
-        return Some((format!("host `{host}` with a tls block is also claimed by"), other.clone()));
+        return Some(format!("{other}, which comes first, has host `{host}` with a tls block, too"));
     }
     match (&slot.holds, protocol) {
         (Holds::Http(..), Protocol::Http) => None,
@@ -401,17 +388,14 @@ fn clash(slot: &Slot, server: &Server, plan: &ServerPlan, protocol: &Protocol) -
                 chain.server.gateway.key == *key && chain.server.port_name == plan.port_name
             };
             if let Some(chain) = chains.iter().find(same) {
-                return Some((
-                    format!("port name `{}` is also used by", plan.port_name),
-                    chain.server.title(),
-                ));
+                return Some(format!("{} has port name `{}`, too", chain.server.title(), plan.port_name));
             }
             server_names(plan).into_iter().find_map(|name| {
-                let other = slot.server_names.get(&name)?.clone();
-                Some((format!("server name `{name}` is also claimed by"), other))
+                let other = slot.server_names.get(&name)?;
+                Some(format!("{other}, which comes first, has server name `{name}`, too"))
             })
         }
-        _ => Some(("it cannot share the connection's first bytes with".to_owned(), slot.first.clone())),
+        _ => Some(format!("{}, which comes first, speaks another protocol", slot.first)),
     }
 }
 

@@ -132,8 +132,9 @@ fn check_regex(source: &str) -> Result<(), String> {
     if source.len() > MAX_REGEX {
         return Err(format!("it has {} characters, and {MAX_REGEX} are allowed", source.len()));
     }
-    let parse = |unicode| ParserBuilder::new().unicode(unicode).utf8(false).build().parse(source);
-    let hir: Hir = parse(false).or_else(|_| parse(true)).map_err(|error| one_line(&error))?;
+    let parse =
+        |unicode| ParserBuilder::new().unicode(unicode).utf8(false).build().parse(source).map_err(one_line);
+    let hir: Hir = parse(false).or_else(|_| parse(true))?;
     let config = thompson::Config::new().nfa_size_limit(Some(MAX_COMPILED)).utf8(false);
     match thompson::Compiler::new().configure(config).build_from_hir(&hir) {
         Ok(_) => Ok(()),
@@ -143,7 +144,7 @@ fn check_regex(source: &str) -> Result<(), String> {
 }
 
 /// What is wrong, without the drawing of the place.
-fn one_line(error: &regex_syntax::Error) -> String {
+fn one_line(error: regex_syntax::Error) -> String {
     match error {
         regex_syntax::Error::Parse(error) => error.kind().to_string(),
         regex_syntax::Error::Translate(error) => error.kind().to_string(),

@@ -1,0 +1,202 @@
+//! The memoised translator: equal to a fresh one after any events, and sharing what did not change.
+
+use std::sync::Arc;
+
+use limen_ir::{ClusterKey, Ir};
+use limen_resources::core::SecretBytes;
+use limen_resources::{AnyObject, Event, Snapshot, Store, parse};
+use limen_translate::{Settings, Translation, Translator, translate};
+use proptest::prelude::*;
+
+/// Objects of a small world; entries of one name are versions of one object.
+const WORLD: &[&str] = &[
+    "{apiVersion: networking.istio.io/v1, kind: Gateway, metadata: {name: web}, spec: {selector: {istio: ingressgateway}, servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}]}}",
+    "{apiVersion: networking.istio.io/v1, kind: Gateway, metadata: {name: web}, spec: {servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ['a.com', 'team/b.com'], tls: {httpsRedirect: true}}, {port: {number: 443, name: https, protocol: HTTPS}, hosts: ['*.com'], tls: {mode: SIMPLE, credentialName: cert}}]}}",
+    "{apiVersion: networking.istio.io/v1, kind: Gateway, metadata: {name: more}, spec: {servers: [{port: {number: 443, name: https, protocol: HTTPS}, hosts: ['a.com'], tls: {mode: SIMPLE, serverCertificate: /a.crt, privateKey: /a.key}}, {port: {number: 80, name: http, protocol: HTTP}, hosts: ['c.com']}]}}",
+    "{apiVersion: networking.istio.io/v1, kind: Gateway, metadata: {name: more}, spec: {servers: [{port: {number: 443, name: https, protocol: HTTPS}, hosts: ['a.com'], tls: {mode: MUTUAL, credentialName: cert}}]}}",
+    "{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: a}, spec: {hosts: [a.com], gateways: [web, more], http: [{match: [{uri: {prefix: /x}}, {port: 443}], route: [{destination: {host: web, subset: v1}, weight: 9}, {destination: {host: web, subset: v2}, weight: 1}]}, {route: [{destination: {host: web}}]}]}}",
+    "{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: a}, spec: {hosts: [a.com, '*.b.com'], gateways: [web], http: [{match: [{uri: {prefix: /d}}], delegate: {name: part, namespace: team}}, {route: [{destination: {host: ext.org}}]}]}}",
+    "{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: part, namespace: team}, spec: {http: [{match: [{uri: {prefix: /d/e}}], route: [{destination: {host: web}}]}]}}",
+    "{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: part, namespace: team}, spec: {http: [{redirect: {uri: /gone}}]}}",
+    "{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: b, namespace: team, creationTimestamp: '2026-01-01T00:00:00Z'}, spec: {hosts: [a.com, b.com], gateways: [default/web], http: [{match: [{uri: {exact: /b}}], route: [{destination: {host: web.default.svc.cluster.local, port: {number: 81}}}]}]}}",
+    "{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: b, namespace: team}, spec: {hosts: [c.com], gateways: [default/more, default/none], exportTo: [istio-system], http: [{directResponse: {status: 200}}]}}",
+    "{apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: web}, spec: {host: web, subsets: [{name: v1, labels: {version: v1}}, {name: v2, labels: {version: v2}}]}}",
+    "{apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: web}, spec: {host: web, trafficPolicy: {loadBalancer: {simple: RANDOM}, tls: {mode: SIMPLE}}, subsets: [{name: v1, labels: {version: v2}}]}}",
+    "{apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: all, namespace: istio-system}, spec: {host: '*.local', trafficPolicy: {connectionPool: {tcp: {maxConnections: 3}}}}}",
+    "{apiVersion: networking.istio.io/v1, kind: ServiceEntry, metadata: {name: ext}, spec: {hosts: [ext.org], ports: [{number: 80, name: http, protocol: HTTP}], resolution: STATIC, endpoints: [{address: 192.0.2.1}]}}",
+    "{apiVersion: networking.istio.io/v1, kind: ServiceEntry, metadata: {name: ext}, spec: {hosts: [ext.org], ports: [{number: 80, name: http, protocol: HTTP}], resolution: STATIC, workloadSelector: {labels: {app: web}}}}",
+    "{apiVersion: networking.istio.io/v1, kind: ServiceEntry, metadata: {name: ext2}, spec: {hosts: [ext.org, web.default.svc.cluster.local], ports: [{number: 80, name: http, protocol: HTTP}], resolution: STATIC, endpoints: [{address: 192.0.2.2}]}}",
+    "{apiVersion: networking.istio.io/v1, kind: WorkloadEntry, metadata: {name: vm}, spec: {address: 192.0.2.5, labels: {app: web, version: v2}}}",
+    "{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {selector: {app: web}, ports: [{port: 80, name: http}]}}",
+    "{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {selector: {app: web}, ports: [{port: 80, name: http}, {port: 81, name: other, targetPort: 8081}]}}",
+    "{apiVersion: v1, kind: Service, metadata: {name: web, namespace: team}, spec: {type: ExternalName, externalName: web.default.svc.cluster.local}}",
+    "{apiVersion: v1, kind: Pod, metadata: {name: p1, labels: {app: web, version: v1}}, status: {podIP: 10.0.0.1}}",
+    "{apiVersion: v1, kind: Pod, metadata: {name: p1, labels: {app: web, version: v2}}, status: {podIP: 10.0.0.1}}",
+    "{apiVersion: v1, kind: Pod, metadata: {name: p2, labels: {app: web, version: v2}}, status: {podIP: 10.0.0.2, phase: Pending}}",
+    "{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: s, labels: {kubernetes.io/service-name: web}}, addressType: IPv4, ports: [{name: http, port: 80}], endpoints: [{addresses: [10.0.0.1], targetRef: {kind: Pod, name: p1}}, {addresses: [10.0.0.9], conditions: {ready: false}}]}",
+    "{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: s, labels: {kubernetes.io/service-name: web}}, addressType: IPv4, ports: [{name: http, port: 80}, {name: other, port: 8081}], endpoints: [{addresses: [10.0.0.2], targetRef: {kind: Pod, name: p2}}]}",
+    "{apiVersion: v1, kind: Secret, metadata: {name: cert}, data: {password: eA==}}",
+    "{apiVersion: v1, kind: Secret, metadata: {name: cert, namespace: istio-system}, stringData: {tls.crt: \"-----BEGIN CERTIFICATE-----\\neA==\\n-----END CERTIFICATE-----\", tls.key: \"-----BEGIN PRIVATE KEY-----\\neA==\\n-----END PRIVATE KEY-----\"}}",
+    "{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {name: p, namespace: istio-system}, spec: {rules: [{}]}}",
+    "{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {name: p, namespace: istio-system}, spec: {selector: {matchLabels: {a: b}}}}",
+];
+
+const FILES: &[&str] = &["/a.crt", "/a.key"];
+
+fn object(text: &str) -> AnyObject {
+    let mut parsed = parse("world.yaml", text, "default");
+    assert!(parsed.problems.is_empty(), "{text}: {:?}", parsed.problems);
+    parsed.objects.pop().expect("an object")
+}
+
+fn apply(store: &mut Store, text: &str) {
+    store.apply(Event::Apply(object(text)));
+}
+
+fn delete(store: &mut Store, text: &str) {
+    store.apply(Event::Delete { key: object(text).key().clone(), file: "world.yaml".into() });
+}
+
+fn settings(number: usize) -> Settings {
+    let mut settings = Settings::default();
+    match number {
+        1 => settings.files = false,
+        2 => settings.port_map = [(80, 8080), (443, 0)].into(),
+        _ => {}
+    }
+    settings
+}
+
+/// One thing that happens.
+#[derive(Debug, Clone)]
+enum Step {
+    Apply(usize),
+    Delete(usize),
+    File(usize, bool),
+    Settings(usize),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        12 => (0..WORLD.len()).prop_map(Step::Apply),
+        6 => (0..WORLD.len()).prop_map(Step::Delete),
+        2 => (0..FILES.len(), any::<bool>()).prop_map(|(file, there)| Step::File(file, there)),
+        1 => (0..3_usize).prop_map(Step::Settings),
+    ]
+}
+
+fn take(store: &mut Store, now: &mut Settings, step: &Step) {
+    match step {
+        Step::Apply(at) => apply(store, WORLD[*at]),
+        Step::Delete(at) => delete(store, WORLD[*at]),
+        Step::File(at, there) => {
+            let content =
+                if *there { Ok(SecretBytes::new(b"content".to_vec())) } else { Err("gone".to_owned()) };
+            store.apply(Event::File { path: FILES[*at].into(), content });
+        }
+        Step::Settings(number) => *now = settings(*number),
+    }
+}
+
+fn check_equal(memoised: &Translation, fresh: &Translation) {
+    assert_eq!(memoised.ir, fresh.ir);
+    assert_eq!(memoised.endpoints, fresh.endpoints);
+    assert_eq!(memoised.verdicts, fresh.verdicts);
+    assert_eq!(memoised.problems, fresh.problems);
+    assert_eq!(memoised.wants, fresh.wants);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn memoised_is_fresh(steps in prop::collection::vec(step(), 1..60)) {
+        let (mut store, mut now, mut translator) = (Store::new(), settings(0), Translator::new());
+        // Half of the world stands at the beginning, or the first steps would mostly hit nothing.
+        for text in WORLD.iter().step_by(2) {
+            apply(&mut store, text);
+        }
+        for step in &steps {
+            take(&mut store, &mut now, step);
+            let snapshot = store.snapshot();
+            check_equal(&translator.translate(&snapshot, &now), &translate(&snapshot, &now));
+        }
+    }
+}
+
+/// A world with routes to two services.
+fn two_services() -> Store {
+    let mut store = Store::new();
+    apply(&mut store, WORLD[0]);
+    for name in ["a", "b"] {
+        for text in [virtual_service(name, "/"), service(name), pod(name, "10.0.0.1")] {
+            apply(&mut store, &text);
+        }
+    }
+    store
+}
+
+fn virtual_service(name: &str, prefix: &str) -> String {
+    format!(
+        "{{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {{name: {name}}}, spec: {{hosts: [{name}.com], \
+         gateways: [web], http: [{{match: [{{uri: {{prefix: {prefix}}}}}], route: [{{destination: {{host: {name}}}}}]}}]}}}}"
+    )
+}
+
+fn service(name: &str) -> String {
+    format!(
+        "{{apiVersion: v1, kind: Service, metadata: {{name: {name}}}, spec: {{selector: {{app: {name}}}, ports: [{{port: 80}}]}}}}"
+    )
+}
+
+fn pod(name: &str, ip: &str) -> String {
+    format!(
+        "{{apiVersion: v1, kind: Pod, metadata: {{name: {name}, labels: {{app: {name}}}}}, status: {{podIP: {ip}}}}}"
+    )
+}
+
+fn snapshot_after(store: &mut Store, text: &str) -> Snapshot {
+    apply(store, text);
+    store.snapshot()
+}
+
+fn host(ir: &Ir, at: usize) -> &Arc<limen_ir::VirtualHost> {
+    let table = ir.route_tables.values().next().expect("a table");
+    &table.hosts[at]
+}
+
+#[test]
+fn an_edit_of_one_virtual_service_leaves_the_other_objects_as_they_are() {
+    let (mut store, mut translator, settings) = (two_services(), Translator::new(), Settings::default());
+    let before = translator.translate(&store.snapshot(), &settings);
+    let after = translator.translate(&snapshot_after(&mut store, &virtual_service("a", "/new")), &settings);
+    assert!(!Arc::ptr_eq(host(&before.ir, 0), host(&after.ir, 0)));
+    assert!(Arc::ptr_eq(host(&before.ir, 1), host(&after.ir, 1)));
+    assert!(Arc::ptr_eq(&before.ir.listeners[0], &after.ir.listeners[0]));
+    assert!(before.ir.clusters.iter().all(|(key, cluster)| Arc::ptr_eq(cluster, &after.ir.clusters[key])));
+    assert!(Arc::ptr_eq(&before.endpoints, &after.endpoints));
+}
+
+#[test]
+fn a_change_of_endpoints_leaves_the_ir_as_it_is() {
+    let (mut store, mut translator, settings) = (two_services(), Translator::new(), Settings::default());
+    let before = translator.translate(&store.snapshot(), &settings);
+    let after = translator.translate(&snapshot_after(&mut store, &pod("a", "10.0.0.7")), &settings);
+    let endpoints = |translation: &Translation, name: &str| {
+        let key =
+            ClusterKey { port: 80, subset: String::new(), host: format!("{name}.default.svc.cluster.local") };
+        Arc::clone(&translation.endpoints.clusters[&key])
+    };
+    assert!(Arc::ptr_eq(&before.ir, &after.ir));
+    assert!(!Arc::ptr_eq(&endpoints(&before, "a"), &endpoints(&after, "a")));
+    assert!(Arc::ptr_eq(&endpoints(&before, "b"), &endpoints(&after, "b")));
+}
+
+#[test]
+fn an_object_that_only_moved_in_its_file_changes_nothing() {
+    let (mut store, mut translator, settings) = (two_services(), Translator::new(), Settings::default());
+    let before = translator.translate(&store.snapshot(), &settings);
+    let moved = format!("# a comment\n{}", virtual_service("a", "/"));
+    let after = translator.translate(&snapshot_after(&mut store, &moved), &settings);
+    assert!(Arc::ptr_eq(&before.ir, &after.ir));
+}
