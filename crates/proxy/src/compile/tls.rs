@@ -142,12 +142,13 @@ impl TlsMemo {
 fn load(certificate: &Certificate, provider: &CryptoProvider) -> Result<CertifiedKey, String> {
     let chain = CertificateDer::pem_slice_iter(certificate.chain_pem.as_bytes())
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| format!("the certificate is not valid PEM ({error})"))?;
+        .map_err(|_| "the certificate is not valid PEM".to_owned())?;
     if chain.is_empty() {
         return Err("there is no certificate in it".to_owned());
     }
     let key = PrivateKeyDer::from_pem_slice(certificate.key.expose_pem())
-        .map_err(|error| format!("the private key is not valid PEM ({error})"))?;
+        // The parser's own words quote the text, which may be the key.
+        .map_err(|_| "the private key is not valid PEM".to_owned())?;
     CertifiedKey::from_der(chain, key, provider).map_err(|error| match error {
         rustls::Error::InconsistentKeys(_) => "the private key does not belong to the certificate".to_owned(),
         error => format!("{error}"),

@@ -135,11 +135,11 @@ async fn attempt<F: Front>(
     let worker = live.worker;
     let state = worker.upstreams.cluster(destination).ok_or(Stop::Attempt(Fail::NoCluster))?;
     let avoid: &[_] =
-        if attempts.policy().is_none_or(|policy| policy.avoid_previous) { &live.note.tried } else { &[] };
+        if attempts.policy().is_none_or(|policy| policy.avoid_previous) { &live.exchange.tried } else { &[] };
     let endpoint = state.pick(&mut || worker.random_u32(), avoid).ok_or(Stop::Attempt(Fail::NoEndpoint))?;
     live.note.upstream_host = Some(endpoint.address);
     live.note.workload = endpoint.workload.get();
-    live.note.tried.push(endpoint.address);
+    live.exchange.tried.push(endpoint.address);
     if live.exchange.request.authority().is_empty() {
         // An HTTP/1.0 client need not name a host; HTTP/1.1, which goes on from here, must.
         live.exchange.request.set_authority(endpoint.address.to_string().as_bytes());
@@ -149,9 +149,13 @@ async fn attempt<F: Front>(
     let now_ms = worker.clock.now_ms();
     let mut conn = match endpoint.take_idle() {
         Some(conn) => conn,
-        None => connect::connect(cluster, endpoint.address, (timer, &worker.counters), (now_ms, deadline_ms))
-            .await
-            .map_err(Stop::Attempt)?,
+        None => {
+            let times = (now_ms, deadline_ms);
+            // Boxed: it is seldom needed, and every exchange would have to be large enough to hold it.
+            Box::pin(connect::connect(cluster, endpoint.address, (timer, &worker.counters), times))
+                .await
+                .map_err(Stop::Attempt)?
+        }
     };
     live.note.upstream_local = Some(conn.local);
     let per_try = attempts.policy().and_then(|policy| policy.per_try_timeout_ms);

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 
 use limen_wire::head::{BodyLength, RequestHead, ResponseHead, Span};
-use smallvec::SmallVec;
 
 use super::front::{ConnInfo, Front};
 use crate::filter::headers::{Context, HeaderScratch};
@@ -26,6 +25,10 @@ pub(crate) struct Exchange {
     pub(crate) scratch: Vec<u8>,
     /// For header operations.
     pub(crate) headers: HeaderScratch,
+    /// Endpoints that were tried.
+    pub(crate) tried: Vec<SocketAddr>,
+    /// Why the origin's transport failed.
+    pub(crate) transport: String,
 }
 
 /// More than this is not kept from one exchange to the next.
@@ -42,6 +45,8 @@ impl Exchange {
         }
         self.request.clear();
         self.response.clear();
+        self.tried.clear();
+        self.transport.clear();
         for buffer in [&mut self.replay, &mut self.scratch] {
             buffer.clear();
             buffer.shrink_to(KEPT_BYTES);
@@ -55,7 +60,6 @@ pub(crate) struct Note<'t> {
     pub(crate) code: u16,
     pub(crate) flags: Flags,
     pub(crate) details: Cow<'static, str>,
-    pub(crate) transport: String,
     pub(crate) received: u64,
     pub(crate) sent: u64,
     pub(crate) service_time_ms: Option<u64>,
@@ -67,8 +71,6 @@ pub(crate) struct Note<'t> {
     pub(crate) workload: WorkloadId,
     pub(crate) service: crate::observe::counters::ServiceId,
     pub(crate) attempts: u32,
-    /// Endpoints that were tried.
-    pub(crate) tried: SmallVec<[SocketAddr; 2]>,
     /// Path and authority as received.
     pub(crate) path: Span,
     pub(crate) authority: Span,
@@ -97,7 +99,6 @@ impl<'a, F: Front> Live<'a, '_, F> {
             // If it is dropped before anything else is known, the client has gone.
             flags: Flags::DC,
             details: "downstream_remote_disconnect".into(),
-            transport: String::new(),
             received: 0,
             sent: 0,
             service_time_ms: None,
@@ -109,7 +110,6 @@ impl<'a, F: Front> Live<'a, '_, F> {
             workload: WorkloadId::default(),
             service: Default::default(),
             attempts: 0,
-            tried: SmallVec::new(),
             path: exchange.request.path_span(),
             authority: exchange.request.authority_span(),
         };
@@ -140,7 +140,7 @@ impl<'a, F: Front> Live<'a, '_, F> {
             code: note.code,
             flags: note.flags,
             details: &note.details,
-            upstream_transport_failure: &note.transport,
+            upstream_transport_failure: &self.exchange.transport,
             response_fields: Some(&self.exchange.response.fields),
             response_content_length: known(self.exchange.response.body),
             bytes_received: note.received,

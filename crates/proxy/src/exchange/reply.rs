@@ -23,7 +23,7 @@ pub(crate) async fn error<F: Front>(live: &mut Live<'_, '_, F>, error: Error) {
     });
     let begun = live.note.code != 0;
     let status = if begun { live.note.code } else { error.status };
-    live.note.transport = error.transport;
+    live.exchange.transport = error.transport;
     live.outcome(status, error.flags, error.details);
     if begun || status == 0 {
         live.front.abort();

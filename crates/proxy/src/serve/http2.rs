@@ -5,13 +5,14 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
+use limen_wire::h1::HeadError;
 use limen_wire::h2::{H2Error, Incoming, Limits, RecvBody, ResetReason, Respond, SendBody, ServerConnection};
-use limen_wire::head::{RequestHead, ResponseHead};
+use limen_wire::head::{BodyLength, RequestHead, ResponseHead};
 
 use super::Connection;
 use crate::exchange::error::Error;
 use crate::exchange::front::{ConnInfo, Front, FrontFail};
-use crate::exchange::live::Live;
+use crate::exchange::live::{Exchange, Live};
 use crate::exchange::{self, reply};
 use crate::stream::Stream;
 use crate::worker::Worker;
@@ -56,29 +57,45 @@ pub(crate) async fn serve<S: Stream>(conn: Connection, io: S, info: Rc<ConnInfo>
         match next {
             Some(Ok(incoming)) => {
                 timer.arm_in(idle_ms);
-                tokio::task::spawn_local(stream(worker.clone(), info.clone(), incoming));
+                start(&worker, &info, incoming);
             }
             Some(Err(_)) | None => return,
         }
     }
 }
 
-/// Serves one stream.
-async fn stream(worker: Rc<Worker>, info: Rc<ConnInfo>, incoming: Incoming) {
-    let Incoming { head, body, respond } = incoming;
+/// A stream's task.
+fn start(worker: &Rc<Worker>, info: &Rc<ConnInfo>, incoming: Incoming) {
     let mut exchange = worker.take_exchange();
-    let mut front = H2Front { body, piece: Bytes::new(), body_done: false, respond, send: None };
+    let head = incoming.head(&mut exchange.request);
+    let Incoming { body, respond, .. } = incoming;
+    let body_done = head.is_ok() && exchange.request.body == BodyLength::None;
+    let front = H2Front { body, piece: Bytes::new(), body_done, respond, send: None };
+    let (worker, info) = (worker.clone(), info.clone());
     match head {
-        Ok(head) => {
-            exchange.request = head;
-            front.body_done = exchange.request.body == limen_wire::head::BodyLength::None;
-            exchange::run(&worker, &info, &mut front, &mut exchange).await;
-        }
-        Err(error) => {
-            let mut live = Live::begin(&worker, &info, &mut front, &mut exchange);
-            reply::error(&mut live, Error::head(&error)).await;
-        }
+        Ok(()) => drop(tokio::task::spawn_local(stream(worker, info, front, exchange))),
+        Err(error) => drop(tokio::task::spawn_local(refuse(worker, info, front, exchange, error))),
     }
+}
+
+/// Serves one stream.
+async fn stream(worker: Rc<Worker>, info: Rc<ConnInfo>, mut front: H2Front, mut exchange: Box<Exchange>) {
+    exchange::run(&worker, &info, &mut front, &mut exchange).await;
+    front.finish();
+    worker.give_exchange(exchange);
+}
+
+/// Answers a head that cannot be taken.
+async fn refuse(
+    worker: Rc<Worker>,
+    info: Rc<ConnInfo>,
+    mut front: H2Front,
+    mut exchange: Box<Exchange>,
+    error: HeadError,
+) {
+    let mut live = Live::begin(&worker, &info, &mut front, &mut exchange);
+    reply::error(&mut live, Error::head(&error)).await;
+    drop(live);
     front.finish();
     worker.give_exchange(exchange);
 }

@@ -14,14 +14,15 @@ pub(super) fn request_head(
     parts: &request::Parts,
     ended: bool,
     max_fields: usize,
-) -> Result<RequestHead, HeadError> {
+    head: &mut RequestHead,
+) -> Result<(), HeadError> {
+    head.clear();
+    head.version = Version::H2;
     if parts.headers.len() > max_fields {
         return Err(HeadError::TooManyFields);
     }
-    let mut head = RequestHead::default();
-    head.version = Version::H2;
     head.set_method(parts.method.as_str().as_bytes());
-    place_target(parts, &mut head)?;
+    place_target(parts, head)?;
     let mut length = None;
     for (name, value) in &parts.headers {
         let (name, value) = (name.as_str().as_bytes(), value.as_bytes());
@@ -53,7 +54,7 @@ pub(super) fn request_head(
         Some(length) => BodyLength::Known(length),
         None => BodyLength::Marked,
     };
-    Ok(head)
+    Ok(())
 }
 
 fn is_blank(byte: &u8) -> bool {

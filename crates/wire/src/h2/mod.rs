@@ -65,12 +65,23 @@ pub struct ServerConnection<S> {
 /// One request that arrived.
 #[derive(Debug)]
 pub struct Incoming {
-    /// The head, or why it must be answered with an error: 400, 417 or 431, as for HTTP/1.
-    pub head: Result<RequestHead, HeadError>,
+    parts: http::request::Parts,
+    max_fields: usize,
     /// The body.
     pub body: RecvBody,
     /// Where the answer goes.
     pub respond: Respond,
+}
+
+impl Incoming {
+    /// Copies the head into one that is used again from request to request.
+    ///
+    /// # Errors
+    /// The request must be answered with an error: 400, 417 or 431, as for HTTP/1. The head then holds as much as was
+    /// understood.
+    pub fn head(&self, head: &mut RequestHead) -> Result<(), HeadError> {
+        convert::request_head(&self.parts, self.body.is_end_stream(), self.max_fields, head)
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> ServerConnection<S> {
@@ -98,7 +109,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerConnection<S> {
                 let (request, respond) = request?;
                 let (parts, body) = request.into_parts();
                 Ok(Incoming {
-                    head: convert::request_head(&parts, body.is_end_stream(), self.max_fields),
+                    parts,
+                    max_fields: self.max_fields,
                     body: RecvBody::new(body),
                     respond: Respond::new(respond),
                 })
