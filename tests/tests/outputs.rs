@@ -1,0 +1,146 @@
+//! What the gateway says of itself: metrics with Istio's labels, readiness, pages as JSON, and never a key.
+// Test code: a failed expectation is a panic with a reason.
+#![allow(clippy::unwrap_used)]
+
+use std::net::SocketAddr;
+
+use limen_e2e::gateway::Gateway;
+use limen_e2e::origin::{Origin, Script};
+use limen_e2e::reply::Reply;
+use limen_e2e::tls::{Authority, base64};
+use limen_e2e::{h1, within};
+use serde_json::Value;
+use tokio::net::TcpStream;
+
+const ROUTES: &str = "
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: edge}
+spec:
+  selector: {istio: ingressgateway}
+  servers:
+  - {port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}
+  - port: {number: 443, name: https, protocol: HTTPS}
+    hosts: [shop.example.com]
+    tls: {mode: SIMPLE, credentialName: shop-tls}
+---
+{apiVersion: v1, kind: Service, metadata: {name: shop}, spec: {ports: [{name: http, port: 80}]}}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: shop}
+spec: {hosts: [shop.example.com], gateways: [edge], http: [{route: [{destination: {host: shop}}]}]}
+";
+
+async fn get(address: SocketAddr, host: &str, path: &str) -> Reply {
+    let mut connection = h1::Connection::new(TcpStream::connect(address).await.unwrap());
+    connection.send(&h1::request("GET", path, host, &[], b"")).await;
+    within(path, connection.read("GET")).await.unwrap()
+}
+
+async fn page(address: SocketAddr, path: &str) -> Reply {
+    get(address, &address.to_string(), path).await
+}
+
+async fn start(origin: &Origin, secret: &str) -> Gateway {
+    let flags = ["--backend".to_owned(), format!("shop={}", origin.address)];
+    Gateway::start(&[("routes.yaml", ROUTES), ("secret.yaml", secret)], &flags).await
+}
+
+fn secret(certificate: &str, key: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Secret\nmetadata: {{name: shop-tls, namespace: istio-system}}\n\
+         data:\n  tls.crt: {}\n  tls.key: {}\n",
+        base64(certificate),
+        base64(key)
+    )
+}
+
+/// The value of the one series whose line holds all of `parts`.
+fn series(text: &str, parts: &[&str]) -> f64 {
+    let found: Vec<&str> = text.lines().filter(|line| parts.iter().all(|part| line.contains(part))).collect();
+    let [line] = found[..] else { panic!("{} series with {parts:?} in\n{text}", found.len()) };
+    line.rsplit(' ').next().unwrap().parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_are_counted_with_istios_labels() {
+    let origin = Origin::start("shop", Script::echo()).await;
+    let pair = Authority::new().issue(&["shop.example.com"]);
+    let gateway = start(&origin, &secret(&pair.certificate, &pair.key)).await;
+    for _ in 0..3 {
+        assert_eq!(get(gateway.address(80), "shop.example.com", "/").await.status, 200);
+    }
+    assert_eq!(get(gateway.address(80), "other.example.com", "/").await.status, 404);
+    let text = page(gateway.running.metrics().unwrap(), "/stats/prometheus").await.text();
+    let ours = [
+        "istio_requests_total{",
+        "reporter=\"source\"",
+        "source_workload=\"istio-ingressgateway\"",
+        "source_workload_namespace=\"istio-system\"",
+        "destination_service=\"shop.default.svc.cluster.local\"",
+        "destination_service_name=\"shop\"",
+        "destination_service_namespace=\"default\"",
+        "request_protocol=\"http\"",
+        "response_code=\"200\"",
+        "response_flags=\"-\"",
+        "connection_security_policy=\"unknown\"",
+    ];
+    assert_eq!(series(&text, &ours), 3.0);
+    let unknown = ["istio_requests_total{", "response_code=\"404\"", "response_flags=\"NR\"", "\"unknown\""];
+    assert_eq!(series(&text, &unknown), 1.0);
+    let histograms = ["istio_request_duration_milliseconds", "istio_request_bytes", "istio_response_bytes"];
+    for name in histograms {
+        assert_eq!(series(&text, &[&format!("{name}_count{{"), "response_code=\"200\""]), 3.0, "{name}");
+        assert_eq!(
+            series(&text, &[&format!("{name}_bucket{{"), "response_code=\"200\"", "le=\"+Inf\""]),
+            3.0
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_page_shows_a_key() {
+    let origin = Origin::start("shop", Script::echo()).await;
+    let (pair, other) =
+        (Authority::new().issue(&["shop.example.com"]), Authority::new().issue(&["a.example"]));
+    let gateway = start(&origin, &secret(&pair.certificate, &pair.key)).await;
+    // A pair that does not match is told of, which is where a careless message would quote it.
+    gateway.write("secret.yaml", &secret(&pair.certificate, &other.key));
+    gateway.until("the problem of the pair", |view| !view.problems().is_empty()).await;
+    let admin = gateway.running.admin().unwrap();
+    let mut said = gateway.problems().join("\n");
+    for path in ["/", "/state", "/objects", "/ir", "/endpoints", "/problems", "/verdicts", "/listeners"] {
+        let reply = page(admin, path).await;
+        assert_eq!(reply.status, 200, "{path}: {reply:?}");
+        if path != "/" {
+            assert_ne!(
+                serde_json::from_slice::<Value>(&reply.body).unwrap_or_default(),
+                Value::Null,
+                "{path} is JSON"
+            );
+        }
+        said.push_str(&reply.text());
+    }
+    said.push_str(&page(gateway.running.metrics().unwrap(), "/stats/prometheus").await.text());
+    assert!(said.contains("shop-tls"), "the pages speak of the certificate at all");
+    let view = gateway.running.view();
+    said.push_str(&format!("{view:?}"));
+    for key in [&pair.key, &other.key] {
+        let body: String = key.lines().filter(|line| !line.starts_with('-')).collect();
+        for secret in [body.as_str(), &base64(key)[40..80], "PRIVATE KEY"] {
+            assert!(!said.contains(secret), "key material in an output: {secret}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_admin_port_answers_local_names_only() {
+    let origin = Origin::start("shop", Script::echo()).await;
+    let gateway = start(&origin, "").await;
+    let admin = gateway.running.admin().unwrap();
+    assert_eq!(page(admin, "/state").await.status, 200);
+    let rebound = get(admin, "evil.example.com", "/state").await;
+    assert!(rebound.status >= 400, "a name that was rebound to loopback: {rebound:?}");
+    assert_eq!(page(gateway.running.readiness().unwrap(), "/healthz/ready").await.status, 200);
+}
