@@ -300,3 +300,30 @@ pub(crate) fn home_paths(path: &str, text: &str) -> Vec<Finding> {
     })
     .collect()
 }
+
+/// Files and folders that a document names in backticks (`a/b.rs`, `a/`) exist; each may be named by the end of its path,
+/// with the `src` in between left out. `files` begin with a slash.
+pub(crate) fn named_files(document: &str, text: &str, files: &[String]) -> Vec<Finding> {
+    let short: Vec<String> = files.iter().map(|file| file.replace("/src/", "/")).collect();
+    let exists = |name: &str| {
+        let wanted = format!("/{}", name.trim_start_matches('/'));
+        let folder = wanted.ends_with('/');
+        let holds = |file: &String| if folder { file.contains(&wanted) } else { file.ends_with(&wanted) };
+        files.iter().any(holds) || short.iter().any(holds)
+    };
+    let names = text.split('`').skip(1).step_by(2).filter(|name| {
+        let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-./".contains(&b));
+        let ends = [".rs", ".md", ".toml", ".yaml", ".c"].iter().any(|end| name.ends_with(end))
+            || name.ends_with('/');
+        plain && ends && name.len() > 1
+    });
+    let outside = ["clippy.toml", "Cargo.toml", "STYLE.md", "ARCHITECTURE.md", "deny.toml"];
+    names
+        .filter(|name| !exists(name) && !outside.contains(name))
+        .map(|name| Finding {
+            check: "named_files",
+            path: document.to_owned(),
+            text: format!("it names `{name}`, which does not exist"),
+        })
+        .collect()
+}

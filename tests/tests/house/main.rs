@@ -93,6 +93,24 @@ fn no_file_names_a_home_folder() {
 }
 
 #[test]
+fn documents_name_files_that_exist() {
+    let root = source::root();
+    let mut files = Vec::new();
+    for folder in ["crates", "tests", "docs", "examples", "bench", ".ci"] {
+        source::walk(&root.join(folder), &mut |path| {
+            files.push(format!("/{}", path.strip_prefix(&root).unwrap_or(path).to_string_lossy()));
+        });
+    }
+    let mut found = Vec::new();
+    let documents = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "STYLE.md", "bench/README.md"];
+    for document in documents.into_iter().chain(["docs/life-of-a-request.md", "docs/life-of-a-resource.md"]) {
+        let text = fs::read_to_string(root.join(document)).expect("the document stands there");
+        found.extend(checks::named_files(document, &text, &files));
+    }
+    report("named_files", &found);
+}
+
+#[test]
 fn licences_are_those_of_deny_toml() {
     let allowed = licences::allowed();
     assert!(allowed.contains("Apache-2.0") && allowed.len() > 5, "deny.toml lists {allowed:?}");

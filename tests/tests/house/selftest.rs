@@ -145,6 +145,14 @@ fn home_paths_can_fail() {
 }
 
 #[test]
+fn named_files_can_fail() {
+    let files = ["/crates/proxy/src/exchange/mod.rs".to_owned()];
+    let missing = |text: &str| checks::named_files("a.md", text, &files).len();
+    assert_eq!(missing("see `exchange/mod.rs`, `proxy/exchange/`, `mod.rs` and `a b.rs`"), 0);
+    assert_eq!(missing("see `exchange/retry.rs` and `compile/`"), 2);
+}
+
+#[test]
 fn edges_can_fail() {
     let package = |name: &str, target: &str| json!({ "packages": [{ "name": name, "dependencies": [{ "name": target }] }] });
     let texts = |name: &str, target: &str| {
