@@ -66,6 +66,8 @@ pub struct ServerConnection<S> {
 #[derive(Debug)]
 pub struct Incoming {
     parts: http::request::Parts,
+    /// The stream carries no body.
+    ended: bool,
     max_fields: usize,
     /// The body.
     pub body: RecvBody,
@@ -80,7 +82,7 @@ impl Incoming {
     /// The request must be answered with an error: 400, 417 or 431, as for HTTP/1. The head then holds as much as was
     /// understood.
     pub fn head(&self, head: &mut RequestHead) -> Result<(), HeadError> {
-        convert::request_head(&self.parts, self.body.is_end_stream(), self.max_fields, head)
+        convert::request_head(&self.parts, self.ended, self.max_fields, head)
     }
 }
 
@@ -110,6 +112,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerConnection<S> {
                 let (parts, body) = request.into_parts();
                 Ok(Incoming {
                     parts,
+                    ended: body.is_end_stream(),
                     max_fields: self.max_fields,
                     body: RecvBody::new(body),
                     respond: Respond::new(respond),
