@@ -13,6 +13,7 @@ mod exchange;
 mod filter;
 pub mod limits;
 pub mod observe;
+mod run;
 mod serve;
 pub mod served;
 mod sockets;
@@ -28,7 +29,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use limen_ir::{Endpoints, Ir};
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::watch;
 
 pub use applied::{Applied, AppliedProblem, BoundListener};
@@ -137,8 +138,6 @@ impl Proxy {
             let start = worker::Start {
                 index,
                 config: config.clone(),
-                board: board.clone(),
-                mail,
                 peers: workers.clone(),
                 loads: loads.clone(),
                 counters: registry.worker(),
@@ -146,7 +145,7 @@ impl Proxy {
                 log: log.buffer(),
                 back: back.clone(),
             };
-            threads.push(spawn(start).map_err(StartError::Worker)?);
+            threads.push(spawn(start, board.clone(), mail).map_err(StartError::Worker)?);
         }
         let control = Control {
             compiler: Compiler::new(registry.clone()),
@@ -275,13 +274,17 @@ impl Drop for Proxy {
 }
 
 /// A worker's thread. The runtime is made in it, since it never leaves it.
-fn spawn(start: worker::Start) -> io::Result<JoinHandle<()>> {
+fn spawn(
+    start: worker::Start,
+    board: Arc<Board>,
+    mail: UnboundedReceiver<Mail>,
+) -> io::Result<JoinHandle<()>> {
     let (made, outcome) = mpsc::sync_channel(1);
     let thread = std::thread::Builder::new().name(format!("worker-{}", start.index)).spawn(move || {
         match tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default()) {
             Ok(runtime) => {
                 let _ = made.send(Ok(()));
-                runtime.block_on(worker::run(start));
+                runtime.block_on(run::run(start, board, mail));
             }
             Err(error) => {
                 let _ = made.send(Err(error));

@@ -97,11 +97,12 @@ impl Known {
             (12, b'x') => (Known::XRequestId, b"x-request-id"),
             _ => (Known::Other, b""),
         };
-        if name.eq_ignore_ascii_case(spelling) {
+        // Most senders write names in lower case, or as the table of spellings has them but for capitals.
+        if known != Known::Other && (name == spelling || name.eq_ignore_ascii_case(spelling)) {
             return known;
         }
         match name.get(..8) {
-            Some(start) if start.eq_ignore_ascii_case(b"x-envoy-") => Known::XEnvoy,
+            Some(start) if first | 0x20 == b'x' && start.eq_ignore_ascii_case(b"x-envoy-") => Known::XEnvoy,
             _ => Known::Other,
         }
     }
@@ -229,6 +230,14 @@ impl Fields {
         self.list.push(Field { known, name, value });
     }
 
+    /// Appends a field line of which it is known that the name is lower case and what [`Known`] it is.
+    pub fn add_known(&mut self, known: Known, name: &[u8], value: &[u8]) {
+        debug_assert!(known == Known::of(name) && !name.iter().any(u8::is_ascii_uppercase));
+        self.bytes.reserve(name.len() + value.len());
+        let (name, value) = (self.store(name), self.store(value));
+        self.list.push(Field { known, name, value });
+    }
+
     /// Replaces all lines of that (lower-case) name by one, at the end.
     pub fn set(&mut self, name: &[u8], value: &[u8]) {
         self.remove(name);
@@ -238,7 +247,7 @@ impl Fields {
     /// Replaces all lines of a known name by one, at the end.
     pub fn set_known(&mut self, known: Known, name: &[u8], value: &[u8]) {
         self.remove_known(known);
-        self.add(name, value);
+        self.add_known(known, name, value);
     }
 
     /// Drops all lines of that (lower-case) name.

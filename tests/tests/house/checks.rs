@@ -182,14 +182,15 @@ fn identifiers(code: &str) -> impl Iterator<Item = (usize, &str)> {
 /// Modules of `proxy` from the socket down to the leaves; a module uses those of a later row only. Modules that no row
 /// names are free: they are small and the list of them is short.
 const ORDER: &[&[&str]] = &[
-    &["worker"],
+    &["run"],
     &["serve"],
     &["exchange"],
+    &["worker"],
     &["upstream"],
     &["explain"],
     &["table"],
     &["filter"],
-    &["clock", "observe", "limits", "sys"],
+    &["clock", "observe", "limits", "stream", "sys"],
 ];
 
 /// Inside `proxy`, arrows point one way.

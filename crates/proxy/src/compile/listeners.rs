@@ -14,10 +14,11 @@ use crate::table::hosts::{HostMap, Pattern};
 use crate::table::listeners::{Listener, Serves, TlsChain, TlsChains};
 use crate::table::routes::{Origin, RouteTable};
 
-/// Slots by bound address; a slot is never given to another address.
+/// Slots by bound address, and by declared port where the kernel chooses the port; a slot is never given to another. Where the kernel chooses the port, several
+/// listeners ask for port 0, and the declared port tells them apart.
 #[derive(Default)]
 pub(crate) struct ListenerMemo {
-    slots: BTreeMap<SocketAddr, u32>,
+    slots: BTreeMap<(SocketAddr, u16), u32>,
 }
 
 impl ListenerMemo {
@@ -34,7 +35,8 @@ impl ListenerMemo {
         let mut listeners = Vec::new();
         for listener in &ir.listeners {
             let next = self.slots.len() as u32;
-            let slot = *self.slots.entry(listener.bind).or_insert(next) as usize;
+            let told_apart = if listener.bind.port() == 0 { listener.declared.get() } else { 0 };
+            let slot = *self.slots.entry((listener.bind, told_apart)).or_insert(next) as usize;
             let serves = match &listener.serves {
                 IrServes::Http(name) => Serves::Http(routes(name)),
                 IrServes::Tls(chains) => {

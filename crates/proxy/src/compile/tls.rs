@@ -38,8 +38,8 @@ struct Loaded {
     rejected: Option<String>,
 }
 
-/// Listener address and chain name.
-type ChainKey = (std::net::SocketAddr, String);
+/// Names of the listener and of the chain.
+type ChainKey = (String, String);
 
 struct CompiledChain {
     tls: ServerTls,
@@ -95,7 +95,7 @@ impl TlsMemo {
     ) -> Option<Arc<ServerConfig>> {
         let keys: Vec<_> =
             chain.tls.certificates.iter().filter_map(|id| self.certificates.get(id)?.good.clone()).collect();
-        let key = (listener.bind, chain.name.clone());
+        let key = (listener.name.clone(), chain.name.clone());
         let known = self.chains.remove(&key).filter(|known| known.tls == chain.tls);
         let same_keys = |known: &CompiledChain| {
             known.keys.len() == keys.len() && known.keys.iter().zip(&keys).all(|(a, b)| Arc::ptr_eq(a, b))

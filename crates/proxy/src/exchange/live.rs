@@ -3,56 +3,15 @@
 use std::borrow::Cow;
 use std::net::SocketAddr;
 
-use limen_wire::head::{BodyLength, RequestHead, ResponseHead, Span};
+use limen_wire::head::{BodyLength, RequestHead, Span};
 
 use super::front::{ConnInfo, Front};
-use crate::filter::headers::{Context, HeaderScratch};
+use crate::filter::headers::Context;
 use crate::observe::counters::WorkloadId;
 use crate::observe::{Flags, Gauge, Record};
 use crate::table::routes::{Destination, Rule};
 use crate::worker::Worker;
-
-/// The memory of an exchange: taken from the worker when a head arrives, given back when it has ended.
-#[derive(Default)]
-pub(crate) struct Exchange {
-    /// The request; from forwarding on, as the origin sees it.
-    pub(crate) request: RequestHead,
-    /// The response.
-    pub(crate) response: ResponseHead,
-    /// What has been read of the request's body, for another attempt.
-    pub(crate) replay: Vec<u8>,
-    /// For whatever needs a few bytes.
-    pub(crate) scratch: Vec<u8>,
-    /// For header operations.
-    pub(crate) headers: HeaderScratch,
-    /// Endpoints that were tried.
-    pub(crate) tried: Vec<SocketAddr>,
-    /// Why the origin's transport failed.
-    pub(crate) transport: String,
-}
-
-/// More than this is not kept from one exchange to the next.
-const KEPT_BYTES: usize = 16 * 1024;
-
-impl Exchange {
-    /// Forgets the message, keeps ordinary amounts of memory.
-    pub(crate) fn clear(&mut self) {
-        if self.request.fields.capacity() > KEPT_BYTES {
-            self.request = RequestHead::default();
-        }
-        if self.response.fields.capacity() > KEPT_BYTES {
-            self.response = ResponseHead::default();
-        }
-        self.request.clear();
-        self.response.clear();
-        self.tried.clear();
-        self.transport.clear();
-        for buffer in [&mut self.replay, &mut self.scratch] {
-            buffer.clear();
-            buffer.shrink_to(KEPT_BYTES);
-        }
-    }
-}
+use crate::worker::memory::Exchange;
 
 /// What the log will say.
 pub(crate) struct Note<'t> {

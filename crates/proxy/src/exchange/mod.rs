@@ -15,9 +15,10 @@ use crate::filter::{forwarded, normalize};
 use crate::table::listeners::{Listener, Serves, Tables};
 use crate::table::routes::{Action, RouteTable, Rule, VirtualHost};
 use crate::worker::Worker;
+use crate::worker::memory::Exchange;
 use error::Error;
 use front::{ConnInfo, Front};
-use live::{Exchange, Live};
+use live::Live;
 
 /// Serves one request whose head is in `exchange`. Afterwards the front says whether its connection can go on.
 pub(crate) async fn run<F: Front>(worker: &Worker, conn: &ConnInfo, front: &mut F, exchange: &mut Exchange) {

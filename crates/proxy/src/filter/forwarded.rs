@@ -61,14 +61,16 @@ pub(crate) fn apply(head: &mut RequestHead, edge: &Edge, scratch: &mut Vec<u8>) 
         }
         Known::XForwardedProto | Known::XRequestId => false,
         Known::XEnvoy => !NOT_FROM_OUTSIDE.contains(&name),
-        Known::Other => name != b"x-forwarded-client-cert",
+        Known::Other => name.len() != 23 || name != b"x-forwarded-client-cert",
         _ => true,
     });
     text::push_ip(scratch, edge.client);
-    head.fields.add(b"x-forwarded-for", scratch);
-    head.fields.add(b"x-forwarded-proto", if edge.https { b"https" } else { b"http" });
-    head.fields.add(b"x-envoy-external-address", scratch.get(received..).unwrap_or_default());
-    head.fields.add(b"x-request-id", &request_id::uuid4(edge.random));
+    head.fields.add_known(Known::XForwardedFor, b"x-forwarded-for", scratch);
+    let scheme: &[u8] = if edge.https { b"https" } else { b"http" };
+    head.fields.add_known(Known::XForwardedProto, b"x-forwarded-proto", scheme);
+    let client = scratch.get(received..).unwrap_or_default();
+    head.fields.add_known(Known::XEnvoy, b"x-envoy-external-address", client);
+    head.fields.add_known(Known::XRequestId, b"x-request-id", &request_id::uuid4(edge.random));
 }
 
 /// Tells the upstream which attempt this is, from 1, and how many milliseconds the gateway will wait for it, if it
@@ -77,7 +79,8 @@ pub(crate) fn attempt(head: &mut RequestHead, count: u32, timeout_ms: Option<u64
     let mut number = |name: &[u8], number: u64| {
         scratch.clear();
         text::push_decimal(scratch, number);
-        head.fields.set(name, scratch);
+        head.fields.retain(|known, other, _| known != Known::XEnvoy || other != name);
+        head.fields.add_known(Known::XEnvoy, name, scratch);
     };
     number(b"x-envoy-attempt-count", count.into());
     if let Some(timeout_ms) = timeout_ms {

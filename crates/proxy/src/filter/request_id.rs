@@ -3,11 +3,13 @@
 /// The text of a version 4 UUID (RFC 9562 5.4) made of 128 random bits.
 pub(crate) fn uuid4(random: u128) -> [u8; 36] {
     const HEX: &[u8; 16] = b"0123456789abcdef";
+    /// Where the two digits of each byte stand: 8-4-4-4-12.
+    const PLACES: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
     let bits = random & !(0xf << 76) & !(0b11 << 62) | (4 << 76) | (0b10 << 62);
     let mut text = [b'-'; 36];
-    let places = text.iter_mut().enumerate().filter(|(at, _)| !matches!(at, 8 | 13 | 18 | 23));
-    for (digit, (_, place)) in places.enumerate() {
-        *place = HEX[(bits >> (124 - 4 * digit)) as usize & 0xf];
+    for (byte, place) in bits.to_be_bytes().into_iter().zip(PLACES) {
+        text[place] = HEX[usize::from(byte >> 4)];
+        text[place + 1] = HEX[usize::from(byte & 0xf)];
     }
     text
 }

@@ -8,7 +8,9 @@ use super::text;
 pub(crate) fn service_time(head: &mut ResponseHead, ms: u64, scratch: &mut Vec<u8>) {
     scratch.clear();
     text::push_decimal(scratch, ms);
-    head.fields.set(b"x-envoy-upstream-service-time", scratch);
+    let name = b"x-envoy-upstream-service-time";
+    head.fields.retain(|known, other, _| known != Known::XEnvoy || other != name);
+    head.fields.add_known(Known::XEnvoy, name, scratch);
 }
 
 /// After header operations, which cannot change it (Envoy): `server` is overwritten, a missing `date` is added.
@@ -16,7 +18,7 @@ pub(crate) fn service_time(head: &mut ResponseHead, ms: u64, scratch: &mut Vec<u
 pub(crate) fn finish(head: &mut ResponseHead, date: &[u8]) {
     head.fields.set_known(Known::Server, b"server", b"istio-envoy");
     if head.fields.get_known(Known::Date).is_none() {
-        head.fields.add(b"date", date);
+        head.fields.add_known(Known::Date, b"date", date);
     }
 }
 

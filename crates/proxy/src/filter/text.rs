@@ -3,19 +3,21 @@
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 
+use crate::observe::text::{write_address, write_decimal, write_ip};
+
 /// A decimal number.
 pub(super) fn push_decimal(buffer: &mut Vec<u8>, number: u64) {
-    push(buffer, format_args!("{number}"));
+    write_decimal(number, buffer);
 }
 
 /// An address as clients know it: an IPv4 address that came over an IPv6 socket is printed as IPv4.
 pub(super) fn push_ip(buffer: &mut Vec<u8>, ip: IpAddr) {
-    push(buffer, format_args!("{}", ip.to_canonical()));
+    write_ip(ip, buffer);
 }
 
 /// `ip:port`, or `[ip]:port`.
 pub(super) fn push_socket(buffer: &mut Vec<u8>, address: SocketAddr) {
-    push(buffer, format_args!("{}", SocketAddr::new(address.ip().to_canonical(), address.port())));
+    write_address(address, buffer);
 }
 
 /// Milliseconds since the Unix epoch as ISO 8601 in UTC, such as `2024-02-29T12:00:00.000Z`.

@@ -12,7 +12,7 @@ const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
 /// Appends a number in decimal.
 #[inline]
-pub(super) fn write_decimal(mut value: u64, out: &mut Vec<u8>) {
+pub(crate) fn write_decimal(mut value: u64, out: &mut Vec<u8>) {
     if value < 10 {
         return out.push(b'0' + value as u8);
     }
@@ -41,7 +41,7 @@ fn digit(value: u64) -> u8 {
 }
 
 /// Appends an address without its port; IPv4 mapped into IPv6 prints as IPv4.
-pub(super) fn write_ip(ip: IpAddr, out: &mut Vec<u8>) {
+pub(crate) fn write_ip(ip: IpAddr, out: &mut Vec<u8>) {
     match ip.to_canonical() {
         IpAddr::V4(ip) => write_ipv4(ip, out),
         // Writing to a Vec cannot fail.
@@ -79,7 +79,7 @@ fn write_ipv4(ip: Ipv4Addr, out: &mut Vec<u8>) {
 }
 
 /// Appends `ip:port`, or `[ip]:port` for IPv6.
-pub(super) fn write_address(address: SocketAddr, out: &mut Vec<u8>) {
+pub(crate) fn write_address(address: SocketAddr, out: &mut Vec<u8>) {
     let ip = address.ip().to_canonical();
     if ip.is_ipv6() {
         out.push(b'[');

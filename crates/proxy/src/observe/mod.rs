@@ -7,6 +7,10 @@
 pub mod access_log;
 pub mod counters;
 mod escape;
+/// Numbers and addresses as text, quickly.
+pub(crate) mod text {
+    pub(crate) use super::escape::{write_address, write_decimal, write_ip};
+}
 pub mod flags;
 pub mod format;
 mod histogram;

@@ -10,12 +10,13 @@ use super::Connection;
 use crate::clock::Timer;
 use crate::exchange::error::Error;
 use crate::exchange::front::{ConnInfo, Front, FrontFail};
-use crate::exchange::live::{Exchange, Live};
+use crate::exchange::live::Live;
 use crate::exchange::{self, reply};
 use crate::stream::Stream;
 use crate::stream::inbound::{Inbound, ReadFail};
 use crate::stream::outbound::Outbound;
 use crate::worker::Worker;
+use crate::worker::memory::Exchange;
 
 /// After the last response the client may still be sending: its bytes are read and dropped for so long, since closing
 /// at once would reset the connection and could destroy the response on its way.

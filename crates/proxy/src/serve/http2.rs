@@ -12,10 +12,11 @@ use limen_wire::head::{BodyLength, RequestHead, ResponseHead};
 use super::Connection;
 use crate::exchange::error::Error;
 use crate::exchange::front::{ConnInfo, Front, FrontFail};
-use crate::exchange::live::{Exchange, Live};
+use crate::exchange::live::Live;
 use crate::exchange::{self, reply};
 use crate::stream::Stream;
 use crate::worker::Worker;
+use crate::worker::memory::Exchange;
 
 /// Serves a connection to its end.
 pub(crate) async fn serve<S: Stream>(conn: Connection, io: S, info: Rc<ConnInfo>) {
@@ -78,10 +79,10 @@ fn start(worker: &Rc<Worker>, info: &Rc<ConnInfo>, incoming: Incoming) {
     }
 }
 
-/// Serves one stream.
+/// Serves one stream. A request body that nobody read is refused by the codec when the front is dropped, after what is
+/// queued has gone out.
 async fn stream(worker: Rc<Worker>, info: Rc<ConnInfo>, mut front: H2Front, mut exchange: Box<Exchange>) {
     exchange::run(&worker, &info, &mut front, &mut exchange).await;
-    front.finish();
     worker.give_exchange(exchange);
 }
 
@@ -96,7 +97,6 @@ async fn refuse(
     let mut live = Live::begin(&worker, &info, &mut front, &mut exchange);
     reply::error(&mut live, Error::head(&error)).await;
     drop(live);
-    front.finish();
     worker.give_exchange(exchange);
 }
 
@@ -108,15 +108,6 @@ struct H2Front {
     respond: Respond,
     /// The response's body, once its head has gone out.
     send: Option<SendBody>,
-}
-
-impl H2Front {
-    /// The response is complete; a request body that is still coming is refused without an error (RFC 9113 8.1).
-    fn finish(&mut self) {
-        if !self.body_done {
-            self.respond.reset(ResetReason::NO_ERROR);
-        }
-    }
 }
 
 fn gone(_: H2Error) -> FrontFail {

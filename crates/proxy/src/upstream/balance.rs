@@ -65,6 +65,11 @@ impl Balancer {
             }
             index = self.choose(random);
         }
+        if tried.contains(&self.eligible[index].endpoint.address) {
+            // The dice insist (a busy endpoint may lose every comparison): take any that is left.
+            let left = self.eligible.iter().position(|other| !tried.contains(&other.endpoint.address));
+            index = left.unwrap_or(index);
+        }
         Some(self.eligible[index].endpoint.clone())
     }
 

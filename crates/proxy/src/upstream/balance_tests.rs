@@ -78,6 +78,9 @@ fn what_was_tried_is_avoided_while_there_is_another() {
     for balance in [Balance::RoundRobin, Balance::Random, Balance::LeastRequest] {
         let mut balancer = balancer(balance, &[1, 1, 1]);
         let mut dice = dice();
+        // However busy the others are.
+        balancer.eligible[1].endpoint.active.set(90);
+        balancer.eligible[2].endpoint.active.set(90);
         for _ in 0..50 {
             let picked = balancer.pick(&mut dice, &[address(1)]).map(|endpoint| endpoint.address);
             assert_ne!(picked, Some(address(1)), "{balance:?}");

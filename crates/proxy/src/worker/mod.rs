@@ -1,29 +1,28 @@
-//! A worker: one thread, one loop, its own world. Inside there is no lock; tables, mail and sockets come in, counters and
-//! log lines go out. A connection never leaves the worker that accepted it, but for the hand-over right at accept.
+//! What belongs to a worker: its world, without the loop that runs in it. Inside there is no lock; tables, mail and
+//! sockets come in, counters and log lines go out.
+
+pub(crate) mod memory;
+pub(crate) mod parking;
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{SocketAddr, TcpStream as StdTcpStream};
 use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::task::Waker;
-use std::time::Duration;
 
 use limen_wire::h1;
 use limen_wire::head::RequestHead;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
-use tokio::task::JoinHandle;
+use tokio::sync::mpsc::UnboundedSender;
+
+use memory::Exchange;
+use parking::Parking;
 
 use crate::Config;
-use crate::board::Board;
 use crate::clock::Clock;
-use crate::exchange::live::Exchange;
 use crate::observe::counters::{ListenerId, ServiceId, WorkloadId};
 use crate::observe::{AccessLog, Counter, LogBuffer, Record, TimeCache, WorkerCounters};
-use crate::serve::accept;
 use crate::stream::Buffers;
 use crate::table::clusters::Endpoint;
 use crate::table::listeners::{ListenerSlot, Tables};
@@ -33,10 +32,6 @@ use crate::upstream::Upstreams;
 
 /// Exchanges kept for the next request.
 const KEPT_EXCHANGES: usize = 256;
-/// How often log lines are handed to the writer at the least.
-const LOG_TICK: Duration = Duration::from_millis(200);
-/// How often idle upstream connections are looked through.
-const SWEEP_TICK: Duration = Duration::from_secs(2);
 /// A worker hands a socket over only if it has at least this many connections more than the mean.
 const SLACK: u32 = 4;
 
@@ -98,8 +93,6 @@ impl Drop for Held {
 pub(crate) struct Start {
     pub(crate) index: usize,
     pub(crate) config: Arc<Config>,
-    pub(crate) board: Arc<Board>,
-    pub(crate) mail: UnboundedReceiver<Mail>,
     pub(crate) peers: Vec<UnboundedSender<Mail>>,
     pub(crate) loads: Arc<[Load]>,
     pub(crate) counters: WorkerCounters,
@@ -136,82 +129,47 @@ pub(crate) struct Worker {
     h1_limits: h1::Limits,
 }
 
-/// Runs a worker to its end.
-pub(crate) async fn run(start: Start) {
-    let Start { index, config, board, mut mail, peers, loads, counters, access_log, log, back } = start;
-    let h1_limits =
-        h1::Limits { max_head_bytes: config.limits.max_head_bytes, max_fields: config.limits.max_fields };
-    let worker = Rc::new(Worker {
-        index,
-        config,
-        clock: Clock::new(),
-        upstreams: Upstreams::default(),
-        buffers: Buffers::default(),
-        parking: Parking::default(),
-        tables: RefCell::new(Rc::new(Held { tables: Some(Arc::default()), back: back.clone() })),
-        back,
-        exchanges: RefCell::default(),
-        scratch: RefCell::default(),
-        counters: Rc::new(counters),
-        access_log,
-        log: RefCell::new(log),
-        date: RefCell::default(),
-        random: Cell::new(RandomState::new().build_hasher().finish() | 1),
-        draining: Cell::new(false),
-        has_idle: tokio::sync::Notify::new(),
-        peers,
-        loads,
-        h1_limits,
-    });
-    tokio::task::spawn_local(worker.clock.clone().drive());
-    tokio::task::spawn_local(worker.clone().flush_log());
-    tokio::task::spawn_local(worker.clone().sweep_idle());
-    let mut accepting = BTreeMap::<ListenerSlot, JoinHandle<()>>::new();
-    while let Some(mail) = mail.recv().await {
-        match mail {
-            Mail::Install { tables, open, close } => {
-                for slot in close {
-                    if let Some(task) = accepting.remove(&slot) {
-                        task.abort();
-                    }
-                }
-                let generation = tables.generation;
-                worker.install(tables);
-                for (slot, socket) in open {
-                    match tokio::net::TcpListener::from_std(socket) {
-                        Ok(socket) => {
-                            let task = accept::accept(worker.clone(), slot, socket);
-                            accepting.insert(slot, tokio::task::spawn_local(task));
-                        }
-                        Err(error) => tracing::error!(%error, "a listener's socket cannot be watched"),
-                    }
-                }
-                board.swapped(index, generation);
-            }
-            Mail::Endpoints { stamp, endpoints } => {
-                worker.upstreams.endpoints(&endpoints);
-                board.swapped(index, stamp);
-            }
-            Mail::Socket(slot, io, remote) => {
-                if let Ok(io) = tokio::net::TcpStream::from_std(io) {
-                    accept::start(&worker, slot, io, remote);
-                }
-            }
-            Mail::Drain => {
-                worker.draining.set(true);
-                worker.parking.wake_all();
-            }
-            Mail::Stop => break,
+impl Worker {
+    /// The world of a worker that serves nothing yet.
+    pub(crate) fn new(start: Start) -> Worker {
+        let Start { index, config, peers, loads, counters, access_log, log, back } = start;
+        let h1_limits =
+            h1::Limits { max_head_bytes: config.limits.max_head_bytes, max_fields: config.limits.max_fields };
+        Worker {
+            index,
+            config,
+            clock: Clock::new(),
+            upstreams: Upstreams::default(),
+            buffers: Buffers::default(),
+            parking: Parking::default(),
+            tables: RefCell::new(Rc::new(Held { tables: Some(Arc::default()), back: back.clone() })),
+            back,
+            exchanges: RefCell::default(),
+            scratch: RefCell::default(),
+            counters: Rc::new(counters),
+            access_log,
+            log: RefCell::new(log),
+            date: RefCell::default(),
+            random: Cell::new(RandomState::new().build_hasher().finish() | 1),
+            draining: Cell::new(false),
+            has_idle: tokio::sync::Notify::new(),
+            peers,
+            loads,
+            h1_limits,
         }
     }
-    worker.log.borrow_mut().flush();
-}
 
-impl Worker {
-    fn install(&self, tables: Arc<Tables>) {
+    /// Puts a new generation in force.
+    pub(crate) fn install(&self, tables: Arc<Tables>) {
         self.upstreams.reconcile(&tables);
         let held = Rc::new(Held { tables: Some(tables), back: self.back.clone() });
         self.tables.replace(held);
+        self.parking.wake_all();
+    }
+
+    /// Connections are to end as they come to rest.
+    pub(crate) fn drain(&self) {
+        self.draining.set(true);
         self.parking.wake_all();
     }
 
@@ -345,66 +303,13 @@ impl Worker {
         self.has_idle.notify_one();
     }
 
-    async fn flush_log(self: Rc<Worker>) {
-        let mut tick = tokio::time::interval(LOG_TICK);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tick.tick().await;
-            self.log.borrow_mut().flush();
-        }
+    /// Hands the log lines written so far to the writer.
+    pub(crate) fn flush_log(&self) {
+        self.log.borrow_mut().flush();
     }
 
-    /// Looks through idle upstream connections for as long as there are any.
-    async fn sweep_idle(self: Rc<Worker>) {
-        loop {
-            self.has_idle.notified().await;
-            loop {
-                tokio::time::sleep(SWEEP_TICK).await;
-                if self.upstreams.sweep(self.clock.now_ms()) == 0 {
-                    break;
-                }
-            }
-        }
-    }
-}
-
-/// Where idle connections wait to be told that something has changed.
-#[derive(Default)]
-pub(crate) struct Parking {
-    places: RefCell<Vec<Option<Waker>>>,
-    free: RefCell<Vec<usize>>,
-}
-
-impl Parking {
-    /// A place for a connection.
-    pub(crate) fn enter(&self) -> usize {
-        if let Some(place) = self.free.borrow_mut().pop() {
-            return place;
-        }
-        let mut places = self.places.borrow_mut();
-        places.push(None);
-        places.len() - 1
-    }
-
-    /// Wakes this task at the next change.
-    pub(crate) fn park(&self, place: usize, waker: &Waker) {
-        if let Some(parked) = self.places.borrow_mut().get_mut(place)
-            && !parked.as_ref().is_some_and(|parked| parked.will_wake(waker))
-        {
-            *parked = Some(waker.clone());
-        }
-    }
-
-    /// Gives a place back.
-    pub(crate) fn leave(&self, place: usize) {
-        if let Some(parked) = self.places.borrow_mut().get_mut(place) {
-            *parked = None;
-        }
-        self.free.borrow_mut().push(place);
-    }
-
-    fn wake_all(&self) {
-        let wakers: Vec<_> = self.places.borrow().iter().flatten().cloned().collect();
-        wakers.into_iter().for_each(Waker::wake);
+    /// Resolves when there is an idle upstream connection to watch.
+    pub(crate) async fn idle_appears(&self) {
+        self.has_idle.notified().await;
     }
 }

@@ -1,0 +1,87 @@
+//! A worker's loop: one thread, its own runtime. A connection never leaves the worker that accepted it, but for the
+//! hand-over right at accept.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::JoinHandle;
+
+use crate::board::Board;
+use crate::serve::accept;
+use crate::table::listeners::ListenerSlot;
+use crate::worker::{Mail, Start, Worker};
+
+/// How often log lines are handed to the writer at the least.
+const LOG_TICK: Duration = Duration::from_millis(200);
+/// How often idle upstream connections are looked through.
+const SWEEP_TICK: Duration = Duration::from_secs(2);
+
+/// Runs a worker until it is told to stop.
+pub(crate) async fn run(start: Start, board: Arc<Board>, mut mail: UnboundedReceiver<Mail>) {
+    let index = start.index;
+    let worker = Rc::new(Worker::new(start));
+    tokio::task::spawn_local(worker.clock.clone().drive());
+    tokio::task::spawn_local(flush_log(worker.clone()));
+    tokio::task::spawn_local(sweep_idle(worker.clone()));
+    let mut accepting = BTreeMap::<ListenerSlot, JoinHandle<()>>::new();
+    while let Some(mail) = mail.recv().await {
+        match mail {
+            Mail::Install { tables, open, close } => {
+                for slot in close {
+                    if let Some(task) = accepting.remove(&slot) {
+                        task.abort();
+                    }
+                }
+                let generation = tables.generation;
+                worker.install(tables);
+                for (slot, socket) in open {
+                    match tokio::net::TcpListener::from_std(socket) {
+                        Ok(socket) => {
+                            let task = accept::accept(worker.clone(), slot, socket);
+                            accepting.insert(slot, tokio::task::spawn_local(task));
+                        }
+                        Err(error) => tracing::error!(%error, "a listener's socket cannot be watched"),
+                    }
+                }
+                board.swapped(index, generation);
+            }
+            Mail::Endpoints { stamp, endpoints } => {
+                worker.upstreams.endpoints(&endpoints);
+                board.swapped(index, stamp);
+            }
+            Mail::Socket(slot, io, remote) => {
+                if let Ok(io) = tokio::net::TcpStream::from_std(io) {
+                    accept::start(&worker, slot, io, remote);
+                }
+            }
+            Mail::Drain => worker.drain(),
+            Mail::Stop => break,
+        }
+    }
+    worker.flush_log();
+}
+
+async fn flush_log(worker: Rc<Worker>) {
+    let mut tick = tokio::time::interval(LOG_TICK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        worker.flush_log();
+    }
+}
+
+/// Looks through idle upstream connections for as long as there are any.
+async fn sweep_idle(worker: Rc<Worker>) {
+    loop {
+        worker.idle_appears().await;
+        loop {
+            tokio::time::sleep(SWEEP_TICK).await;
+            if worker.upstreams.sweep(worker.clock.now_ms()) == 0 {
+                break;
+            }
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! The memory of exchanges, reused from request to request.
+
+use std::net::SocketAddr;
+
+use limen_wire::head::{RequestHead, ResponseHead};
+
+use crate::filter::headers::HeaderScratch;
+
+/// The memory of an exchange: taken from the worker when a head arrives, given back when it has ended.
+#[derive(Default)]
+pub(crate) struct Exchange {
+    /// The request; from forwarding on, as the origin sees it.
+    pub(crate) request: RequestHead,
+    /// The response.
+    pub(crate) response: ResponseHead,
+    /// What has been read of the request's body, for another attempt.
+    pub(crate) replay: Vec<u8>,
+    /// For whatever needs a few bytes.
+    pub(crate) scratch: Vec<u8>,
+    /// For header operations.
+    pub(crate) headers: HeaderScratch,
+    /// Endpoints that were tried.
+    pub(crate) tried: Vec<SocketAddr>,
+    /// Why the origin's transport failed.
+    pub(crate) transport: String,
+}
+
+/// More than this is not kept from one exchange to the next.
+const KEPT_BYTES: usize = 16 * 1024;
+
+impl Exchange {
+    /// Forgets the message, keeps ordinary amounts of memory.
+    pub(crate) fn clear(&mut self) {
+        if self.request.fields.capacity() > KEPT_BYTES {
+            self.request = RequestHead::default();
+        }
+        if self.response.fields.capacity() > KEPT_BYTES {
+            self.response = ResponseHead::default();
+        }
+        self.request.clear();
+        self.response.clear();
+        self.tried.clear();
+        self.transport.clear();
+        for buffer in [&mut self.replay, &mut self.scratch] {
+            buffer.clear();
+            buffer.shrink_to(KEPT_BYTES);
+        }
+    }
+}
