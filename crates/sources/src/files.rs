@@ -225,7 +225,11 @@ impl FileSource {
         let root = self.roots.iter().find(|root| path.starts_with(&root.path));
         let shown = root.and_then(|root| {
             let rest = path.strip_prefix(&root.path).ok()?;
-            Some(if rest.as_os_str().is_empty() { root.given.clone() } else { root.given.join(rest) })
+            Some(match (rest.as_os_str().is_empty(), root.given == Path::new(".")) {
+                (true, _) => root.given.clone(),
+                (false, true) => rest.to_owned(),
+                (false, false) => root.given.join(rest),
+            })
         });
         shown.as_deref().unwrap_or(path).to_string_lossy().into_owned()
     }

@@ -73,13 +73,22 @@ impl Translate {
             unused: &update.unused,
         };
         match self.output {
-            Form::Yaml => print(&serde_norway::to_string(&output)?)?,
+            Form::Yaml => print(&yaml(&output)?)?,
             Form::Json => print(&(serde_json::to_string_pretty(&output)? + "\n"))?,
         }
         problems.iter().for_each(|problem| say(&problem.to_string()));
         let failed = problems.iter().any(|problem| problem.level == Level::Error);
         Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
+}
+
+/// As YAML, with enums as mappings (`http: …`) instead of tags.
+fn yaml(output: &Output<'_>) -> anyhow::Result<String> {
+    let mut text = Vec::new();
+    let mut serializer = serde_norway::Serializer::new(&mut text);
+    serde_norway::with::singleton_map_recursive::serialize(output, &mut serializer)?;
+    drop(serializer);
+    Ok(String::from_utf8(text)?)
 }
 
 /// Reads everything, also the files that are known to be wanted only once the rest is translated.
