@@ -14,8 +14,8 @@ use crate::table::hosts::{HostMap, Pattern};
 use crate::table::listeners::{Listener, Serves, TlsChain, TlsChains};
 use crate::table::routes::{Origin, RouteTable};
 
-/// Slots by bound address, and by declared port where the kernel chooses the port; a slot is never given to another. Where the kernel chooses the port, several
-/// listeners ask for port 0, and the declared port tells them apart.
+/// Slots by bound address; a slot is never given to another. Where the kernel chooses the port, several listeners ask
+/// for port 0, and the declared port tells them apart.
 #[derive(Default)]
 pub(crate) struct ListenerMemo {
     slots: BTreeMap<(SocketAddr, u16), u32>,
