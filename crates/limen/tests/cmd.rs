@@ -1,5 +1,7 @@
 //! The command line as users see it: goldens of every `--help` and of what commands print. `UPDATE=1` writes them anew.
 #![forbid(unsafe_code)]
+// Test code: a failed expectation is a panic with a reason.
+#![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::path::{Path, PathBuf};

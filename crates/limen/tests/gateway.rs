@@ -1,5 +1,7 @@
 //! A whole gateway in process: files in, answers out, and what its own ports say meanwhile.
 #![forbid(unsafe_code)]
+// Test code: a failed expectation is a panic with a reason.
+#![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::net::SocketAddr;
