@@ -76,65 +76,73 @@ pub(crate) fn targets(draft: &VirtualServiceDraft, declared: Port, index: &Index
 }
 
 fn target(route: &RouteDraft, destination: &DestinationDraft, declared: Port, index: &Index<'_>) -> Target {
-    let object = Arc::clone(&route.object);
-    let host_field = format!("{}.host", destination.field);
-    let port_field = format!("{}.port", destination.field);
-    let found = index.services.find(&destination.host, &object.key.namespace);
     let port = |number: u32| u16::try_from(number).unwrap_or_default();
-    let Some(service) = found else {
-        let number = match destination.port {
-            PortChoice::Number(number) => port(number),
-            PortChoice::Name(_) | PortChoice::Implied => declared.get(),
-        };
-        let mend = unknown_host_mend(&destination.host, number, index);
-        let problem = messages::unknown_host(At::new(&object, &host_field), &destination.host, mend);
-        let cluster = key(number, destination, &destination.host);
-        return Target {
-            cluster,
-            service: None,
-            field: destination.field.clone(),
-            problem: Some(problem),
-            object,
-        };
+    let found = index.services.find(&destination.host, &route.object.key.namespace);
+    let (number, host, service, problem) = match found {
+        None => {
+            let number = match destination.port {
+                PortChoice::Number(number) => port(number),
+                PortChoice::Name(_) | PortChoice::Implied => declared.get(),
+            };
+            let mend = unknown_host_mend(&destination.host, number, index);
+            let field = format!("{}.host", destination.field);
+            let problem = messages::unknown_host(At::new(&route.object, &field), &destination.host, mend);
+            (number, &destination.host, None, Some(problem))
+        }
+        Some(service) => {
+            let (number, problem) = port_of(route, destination, declared, service);
+            let known = service.port(number).is_some();
+            let problem = problem.or_else(|| {
+                let field = format!("{}.port", destination.field);
+                let (at, ports) = (At::new(&route.object, &field), service.list_ports());
+                (!known).then(|| messages::unknown_port(at, &service.host, &number.to_string(), &ports))
+            });
+            (number, &service.host, known.then(|| Arc::clone(service)), problem)
+        }
     };
-    let at = At::new(&object, &port_field);
-    let ports = service.list_ports();
-    let (number, said) = match &destination.port {
-        PortChoice::Number(number) => (port(*number), None),
-        PortChoice::Name(name) => match service.ports.iter().find(|port| port.name == *name) {
-            Some(port) => (port.number, Some(messages::port_by_name(at, name, port.number))),
-            None => (0, Some(messages::unknown_port(at, &service.host, name, &ports))),
-        },
+    Target {
+        cluster: ClusterKey { port: number, subset: destination.subset.clone(), host: host.clone() },
+        service,
+        object: Arc::clone(&route.object),
+        field: destination.field.clone(),
+        problem,
+    }
+}
+
+/// The port that a destination means, and what is to be said about how it says so.
+fn port_of(
+    route: &RouteDraft,
+    destination: &DestinationDraft,
+    declared: Port,
+    service: &ServiceFacts,
+) -> (u16, Option<Problem>) {
+    let field = |part: &str| format!("{}{part}", destination.field);
+    match &destination.port {
+        PortChoice::Number(number) => (u16::try_from(*number).unwrap_or_default(), None),
+        PortChoice::Name(name) => {
+            let field = field(".port.name");
+            let at = At::new(&route.object, &field);
+            match service.ports.iter().find(|port| port.name == *name) {
+                Some(port) => (port.number, Some(messages::port_by_name(at, name, port.number))),
+                None => (0, Some(messages::unknown_port(at, &service.host, name, &service.list_ports()))),
+            }
+        }
         PortChoice::Implied => match &*service.ports {
             [only] => (only.number, None),
             [] => (declared.get(), None),
             _ => {
-                let at = At::new(&object, &destination.field);
+                let field = field("");
+                let (at, ports) = (At::new(&route.object, &field), service.list_ports());
                 (declared.get(), Some(messages::port_required(at, &service.host, declared.get(), &ports)))
             }
         },
-    };
-    let known = service.port(number).is_some();
-    let unknown = (!known && said.is_none())
-        .then(|| messages::unknown_port(at, &service.host, &number.to_string(), &ports));
-    let problem = said.or(unknown);
-    Target {
-        cluster: key(number, destination, &service.host),
-        service: known.then(|| Arc::clone(service)),
-        field: destination.field.clone(),
-        problem,
-        object,
     }
-}
-
-fn key(port: u16, destination: &DestinationDraft, host: &str) -> ClusterKey {
-    ClusterKey { port, subset: destination.subset.clone(), host: host.to_owned() }
 }
 
 /// The nearest thing that the writer may have meant.
 fn unknown_host_mend(host: &str, port: u16, index: &Index<'_>) -> String {
     let completed = format!("{host}.svc.{}", index.settings.cluster_domain);
-    if index.services.hosts().any(|known| known == completed) {
+    if index.services.knows(&completed) {
         return format!("write {completed}");
     }
     let suffix = format!(".svc.{}", index.settings.cluster_domain);

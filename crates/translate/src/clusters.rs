@@ -16,8 +16,8 @@ use limen_resources::istio::{
 
 use crate::index::{Index, origin};
 use crate::istio::destination_rule::{Block, Merged, Policy, Rules};
-use crate::memo::keep;
-use crate::merge::Wanted;
+use crate::memo::{Walk, keep};
+use crate::merge::{Wanted, WantedClusters};
 use crate::messages::{At, destination as messages, route};
 use crate::report::Report;
 use crate::services::{PortFacts, ServiceFacts, Speaks};
@@ -39,17 +39,16 @@ pub(crate) struct ClusterPlan {
 /// All clusters that are `wanted` and exist. `last`: those of the run before, for sharing.
 pub(crate) fn clusters(
     index: &Index<'_>,
-    wanted: BTreeMap<ClusterKey, Wanted>,
+    wanted: WantedClusters,
     last: &BTreeMap<ClusterKey, ClusterPlan>,
     report: &mut Report,
 ) -> BTreeMap<ClusterKey, ClusterPlan> {
-    let mut made = BTreeMap::new();
-    for (key, wanted) in wanted {
-        if let Some(plan) = cluster(index, &key, wanted, last.get(&key), report) {
-            made.insert(key, plan);
-        }
-    }
-    made
+    let mut last = Walk::along(last);
+    let plans = wanted.into_sorted().into_iter().filter_map(|(key, wanted)| {
+        let plan = cluster(index, &key, wanted, last.find(&key), report)?;
+        Some((key, plan))
+    });
+    plans.collect()
 }
 
 fn cluster(

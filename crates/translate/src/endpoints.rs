@@ -3,7 +3,7 @@
 //! A stage of its own, since endpoints change more often than anything else: where only they change, the IR stays the
 //! same object.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -70,35 +70,35 @@ pub(crate) fn endpoints(
     report: &mut Report,
 ) -> Arc<Endpoints> {
     let slices = slices_by_service(snapshot);
-    let mut all = Endpoints::default();
+    let last = memo.last.take().unwrap_or_default();
+    let mut all = Vec::with_capacity(clusters.len());
     for (key, plan) in clusters {
         if plan.blocked {
             continue;
         }
         let inputs = inputs(plan, snapshot, &slices);
-        let before = memo.last.as_ref().and_then(|last| last.clusters.get(key));
         let found = memo.clusters.get(key.clone(), inputs, |inputs| {
             let mut collector =
                 Collector { inputs, settings, endpoints: BTreeMap::new(), problems: Vec::new() };
             collector.collect();
             let endpoints = ClusterEndpoints { endpoints: collector.endpoints.into_values().collect() };
-            Found { endpoints: keep(before, endpoints), problems: collector.problems.into() }
+            Found { endpoints: keep(last.clusters.get(key), endpoints), problems: collector.problems.into() }
         });
         report.problems(&*found.problems);
         if found.endpoints.endpoints.is_empty() {
             say_empty(key, plan, report);
         } else {
-            all.clusters.insert(key.clone(), found.endpoints);
+            all.push((key.clone(), found.endpoints));
         }
     }
     memo.clusters.turn();
-    let all = keep(memo.last.as_ref(), all);
+    let all = keep(Some(&last), Endpoints { clusters: all.into_iter().collect() });
     memo.last = Some(Arc::clone(&all));
     all
 }
 
-/// By namespace and name of the Service.
-type Slices<'a> = BTreeMap<(&'a str, &'a str), Vec<&'a Arc<Object<EndpointSlice>>>>;
+/// By namespace and name of the Service; only looked into.
+type Slices<'a> = HashMap<(&'a str, &'a str), Vec<&'a Arc<Object<EndpointSlice>>>>;
 
 fn slices_by_service(snapshot: &Snapshot) -> Slices<'_> {
     let mut slices = Slices::new();

@@ -2,7 +2,10 @@
 //!
 //! Inputs are compared by identity: objects are immutable and held by the memo, so the same address is the same object.
 
-use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap, btree_map};
+use std::hash::Hash;
+use std::iter::Peekable;
 use std::mem;
 use std::sync::Arc;
 
@@ -50,38 +53,61 @@ impl<T: PartialEq> Same for ByValue<T> {
 }
 
 /// Results of one stage by name, with the inputs that they were made from. What one run does not ask for is forgotten
-/// at its end.
+/// at its end. The maps are only looked into, never iterated: their order is chance.
 #[derive(Debug)]
 pub(crate) struct Memo<K, I, V> {
-    last: BTreeMap<K, (I, V)>,
-    next: BTreeMap<K, (I, V)>,
+    last: HashMap<K, (I, V)>,
+    next: HashMap<K, (I, V)>,
 }
 
 impl<K, I, V> Default for Memo<K, I, V> {
     fn default() -> Memo<K, I, V> {
-        Memo { last: BTreeMap::new(), next: BTreeMap::new() }
+        Memo { last: HashMap::new(), next: HashMap::new() }
     }
 }
 
-impl<K: Ord, I: Same, V: Clone> Memo<K, I, V> {
+impl<K: Eq + Hash, I: Same, V: Clone> Memo<K, I, V> {
     /// What `make` makes of `inputs`. `key` only says which former result to compare with.
     pub(crate) fn get(&mut self, key: K, inputs: I, make: impl FnOnce(&I) -> V) -> V {
-        if let Some((before, made)) = self.next.get(&key)
-            && before.same(&inputs)
-        {
-            return made.clone();
+        match self.next.entry(key) {
+            Entry::Occupied(mut known) => {
+                if !known.get().0.same(&inputs) {
+                    let made = make(&inputs);
+                    known.insert((inputs, made));
+                }
+                known.get().1.clone()
+            }
+            Entry::Vacant(free) => {
+                let made = match self.last.remove(free.key()) {
+                    Some((before, made)) if before.same(&inputs) => made,
+                    _ => make(&inputs),
+                };
+                free.insert((inputs, made)).1.clone()
+            }
         }
-        let made = match self.last.remove(&key) {
-            Some((before, made)) if before.same(&inputs) => made,
-            _ => make(&inputs),
-        };
-        self.next.insert(key, (inputs, made.clone()));
-        made
     }
 
     /// Ends a run.
     pub(crate) fn turn(&mut self) {
         self.last = mem::take(&mut self.next);
+        self.next.reserve(self.last.len());
+    }
+}
+
+/// Finds keys that come in ascending order in a map, going along it once.
+pub(crate) struct Walk<'m, K, V> {
+    rest: Peekable<btree_map::Iter<'m, K, V>>,
+}
+
+impl<'m, K: Ord, V> Walk<'m, K, V> {
+    pub(crate) fn along(map: &'m BTreeMap<K, V>) -> Walk<'m, K, V> {
+        Walk { rest: map.iter().peekable() }
+    }
+
+    /// What the map has for `key`, which must not be less than the one asked for before.
+    pub(crate) fn find(&mut self, key: &K) -> Option<&'m V> {
+        while self.rest.next_if(|(known, _)| *known < key).is_some() {}
+        self.rest.peek().filter(|(known, _)| *known == key).map(|(_, value)| *value)
     }
 }
 

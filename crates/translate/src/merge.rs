@@ -1,7 +1,7 @@
 //! Drafts and servers together: route tables, and the clusters that they ask for.
 
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use limen_ir::atoms::{HostPattern, Port};
@@ -24,7 +24,8 @@ use crate::services::ServiceFacts;
 #[derive(Debug, Default)]
 pub(crate) struct MergeMemo {
     bound: Memo<BoundKey, BoundInputs, Arc<Bound>>,
-    hosts: BTreeMap<(RouteTableName, String), Arc<VirtualHost>>,
+    /// Only looked into.
+    hosts: HashMap<(RouteTableName, String), Arc<VirtualHost>>,
     tables: BTreeMap<RouteTableName, Arc<RouteTable>>,
 }
 
@@ -37,7 +38,41 @@ type BoundInputs = (Arc<VirtualServiceDraft>, ByValue<Vec<ClusterKey>>);
 /// The route tables, and what they need.
 pub(crate) struct Routing {
     pub(crate) tables: BTreeMap<RouteTableName, Arc<RouteTable>>,
-    pub(crate) wanted: BTreeMap<ClusterKey, Wanted>,
+    pub(crate) wanted: WantedClusters,
+}
+
+/// The clusters that routes name.
+#[derive(Default)]
+pub(crate) struct WantedClusters {
+    list: Vec<(ClusterKey, Wanted)>,
+    /// Where each stands in the list; only looked into.
+    places: HashMap<ClusterKey, usize>,
+}
+
+impl WantedClusters {
+    fn add(
+        &mut self,
+        key: ClusterKey,
+        service: Arc<ServiceFacts>,
+        instance: usize,
+        by: (Arc<Object<VirtualService>>, String),
+    ) {
+        let known = self.places.get(&key).and_then(|at| self.list.get_mut(*at));
+        match known {
+            Some((_, wanted)) => wanted.by.push(by),
+            None => {
+                self.places.insert(key.clone(), self.list.len());
+                self.list.push((key, Wanted { service, by: vec![by], instance }));
+            }
+        }
+    }
+
+    /// In the order of their keys.
+    pub(crate) fn into_sorted(self) -> Vec<(ClusterKey, Wanted)> {
+        let mut list = self.list;
+        list.sort_by(|a, b| a.0.cmp(&b.0));
+        list
+    }
 }
 
 /// A cluster that routes name.
@@ -58,20 +93,20 @@ pub(crate) fn route_tables(
     memo: &mut MergeMemo,
     report: &mut Report,
 ) -> Routing {
-    let mut by_gateway: BTreeMap<&str, Vec<&Arc<VirtualServiceDraft>>> = BTreeMap::new();
+    let mut by_gateway: BTreeMap<&str, Attachments<'_>> = BTreeMap::new();
     for draft in drafts.iter().filter(|draft| draft.reach.is_some()) {
         for gateway in &draft.gateways {
-            by_gateway.entry(&gateway.name).or_default().push(draft);
+            by_gateway.entry(&gateway.name).or_default().add(draft);
         }
     }
-    let routing = Routing { tables: BTreeMap::new(), wanted: BTreeMap::new() };
+    let routing = Routing { tables: BTreeMap::new(), wanted: WantedClusters::default() };
     let mut merger = Merger {
         index,
         by_gateway,
         memo,
         report,
         routing,
-        hosts: BTreeMap::new(),
+        hosts: HashMap::new(),
         attached: BTreeMap::new(),
     };
     for port in ports {
@@ -94,16 +129,54 @@ pub(crate) fn route_tables(
     routing
 }
 
+/// The drafts that hang on a Gateway, in Istio's order.
+#[derive(Default)]
+struct Attachments<'a> {
+    drafts: Vec<&'a Arc<VirtualServiceDraft>>,
+    /// Those with this very host; only looked into.
+    exact: HashMap<&'a str, Vec<usize>>,
+    /// Those with a wildcard.
+    wild: Vec<usize>,
+}
+
+impl<'a> Attachments<'a> {
+    fn add(&mut self, draft: &'a Arc<VirtualServiceDraft>) {
+        let at = self.drafts.len();
+        self.drafts.push(draft);
+        for host in &draft.hosts {
+            if host.starts_with('*') {
+                self.wild.push(at);
+            } else {
+                self.exact.entry(host).or_default().push(at);
+            }
+        }
+    }
+
+    /// In order, all that may share a host with the server: a Gateway with a server for each of thousands of hosts
+    /// must not compare each with each.
+    fn candidates(&self, server: &ServerPlan) -> Vec<&'a Arc<VirtualServiceDraft>> {
+        if server.hosts.iter().any(|host| host.name.starts_with('*')) {
+            return self.drafts.clone();
+        }
+        let exact = server.hosts.iter().filter_map(|host| self.exact.get(&*host.name)).flatten();
+        let mut places: Vec<usize> = exact.chain(&self.wild).copied().collect();
+        places.sort_unstable();
+        places.dedup();
+        places.into_iter().filter_map(|at| self.drafts.get(at).copied()).collect()
+    }
+}
+
 /// The hosts under which a VirtualService is served through a Gateway, by VirtualService and gateway name.
 type Attached<'a> = BTreeMap<(&'a ObjectKey, &'a str), BTreeSet<String>>;
 
 struct Merger<'a, 'm, 'i> {
     index: &'a Index<'i>,
-    by_gateway: BTreeMap<&'a str, Vec<&'a Arc<VirtualServiceDraft>>>,
+    by_gateway: BTreeMap<&'a str, Attachments<'a>>,
     memo: &'m mut MergeMemo,
     report: &'m mut Report,
     routing: Routing,
-    hosts: BTreeMap<(RouteTableName, String), Arc<VirtualHost>>,
+    /// Only looked into.
+    hosts: HashMap<(RouteTableName, String), Arc<VirtualHost>>,
     attached: Attached<'a>,
 }
 
@@ -128,8 +201,9 @@ impl<'a> Merger<'a, '_, '_> {
         let mut hosts: BTreeMap<String, HostDraft> = BTreeMap::new();
         let mut bound: BTreeMap<(&str, &ObjectKey), Arc<Bound>> = BTreeMap::new();
         for server in servers {
-            let drafts = self.by_gateway.get(&*server.gateway_name).cloned().unwrap_or_default();
-            for draft in drafts {
+            let drafts =
+                self.by_gateway.get(&*server.gateway_name).map(|attached| attached.candidates(server));
+            for draft in drafts.unwrap_or_default() {
                 let shared = shared_hosts(server, draft);
                 if shared.is_empty() {
                     continue;
@@ -194,8 +268,7 @@ impl<'a> Merger<'a, '_, '_> {
             self.report.problem(problem);
         }
         if let Some(service) = service {
-            let wanted = self.routing.wanted.entry(cluster);
-            wanted.or_insert_with(|| Wanted { service, by: Vec::new(), instance }).by.push((object, field));
+            self.routing.wanted.add(cluster, service, instance, (object, field));
         }
     }
 

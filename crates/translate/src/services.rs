@@ -1,6 +1,6 @@
 //! The services that the gateway sees, by host name: Kubernetes Services and ServiceEntries.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use limen_ir::origin::Origin;
@@ -90,14 +90,14 @@ impl ServiceMemo {
     }
 }
 
-/// Services by host. Those of one host: Kubernetes' first, then the oldest.
+/// Services by host; only looked into. Those of one host: Kubernetes' first, then the oldest.
 pub(crate) struct Registry {
-    hosts: BTreeMap<String, Vec<Arc<ServiceFacts>>>,
+    hosts: HashMap<String, Vec<Arc<ServiceFacts>>>,
 }
 
 impl Registry {
     pub(crate) fn new(snapshot: &Snapshot, settings: &Settings, memo: &mut ServiceMemo) -> Registry {
-        let mut hosts: BTreeMap<String, Vec<Arc<ServiceFacts>>> = BTreeMap::new();
+        let mut hosts: HashMap<String, Vec<Arc<ServiceFacts>>> = HashMap::new();
         for service in snapshot.services().iter().filter(|service| service_visible(service, settings)) {
             let facts = memo.services.get(service.key.clone(), Arc::clone(service), |service| {
                 Arc::new(kubernetes(service, &settings.cluster_domain))
@@ -165,9 +165,9 @@ impl Registry {
         }
     }
 
-    /// All host names.
-    pub(crate) fn hosts(&self) -> impl Iterator<Item = &str> {
-        self.hosts.keys().map(String::as_str)
+    /// Is there a service of this name?
+    pub(crate) fn knows(&self, host: &str) -> bool {
+        self.hosts.contains_key(host)
     }
 }
 
