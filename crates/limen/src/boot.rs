@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
-use limen_proxy::observe::Registry;
-use limen_proxy::{BoundListener, Proxy};
+use limen_proxy::observe::{Gauge, Registry};
+use limen_proxy::{BoundListener, Proxy, StartError};
 use limen_resources::Problem;
 use limen_sources::Document;
 use limen_translate::Translator;
@@ -73,8 +73,7 @@ pub fn start(options: Options) -> anyhow::Result<Running> {
 
     // proxy: reads nothing yet; hands on Applied.
     let registry = Arc::new(Registry::default());
-    let proxy = Proxy::start(settings.proxy(), settings.log_target(), Arc::clone(&registry));
-    let proxy = Arc::new(proxy.context("the data plane cannot be started")?);
+    let proxy = Arc::new(start_proxy(&settings, &registry)?);
 
     // sources: reads files, hands on Updates (snapshots).
     let config = limen_sources::Config { roots, documents, namespace: settings.meaning.namespace.clone() };
@@ -105,6 +104,21 @@ pub fn start(options: Options) -> anyhow::Result<Running> {
 
     drop(_entered);
     Ok(Running { runtime: Some(runtime), proxy, views, view, control, admin, readiness, metrics })
+}
+
+fn start_proxy(settings: &Settings, registry: &Arc<Registry>) -> anyhow::Result<Proxy> {
+    let log_file = settings.serving.access_log_file.as_deref();
+    let proxy = Proxy::start(settings.proxy(), settings.log_target(), Arc::clone(registry));
+    proxy.map_err(|error| match (error, log_file) {
+        (StartError::Log(error), Some(file)) => {
+            anyhow::anyhow!(
+                "--access-log-file {}: {error}; its folder must exist and be writable",
+                file.display()
+            )
+        }
+        (StartError::Format(error), _) => anyhow::anyhow!("--access-log-format: {error}"),
+        (error, _) => error.into(),
+    })
 }
 
 impl Running {
@@ -175,6 +189,7 @@ impl Running {
     /// over.
     pub async fn drain(&self) {
         self.views.send_modify(|view| *view = Arc::new(View { phase: Phase::Draining, ..View::clone(view) }));
+        self.proxy.registry().set(Gauge::Ready, 0);
         self.proxy.drain().await;
     }
 

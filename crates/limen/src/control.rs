@@ -104,25 +104,28 @@ impl Control {
         self.publish(|view| View { applied, ..view });
     }
 
-    /// Hands on the next view, made from the one before, and says what is new in it.
+    /// Says what is new in the next view, made from the one before, and hands it on.
     fn publish(&mut self, next: impl FnOnce(View) -> View) {
-        self.views.send_modify(|view| {
-            let mut now = next(View::clone(view));
-            if now.phase == Phase::Starting && now.answered && now.settled() {
-                now.phase = Phase::Ready;
-            }
-            *view = Arc::new(now);
-        });
-        let view = Arc::clone(&self.views.borrow());
-        // Half of a change is not worth telling: a port is not missing before it was tried.
+        let mut now = next(View::clone(&self.views.borrow()));
+        if now.phase == Phase::Starting && now.answered && now.settled() {
+            now.phase = Phase::Ready;
+        }
         let registry = self.proxy.registry();
-        registry.set(Gauge::Ready, i64::from(view.phase == Phase::Ready));
-        registry.set(Gauge::ConfigGeneration, i64::try_from(view.applied.generation).unwrap_or(i64::MAX));
-        if view.settled() {
-            let problems = view.problems();
+        registry.set(Gauge::ConfigGeneration, i64::try_from(now.applied.generation).unwrap_or(i64::MAX));
+        // Half of a change is not worth telling: a port is not missing before it was tried.
+        if now.settled() {
+            let problems = now.problems();
             registry.set(Gauge::Problems, i64::try_from(problems.len()).unwrap_or(i64::MAX));
             self.reporter.news(&problems).iter().for_each(|line| (self.say)(line));
         }
+        self.views.send_modify(|view| {
+            // The drain may have begun meanwhile; it is not ours to end.
+            if view.phase == Phase::Draining {
+                now.phase = Phase::Draining;
+            }
+            registry.set(Gauge::Ready, i64::from(now.phase == Phase::Ready));
+            *view = Arc::new(now);
+        });
     }
 }
 

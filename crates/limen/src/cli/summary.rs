@@ -65,11 +65,7 @@ fn counts(view: &View) -> Vec<(&'static str, usize)> {
 }
 
 fn contents(view: &View) -> String {
-    let files = match view.files {
-        0 => "no files".to_owned(),
-        1 => "1 file".to_owned(),
-        more => format!("{more} files"),
-    };
+    let files = number(view.files, "file");
     let listed = |(kind, count): (&str, usize)| format!("{count} {kind}");
     let mut parts: Vec<String> = counts(view).into_iter().map(listed).collect();
     let unused: Vec<String> = view.unused.iter().map(|(kind, count)| listed((kind, *count))).collect();
@@ -87,5 +83,13 @@ fn problems(view: &View) -> String {
         (errors, warnings) => {
             format!("problems: {errors} errors, {warnings} warnings, told above and at /problems")
         }
+    }
+}
+
+fn number(count: usize, noun: &str) -> String {
+    match count {
+        0 => format!("no {noun}s"),
+        1 => format!("1 {noun}"),
+        more => format!("{more} {noun}s"),
     }
 }
