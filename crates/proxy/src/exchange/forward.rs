@@ -451,7 +451,7 @@ impl Download {
                     };
                     let taken = taken.map_err(gone)?;
                     self.stalled = false;
-                    origin.consume(taken);
+                    origin.consume(taken, &live.worker.buffers);
                     live.note.sent += taken as u64;
                 }
                 Poll::Ready(Ok(false)) => {

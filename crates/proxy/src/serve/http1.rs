@@ -250,6 +250,9 @@ impl<S: Stream> Front for H1Front<'_, S> {
 
     fn consume(&mut self, n: usize) {
         self.input.consume(n);
+        if self.input.wants_more_room() {
+            self.input.enlarge(&self.worker.buffers);
+        }
     }
 
     fn begin(&mut self, head: &ResponseHead, _end: bool) -> Result<(), FrontFail> {

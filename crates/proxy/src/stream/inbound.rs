@@ -9,7 +9,7 @@ use limen_wire::h1::{self, BodyDecoder, HeadError};
 use limen_wire::head::{BodyLength, MethodKind, RequestHead, ResponseHead};
 use tokio::io::ReadBuf;
 
-use super::{BUFFER, LARGE_BUFFER, Stream};
+use super::{BUFFER, Buffers, Stream};
 
 /// Bytes read and not yet understood, and where in the message they are.
 ///
@@ -96,10 +96,6 @@ impl Inbound {
         ready!(Pin::new(io).poll_read(cx, &mut window))?;
         let n = window.filled().len();
         self.end += n;
-        // A read that filled a large part of the buffer during a body asks for a larger one.
-        if self.end == self.buf.len() && self.buf.len() < LARGE_BUFFER && !self.decoder.is_done() {
-            self.buf.resize(self.buf.len() * 2, 0);
-        }
         Poll::Ready(Ok(n))
     }
 
@@ -189,6 +185,16 @@ impl Inbound {
                 Err(_) => return Poll::Ready(Err(ReadFail::Io)),
             }
         }
+    }
+
+    /// Whether the last read filled the buffer in the middle of a body, so that a larger one would save reads.
+    pub(crate) fn wants_more_room(&self) -> bool {
+        self.buf.len() == BUFFER && self.end == BUFFER && !self.decoder.is_done() && self.data.is_empty()
+    }
+
+    /// Moves to a larger buffer.
+    pub(crate) fn enlarge(&mut self, buffers: &Buffers) {
+        buffers.enlarge(&mut self.buf);
     }
 
     /// The piece of body that `poll_data` found.

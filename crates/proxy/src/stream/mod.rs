@@ -20,11 +20,14 @@ pub(crate) const BUFFER: usize = 16 * 1024;
 pub(crate) const LARGE_BUFFER: usize = 256 * 1024;
 /// Buffers that a worker keeps for the next taker.
 const KEPT: usize = 512;
+/// How many of them may be large: 4 MiB.
+const KEPT_LARGE: usize = 16;
 
 /// A worker's stock of read and write buffers. An idle connection holds none.
 #[derive(Default)]
 pub(crate) struct Buffers {
     read: RefCell<Vec<Vec<u8>>>,
+    large: RefCell<Vec<Vec<u8>>>,
     write: RefCell<Vec<Vec<u8>>>,
 }
 
@@ -34,14 +37,22 @@ impl Buffers {
         self.read.borrow_mut().pop().unwrap_or_else(|| vec![0; BUFFER])
     }
 
-    /// Gives a read buffer back. One that has grown is cut.
-    pub(crate) fn give_read(&self, mut buffer: Vec<u8>) {
-        let mut stock = self.read.borrow_mut();
-        if buffer.len() >= BUFFER && stock.len() < KEPT {
-            if buffer.len() > BUFFER {
-                buffer.truncate(BUFFER);
-                buffer.shrink_to_fit();
-            }
+    /// A buffer of `LARGE_BUFFER` initialised bytes that begins with those of `small`, which is taken back.
+    pub(crate) fn enlarge(&self, small: &mut Vec<u8>) {
+        let mut large = self.large.borrow_mut().pop().unwrap_or_else(|| vec![0; LARGE_BUFFER]);
+        large[..small.len()].copy_from_slice(small);
+        self.give_read(std::mem::replace(small, large));
+    }
+
+    /// Gives a read buffer back. One that has grown to hold a large head is dropped.
+    pub(crate) fn give_read(&self, buffer: Vec<u8>) {
+        let (stock, most) = match buffer.len() {
+            BUFFER => (&self.read, KEPT),
+            LARGE_BUFFER => (&self.large, KEPT_LARGE),
+            _ => return,
+        };
+        let mut stock = stock.borrow_mut();
+        if stock.len() < most {
             stock.push(buffer);
         }
     }

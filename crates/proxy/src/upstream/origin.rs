@@ -120,8 +120,11 @@ impl OriginConn {
     }
 
     /// The first `n` bytes of `data` are done with.
-    pub(crate) fn consume(&mut self, n: usize) {
+    pub(crate) fn consume(&mut self, n: usize, buffers: &Buffers) {
         self.input.consume(n);
+        if self.input.wants_more_room() {
+            self.input.enlarge(buffers);
+        }
     }
 
     /// After an exchange: whether another request may follow. Gives the buffers back; bytes that nothing asked for
