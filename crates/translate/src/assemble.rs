@@ -8,7 +8,7 @@ use limen_ir::listener::{Serves, TlsChain};
 use limen_ir::tls::ServerTls;
 use limen_ir::{Ir, Listener};
 use limen_resources::istio::VirtualService;
-use limen_resources::{Kind, Object, ObjectKey, Snapshot};
+use limen_resources::{Object, ObjectKey, Snapshot};
 
 use crate::Wants;
 use crate::clusters::{self, ClusterPlan};
@@ -162,7 +162,6 @@ fn chain(plan: ChainPlan, certificates: &mut Certificates<'_, '_>, report: &mut 
 impl Index<'_> {
     /// Was an object of this name written, but not valid?
     pub(crate) fn refused(&self, key: &ObjectKey) -> bool {
-        debug_assert!(key.kind != Kind::Namespace);
         self.snapshot.problems().any(|problem| problem.object.as_ref() == Some(key))
     }
 }

@@ -141,6 +141,10 @@ fn port_of(
 
 /// The nearest thing that the writer may have meant.
 fn unknown_host_mend(host: &str, port: u16, index: &Index<'_>) -> String {
+    if index.services.knows(host) {
+        return "it is an ExternalName Service: add a ServiceEntry for the name that it stands for"
+            .to_owned();
+    }
     let completed = format!("{host}.svc.{}", index.settings.cluster_domain);
     if index.services.knows(&completed) {
         return format!("write {completed}");

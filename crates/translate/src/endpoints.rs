@@ -3,7 +3,7 @@
 //! A stage of its own, since endpoints change more often than anything else: where only they change, the IR stays the
 //! same object.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -15,6 +15,7 @@ use limen_resources::{Object, Problem, Snapshot};
 
 use crate::clusters::ClusterPlan;
 use crate::istio::names;
+use crate::lookup::Lookup;
 use crate::memo::{ByValue, Memo, Same, keep};
 use crate::messages::{At, destination as messages};
 use crate::report::Report;
@@ -97,14 +98,14 @@ pub(crate) fn endpoints(
     all
 }
 
-/// By namespace and name of the Service; only looked into.
-type Slices<'a> = HashMap<(&'a str, &'a str), Vec<&'a Arc<Object<EndpointSlice>>>>;
+/// By namespace and name of the Service.
+type Slices<'a> = Lookup<(&'a str, &'a str), Vec<&'a Arc<Object<EndpointSlice>>>>;
 
 fn slices_by_service(snapshot: &Snapshot) -> Slices<'_> {
-    let mut slices = Slices::new();
+    let mut slices = Slices::default();
     for slice in snapshot.endpoint_slices().iter() {
         if let Some(service) = slice.meta.labels.get(EndpointSlice::SERVICE_NAME) {
-            slices.entry((&slice.key.namespace, service)).or_default().push(slice);
+            slices.get_or_insert_with((&slice.key.namespace, service), Vec::new).push(slice);
         }
     }
     slices

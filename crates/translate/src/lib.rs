@@ -6,14 +6,14 @@
 //!
 //! The stages, in order ([`Translator::translate`]):
 //!
-//! 1. [`index`]: who is there, in Istio's order; services by host, DestinationRules by host.
-//! 2. [`istio`]: each Gateway becomes servers on ports, each VirtualService a draft of rules.
-//! 3. [`merge`]: servers and drafts become route tables ([`bind`] decides what of a draft applies to a server).
-//! 4. [`clusters`]: the destinations that rules name become clusters.
-//! 5. [`secrets`]: the credentials that servers name become certificates.
-//! 6. [`endpoints`]: clusters get their endpoints.
+//! 1. `index`: who is there, in Istio's order; services by host, DestinationRules by host.
+//! 2. `istio`: each Gateway becomes servers on ports, each VirtualService a draft of rules.
+//! 3. `merge`: servers and drafts become route tables (`bind` decides what of a draft applies to a server).
+//! 4. `clusters`: the destinations that rules name become clusters.
+//! 5. `secrets`: the credentials that servers name become certificates.
+//! 6. `endpoints`: clusters get their endpoints.
 //!
-//! [`guard`] closes what is under a policy that can deny and is not enforced yet. [`memo`] lets each stage answer with
+//! `guard` closes what is under a policy that can deny and is not enforced yet. `memo` lets each stage answer with
 //! the former object where its inputs are the former objects.
 #![forbid(unsafe_code)]
 
@@ -25,6 +25,7 @@ mod endpoints;
 mod guard;
 mod index;
 mod istio;
+mod lookup;
 mod memo;
 mod merge;
 mod messages;

@@ -2,12 +2,13 @@
 //!
 //! Inputs are compared by identity: objects are immutable and held by the memo, so the same address is the same object.
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap, btree_map};
+use std::collections::{BTreeMap, btree_map};
 use std::hash::Hash;
 use std::iter::Peekable;
 use std::mem;
 use std::sync::Arc;
+
+use crate::lookup::Lookup;
 
 /// Are these the very same inputs? May say no of equal ones, never yes of different ones.
 pub(crate) trait Same {
@@ -53,44 +54,34 @@ impl<T: PartialEq> Same for ByValue<T> {
 }
 
 /// Results of one stage by name, with the inputs that they were made from. What one run does not ask for is forgotten
-/// at its end. The maps are only looked into, never iterated: their order is chance.
+/// at its end.
 #[derive(Debug)]
 pub(crate) struct Memo<K, I, V> {
-    last: HashMap<K, (I, V)>,
-    next: HashMap<K, (I, V)>,
+    last: Lookup<K, (I, V)>,
+    next: Lookup<K, (I, V)>,
 }
 
 impl<K, I, V> Default for Memo<K, I, V> {
     fn default() -> Memo<K, I, V> {
-        Memo { last: HashMap::new(), next: HashMap::new() }
+        Memo { last: Lookup::default(), next: Lookup::default() }
     }
 }
 
 impl<K: Eq + Hash, I: Same, V: Clone> Memo<K, I, V> {
     /// What `make` makes of `inputs`. `key` only says which former result to compare with.
     pub(crate) fn get(&mut self, key: K, inputs: I, make: impl FnOnce(&I) -> V) -> V {
-        match self.next.entry(key) {
-            Entry::Occupied(mut known) => {
-                if !known.get().0.same(&inputs) {
-                    let made = make(&inputs);
-                    known.insert((inputs, made));
-                }
-                known.get().1.clone()
-            }
-            Entry::Vacant(free) => {
-                let made = match self.last.remove(free.key()) {
-                    Some((before, made)) if before.same(&inputs) => made,
-                    _ => make(&inputs),
-                };
-                free.insert((inputs, made)).1.clone()
-            }
-        }
+        let known = self.next.get(&key).or_else(|| self.last.get(&key));
+        let made = match known {
+            Some((before, made)) if before.same(&inputs) => made.clone(),
+            _ => make(&inputs),
+        };
+        self.next.insert(key, (inputs, made.clone()));
+        made
     }
 
     /// Ends a run.
     pub(crate) fn turn(&mut self) {
         self.last = mem::take(&mut self.next);
-        self.next.reserve(self.last.len());
     }
 }
 

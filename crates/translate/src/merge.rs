@@ -1,7 +1,7 @@
 //! Drafts and servers together: route tables, and the clusters that they ask for.
 
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use limen_ir::atoms::{HostPattern, Port};
@@ -15,6 +15,7 @@ use crate::draft::VirtualServiceDraft;
 use crate::index::Index;
 use crate::istio::gateway::{PortPlan, ServerPlan, ServesPlan};
 use crate::istio::names;
+use crate::lookup::Lookup;
 use crate::memo::{ByValue, Memo, keep};
 use crate::messages::{At, route as messages};
 use crate::report::Report;
@@ -24,8 +25,7 @@ use crate::services::ServiceFacts;
 #[derive(Debug, Default)]
 pub(crate) struct MergeMemo {
     bound: Memo<BoundKey, BoundInputs, Arc<Bound>>,
-    /// Only looked into.
-    hosts: HashMap<(RouteTableName, String), Arc<VirtualHost>>,
+    hosts: Lookup<(RouteTableName, String), Arc<VirtualHost>>,
     tables: BTreeMap<RouteTableName, Arc<RouteTable>>,
 }
 
@@ -45,8 +45,8 @@ pub(crate) struct Routing {
 #[derive(Default)]
 pub(crate) struct WantedClusters {
     list: Vec<(ClusterKey, Wanted)>,
-    /// Where each stands in the list; only looked into.
-    places: HashMap<ClusterKey, usize>,
+    /// Where each stands in the list.
+    places: Lookup<ClusterKey, usize>,
 }
 
 impl WantedClusters {
@@ -106,7 +106,7 @@ pub(crate) fn route_tables(
         memo,
         report,
         routing,
-        hosts: HashMap::new(),
+        hosts: Lookup::default(),
         attached: BTreeMap::new(),
     };
     for port in ports {
@@ -133,8 +133,8 @@ pub(crate) fn route_tables(
 #[derive(Default)]
 struct Attachments<'a> {
     drafts: Vec<&'a Arc<VirtualServiceDraft>>,
-    /// Those with this very host; only looked into.
-    exact: HashMap<&'a str, Vec<usize>>,
+    /// Those with this very host.
+    exact: Lookup<&'a str, Vec<usize>>,
     /// Those with a wildcard.
     wild: Vec<usize>,
 }
@@ -147,7 +147,7 @@ impl<'a> Attachments<'a> {
             if host.starts_with('*') {
                 self.wild.push(at);
             } else {
-                self.exact.entry(host).or_default().push(at);
+                self.exact.get_or_insert_with(host, Vec::new).push(at);
             }
         }
     }
@@ -175,8 +175,7 @@ struct Merger<'a, 'm, 'i> {
     memo: &'m mut MergeMemo,
     report: &'m mut Report,
     routing: Routing,
-    /// Only looked into.
-    hosts: HashMap<(RouteTableName, String), Arc<VirtualHost>>,
+    hosts: Lookup<(RouteTableName, String), Arc<VirtualHost>>,
     attached: Attached<'a>,
 }
 

@@ -1,6 +1,6 @@
 //! The services that the gateway sees, by host name: Kubernetes Services and ServiceEntries.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use limen_ir::origin::Origin;
@@ -10,6 +10,7 @@ use limen_resources::{Object, ObjectKey, Snapshot};
 
 use crate::index::{oldest_first, origin};
 use crate::istio::{names, service_entry};
+use crate::lookup::Lookup;
 use crate::memo::Memo;
 use crate::settings::Settings;
 
@@ -90,19 +91,19 @@ impl ServiceMemo {
     }
 }
 
-/// Services by host; only looked into. Those of one host: Kubernetes' first, then the oldest.
+/// Services by host. Those of one host: Kubernetes' first, then the oldest.
 pub(crate) struct Registry {
-    hosts: HashMap<String, Vec<Arc<ServiceFacts>>>,
+    hosts: Lookup<String, Vec<Arc<ServiceFacts>>>,
 }
 
 impl Registry {
     pub(crate) fn new(snapshot: &Snapshot, settings: &Settings, memo: &mut ServiceMemo) -> Registry {
-        let mut hosts: HashMap<String, Vec<Arc<ServiceFacts>>> = HashMap::new();
+        let mut hosts: Lookup<String, Vec<Arc<ServiceFacts>>> = Lookup::default();
         for service in snapshot.services().iter().filter(|service| service_visible(service, settings)) {
             let facts = memo.services.get(service.key.clone(), Arc::clone(service), |service| {
                 Arc::new(kubernetes(service, &settings.cluster_domain))
             });
-            hosts.entry(facts.host.clone()).or_default().push(facts);
+            hosts.get_or_insert_with(facts.host.clone(), Vec::new).push(facts);
         }
         let mut groups: BTreeMap<(String, String), Entries> = BTreeMap::new();
         let mut order = Vec::new();
@@ -126,7 +127,7 @@ impl Registry {
         }
         for key in order {
             let Some(group) = groups.remove(&key) else { continue };
-            let services = hosts.entry(key.0.clone()).or_default();
+            let services = hosts.get_or_insert_with(key.0.clone(), Vec::new);
             // An entry for the name of a Kubernetes Service only decorates it.
             if services.iter().any(|other| matches!(other.source, ServiceSource::Kubernetes(_))) {
                 continue;
@@ -137,7 +138,7 @@ impl Registry {
         }
         for backend in &settings.backends {
             let host = format!("{}.{}.svc.{}", backend.service, backend.namespace, settings.cluster_domain);
-            let services = hosts.entry(host.clone()).or_default();
+            let services = hosts.get_or_insert_with(host.clone(), Vec::new);
             if services.is_empty() {
                 let key = (backend.service.clone(), backend.namespace.clone());
                 services.push(memo.backends.get(key, Vec::new(), |_| Arc::new(by_flag(host, backend))));
@@ -167,7 +168,7 @@ impl Registry {
 
     /// Is there a service of this name?
     pub(crate) fn knows(&self, host: &str) -> bool {
-        self.hosts.contains_key(host)
+        self.hosts.get(host).is_some()
     }
 }
 

@@ -11,7 +11,8 @@ use limen_resources::istio::{Gateway, Server, TlsMode};
 use limen_resources::{Object, Verdict};
 
 use super::names;
-use super::server_tls::{self, TlsPlan};
+use super::server_tls::TlsPlan;
+use super::slot::{Protocol, Slot};
 use crate::index::Index;
 use crate::messages::{At, gateway as messages};
 use crate::report::Report;
@@ -78,7 +79,7 @@ impl ServerPlan {
     }
 
     /// `Gateway namespace/name spec.servers[0]`.
-    fn title(&self) -> String {
+    pub(super) fn title(&self) -> String {
         format!("{} {}", self.gateway.key, self.field)
     }
 
@@ -124,60 +125,6 @@ struct Outcome {
 /// Address, bound port (0: any free one) and, where it is 0, the declared port.
 type SlotKey = (IpAddr, u16, u16);
 
-/// What stands on one address so far.
-struct Slot {
-    name: String,
-    declared: Port,
-    bind: SocketAddr,
-    origin: Origin,
-    /// Who came first, for messages.
-    first: String,
-    holds: Holds,
-    /// Hosts, as written, of servers with a `tls` block, and whose they are.
-    tls_hosts: BTreeMap<String, String>,
-    /// Names asked for by SNI, and whose they are.
-    server_names: BTreeMap<HostPattern, String>,
-}
-
-enum Holds {
-    /// A plain server of a protocol that is not served.
-    Unserved,
-    Http(RouteTableName, Vec<ServerPlan>),
-    Tls(Vec<ChainPlan>),
-}
-
-impl Slot {
-    fn into_plan(self, instance: usize) -> Option<PortPlan> {
-        let serves = match self.holds {
-            Holds::Unserved => return None,
-            Holds::Http(table, servers) => ServesPlan::Http { table, servers },
-            Holds::Tls(chains) => ServesPlan::Tls(chains),
-        };
-        let Slot { name, declared, bind, origin, .. } = self;
-        Some(PortPlan { instance, name, declared, bind, serves, origin })
-    }
-}
-
-/// What a server speaks.
-enum Protocol {
-    Http,
-    Https,
-    /// TLS around something else than HTTP.
-    Tls,
-    /// Plain, and not HTTP.
-    Other,
-}
-
-fn protocol(written: &str) -> Option<Protocol> {
-    Some(match &*written.to_ascii_uppercase() {
-        "HTTP" | "HTTP2" | "GRPC" | "GRPC-WEB" | "HTTP_PROXY" => Protocol::Http,
-        "HTTPS" => Protocol::Https,
-        "TLS" => Protocol::Tls,
-        "TCP" | "UDP" | "MONGO" | "MYSQL" | "REDIS" => Protocol::Other,
-        _ => return None,
-    })
-}
-
 /// What a route table is named after.
 enum TableKey<'a> {
     /// The real port, and the address if the server names one.
@@ -209,67 +156,41 @@ impl Planner<'_, '_> {
         let ip = server.bind.parse().unwrap_or(instance.bind);
         let declared = plan.declared.get();
         let bound = self.index.settings.port_map.get(&declared).copied().unwrap_or(declared);
-        let key = (ip, bound, if bound == 0 { declared } else { 0 });
-        if let Some(other) = self.taken.get(&key).filter(|other| **other != instance.name) {
-            let why = format!("gateway {other} of this process listens already");
-            self.report.problem(messages::conflict(plan.at(), declared, &why));
-            return false;
-        }
-        self.taken.insert(key, instance.name.clone());
-        if let Some(slot) = slots.get(&key)
-            && let Some(why) = clash(slot, server, &plan, &protocol)
-        {
-            self.report.problem(messages::conflict(plan.at(), declared, &why));
-            return false;
-        }
-        let shown = if bound == 0 { declared } else { bound };
+        let (key, shown) = if bound == 0 { ((ip, 0, declared), declared) } else { ((ip, bound, 0), bound) };
         let table = match protocol {
             Protocol::Http | Protocol::Other => TableKey::Plain { port: shown, bind: &server.bind },
             Protocol::Https | Protocol::Tls => TableKey::Tls,
         };
         let table = self.table_name(table, &plan, instance);
-        let joins = slots.get(&key).is_some_and(|slot| matches!(slot.holds, Holds::Http(..)));
-        if !joins && !self.tables.insert(table.clone()) {
-            let why = format!("another server of this Gateway has the port name `{}`, too", plan.port_name);
+        if let Some(why) = self.clash(key, &table, instance, slots.get(&key), (server, &plan, &protocol)) {
             self.report.problem(messages::conflict(plan.at(), declared, &why));
             return false;
         }
-        let slot = slots.entry(key).or_insert_with(|| Slot {
-            name: format!("{ip}_{shown}"),
-            declared: plan.declared,
-            bind: SocketAddr::new(ip, bound),
-            origin: plan.origin(),
-            first: plan.title(),
-            holds: Holds::Unserved,
-            tls_hosts: BTreeMap::new(),
-            server_names: BTreeMap::new(),
-        });
-        if server.tls.is_some() {
-            slot.tls_hosts.extend(server.hosts.iter().map(|host| (host.clone(), plan.title())));
+        self.taken.insert(key, instance.name.clone());
+        self.tables.insert(table.clone());
+        let slot =
+            slots.entry(key).or_insert_with(|| Slot::new(&plan, format!("{ip}_{shown}"), (ip, bound).into()));
+        slot.join(server, plan, protocol, table, self.report)
+    }
+
+    /// Why a server may not have its address and its table.
+    fn clash(
+        &self,
+        key: SlotKey,
+        table: &RouteTableName,
+        instance: &GatewayInstance,
+        slot: Option<&Slot>,
+        (server, plan, protocol): (&Server, &ServerPlan, &Protocol),
+    ) -> Option<String> {
+        if let Some(other) = self.taken.get(&key).filter(|other| **other != instance.name) {
+            return Some(format!("gateway {other} of this process listens already"));
         }
-        match protocol {
-            Protocol::Other => {
-                self.report.problem(messages::protocol_not_served(plan.at(), &server.port.protocol));
-                return false;
-            }
-            Protocol::Http => match &mut slot.holds {
-                Holds::Http(_, servers) => servers.push(plan),
-                other => *other = Holds::Http(table, vec![plan]),
-            },
-            Protocol::Https | Protocol::Tls => {
-                let server_names = server_names(&plan);
-                slot.server_names.extend(server_names.iter().map(|name| (name.clone(), plan.title())));
-                let tls = server_tls::plan(&plan, server, matches!(protocol, Protocol::Https), self.report);
-                let served = tls.is_some();
-                let chain = ChainPlan { table, server_names, tls, server: plan };
-                match &mut slot.holds {
-                    Holds::Tls(chains) => chains.push(chain),
-                    other => *other = Holds::Tls(vec![chain]),
-                }
-                return served;
-            }
+        if let Some(why) = slot.and_then(|slot| slot.clash(server, plan, protocol)) {
+            return Some(why);
         }
-        true
+        let joins = slot.is_some_and(Slot::is_plain);
+        (!joins && self.tables.contains(table))
+            .then(|| format!("another server of this Gateway has the port name `{}`, too", plan.port_name))
     }
 
     /// The server with its protocol, unless it makes no sense.
@@ -296,7 +217,7 @@ impl Planner<'_, '_> {
                 "write a number from 1 to 65535",
             );
         };
-        let Some(protocol) = protocol(&server.port.protocol) else {
+        let Some(protocol) = Protocol::named(&server.port.protocol) else {
             let message = format!("this server is not served: `{}` is no protocol", server.port.protocol);
             return refuse(&part(".port.protocol"), message, "write HTTP or HTTPS");
         };
@@ -373,32 +294,6 @@ impl Planner<'_, '_> {
     }
 }
 
-/// Why a server may not join what stands on its address. Who stands there came first: older, or first by name.
-fn clash(slot: &Slot, server: &Server, plan: &ServerPlan, protocol: &Protocol) -> Option<String> {
-    if server.tls.is_some()
-        && let Some((host, other)) = server.hosts.iter().find_map(|host| slot.tls_hosts.get_key_value(host))
-    {
-        return Some(format!("{other}, which comes first, has host `{host}` with a tls block, too"));
-    }
-    match (&slot.holds, protocol) {
-        (Holds::Http(..), Protocol::Http) => None,
-        (Holds::Tls(chains), Protocol::Https | Protocol::Tls) => {
-            let key = &plan.gateway.key;
-            let same = |chain: &&ChainPlan| {
-                chain.server.gateway.key == *key && chain.server.port_name == plan.port_name
-            };
-            if let Some(chain) = chains.iter().find(same) {
-                return Some(format!("{} has port name `{}`, too", chain.server.title(), plan.port_name));
-            }
-            server_names(plan).into_iter().find_map(|name| {
-                let other = slot.server_names.get(&name)?;
-                Some(format!("{other}, which comes first, has server name `{name}`, too"))
-            })
-        }
-        _ => Some(format!("{}, which comes first, speaks another protocol", slot.first)),
-    }
-}
-
 /// `./h` is for the Gateway's namespace, `*/h` for any.
 fn server_host(written: &str, own: &str) -> ServerHost {
     match written.split_once('/') {
@@ -410,19 +305,4 @@ fn server_host(written: &str, own: &str) -> ServerHost {
             ServerHost { namespace: Some(namespace.to_owned()), name: name.to_owned() }
         }
     }
-}
-
-/// The names by which SNI finds a server. One that has `*` takes every name, and its other names then ask nothing.
-fn server_names(plan: &ServerPlan) -> Vec<HostPattern> {
-    let mut names: Vec<HostPattern> = Vec::new();
-    for host in &plan.hosts {
-        let name = HostPattern::istio(&host.name);
-        if name == HostPattern::Any {
-            return vec![name];
-        }
-        if !names.contains(&name) {
-            names.push(name);
-        }
-    }
-    names
 }

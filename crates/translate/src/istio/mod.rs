@@ -10,4 +10,5 @@ pub(crate) mod names;
 pub(crate) mod retry;
 pub(crate) mod server_tls;
 pub(crate) mod service_entry;
+mod slot;
 pub(crate) mod virtual_service;

@@ -1,0 +1,164 @@
+//! One address that servers share: which of them can stand there together.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use limen_ir::atoms::{HostPattern, Port};
+use limen_ir::origin::Origin;
+use limen_ir::route::RouteTableName;
+use limen_resources::istio::Server;
+
+use super::gateway::{ChainPlan, PortPlan, ServerPlan, ServesPlan};
+use super::server_tls;
+use crate::messages::gateway as messages;
+use crate::report::Report;
+
+/// What a server speaks.
+pub(super) enum Protocol {
+    Http,
+    Https,
+    /// TLS around something else than HTTP.
+    Tls,
+    /// Plain, and not HTTP.
+    Other,
+}
+
+impl Protocol {
+    pub(super) fn named(written: &str) -> Option<Protocol> {
+        Some(match &*written.to_ascii_uppercase() {
+            "HTTP" | "HTTP2" | "GRPC" | "GRPC-WEB" | "HTTP_PROXY" => Protocol::Http,
+            "HTTPS" => Protocol::Https,
+            "TLS" => Protocol::Tls,
+            "TCP" | "UDP" | "MONGO" | "MYSQL" | "REDIS" => Protocol::Other,
+            _ => return None,
+        })
+    }
+}
+
+/// What stands on one address so far.
+pub(super) struct Slot {
+    name: String,
+    declared: Port,
+    bind: SocketAddr,
+    origin: Origin,
+    /// Who came first, for messages.
+    first: String,
+    holds: Holds,
+    /// Hosts, as written, of servers with a `tls` block, and whose they are.
+    tls_hosts: BTreeMap<String, String>,
+    /// Names asked for by SNI, and whose they are.
+    server_names: BTreeMap<HostPattern, String>,
+}
+
+enum Holds {
+    /// Nothing, or a plain server of a protocol that is not served.
+    Unserved,
+    Http(RouteTableName, Vec<ServerPlan>),
+    Tls(Vec<ChainPlan>),
+}
+
+impl Slot {
+    /// An empty one that `first` will join.
+    pub(super) fn new(first: &ServerPlan, name: String, bind: SocketAddr) -> Slot {
+        Slot {
+            name,
+            declared: first.declared,
+            bind,
+            origin: first.origin(),
+            first: first.title(),
+            holds: Holds::Unserved,
+            tls_hosts: BTreeMap::new(),
+            server_names: BTreeMap::new(),
+        }
+    }
+
+    /// Do its servers share one route table?
+    pub(super) fn is_plain(&self) -> bool {
+        matches!(self.holds, Holds::Http(..))
+    }
+
+    /// Why a server may not join. Who stands here came first: older, or first by name.
+    pub(super) fn clash(&self, server: &Server, plan: &ServerPlan, protocol: &Protocol) -> Option<String> {
+        if server.tls.is_some()
+            && let Some((host, other)) =
+                server.hosts.iter().find_map(|host| self.tls_hosts.get_key_value(host))
+        {
+            return Some(format!("{other}, which comes first, has host `{host}` with a tls block, too"));
+        }
+        match (&self.holds, protocol) {
+            (Holds::Http(..), Protocol::Http) => None,
+            (Holds::Tls(_), Protocol::Https | Protocol::Tls) => {
+                server_names(plan).into_iter().find_map(|name| {
+                    let other = self.server_names.get(&name)?;
+                    Some(format!("{other}, which comes first, has server name `{name}`, too"))
+                })
+            }
+            _ => Some(format!("{}, which comes first, speaks another protocol", self.first)),
+        }
+    }
+
+    /// Takes a server in that does not clash. Is it served?
+    pub(super) fn join(
+        &mut self,
+        server: &Server,
+        plan: ServerPlan,
+        protocol: Protocol,
+        table: RouteTableName,
+        report: &mut Report,
+    ) -> bool {
+        if server.tls.is_some() {
+            self.tls_hosts.extend(server.hosts.iter().map(|host| (host.clone(), plan.title())));
+        }
+        match protocol {
+            Protocol::Other => {
+                report.problem(messages::protocol_not_served(plan.at(), &server.port.protocol));
+                false
+            }
+            Protocol::Http => {
+                match &mut self.holds {
+                    Holds::Http(_, servers) => servers.push(plan),
+                    other => *other = Holds::Http(table, vec![plan]),
+                }
+                true
+            }
+            Protocol::Https | Protocol::Tls => {
+                let server_names = server_names(&plan);
+                self.server_names.extend(server_names.iter().map(|name| (name.clone(), plan.title())));
+                let tls = server_tls::plan(&plan, server, matches!(protocol, Protocol::Https), report);
+                let served = tls.is_some();
+                let chain = ChainPlan { table, server_names, tls, server: plan };
+                match &mut self.holds {
+                    Holds::Tls(chains) => chains.push(chain),
+                    other => *other = Holds::Tls(vec![chain]),
+                }
+                served
+            }
+        }
+    }
+
+    /// As an address to listen on, unless nothing on it is served. `instance`: which gateway of this process it is for.
+    pub(super) fn into_plan(self, instance: usize) -> Option<PortPlan> {
+        let serves = match self.holds {
+            Holds::Unserved => return None,
+            Holds::Http(table, servers) => ServesPlan::Http { table, servers },
+            Holds::Tls(chains) => ServesPlan::Tls(chains),
+        };
+        let Slot { name, declared, bind, origin, .. } = self;
+        Some(PortPlan { instance, name, declared, bind, serves, origin })
+    }
+}
+
+/// The names by which SNI finds a server. One that has `*` takes every name, and its other names then ask nothing.
+fn server_names(plan: &ServerPlan) -> Vec<HostPattern> {
+    let mut names: Vec<HostPattern> = Vec::new();
+    for host in &plan.hosts {
+        let name = HostPattern::istio(&host.name);
+        if name == HostPattern::Any {
+            return vec![name];
+        }
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
