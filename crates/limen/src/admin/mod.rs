@@ -1,6 +1,7 @@
 //! The process's own ports: admin (loopback), readiness, metrics. They read [`View`]s and counters and change nothing
 //! but the log level.
 
+mod bounded;
 mod guard;
 mod health;
 mod metrics;
@@ -21,6 +22,7 @@ use tokio::sync::watch;
 use crate::logging::Logging;
 use crate::view::View;
 
+use bounded::Bounded;
 pub(crate) use ports::{Ports, bind};
 
 /// What the ports read.
@@ -79,7 +81,7 @@ pub(crate) fn serve_metrics((listener, address): Listening, admin: Admin) -> Soc
 
 fn serve(listener: tokio::net::TcpListener, address: SocketAddr, pages: Router) -> SocketAddr {
     tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, pages).await {
+        if let Err(error) = axum::serve(Bounded::new(listener), pages).await {
             tracing::error!(%error, %address, "a port of the gateway's own ended");
         }
     });

@@ -114,3 +114,25 @@ async fn starting_says_how_far_it_is() {
     let (_, text) = ask(ports.readiness, "GET", "/healthz/ready", LOCAL).await;
     assert!(text.ends_with("starting: generation 4 wanted, 3 served by every worker\n"), "{text}");
 }
+
+#[tokio::test]
+async fn it_is_not_ready_while_no_port_could_be_bound() {
+    let ports = ports().await;
+    let listener = |bound: Option<&str>| limen_proxy::BoundListener {
+        name: "0.0.0.0_80".to_owned(),
+        declared: 80,
+        tls: false,
+        wanted: "0.0.0.0:80".parse().unwrap(),
+        bound: bound.map(|address| address.parse().unwrap()),
+        note: None,
+    };
+    let here = listener(Some("0.0.0.0:80"));
+    for (listeners, status) in [(vec![listener(None)], 503), (vec![listener(None), here], 200), (vec![], 200)]
+    {
+        let applied = Applied { listeners, ..Applied::default() };
+        ports.views.send_modify(|view| {
+            *view = Arc::new(View { phase: Phase::Ready, applied: applied.clone(), ..View::clone(view) });
+        });
+        assert_eq!(ask(ports.readiness, "GET", "/healthz/ready", LOCAL).await.0, status, "{applied:?}");
+    }
+}
