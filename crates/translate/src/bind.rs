@@ -16,7 +16,7 @@ use crate::index::{Index, origin};
 use crate::istio::names;
 use crate::messages::{At, destination as messages, route as route_messages};
 use crate::services::ServiceFacts;
-use crate::settings::GatewayInstance;
+use crate::settings::{BackendOverride, GatewayInstance};
 
 /// The server that a VirtualService is bound to.
 #[derive(Clone, Copy)]
@@ -84,7 +84,7 @@ fn target(route: &RouteDraft, destination: &DestinationDraft, declared: Port, in
                 PortChoice::Number(number) => port(number),
                 PortChoice::Name(_) | PortChoice::Implied => declared.get(),
             };
-            let mend = unknown_host_mend(&destination.host, number, index);
+            let mend = unknown_host_mend(destination, number, index);
             let field = format!("{}.host", destination.field);
             let problem = messages::unknown_host(At::new(&route.object, &field), &destination.host, mend);
             (number, &destination.host, None, Some(problem))
@@ -140,7 +140,8 @@ fn port_of(
 }
 
 /// The nearest thing that the writer may have meant.
-fn unknown_host_mend(host: &str, port: u16, index: &Index<'_>) -> String {
+fn unknown_host_mend(destination: &DestinationDraft, port: u16, index: &Index<'_>) -> String {
+    let host = &*destination.host;
     if index.services.knows(host) {
         return "it is an ExternalName Service: add a ServiceEntry for the name that it stands for"
             .to_owned();
@@ -150,13 +151,15 @@ fn unknown_host_mend(host: &str, port: u16, index: &Index<'_>) -> String {
         return format!("write {completed}");
     }
     let suffix = format!(".svc.{}", index.settings.cluster_domain);
-    match host.strip_suffix(&suffix).and_then(|name| name.split_once('.')) {
-        Some((name, namespace)) => {
-            let name = if namespace == "default" { name.to_owned() } else { format!("{name}.{namespace}") };
-            format!("add the Service, correct the name, or start with --backend {name}=127.0.0.1:{port}")
-        }
-        None => "add a ServiceEntry for it, or correct the name".to_owned(),
-    }
+    let Some((name, namespace)) = host.strip_suffix(&suffix).and_then(|name| name.split_once('.')) else {
+        return "add a ServiceEntry for it, or correct the name".to_owned();
+    };
+    let workload = index.settings.gateways.first();
+    let rules = workload.and_then(|workload| index.rules.find(host, namespace, &workload.labels));
+    let subset = rules.and_then(|rules| rules.subset(&destination.subset));
+    let labels = subset.map(|(_, _, subset)| subset.labels.clone()).unwrap_or_default();
+    let flag = BackendOverride::flag(name, namespace, port, &labels);
+    format!("add the Service, correct the name, or start with {flag}")
 }
 
 /// The rules of `draft` at `site`, up to the first that matches everything. `clusters`: what each of its destinations

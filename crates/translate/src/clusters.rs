@@ -61,7 +61,7 @@ fn cluster(
     let Wanted { service, by, instance } = wanted;
     let port = service.port(key.port)?;
     let instance = index.settings.gateways.get(instance)?;
-    let rules = index.rules.find(&service, &instance.labels);
+    let rules = index.rules.find(&service.host, &service.namespace, &instance.labels);
     let subset = match (&*key.subset, rules) {
         ("", _) => None,
         (name, rules) => match rules.and_then(|rules| rules.subset(name)) {

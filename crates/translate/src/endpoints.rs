@@ -383,18 +383,8 @@ fn say_empty(key: &ClusterKey, plan: &ClusterPlan, report: &mut Report) {
         }
         ServiceSource::Entries(_) => "list endpoints in its ServiceEntry".to_owned(),
         ServiceSource::Kubernetes(_) | ServiceSource::Backend => {
-            let namespace = if service.namespace == "default" {
-                String::new()
-            } else {
-                format!(".{}", service.namespace)
-            };
-            let labels: Vec<_> =
-                plan.labels.iter().map(|(label, value)| format!("{label}={value}")).collect();
-            let labels = if labels.is_empty() { String::new() } else { format!("/{}", labels.join(",")) };
-            let (name, port) = (&service.name, key.port);
-            format!(
-                "add Pods or an EndpointSlice, or start with --backend {name}{namespace}:{port}{labels}=127.0.0.1:{port}"
-            )
+            let flag = BackendOverride::flag(&service.name, &service.namespace, key.port, &plan.labels);
+            format!("add Pods or an EndpointSlice, or start with {flag}")
         }
     };
     let (object, field) = &plan.by;

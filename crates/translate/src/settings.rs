@@ -57,6 +57,16 @@ pub struct BackendOverride {
     pub address: SocketAddr,
 }
 
+impl BackendOverride {
+    /// The flag that gives a Service (or a subset of it, by labels) an endpoint on this machine, ready to paste.
+    pub(crate) fn flag(name: &str, namespace: &str, port: u16, labels: &BTreeMap<String, String>) -> String {
+        let namespace = if namespace == "default" { String::new() } else { format!(".{namespace}") };
+        let labels: Vec<_> = labels.iter().map(|(label, value)| format!("{label}={value}")).collect();
+        let labels = if labels.is_empty() { String::new() } else { format!("/{}", labels.join(",")) };
+        format!("--backend {name}{namespace}:{port}{labels}=127.0.0.1:{port}")
+    }
+}
+
 impl Default for Settings {
     fn default() -> Settings {
         Settings {

@@ -10,7 +10,6 @@ use limen_resources::istio::{
 };
 
 use super::names;
-use crate::services::ServiceFacts;
 use crate::settings::Settings;
 
 type Rule = Arc<Object<DestinationRule>>;
@@ -51,28 +50,31 @@ impl<'a> Rules<'a> {
         Rules { settings, namespaces }
     }
 
-    /// The rules that shape `service` for this gateway: of its own namespace, else of the service's, else of the root
+    /// The rules that shape a service for this gateway: of its own namespace, else of the service's, else of the root
     /// namespace. Within one the host counts before visibility, so an exact rule that is not exported hides a wildcard.
+    ///
+    /// `host` and `namespace` are the service's, `labels` the gateway's.
     pub(crate) fn find(
         &self,
-        service: &ServiceFacts,
+        host: &str,
+        namespace: &str,
         labels: &BTreeMap<String, String>,
     ) -> Option<&Merged<'a>> {
         let (own, root) = (&*self.settings.workload_namespace, &*self.settings.root_namespace);
         let in_own = if own == root { Seen::PrivateOnly } else { Seen::Any };
-        self.in_namespace(own, service, labels, in_own)
-            .or_else(|| self.in_namespace(&service.namespace, service, labels, Seen::Any))
-            .or_else(|| self.in_namespace(root, service, labels, Seen::Any))
+        self.in_namespace(own, host, labels, in_own)
+            .or_else(|| self.in_namespace(namespace, host, labels, Seen::Any))
+            .or_else(|| self.in_namespace(root, host, labels, Seen::Any))
     }
 
     fn in_namespace(
         &self,
         namespace: &str,
-        service: &ServiceFacts,
+        host: &str,
         labels: &BTreeMap<String, String>,
         seen: Seen,
     ) -> Option<&Merged<'a>> {
-        let merged = most_specific(self.namespaces.get(namespace)?, &service.host)?;
+        let merged = most_specific(self.namespaces.get(namespace)?, host)?;
         let reader = &*self.settings.workload_namespace;
         let visible = |merged: &&Merged<'_>| match seen {
             Seen::Any => names::exported(merged.export_to.iter().copied(), namespace, reader),
