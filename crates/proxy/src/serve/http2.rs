@@ -1,6 +1,6 @@
-//! HTTP/2 in front: one task for the connection, one for each stream.
+//! HTTP/2 in front: one task drives a connection and all of its streams.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
@@ -10,6 +10,8 @@ use limen_wire::h2::{H2Error, Incoming, Limits, RecvBody, ResetReason, Respond, 
 use limen_wire::head::{BodyLength, RequestHead, ResponseHead};
 
 use super::Connection;
+use super::streams::Streams;
+use crate::clock::Timer;
 use crate::exchange::error::Error;
 use crate::exchange::front::{ConnInfo, Front, FrontFail};
 use crate::exchange::live::Live;
@@ -17,6 +19,9 @@ use crate::exchange::{self, reply};
 use crate::stream::Stream;
 use crate::worker::Worker;
 use crate::worker::memory::Exchange;
+
+/// How long a connection without streams keeps the memory of the last ones.
+const REST_MS: u64 = 5_000;
 
 /// Serves a connection to its end.
 pub(crate) async fn serve<S: Stream>(conn: Connection, io: S, info: Rc<ConnInfo>) {
@@ -33,70 +38,113 @@ pub(crate) async fn serve<S: Stream>(conn: Connection, io: S, info: Rc<ConnInfo>
         shaken = Box::pin(ServerConnection::handshake(io, &limits)) => shaken,
         () = timer.expired() => return,
     };
-    let Ok(mut h2) = shaken else { return };
-    let idle_ms = worker.config.limits.idle_timeout_ms;
-    timer.arm_in(idle_ms);
-    let mut closing = false;
-    loop {
-        let next = poll_fn(|cx| {
-            if !closing && conn.ending() {
-                closing = true;
-                h2.graceful_shutdown();
-            }
-            conn.watch(cx);
-            if timer.poll_fired(cx) {
-                if h2.has_streams() {
-                    timer.arm_in(idle_ms);
-                    let _ = timer.poll_fired(cx);
-                } else {
-                    h2.graceful_shutdown();
+    let Ok(h2) = shaken else { return };
+    let mut driver = Driver { conn, info, h2, timer, streams: Streams::new(), closing: false, rested: false };
+    poll_fn(|cx| driver.poll(cx, stream)).await;
+}
+
+/// A connection and its streams.
+struct Driver<S, F> {
+    conn: Connection,
+    info: Rc<ConnInfo>,
+    h2: ServerConnection<S>,
+    timer: Timer,
+    streams: Streams<F>,
+    /// The client has been told that no more streams are taken.
+    closing: bool,
+    /// No stream is open and the memory of streams has been given back; the timer waits for the idle timeout.
+    rested: bool,
+}
+
+impl<S: Stream, F: Future<Output = ()>> Driver<S, F> {
+    /// Takes new streams, polls those that were woken, writes what they have to say. `make` makes a stream's future.
+    fn poll(&mut self, cx: &mut Context<'_>, make: impl Fn(Started) -> F) -> Poll<()> {
+        if !self.closing && self.conn.ending() {
+            self.close();
+        }
+        self.conn.watch(cx);
+        loop {
+            match self.h2.poll_accept(cx) {
+                Poll::Ready(Some(Ok(incoming))) => {
+                    let started = Started::new(&self.conn.worker, &self.info, incoming);
+                    self.streams.start(make(started), cx);
+                    continue;
                 }
+                Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(()),
+                Poll::Pending => {}
             }
-            h2.poll_accept(cx)
-        })
-        .await;
-        match next {
-            Some(Ok(incoming)) => {
-                timer.arm_in(idle_ms);
-                start(&worker, &info, incoming);
+            // What streams have queued is written by the next turn.
+            if !self.streams.poll(cx) {
+                break;
             }
-            Some(Err(_)) | None => return,
+        }
+        self.watch_idleness(cx);
+        Poll::Pending
+    }
+
+    fn close(&mut self) {
+        self.closing = true;
+        self.h2.graceful_shutdown();
+    }
+
+    fn watch_idleness(&mut self, cx: &Context<'_>) {
+        let idle_ms = self.conn.worker.config.limits.idle_timeout_ms;
+        if !self.streams.is_empty() {
+            if self.rested {
+                self.rested = false;
+                self.timer.disarm();
+            }
+            return;
+        }
+        if !self.rested {
+            self.rested = true;
+            self.timer.arm_in(if self.streams.holds_memory() { REST_MS.min(idle_ms) } else { idle_ms });
+        }
+        if self.timer.poll_fired(cx) {
+            if self.streams.rest() {
+                self.timer.arm_in(idle_ms.saturating_sub(REST_MS));
+                let _ = self.timer.poll_fired(cx);
+            } else if !self.closing {
+                self.close();
+                // The codec writes what closing queued when it is polled again.
+                cx.waker().wake_by_ref();
+            }
         }
     }
 }
 
-/// A stream's task.
-fn start(worker: &Rc<Worker>, info: &Rc<ConnInfo>, incoming: Incoming) {
-    let mut exchange = worker.take_exchange();
-    let head = incoming.head(&mut exchange.request);
-    let Incoming { body, respond, .. } = incoming;
-    let body_done = head.is_ok() && exchange.request.body == BodyLength::None;
-    let front = H2Front { body, piece: Bytes::new(), body_done, respond, send: None };
-    let (worker, info) = (worker.clone(), info.clone());
-    match head {
-        Ok(()) => drop(tokio::task::spawn_local(stream(worker, info, front, exchange))),
-        Err(error) => drop(tokio::task::spawn_local(refuse(worker, info, front, exchange, error))),
+/// What a stream begins with.
+struct Started {
+    worker: Rc<Worker>,
+    info: Rc<ConnInfo>,
+    front: H2Front,
+    exchange: Box<Exchange>,
+    /// Why its head cannot be taken.
+    bad: Option<HeadError>,
+}
+
+impl Started {
+    fn new(worker: &Rc<Worker>, info: &Rc<ConnInfo>, incoming: Incoming) -> Started {
+        let mut exchange = worker.take_exchange();
+        let bad = incoming.head(&mut exchange.request).err();
+        let Incoming { body, respond, .. } = incoming;
+        let body_done = bad.is_none() && exchange.request.body == BodyLength::None;
+        let front = H2Front { body, piece: Bytes::new(), body_done, respond, send: None };
+        Started { worker: worker.clone(), info: info.clone(), front, exchange, bad }
     }
 }
 
 /// Serves one stream. A request body that nobody read is refused by the codec when the front is dropped, after what is
 /// queued has gone out.
-async fn stream(worker: Rc<Worker>, info: Rc<ConnInfo>, mut front: H2Front, mut exchange: Box<Exchange>) {
-    exchange::run(&worker, &info, &mut front, &mut exchange).await;
-    worker.give_exchange(exchange);
-}
-
-/// Answers a head that cannot be taken.
-async fn refuse(
-    worker: Rc<Worker>,
-    info: Rc<ConnInfo>,
-    mut front: H2Front,
-    mut exchange: Box<Exchange>,
-    error: HeadError,
-) {
-    let mut live = Live::begin(&worker, &info, &mut front, &mut exchange);
-    reply::error(&mut live, Error::head(&error)).await;
-    drop(live);
+async fn stream(started: Started) {
+    let Started { worker, info, mut front, mut exchange, bad } = started;
+    match bad {
+        None => exchange::run(&worker, &info, &mut front, &mut exchange).await,
+        Some(error) => {
+            let mut live = Live::begin(&worker, &info, &mut front, &mut exchange);
+            reply::error(&mut live, Error::head(&error)).await;
+        }
+    }
     worker.give_exchange(exchange);
 }
 

@@ -3,6 +3,7 @@
 pub(crate) mod accept;
 pub(crate) mod http1;
 pub(crate) mod http2;
+pub(crate) mod streams;
 pub(crate) mod tls;
 
 use std::future::poll_fn;

@@ -1,6 +1,6 @@
 //! Heads to and from the types of the `http` crate, and the rules that a received head must keep (RFC 9113 8).
 
-use http::header::{COOKIE, HOST, HeaderMap, HeaderName, HeaderValue};
+use http::header::{CONTENT_TYPE, COOKIE, DATE, HOST, HeaderMap, HeaderName, HeaderValue, SERVER};
 use http::{Response, StatusCode, request};
 
 use crate::authority;
@@ -134,11 +134,23 @@ pub(super) fn header_map(fields: &Fields, more: usize) -> Result<HeaderMap, H2Er
         if known.is_per_hop() {
             continue;
         }
-        let name = HeaderName::from_lowercase(name).map_err(|_| H2Error::Head("field name"))?;
+        let name = header_name(known, name)?;
         let value = HeaderValue::from_bytes(value).map_err(|_| H2Error::Head("field value"))?;
         headers.try_append(name, value).map_err(|_| H2Error::Head("too many fields"))?;
     }
     Ok(headers)
+}
+
+/// The names that nearly every response has are not parsed again.
+fn header_name(known: Known, name: &[u8]) -> Result<HeaderName, H2Error> {
+    static SERVICE_TIME: HeaderName = HeaderName::from_static("x-envoy-upstream-service-time");
+    Ok(match (known, name) {
+        (Known::Date, _) => DATE,
+        (Known::Server, _) => SERVER,
+        (Known::Other, b"content-type") => CONTENT_TYPE,
+        (Known::XEnvoy, b"x-envoy-upstream-service-time") => SERVICE_TIME.clone(),
+        _ => HeaderName::from_lowercase(name).map_err(|_| H2Error::Head("field name"))?,
+    })
 }
 
 /// Copies trailers, without fields that may not stand there (RFC 9110 6.5.1): framing, routing, authentication.
