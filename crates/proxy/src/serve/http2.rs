@@ -20,6 +20,8 @@ use crate::stream::Stream;
 use crate::worker::Worker;
 use crate::worker::memory::Exchange;
 
+/// An answer's body up to this size is handed to the codec without asking for room.
+const SMALL: usize = 4096;
 /// How long a connection without streams keeps the memory of the last ones.
 const REST_MS: u64 = 5_000;
 
@@ -203,8 +205,12 @@ impl Front for H2Front {
 
     fn poll_send(&mut self, cx: &mut Context<'_>, data: &[u8], last: bool) -> Poll<Result<usize, FrontFail>> {
         let Some(send) = &mut self.send else { return Poll::Ready(Err(FrontFail::Gone)) };
-        let window = ready!(send.poll_capacity(data.len(), cx)).map_err(gone)?;
-        let n = window.min(data.len());
+        // A small answer is handed over whole: asking for room first costs more than the few bytes that the codec may
+        // have to hold until there is some.
+        let whole = last && data.len() <= SMALL;
+        let room =
+            if whole { data.len() } else { ready!(send.poll_capacity(data.len(), cx)).map_err(gone)? };
+        let n = room.min(data.len());
         let last = last && n == data.len();
         send.send_data(Bytes::copy_from_slice(&data[..n]), last).map_err(gone)?;
         if last {

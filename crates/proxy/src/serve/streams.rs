@@ -75,7 +75,8 @@ impl<F: Future<Output = ()>> Streams<F> {
     pub(crate) fn poll(&mut self, cx: &Context<'_>) -> bool {
         let mut any = false;
         for (index, place) in self.places.iter_mut().enumerate() {
-            if !place.mark.woken.swap(false, Ordering::AcqRel) {
+            // Looking costs little; taking the mark is an atomic exchange.
+            if !place.mark.woken.load(Ordering::Relaxed) || !place.mark.woken.swap(false, Ordering::AcqRel) {
                 continue;
             }
             if !place.mark.connection.will_wake(cx.waker()) {
