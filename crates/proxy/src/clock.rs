@@ -18,6 +18,8 @@ const NEVER: u64 = u64::MAX;
 pub(crate) struct Clock {
     /// What `now_us` counts from.
     base: Instant,
+    /// What `now_us` said last.
+    recent: Cell<u64>,
     /// Epoch time of `base` in microseconds.
     base_epoch_us: u64,
     slots: RefCell<Vec<Rc<Slot>>>,
@@ -43,6 +45,7 @@ impl Clock {
             SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_micros() as u64;
         Rc::new(Clock {
             base: Instant::now(),
+            recent: Cell::new(0),
             base_epoch_us,
             slots: RefCell::default(),
             free: RefCell::default(),
@@ -54,7 +57,19 @@ impl Clock {
 
     /// Microseconds since the worker started; never goes back.
     pub(crate) fn now_us(&self) -> u64 {
-        self.base.elapsed().as_micros() as u64
+        let now = self.base.elapsed().as_micros() as u64;
+        self.recent.set(now);
+        now
+    }
+
+    /// What [`Clock::now_us`] said last: for callers that run within the same poll as one who asked.
+    pub(crate) fn recent_us(&self) -> u64 {
+        self.recent.get()
+    }
+
+    /// [`Clock::recent_us`] in milliseconds.
+    pub(crate) fn recent_ms(&self) -> u64 {
+        self.recent_us() / 1000
     }
 
     /// Milliseconds since the worker started.
@@ -185,10 +200,16 @@ impl Timer {
         self.slot.deadline.set(NEVER);
     }
 
+    /// No deadline, and nobody to wake: for a timer that is handed on to another task.
+    pub(crate) fn release(&self) {
+        self.disarm();
+        self.slot.waker.borrow_mut().take();
+    }
+
     /// Has the deadline passed? If not, the task is woken when it does.
     pub(crate) fn poll_fired(&self, cx: &Context<'_>) -> bool {
-        if self.slot.fired.get() {
-            return true;
+        if self.slot.fired.get() || self.slot.deadline.get() == NEVER {
+            return self.slot.fired.get();
         }
         let mut waker = self.slot.waker.borrow_mut();
         if !waker.as_ref().is_some_and(|own| own.will_wake(cx.waker())) {
@@ -208,8 +229,7 @@ impl Timer {
 
 impl Drop for Timer {
     fn drop(&mut self) {
-        self.disarm();
-        self.slot.waker.borrow_mut().take();
+        self.release();
         self.clock.free.borrow_mut().push(self.index);
     }
 }

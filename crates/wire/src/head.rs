@@ -132,6 +132,8 @@ impl Known {
 pub struct Field {
     /// What the name is, if the gateway knows it.
     pub known: Known,
+    /// In the buffer the field stands as it does on the wire: `name: value`, line end and all.
+    is_line: bool,
     name: Span,
     value: Span,
 }
@@ -209,7 +211,10 @@ impl Fields {
     /// Appends a field line whose parts are in the buffer already; lower-cases the name in place.
     pub(crate) fn push(&mut self, known: Known, name: Span, value: Span) {
         self.bytes[name.range()].make_ascii_lowercase();
-        self.list.push(Field { known, name, value });
+        let is_line = value.start == name.end + 2
+            && self.bytes.get(name.end as usize..value.start as usize) == Some(b": ")
+            && self.bytes.get(value.end as usize..value.end as usize + 2) == Some(b"\r\n");
+        self.list.push(Field { known, is_line, name, value });
     }
 
     /// Bytes in the buffer: a good guess at the length of the encoded head.
@@ -224,18 +229,61 @@ impl Fields {
 
     /// Appends a field line; lower-cases the name.
     pub fn add(&mut self, name: &[u8], value: &[u8]) {
-        let name = self.store_lower(name);
-        let value = self.store(value);
+        let (name, value) = self.store_line(name, value);
+        self.bytes[name.range()].make_ascii_lowercase();
         let known = Known::of(self.text(name));
-        self.list.push(Field { known, name, value });
+        self.list.push(Field { known, is_line: true, name, value });
     }
 
     /// Appends a field line of which it is known that the name is lower case and what [`Known`] it is.
     pub fn add_known(&mut self, known: Known, name: &[u8], value: &[u8]) {
         debug_assert!(known == Known::of(name) && !name.iter().any(u8::is_ascii_uppercase));
-        self.bytes.reserve(name.len() + value.len());
-        let (name, value) = (self.store(name), self.store(value));
-        self.list.push(Field { known, name, value });
+        let (name, value) = self.store_line(name, value);
+        self.list.push(Field { known, is_line: true, name, value });
+    }
+
+    /// Copies a field into the buffer as it stands on the wire.
+    fn store_line(&mut self, name: &[u8], value: &[u8]) -> (Span, Span) {
+        self.bytes.reserve(name.len() + value.len() + 4);
+        let name = self.store(name);
+        self.bytes.extend_from_slice(b": ");
+        let value = self.store(value);
+        self.bytes.extend_from_slice(b"\r\n");
+        (name, value)
+    }
+
+    /// Appends the fields that `keep` wants as lines of HTTP/1. Fields that stand side by side in the buffer as they do
+    /// on the wire, nearly all of them, are copied together.
+    pub(crate) fn write_lines(&self, keep: impl Fn(Known) -> bool, out: &mut Vec<u8>) {
+        let mut run = 0..0;
+        for field in self.list.iter().filter(|field| keep(field.known)) {
+            let (start, end) = (field.name.start as usize, field.value.end as usize + 2);
+            if field.is_line && start == run.end {
+                run.end = end;
+                continue;
+            }
+            out.extend_from_slice(self.bytes.get(run).unwrap_or_default());
+            run = 0..0;
+            if field.is_line {
+                run = start..end;
+            } else {
+                out.extend_from_slice(self.text(field.name));
+                out.extend_from_slice(b": ");
+                out.extend_from_slice(self.text(field.value));
+                out.extend_from_slice(b"\r\n");
+            }
+        }
+        out.extend_from_slice(self.bytes.get(run).unwrap_or_default());
+    }
+
+    /// All that is in the buffer.
+    pub(crate) fn raw(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// `(known, name, value and where it stands in the buffer)` of every line in order.
+    pub(crate) fn iter_placed(&self) -> impl Iterator<Item = (Known, &[u8], Range<usize>)> {
+        self.list.iter().map(|field| (field.known, self.text(field.name), field.value.range()))
     }
 
     /// Replaces all lines of that (lower-case) name by one, at the end.

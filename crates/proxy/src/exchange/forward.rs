@@ -53,8 +53,8 @@ pub(crate) async fn run<'t, F: Front>(
         Permit::request(cluster.limits.as_ref()).ok_or_else(|| Error::origin(Fail::Overflow, false))?;
     prepare(live, rule, to, destination);
 
-    let timer = worker.clock.timer();
-    let deadline_ms = to.timeout_ms.map_or(NEVER, |ms| worker.clock.now_ms().saturating_add(ms));
+    let timer = live.exchange.timer.clone();
+    let deadline_ms = to.timeout_ms.map_or(NEVER, |ms| worker.clock.recent_ms().saturating_add(ms));
     let mut attempts = Attempts::new(&to.retry, live.exchange.request.method_kind);
     let mut upload =
         Upload { sent_of_replay: 0, done: false, keep: attempts.possible(), origin_deaf: false, interim: 0 };
@@ -146,7 +146,8 @@ async fn attempt<F: Front>(
     }
     let in_flight = InFlight::new(&endpoint);
 
-    let now_ms = worker.clock.now_ms();
+    // The first attempt is made within the poll that took the request.
+    let now_ms = if attempts.begun > 1 { worker.clock.now_ms() } else { worker.clock.recent_ms() };
     let mut conn = match endpoint.take_idle() {
         Some(conn) => conn,
         None => {
@@ -158,14 +159,14 @@ async fn attempt<F: Front>(
         }
     };
     live.note.upstream_local = Some(conn.local);
+    let connected_us = if conn.requests == 0 { worker.clock.now_us() } else { worker.clock.recent_us() };
     let per_try = attempts.policy().and_then(|policy| policy.per_try_timeout_ms);
-    let attempt_by = per_try.map_or(NEVER, |ms| worker.clock.now_ms().saturating_add(ms));
+    let attempt_by = per_try.map_or(NEVER, |ms| (connected_us / 1000).saturating_add(ms));
     timer.arm(deadline_ms.min(attempt_by));
     let expected_ms = (deadline_ms != NEVER).then(|| deadline_ms.saturating_sub(now_ms).max(1));
     let exchange = &mut *live.exchange;
     forwarded::attempt(&mut exchange.request, attempts.begun, expected_ms, &mut exchange.scratch);
 
-    let sent_us = worker.clock.now_us();
     conn.begin(&exchange.request, &worker.buffers);
     if exchange.request.body == BodyLength::None {
         conn.end();
@@ -173,7 +174,7 @@ async fn attempt<F: Front>(
     }
     poll_fn(|cx| poll_answer(live, &mut conn, upload, timer, attempt_by < deadline_ms, cx)).await?;
     let answered_us = worker.clock.now_us();
-    live.note.service_time_ms = Some((answered_us - sent_us) / 1000);
+    live.note.service_time_ms = Some(answered_us.saturating_sub(connected_us) / 1000);
     live.note.first_byte_us = Some(answered_us - live.note.start_us);
     Ok(Answered { conn, endpoint, _in_flight: in_flight })
 }
@@ -375,12 +376,12 @@ async fn respond<F: Front>(
     live.outcome(status, flags, "via_upstream".into());
     live.front.begin(&live.exchange.response, end).map_err(|_| Error::client_gone())?;
 
-    let mut download = Download { ended: end, stalled: false, watched_at: None };
+    let mut download = Download { ended: end, stalled: false, watched_at: None, polled: false };
     timer.arm(deadline_ms);
     poll_fn(|cx| download.poll(live, &mut origin, upload, (timer, deadline_ms), cx)).await?;
     let spent = cluster.max_requests.is_some_and(|most| origin.requests >= most);
     if origin.finish(keeps && !spent, &worker.buffers) {
-        origin.idle_since = worker.clock.now_ms();
+        origin.idle_since = worker.clock.recent_ms();
         endpoint.put_idle(origin);
         worker.has_idle();
     }
@@ -393,6 +394,8 @@ struct Download {
     ended: bool,
     /// The client does not take what is ready for it.
     stalled: bool,
+    /// It has been polled before, so time may have passed.
+    polled: bool,
     /// Bytes that had been sent when the timer began to watch a client that takes nothing.
     watched_at: Option<u64>,
 }
@@ -406,8 +409,11 @@ impl Download {
         (timer, deadline_ms): (&Timer, u64),
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Error>> {
+        if std::mem::replace(&mut self.polled, true) {
+            live.worker.clock.now_us();
+        }
         if timer.poll_fired(cx) {
-            let now = live.worker.clock.now_ms();
+            let now = live.worker.clock.recent_ms();
             return Poll::Ready(Err(if now >= deadline_ms {
                 Error::origin(Fail::Timeout, false)
             } else {

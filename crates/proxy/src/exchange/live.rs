@@ -87,7 +87,7 @@ impl<'a, F: Front> Live<'a, '_, F> {
         let clock = &self.worker.clock;
         let (note, request) = (&self.note, &self.exchange.request);
         let rewritten = request.path_span() != note.path;
-        let duration_us = clock.now_us() - note.start_us;
+        let duration_us = clock.recent_us().saturating_sub(note.start_us);
         let record = Record {
             method: request.method(),
             path: request.path_and_query(),

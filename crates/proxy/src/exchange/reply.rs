@@ -16,6 +16,8 @@ use crate::table::routes::{Reply, Rule, VirtualHost};
 
 /// Answers an error. If the head of a response has gone out already, the response is broken off instead.
 pub(crate) async fn error<F: Front>(live: &mut Live<'_, '_, F>, error: Error) {
+    // The log tells when it ended; nobody has looked at the clock since the request was taken.
+    live.worker.clock.now_us();
     live.worker.count(match error.fault {
         Fault::Client => Counter::ClientFaults,
         Fault::Config => Counter::ConfigFaults,
@@ -116,7 +118,7 @@ async fn send<F: Front>(
     }
     exchange.response.keep_alive = !live.front.closes(&exchange.request);
     live.front.begin(&exchange.response, body.is_empty())?;
-    let timer = worker.clock.timer();
+    let timer = exchange.timer.clone();
     timer.arm_in(worker.config.limits.write_stall_ms);
     let mut ended = body.is_empty();
     poll_fn(|cx| {

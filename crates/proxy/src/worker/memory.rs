@@ -1,13 +1,14 @@
 //! The memory of exchanges, reused from request to request.
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 use limen_wire::head::{RequestHead, ResponseHead};
 
+use crate::clock::{Clock, Timer};
 use crate::filter::headers::HeaderScratch;
 
 /// The memory of an exchange: taken from the worker when a head arrives, given back when it has ended.
-#[derive(Default)]
 pub(crate) struct Exchange {
     /// The request; from forwarding on, as the origin sees it.
     pub(crate) request: RequestHead,
@@ -23,12 +24,27 @@ pub(crate) struct Exchange {
     pub(crate) tried: Vec<SocketAddr>,
     /// Why the origin's transport failed.
     pub(crate) transport: String,
+    /// The deadlines of the exchange.
+    pub(crate) timer: Rc<Timer>,
 }
 
 /// More than this is not kept from one exchange to the next.
 const KEPT_BYTES: usize = 16 * 1024;
 
 impl Exchange {
+    pub(crate) fn new(clock: &Rc<Clock>) -> Exchange {
+        Exchange {
+            request: RequestHead::default(),
+            response: ResponseHead::default(),
+            replay: Vec::new(),
+            scratch: Vec::new(),
+            headers: HeaderScratch::default(),
+            tried: Vec::new(),
+            transport: String::new(),
+            timer: Rc::new(clock.timer()),
+        }
+    }
+
     /// Forgets the message, keeps ordinary amounts of memory.
     pub(crate) fn clear(&mut self) {
         if self.request.fields.capacity() > KEPT_BYTES {
@@ -41,6 +57,7 @@ impl Exchange {
         self.response.clear();
         self.tried.clear();
         self.transport.clear();
+        self.timer.release();
         for buffer in [&mut self.replay, &mut self.scratch] {
             buffer.clear();
             buffer.shrink_to(KEPT_BYTES);

@@ -190,7 +190,7 @@ impl Worker {
 
     /// An exchange with nothing in it.
     pub(crate) fn take_exchange(&self) -> Box<Exchange> {
-        self.exchanges.borrow_mut().pop().unwrap_or_default()
+        self.exchanges.borrow_mut().pop().unwrap_or_else(|| Box::new(Exchange::new(&self.clock)))
     }
 
     /// Takes an exchange back.
@@ -274,7 +274,7 @@ impl Worker {
 
     /// Calls `f` with the text for `date`.
     pub(crate) fn with_date(&self, f: impl FnOnce(&[u8])) {
-        let now_ms = self.clock.epoch_ms(self.clock.now_us());
+        let now_ms = self.clock.epoch_ms(self.clock.recent_us());
         f(self.date.borrow_mut().http_date(now_ms));
     }
 

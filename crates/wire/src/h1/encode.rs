@@ -123,14 +123,7 @@ fn put_status_line(status: u16, out: &mut Vec<u8>) {
 /// The fields that go from one side to the other, and the per-hop field that is `wanted`. Other per-hop fields have no
 /// business in the list; should a filter have put one there, two framing fields must still never be written.
 fn put_fields(fields: &Fields, wanted: Option<Known>, out: &mut Vec<u8>) {
-    for (known, name, value) in fields.iter() {
-        if !known.is_per_hop() || Some(known) == wanted {
-            out.extend_from_slice(name);
-            out.extend_from_slice(b": ");
-            out.extend_from_slice(value);
-            out.extend_from_slice(b"\r\n");
-        }
-    }
+    fields.write_lines(|known| !known.is_per_hop() || Some(known) == wanted, out);
 }
 
 fn put_length(length: u64, out: &mut Vec<u8>) {

@@ -1,5 +1,6 @@
 //! Heads to and from the types of the `http` crate, and the rules that a received head must keep (RFC 9113 8).
 
+use bytes::Bytes;
 use http::header::{CONTENT_TYPE, COOKIE, DATE, HOST, HeaderMap, HeaderName, HeaderValue, SERVER};
 use http::{Response, StatusCode, request};
 
@@ -130,12 +131,15 @@ pub(super) fn response(head: &ResponseHead) -> Result<Response<()>, H2Error> {
 pub(super) fn header_map(fields: &Fields, more: usize) -> Result<HeaderMap, H2Error> {
     let mut headers =
         HeaderMap::try_with_capacity(fields.len() + more).map_err(|_| H2Error::Head("too many fields"))?;
-    for (known, name, value) in fields.iter() {
+    // One allocation for all values, which share it.
+    let values = Bytes::copy_from_slice(fields.raw());
+    for (known, name, value) in fields.iter_placed() {
         if known.is_per_hop() {
             continue;
         }
         let name = header_name(known, name)?;
-        let value = HeaderValue::from_bytes(value).map_err(|_| H2Error::Head("field value"))?;
+        let value =
+            HeaderValue::from_maybe_shared(values.slice(value)).map_err(|_| H2Error::Head("field value"))?;
         headers.try_append(name, value).map_err(|_| H2Error::Head("too many fields"))?;
     }
     Ok(headers)
