@@ -1,11 +1,12 @@
 //! What each stage is told of the settings.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::time::Duration;
 
 use limen_proxy::observe::{AccessLogConfig, LogTarget, SourceLabels};
 use limen_translate::{BackendOverride, GatewayInstance};
 
-use super::{AccessLog, Backend, GatewayIdentity, Meaning, Settings, SniHostMismatch};
+use super::{AccessLog, Backend, GatewayIdentity, Limits, Meaning, Settings, SniHostMismatch};
 
 impl Meaning {
     /// What translation is told.
@@ -51,7 +52,7 @@ impl Settings {
             strict_ports: self.serving.strict_ports,
             access_log: self.access_log(),
             drain: self.serving.drain,
-            limits: limen_proxy::Limits::default(),
+            limits: self.limits.proxy(),
             misdirected_is_404: self.serving.sni_host_mismatch == SniHostMismatch::NotFound,
             hostname: hostname(),
         }
@@ -94,6 +95,24 @@ impl Settings {
             cluster: limen_translate::Settings::default().cluster_id,
             tag: env!("CARGO_PKG_VERSION").to_owned(),
             ..SourceLabels::default()
+        }
+    }
+}
+
+impl Limits {
+    fn proxy(&self) -> limen_proxy::Limits {
+        // `parse::timeout` allows no time that has no milliseconds.
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        limen_proxy::Limits {
+            max_head_bytes: self.max_header_bytes as usize,
+            max_fields: self.max_headers as usize,
+            head_timeout_ms: millis(self.header_timeout),
+            idle_timeout_ms: millis(self.idle_timeout),
+            handshake_timeout_ms: millis(self.handshake_timeout),
+            max_streams: self.max_streams.get(),
+            write_stall_ms: millis(self.write_timeout),
+            max_connections: self.max_connections.map_or(u32::MAX, NonZeroU32::get),
+            ..limen_proxy::Limits::default()
         }
     }
 }

@@ -10,7 +10,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -29,6 +29,9 @@ pub struct Settings {
     /// What decides how traffic is served.
     #[command(flatten)]
     pub serving: Serving,
+    /// What one client may cost.
+    #[command(flatten)]
+    pub limits: Limits,
 }
 
 /// What decides the meaning of resources; `translate` takes these too.
@@ -63,7 +66,8 @@ pub struct Meaning {
     )]
     pub ignore_policy: Vec<Kind>,
 
-    /// Retry as Istio does where no policy is written: twice, also on 503 and also what may have been processed
+    /// Where no retry policy is written, retry as Istio does instead of only what no backend can have seen: up to 2 more
+    /// attempts on connect-failure, refused-stream, unavailable and cancelled; a plain answer of 503 is not retried
     #[arg(long, env = "LIMEN_ISTIO_DEFAULT_RETRIES", value_parser = FalseyValueParser::new(), help_heading = FILES)]
     pub istio_default_retries: bool,
 
@@ -160,10 +164,68 @@ pub struct Serving {
     pub access_log_file: Option<PathBuf>,
 }
 
+/// What one client may cost. The defaults are those of [`limen_proxy::Limits`].
+#[derive(Debug, Clone, Args)]
+pub struct Limits {
+    /// Time from the first byte of a request head to its last; later is 408
+    #[arg(long, env = "LIMEN_HEADER_TIMEOUT", default_value = "60s", value_name = "TIME", value_parser = parse::timeout, help_heading = LIMITS)]
+    pub header_timeout: Duration,
+
+    /// Time that a connection may be without a request
+    #[arg(long, env = "LIMEN_IDLE_TIMEOUT", default_value = "1h", value_name = "TIME", value_parser = parse::timeout, help_heading = LIMITS)]
+    pub idle_timeout: Duration,
+
+    /// Time from the accept of a connection to the end of its TLS handshake
+    #[arg(long, env = "LIMEN_HANDSHAKE_TIMEOUT", default_value = "15s", value_name = "TIME", value_parser = parse::timeout, help_heading = LIMITS)]
+    pub handshake_timeout: Duration,
+
+    /// Time after which a client that takes no byte of its response is cut
+    #[arg(long, env = "LIMEN_WRITE_TIMEOUT", default_value = "5m", value_name = "TIME", value_parser = parse::timeout, help_heading = LIMITS)]
+    pub write_timeout: Duration,
+
+    /// Client connections of the whole process; more are closed at accept [default: no limit]
+    #[arg(long, env = "LIMEN_MAX_CONNECTIONS", value_name = "N", help_heading = LIMITS)]
+    pub max_connections: Option<NonZeroU32>,
+
+    /// Concurrent streams of one HTTP/2 connection; more are refused
+    #[arg(long, env = "LIMEN_MAX_STREAMS", default_value = "100", value_name = "N", help_heading = LIMITS)]
+    pub max_streams: NonZeroU32,
+
+    /// Size of a request head with its request line; more is 431
+    #[arg(
+        long,
+        env = "LIMEN_MAX_HEADER_BYTES",
+        default_value = "61440",
+        value_name = "BYTES",
+        value_parser = clap::value_parser!(u32).range(LEAST_HEADER_BYTES..=MOST_HEADER_BYTES),
+        help_heading = LIMITS
+    )]
+    pub max_header_bytes: u32,
+
+    /// Header lines of a request, 256 at the most; more is 431
+    #[arg(
+        long,
+        env = "LIMEN_MAX_HEADERS",
+        default_value = "100",
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=MOST_HEADERS),
+        help_heading = LIMITS
+    )]
+    pub max_headers: u32,
+}
+
+/// Less than this and no browser's request passes.
+const LEAST_HEADER_BYTES: i64 = 512;
+/// 1 MiB: each connection may hold that much before anything is known of its request.
+const MOST_HEADER_BYTES: i64 = 1 << 20;
+/// What the parser has room for.
+const MOST_HEADERS: i64 = 256;
+
 const FILES: &str = "Files";
 const IDENTITY: &str = "Identity";
 const PORTS: &str = "Addresses and ports";
 const SERVING: &str = "Serving";
+const LIMITS: &str = "Limits";
 const LOGS: &str = "Logs";
 
 /// The forms of the access log.

@@ -176,3 +176,13 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     }
     Ok(total)
 }
+
+/// A time to wait for something; 0 would be no wait at all, which nobody wants and some take for "for ever".
+pub(super) fn timeout(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => {
+            Err("expected a time above 0, such as 30s; there is none that means for ever".to_owned())
+        }
+        time => Ok(time),
+    }
+}

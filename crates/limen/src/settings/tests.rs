@@ -10,7 +10,7 @@ fn check_backend(text: &str, service: &str, namespace: Option<&str>, port: Optio
 
 #[test]
 fn the_defaults_are_those_of_the_product() {
-    let Settings { meaning, serving } = Settings::from_flags([]).unwrap();
+    let Settings { meaning, serving, .. } = Settings::from_flags([]).unwrap();
     assert_eq!(meaning.namespace, "default");
     assert_eq!(meaning.translation(), limen_translate::Settings::default());
     assert_eq!(serving.drain, Duration::from_secs(30));
@@ -72,6 +72,39 @@ fn times_have_units() {
     assert_eq!(parse::duration("0s").unwrap(), Duration::ZERO);
     for bad in ["", "30", "s", "1d", "99999999999999999999s", "18446744073709551615h"] {
         assert!(parse::duration(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn the_default_limits_are_those_of_the_data_plane() {
+    let limits = Settings::from_flags([]).unwrap().proxy().limits;
+    assert_eq!(format!("{limits:?}"), format!("{:?}", limen_proxy::Limits::default()));
+}
+
+#[test]
+fn each_limit_reaches_the_data_plane() {
+    let flags = "--header-timeout 1ms --idle-timeout 2ms --handshake-timeout 3ms --write-timeout 4ms \
+                 --max-connections 5 --max-streams 6 --max-header-bytes 700 --max-headers 8";
+    let limits = Settings::from_flags(flags.split_whitespace()).unwrap().proxy().limits;
+    let times =
+        [limits.head_timeout_ms, limits.idle_timeout_ms, limits.handshake_timeout_ms, limits.write_stall_ms];
+    assert_eq!(times, [1, 2, 3, 4]);
+    assert_eq!((limits.max_connections, limits.max_streams), (5, 6));
+    assert_eq!((limits.max_head_bytes, limits.max_fields), (700, 8));
+}
+
+#[test]
+fn a_limit_that_would_refuse_everything_is_refused() {
+    for bad in [
+        ["--idle-timeout", "0s"],
+        ["--write-timeout", "0ms"],
+        ["--max-connections", "0"],
+        ["--max-streams", "0"],
+        ["--max-header-bytes", "100"],
+        ["--max-headers", "0"],
+        ["--max-headers", "257"],
+    ] {
+        assert!(Settings::from_flags(bad).is_err(), "{bad:?}");
     }
 }
 
