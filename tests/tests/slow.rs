@@ -1,0 +1,345 @@
+//! What a client may cost: slow, silent, greedy and too many clients against limits that are small.
+//!
+//! The clock is the real one. Each test waits for what a limit brings about, so that a limit that does nothing is a
+//! hang, which the guard turns into a failure; how long something took is never looked at.
+// Test code: a failed expectation is a panic with a reason.
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use limen_e2e::gateway::Gateway;
+use limen_e2e::origin::{Origin, Script};
+use limen_e2e::reply::Reply;
+use limen_e2e::tls::{Authority, base64};
+use limen_e2e::{frames, h1, h2, within};
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::MissedTickBehavior;
+
+const SHOP: &str = "
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: edge}
+spec:
+  selector: {istio: ingressgateway}
+  servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}]
+---
+{apiVersion: v1, kind: Service, metadata: {name: shop}, spec: {ports: [{name: http, port: 80}]}}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: shop}
+spec:
+  hosts: ['*']
+  gateways: [edge]
+  http: [{route: [{destination: {host: shop}}]}]
+";
+
+async fn start(origin: &Origin, flags: &str) -> Gateway {
+    let mut all = vec!["--backend".to_owned(), format!("shop={}", origin.address)];
+    all.extend(flags.split_whitespace().map(str::to_owned));
+    Gateway::start(&[("shop.yaml", SHOP)], &all).await
+}
+
+async fn connect(gateway: &Gateway) -> h1::Connection<TcpStream> {
+    h1::Connection::new(TcpStream::connect(gateway.address(80)).await.unwrap())
+}
+
+async fn get(
+    connection: &mut h1::Connection<TcpStream>,
+    headers: &[(String, String)],
+) -> Result<Reply, String> {
+    connection.send(&h1::request("GET", "/", "a", headers, b"")).await;
+    within("an answer or the end", connection.read("GET")).await
+}
+
+/// Reads until the gateway closes, in whichever way.
+async fn until_closed(what: &str, stream: &mut (impl AsyncRead + Unpin)) -> Vec<u8> {
+    let mut seen = Vec::new();
+    // An error is an end too: a socket that was closed with something unread says so by a reset.
+    let _ = within(what, stream.read_to_end(&mut seen)).await;
+    seen
+}
+
+/// A counter of the metrics page.
+async fn counted(gateway: &Gateway, name: &str) -> u64 {
+    let metrics = TcpStream::connect(gateway.running.metrics().unwrap()).await.unwrap();
+    let mut connection = h1::Connection::new(metrics);
+    connection.send(&h1::request("GET", "/stats/prometheus", "localhost", &[], b"")).await;
+    let page = within("the metrics", connection.read("GET")).await.unwrap().text();
+    let line = page.lines().find(|line| line.split([' ', '{']).next() == Some(name));
+    let line = line.unwrap_or_else(|| panic!("no {name} in\n{page}"));
+    line.rsplit(' ').next().unwrap().parse().unwrap()
+}
+
+/// One byte at a time, with a pause between that is never shorter than this.
+async fn trickle(to: &mut (impl AsyncWriteExt + Unpin), bytes: impl Iterator<Item = u8>, pause: Duration) {
+    let mut pace = tokio::time::interval(pause);
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    for byte in bytes {
+        pace.tick().await;
+        if to.write_all(&[byte]).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn only(lines: &[Value]) -> &Value {
+    let [line] = lines else { panic!("one line expected: {lines:#?}") };
+    line
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_head_that_trickles_is_408() {
+    let origin = Origin::start("shop", Script::echo()).await;
+    let gateway = start(&origin, "--header-timeout 200ms").await;
+    let (reading, mut writing) = TcpStream::connect(gateway.address(80)).await.unwrap().into_split();
+    // The head never ends: were the time counted from the last byte, there would be no answer.
+    let head = b"GET /slow HTTP/1.1\r\nhost: a\r\nx-long: ".iter().copied().chain(std::iter::repeat(b'a'));
+    let client = tokio::spawn(async move { trickle(&mut writing, head, Duration::from_millis(20)).await });
+    let mut connection = h1::Connection::new(tokio::io::join(reading, tokio::io::sink()));
+    let reply = within("an answer to a head that does not end", connection.read("GET")).await.unwrap();
+    assert_eq!((reply.status, reply.closed, origin.hits()), (408, true, 0), "{reply:?}");
+    client.abort();
+    let lines = gateway.stop().await;
+    let line = only(&lines);
+    assert_eq!((&line["response_code"], &line["response_flags"]), (&408.into(), &"-".into()), "{line}");
+    assert_eq!(line["response_code_details"], "request_header_timeout", "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_connection_is_closed_without_an_answer() {
+    let origin = Origin::start("shop", Script::echo()).await;
+    let gateway = start(&origin, "--idle-timeout 200ms").await;
+    let mut used = connect(&gateway).await;
+    let reply = get(&mut used, &[]).await.unwrap();
+    assert_eq!((reply.status, reply.closed), (200, false), "{reply:?}");
+    within("the end of an idle connection", used.end()).await.unwrap();
+
+    let mut silent = TcpStream::connect(gateway.address(80)).await.unwrap();
+    assert_eq!(until_closed("the end of a silent connection", &mut silent).await, b"");
+    assert_eq!(gateway.stop().await.len(), 1, "only the request is logged");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_http2_connection_is_closed() {
+    let origin = Origin::start("shop", Script::echo()).await;
+    let gateway = start(&origin, "--idle-timeout 200ms").await;
+    let stream = TcpStream::connect(gateway.address(80)).await.unwrap();
+    let (mut send, connection) = ::h2::client::handshake(stream).await.unwrap();
+    let driver = tokio::spawn(connection);
+    let request = http::Request::get("http://a/").body(()).unwrap();
+    let (response, _) = send.send_request(request, true).unwrap();
+    assert_eq!(within("an answer", response).await.unwrap().status(), 200);
+    within("the end of an idle connection", driver).await.unwrap().unwrap();
+}
+
+fn secured(authority: &Authority) -> String {
+    let pair = authority.issue(&["shop.example.com"]);
+    format!(
+        "{}---
+apiVersion: v1
+kind: Secret
+metadata: {{name: shop-tls, namespace: istio-system}}
+data: {{tls.crt: {}, tls.key: {}}}
+",
+        SHOP.replace(
+            "{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}",
+            "{port: {number: 443, name: https, protocol: HTTPS}, hosts: ['*'], \
+             tls: {mode: SIMPLE, credentialName: shop-tls}}",
+        ),
+        base64(&pair.certificate),
+        base64(&pair.key)
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handshake_that_does_not_end_is_closed() {
+    let authority = Authority::new();
+    let flags = ["--handshake-timeout", "200ms"].map(str::to_owned);
+    let gateway = Gateway::start(&[("shop.yaml", &secured(&authority))], &flags).await;
+    let name = "shop.example.com".try_into().unwrap();
+    let mut client = rustls::ClientConnection::new(authority.client("h2"), name).unwrap();
+    let mut hello = Vec::new();
+    client.write_tls(&mut hello).unwrap();
+
+    for (sent, what) in [(0, "nothing"), (hello.len() / 2, "half a hello"), (hello.len(), "a hello only")] {
+        let mut stream = TcpStream::connect(gateway.address(443)).await.unwrap();
+        stream.write_all(&hello[..sent]).await.unwrap();
+        let seen = until_closed(&format!("the end of a client that sends {what}"), &mut stream).await;
+        assert_eq!(!seen.is_empty(), sent == hello.len(), "{what}: only a whole hello is answered: {seen:?}");
+    }
+    let (reading, mut writing) = TcpStream::connect(gateway.address(443)).await.unwrap().into_split();
+    // The record says that 16 KiB follow: no end of the hello is ever reached.
+    let endless = b"\x16\x03\x01\x40\x00\x01\x00\x3f\xfc".iter().copied().chain(std::iter::repeat(3));
+    let client = tokio::spawn(async move { trickle(&mut writing, endless, Duration::from_millis(20)).await });
+    let mut reading = reading;
+    until_closed("the end of a client whose hello trickles", &mut reading).await;
+    client.abort();
+    assert_eq!(counted(&gateway, "limen_tls_handshake_errors_total").await, 4);
+}
+
+const LARGE: usize = 32 << 20;
+
+/// An origin with an answer that no socket's buffers hold.
+async fn large() -> Origin {
+    let mut answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {LARGE}\r\n\r\n").into_bytes();
+    answer.resize(answer.len() + LARGE, b'x');
+    Origin::start("large", Script::Raw(answer)).await
+}
+
+/// Long enough that only the limit ends an exchange while a gateway waits for it.
+const STALLED: &str = "--write-timeout 300ms --drain 1h";
+
+/// The gateway ends although the client still holds its request: it was cut. The log says who failed whom.
+async fn is_cut(gateway: Gateway) {
+    let lines = gateway.stop().await;
+    let line = only(&lines);
+    assert_eq!((&line["response_code"], &line["response_flags"]), (&200.into(), &"DC".into()), "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_does_not_read_its_response_is_cut() {
+    let origin = large().await;
+    let gateway = start(&origin, STALLED).await;
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut stream = socket.connect(gateway.address(80)).await.unwrap();
+    stream.write_all(&h1::request("GET", "/", "a", &[], b"")).await.unwrap();
+    origin.hit(1).await;
+    is_cut(gateway).await;
+    let seen = until_closed("the end of what was sent", &mut stream).await;
+    assert!(seen.len() < LARGE, "{} bytes", seen.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_opens_no_window_is_cut() {
+    let origin = large().await;
+    let gateway = start(&origin, STALLED).await;
+    let stream = TcpStream::connect(gateway.address(80)).await.unwrap();
+    let (mut send, connection) = ::h2::client::handshake(stream).await.unwrap();
+    let driver = tokio::spawn(connection);
+    let request = http::Request::get("http://a/").body(()).unwrap();
+    let (response, _) = send.send_request(request, true).unwrap();
+    let response = within("the head of the answer", response).await.unwrap();
+    assert_eq!(response.status(), 200);
+    is_cut(gateway).await;
+    let mut body = response.into_body();
+    let mut seen = 0;
+    let end = loop {
+        // No capacity is given back: the window stays closed.
+        match within("the end of the stream", body.data()).await {
+            Some(Ok(data)) => seen += data.len(),
+            end => break end,
+        }
+    };
+    assert!(matches!(end, Some(Err(_))), "a response that was cut is not taken for complete: {end:?}");
+    assert!(seen < LARGE, "{seen} bytes");
+    driver.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_over_the_limit_are_closed_at_accept() {
+    const REFUSED: &str = "limen_downstream_connections_refused_total";
+    let origin = Origin::start("shop", Script::echo()).await;
+    let gateway = start(&origin, "--max-connections 2").await;
+    let (mut first, mut second) = (connect(&gateway).await, connect(&gateway).await);
+    for connection in [&mut first, &mut second] {
+        assert_eq!(get(connection, &[]).await.unwrap().status, 200);
+    }
+    assert_eq!(counted(&gateway, REFUSED).await, 0);
+    let mut third = TcpStream::connect(gateway.address(80)).await.unwrap();
+    assert_eq!(until_closed("the end of a surplus connection", &mut third).await, b"");
+    assert_eq!(counted(&gateway, REFUSED).await, 1);
+    assert_eq!(get(&mut first, &[]).await.unwrap().status, 200, "those that are there are still served");
+
+    drop(second);
+    let again = async {
+        // The gateway learns in its own time that a place is free.
+        while get(&mut connect(&gateway).await, &[]).await.map(|reply| reply.status) != Ok(200) {}
+    };
+    within("the place that became free", again).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_over_the_limit_are_refused() {
+    let gate = Arc::new(tokio::sync::Notify::new());
+    let origin = Origin::start("shop", Script::Held(gate.clone())).await;
+    let gateway = start(&origin, "--max-streams 2").await;
+    let mut stream = TcpStream::connect(gateway.address(80)).await.unwrap();
+    // A client library would keep to the limit.
+    let mut bytes = frames::PREFACE.to_vec();
+    bytes.extend(frames::frame(frames::SETTINGS, 0, 0, b""));
+    for id in [1, 3, 5] {
+        bytes.extend(frames::get(id));
+    }
+    stream.write_all(&bytes).await.unwrap();
+
+    let told = frames::next(&mut stream).await;
+    assert_eq!(told.kind, frames::SETTINGS);
+    let most = told.payload.chunks(6).find(|setting| setting[..2] == [0, 3]).map(|setting| &setting[2..]);
+    assert_eq!(most, Some(&2u32.to_be_bytes()[..]), "the limit is announced");
+    let refused = loop {
+        let frame = frames::next(&mut stream).await;
+        assert_ne!(frame.kind, frames::HEADERS, "no answer is due yet");
+        if frame.kind == frames::RESET {
+            break frame;
+        }
+    };
+    assert_eq!((refused.stream, refused.payload), (5, frames::REFUSED_STREAM.to_be_bytes().to_vec()));
+
+    origin.hit(2).await;
+    let mut answered = Vec::new();
+    while answered.len() < 2 {
+        gate.notify_one();
+        let frame = loop {
+            let frame = frames::next(&mut stream).await;
+            assert_ne!(frame.kind, frames::RESET, "stream {}", frame.stream);
+            if frame.kind == frames::HEADERS {
+                break frame;
+            }
+        };
+        answered.push(frame.stream);
+    }
+    answered.sort_unstable();
+    assert_eq!((answered, origin.hits()), (vec![1, 3], 2), "the others are served");
+}
+
+fn header(name: &str, length: usize) -> (String, String) {
+    (name.to_owned(), "v".repeat(length))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_head_over_the_limits_is_431() {
+    let origin = Origin::start("shop", Script::echo()).await;
+    let gateway = start(&origin, "--max-header-bytes 2000 --max-headers 20").await;
+    let lines = |count: usize| (0..count).map(|n| header(&format!("x-{n}"), 1)).collect::<Vec<_>>();
+    // Besides these stands the host.
+    for (headers, status) in [
+        (vec![header("x-long", 1900)], 200),
+        (vec![header("x-long", 2000)], 431),
+        (lines(19), 200),
+        (lines(20), 431),
+    ] {
+        let before = origin.hits();
+        let reply = get(&mut connect(&gateway).await, &headers).await.unwrap();
+        assert_eq!((reply.status, reply.closed), (status, status == 431), "{headers:?}: {reply:?}");
+        assert_eq!(origin.hits() - before, usize::from(status == 200));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_head_over_the_limits_is_431_in_http2() {
+    let origin = Origin::start("shop", Script::echo()).await;
+    let gateway = start(&origin, "--max-header-bytes 2000").await;
+    let mut connection =
+        h2::Connection::new(TcpStream::connect(gateway.address(80)).await.unwrap()).await.unwrap();
+    for (length, status) in [(1700, 200), (2000, 431), (1700, 200)] {
+        let request = http::Request::get("http://a/").header("x-long", "v".repeat(length)).body(()).unwrap();
+        let reply = within("an answer", connection.exchange(request, Vec::new().into())).await.unwrap();
+        assert_eq!(reply.status, status, "{length}, on the same connection: {reply:?}");
+    }
+    assert_eq!(origin.hits(), 2);
+}
