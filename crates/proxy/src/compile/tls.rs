@@ -239,3 +239,7 @@ impl ProducesTickets for NoTickets {
         None
     }
 }
+
+#[cfg(test)]
+#[path = "tls_tests.rs"]
+mod tests;
