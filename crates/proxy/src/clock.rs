@@ -233,3 +233,7 @@ impl Drop for Timer {
         self.clock.free.borrow_mut().push(self.index);
     }
 }
+
+#[cfg(test)]
+#[path = "clock_tests.rs"]
+mod tests;

@@ -131,3 +131,7 @@ impl Drop for Permit {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "limits_tests.rs"]
+mod tests;

@@ -1,6 +1,7 @@
 //! The access log line: Istio's text and JSON formats byte for byte, formats of the user's, ingress-nginx's line.
 
-use super::escape::{write_json_text, write_short, write_text};
+use super::direct::Direct;
+use super::escape::{Literal, write_json_text, write_text};
 use super::format::{self, FormatError, Parsed, Part};
 use super::operator::{AddressPart, Endpoint, Operator, Plain, RequestPart, Value, WriteText};
 use super::record::Record;
@@ -116,18 +117,20 @@ pub struct AccessLog {
     end: Vec<u8>,
     absent: Vec<String>,
     /// What a missing value prints as within text.
-    missing: &'static [u8],
+    missing: Literal,
 }
 
 /// What a line is made of: literal text, then something computed.
 #[derive(Debug, Clone)]
 struct Piece {
-    before: Vec<u8>,
+    before: Literal,
     computed: Computed,
 }
 
 #[derive(Debug, Clone)]
 enum Computed {
+    /// An operator within a text line that is written the short way.
+    Direct(Direct),
     Operator {
         operator: Operator,
         limit: Option<usize>,
@@ -177,7 +180,7 @@ impl AccessLog {
             }
             AccessLogConfig::NginxUpstreamInfo => compiler.nginx(),
         }
-        let missing: &[u8] = if compiler.omit_empty { b"" } else { b"-" };
+        let missing = Literal::new(if compiler.omit_empty { b"" } else { b"-" });
         Ok(AccessLog { pieces: compiler.pieces, end: compiler.literal, absent: compiler.absent, missing })
     }
 
@@ -195,8 +198,9 @@ impl AccessLog {
     /// Appends the line of a record. Allocates only to grow `out`.
     pub fn format(&self, record: &Record<'_>, time: &mut TimeCache, out: &mut Vec<u8>) {
         for piece in &self.pieces {
-            write_short(&piece.before, out);
+            piece.before.write(out);
             match &piece.computed {
+                Computed::Direct(direct) => direct.write(record, &self.missing, time, out),
                 Computed::Operator { operator, limit, style } => {
                     self.write(operator.value(record), *limit, *style, time, out);
                 }
@@ -228,7 +232,7 @@ impl AccessLog {
     ) {
         match (style, value) {
             (Style::JsonValue, Value::Missing) => out.extend_from_slice(b"null"),
-            (_, Value::Missing) => write_short(self.missing, out),
+            (_, Value::Missing) => self.missing.write(out),
             (Style::Text, value) => write_limited(value, limit, time, write_text, out),
             (Style::JsonText, value) => write_limited(value, limit, time, write_json_text, out),
             (Style::JsonValue, Value::Number(_)) if limit.is_none() => {
@@ -275,7 +279,16 @@ impl Compiler<'_> {
     }
 
     fn computed(&mut self, computed: Computed) {
-        self.pieces.push(Piece { before: std::mem::take(&mut self.literal), computed });
+        self.pieces.push(Piece { before: Literal::new(&self.literal), computed });
+        self.literal.clear();
+    }
+
+    fn operator(&mut self, operator: Operator, limit: Option<usize>, style: Style) {
+        let direct = Direct::of(&operator).filter(|_| style == Style::Text && limit.is_none());
+        self.computed(match direct {
+            Some(direct) => Computed::Direct(direct),
+            None => Computed::Operator { operator, limit, style },
+        });
     }
 
     fn parts(&mut self, parsed: Parsed, style: Style) {
@@ -284,9 +297,7 @@ impl Compiler<'_> {
             match part {
                 Part::Literal(text) if style == Style::Text => self.literal(text.as_bytes()),
                 Part::Literal(text) => self.json_literal(&text),
-                Part::Operator { operator, limit } => {
-                    self.computed(Computed::Operator { operator, limit, style });
-                }
+                Part::Operator { operator, limit } => self.operator(operator, limit, style),
             }
         }
     }
@@ -404,14 +415,10 @@ impl Compiler<'_> {
             (plain(Plain::NginxUpstreamStatus), " "),
         ];
         for (operator, then) in line {
-            self.computed(Computed::Operator { operator, limit: None, style: Style::Text });
+            self.operator(operator, None, Style::Text);
             self.literal(then.as_bytes());
         }
-        self.computed(Computed::Operator {
-            operator: field("x-request-id"),
-            limit: None,
-            style: Style::Text,
-        });
+        self.operator(field("x-request-id"), None, Style::Text);
         self.literal(b"\n");
     }
 }

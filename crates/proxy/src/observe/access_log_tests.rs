@@ -281,6 +281,59 @@ proptest! {
         prop_assert_eq!(&json["authority"], &expected);
     }
 
+    /// Operators with a short way print what the long way prints, whatever is known and whatever it holds.
+    #[test]
+    fn both_ways_print_the_same(
+        texts in proptest::collection::vec("[ -~]{0,40}|(\\PC| |\"|\n){0,24}", 8),
+        bytes in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..40), 3),
+        numbers in proptest::collection::vec(any::<u64>().prop_flat_map(|most| 0..=most >> (most % 64)), 6),
+        addresses in proptest::collection::vec(any::<std::net::SocketAddr>(), 4),
+        known in any::<u16>(),
+        omit_empty in any::<bool>(),
+    ) {
+        let is = |bit: u32| known >> bit & 1 == 1;
+        let text = |at: usize| if is(at as u32) { texts[at].as_str() } else { "" };
+        let names = ["x-forwarded-for", "user-agent", "x-request-id", "x-envoy-original-path", "x-envoy-peer"];
+        let mut request = Fields::default();
+        for (at, name) in names.iter().enumerate().filter(|(at, _)| is(*at as u32 + 3)) {
+            request.add(name.as_bytes(), bytes.get(at).map_or(texts[at].as_bytes(), Vec::as_slice));
+        }
+        let response = fields(&[("x-envoy-upstream-service-time", texts[7].as_bytes())]);
+        let record = Record {
+            method: text(0).as_bytes(), path: text(1).as_bytes(), authority: text(2).as_bytes(), details: text(3),
+            connection_termination_details: text(4), upstream_transport_failure: text(5), cluster: text(6),
+            route_name: text(7), sni: is(8).then_some(&texts[0]), original_path: is(9).then_some(&bytes[0]),
+            protocol: is(10).then_some(if is(11) { Version::H2 } else { Version::H11 }),
+            request_fields: is(12).then_some(&request), response_fields: is(13).then_some(&response),
+            upstream_service_time_ms: is(14).then_some(numbers[0]), code: numbers[1] as u16,
+            flags: if is(15) { Flags::from_bits(numbers[2] as u32) } else { Flags::NONE },
+            bytes_received: numbers[3], bytes_sent: numbers[4], duration_us: numbers[5],
+            upstream_host: is(8).then_some(addresses[2]), upstream_local: is(9).then_some(addresses[3]),
+            ..Record::new(numbers[2], addresses[0], addresses[1])
+        };
+        let format = format!("%REQ(:PATH)%{ISTIO_TEXT}");
+        let config = AccessLogConfig::Text { format: format.clone(), omit_empty };
+        let short = AccessLog::compile(&config, "").unwrap();
+        let is_direct = |piece: &Piece| matches!(piece.computed, Computed::Direct(_));
+        prop_assert!(short.pieces.iter().all(is_direct));
+        let mut long = Compiler::default();
+        for part in format::parse(&format, "").unwrap().parts {
+            match part {
+                Part::Literal(text) => long.literal(text.as_bytes()),
+                Part::Operator { operator, limit } => {
+                    long.computed(Computed::Operator { operator, limit, style: Style::Text });
+                }
+            }
+        }
+        let long = AccessLog { pieces: long.pieces, end: long.literal, ..short.clone() };
+        let print = |log: &AccessLog| {
+            let mut out = Vec::new();
+            log.format(&record, &mut TimeCache::default(), &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        prop_assert_eq!(print(&short), print(&long));
+    }
+
     /// Parsing takes any text, and what it takes it can print.
     #[test]
     fn no_format_panics(format in "([%(): ?A-Za-z0-9\"\\\\]|%REQ\\(|%START_TIME\\(%|\\)%|:3%|%%|ü){0,30}") {

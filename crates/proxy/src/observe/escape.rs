@@ -6,16 +6,57 @@
 //! still be read back. JSON is escaped by its own rules (RFC 8259 section 7); bytes that are not UTF-8 become U+FFFD.
 
 use std::io::Write;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
+/// Appends what `fill` puts at the beginning of the room it is given; it returns how much that is. For short texts of
+/// varying length this is cheaper than making them elsewhere and copying them.
+#[inline]
+fn write_within<const ROOM: usize>(out: &mut Vec<u8>, fill: impl FnOnce(&mut [u8; ROOM]) -> usize) {
+    let start = out.len();
+    out.extend_from_slice(&[0; ROOM]);
+    let length = out.last_chunk_mut().map_or(0, fill);
+    out.truncate(start + length);
+}
+
 /// Appends a number in decimal.
 #[inline]
-pub(crate) fn write_decimal(mut value: u64, out: &mut Vec<u8>) {
-    if value < 10 {
-        return out.push(b'0' + value as u8);
+pub(crate) fn write_decimal(value: u64, out: &mut Vec<u8>) {
+    match value {
+        0..10 => out.push(b'0' + value as u8),
+        10..100_000 => write_within(out, |room| {
+            let (digits, length) = five_digits(value as u32);
+            *room = digits;
+            length
+        }),
+        _ => write_long_decimal(value, out),
     }
+}
+
+/// The numbers below 100 in two digits.
+const PAIRS: [[u8; 2]; 100] = {
+    let mut all = [[0; 2]; 100];
+    let mut value = 0;
+    while value < 100 {
+        all[value] = [b'0' + (value / 10) as u8, b'0' + (value % 10) as u8];
+        value += 1;
+    }
+    all
+};
+
+/// A number below 100,000 in decimal, and how long that is.
+#[inline]
+fn five_digits(value: u32) -> ([u8; 8], usize) {
+    let pair = |value: u32| u64::from(u16::from_le_bytes(PAIRS[value as usize % 100]));
+    let first = u64::from(b'0') + u64::from(value / 10_000 % 10);
+    let all = first | pair(value / 100) << 8 | pair(value) << 24;
+    let is_shorter = |bound: u32| usize::from(value < bound);
+    let zeros = is_shorter(10) + is_shorter(100) + is_shorter(1_000) + is_shorter(10_000);
+    ((all >> (8 * zeros)).to_le_bytes(), 5 - zeros)
+}
+
+fn write_long_decimal(mut value: u64, out: &mut Vec<u8>) {
     let mut text = [0_u8; 20];
     let mut start = text.len();
     for digit in text.iter_mut().rev() {
@@ -65,63 +106,127 @@ const OCTETS: [([u8; 4], u8); 256] = {
     all
 };
 
-#[inline]
 fn write_ipv4(ip: Ipv4Addr, out: &mut Vec<u8>) {
-    let mut text = [0_u8; 16];
+    write_within(out, |room| put_octets(ip, room) - 1);
+}
+
+/// Puts the octets at the beginning of `text`, a dot behind each; returns the length, 16 at most.
+#[inline]
+fn put_octets(ip: Ipv4Addr, text: &mut [u8; 24]) -> usize {
     let mut length = 0;
     for octet in ip.octets() {
         let (digits, digits_length) = &OCTETS[usize::from(octet)];
-        // At most 12 before the last, so that there is always room for four.
-        text[length..length + 4].copy_from_slice(digits);
+        // At most 12 before the last; the mask changes nothing but proves that to the compiler.
+        let start = length & 15;
+        text[start..start + 4].copy_from_slice(digits);
         length += usize::from(*digits_length);
     }
-    out.extend_from_slice(&text[..length - 1]);
+    length
 }
 
 /// Appends `ip:port`, or `[ip]:port` for IPv6.
+#[inline]
 pub(crate) fn write_address(address: SocketAddr, out: &mut Vec<u8>) {
-    let ip = address.ip().to_canonical();
-    if ip.is_ipv6() {
-        out.push(b'[');
-        write_ip(ip, out);
-        out.push(b']');
-    } else {
-        write_ip(ip, out);
+    match address {
+        SocketAddr::V4(address) => write_address_v4(*address.ip(), address.port(), out),
+        SocketAddr::V6(address) => write_address_v6(*address.ip(), address.port(), out),
     }
-    out.push(b':');
-    write_decimal(u64::from(address.port()), out);
+}
+
+fn write_address_v4(ip: Ipv4Addr, port: u16, out: &mut Vec<u8>) {
+    write_within(out, |room| {
+        // Where the last dot is, at most 15: the mask proves that there is room for a colon and eight bytes.
+        let colon = (put_octets(ip, room) - 1) & 15;
+        let (digits, length) = five_digits(port.into());
+        room[colon] = b':';
+        room[colon + 1..colon + 9].copy_from_slice(&digits);
+        colon + 1 + length
+    });
+}
+
+fn write_address_v6(ip: Ipv6Addr, port: u16, out: &mut Vec<u8>) {
+    if let Some(ip) = ip.to_ipv4_mapped() {
+        return write_address_v4(ip, port, out);
+    }
+    // Writing to a Vec cannot fail.
+    drop(write!(out, "[{ip}]:{port}"));
 }
 
 /// Whether all bytes are printable ASCII other than `"` and `\`.
 #[inline]
 fn is_plain(text: &[u8]) -> bool {
-    match text.last_chunk() {
-        // The last eight bytes may overlap those before; looking at some twice is cheaper than one by one.
-        Some(last) => !has_odd(*last) && !text.as_chunks().0.iter().any(|chunk| has_odd(*chunk)),
-        None => text.iter().all(|byte| matches!(byte, 0x20..=0x7e) && *byte != b'"' && *byte != b'\\'),
+    is_plain_from::<0x20>(text)
+}
+
+/// Whether all bytes are printable ASCII other than `"`, `\` and white space.
+#[inline]
+pub(super) fn is_plain_word(text: &[u8]) -> bool {
+    is_plain_from::<0x21>(text)
+}
+
+/// Whether all bytes are from `LOWEST` to `~`, and none is `"` or `\`.
+#[inline]
+fn is_plain_from<const LOWEST: u8>(text: &[u8]) -> bool {
+    // The last bytes may overlap those before; looking at some twice is cheaper than one by one.
+    if let Some(last) = text.last_chunk() {
+        return !any_odd::<LOWEST>(last) && !text.as_chunks().0.iter().any(any_odd::<LOWEST>);
     }
+    match (text.first_chunk(), text.last_chunk()) {
+        (Some(first), Some(last)) => !has_odd::<LOWEST>(*first) && !has_odd::<LOWEST>(*last),
+        _ => !text.iter().any(|byte| is_odd::<LOWEST>(*byte)),
+    }
+}
+
+#[inline]
+fn is_odd<const LOWEST: u8>(byte: u8) -> bool {
+    byte < LOWEST || byte > b'~' || byte == b'"' || byte == b'\\'
+}
+
+/// Whether one of sixteen bytes is not plain. It looks at all of them, so that the compiler can do so at once.
+#[inline]
+fn any_odd<const LOWEST: u8>(bytes: &[u8; 16]) -> bool {
+    bytes.iter().fold(false, |any, byte| any | is_odd::<LOWEST>(*byte))
 }
 
 /// Whether one of eight bytes is not plain, looking at all at once. Each subtraction sets a byte's top bit if the byte
 /// was too small; a borrow can only come from a byte that was too small itself.
 #[inline]
-fn has_odd(bytes: [u8; 8]) -> bool {
+fn has_odd<const LOWEST: u8>(bytes: [u8; 8]) -> bool {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const TOPS: u64 = 0x80 * ONES;
     let word = u64::from_ne_bytes(bytes);
     let below = |word: u64, bound: u8| word.wrapping_sub(ONES * u64::from(bound)) & !word;
     let is = |byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
-    (word | below(word, 0x20) | is(0x7f) | is(b'"') | is(b'\\')) & TOPS != 0
+    (word | below(word, LOWEST) | is(0x7f) | is(b'"') | is(b'\\')) & TOPS != 0
 }
 
-/// Appends bytes; the pieces between two values are mostly one to three bytes, for which a copy is not worth a call.
-#[inline]
-pub(super) fn write_short(text: &[u8], out: &mut Vec<u8>) {
-    match *text {
-        [a] => out.push(a),
-        [a, b] => out.extend_from_slice(&[a, b]),
-        [a, b, c] => out.extend_from_slice(&[a, b, c]),
-        _ => out.extend_from_slice(text),
+/// Literal text of a format. It is mostly one to three bytes, for which a copy is not worth a call.
+#[derive(Debug, Clone)]
+pub(super) enum Literal {
+    /// That many bytes of the array.
+    Short([u8; 8], u8),
+    Long(Box<[u8]>),
+}
+
+impl Literal {
+    pub(super) fn new(text: &[u8]) -> Literal {
+        let mut short = [0; 8];
+        match short.get_mut(..text.len()) {
+            Some(room) => room.copy_from_slice(text),
+            None => return Literal::Long(text.into()),
+        }
+        Literal::Short(short, text.len() as u8)
+    }
+
+    #[inline]
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Literal::Short(text, length) => write_within(out, |room| {
+                *room = *text;
+                usize::from(*length)
+            }),
+            Literal::Long(text) => out.extend_from_slice(text),
+        }
     }
 }
 

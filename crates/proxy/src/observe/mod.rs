@@ -6,6 +6,7 @@
 
 pub mod access_log;
 pub mod counters;
+mod direct;
 mod escape;
 /// Numbers and addresses as text, quickly.
 pub(crate) mod text {

@@ -112,6 +112,7 @@ impl Default for TimeCache {
 }
 
 impl TimeCache {
+    #[inline]
     fn at(&mut self, second: u64) -> &TimeCache {
         if self.second != second {
             self.fill(second);
@@ -119,6 +120,7 @@ impl TimeCache {
         self
     }
 
+    #[cold]
     fn fill(&mut self, second: u64) {
         let civil = Civil::from_seconds(second);
         let (weekday, month) = (&civil.weekday_name().as_bytes()[..3], &civil.month_name().as_bytes()[..3]);

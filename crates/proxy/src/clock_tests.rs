@@ -1,0 +1,92 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Wake;
+
+use super::*;
+
+#[derive(Default)]
+struct Bell(AtomicUsize);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// A timer whose task rings the bell.
+fn watched(clock: &Rc<Clock>, at_ms: u64) -> (Timer, Arc<Bell>) {
+    let (timer, bell) = (clock.timer(), Arc::new(Bell::default()));
+    timer.arm(at_ms);
+    assert!(!fired(&timer, &bell));
+    (timer, bell)
+}
+
+fn fired(timer: &Timer, bell: &Arc<Bell>) -> bool {
+    timer.poll_fired(&Context::from_waker(&bell.clone().into()))
+}
+
+fn rings(bell: &Bell) -> usize {
+    bell.0.load(Ordering::SeqCst)
+}
+
+#[test]
+fn a_timer_fires_once_and_not_before_its_time() {
+    let clock = Clock::new();
+    let (timer, bell) = watched(&clock, 101);
+    clock.turn(100);
+    assert!(!fired(&timer, &bell) && rings(&bell) == 0);
+    clock.turn(104);
+    assert!(fired(&timer, &bell));
+    clock.turn(1_000);
+    assert_eq!(rings(&bell), 1);
+}
+
+#[test]
+fn a_timer_that_is_moved_fires_when_it_was_moved_to() {
+    let clock = Clock::new();
+    let (later, later_bell) = watched(&clock, 100);
+    later.arm(500);
+    let (earlier, earlier_bell) = watched(&clock, 500);
+    earlier.arm(100);
+    clock.turn(200);
+    assert_eq!((rings(&later_bell), rings(&earlier_bell)), (0, 1));
+    clock.turn(500);
+    assert_eq!((rings(&later_bell), rings(&earlier_bell)), (1, 1));
+    assert!(fired(&later, &later_bell) && fired(&earlier, &earlier_bell));
+    earlier.arm(900);
+    assert!(!fired(&earlier, &earlier_bell), "arming forgets what fired");
+}
+
+#[test]
+fn a_timer_without_a_deadline_never_fires() {
+    let clock = Clock::new();
+    let (timer, bell) = watched(&clock, 100);
+    timer.disarm();
+    clock.turn(10_000);
+    assert!(!fired(&timer, &bell) && rings(&bell) == 0);
+}
+
+#[test]
+fn a_place_that_was_given_back_does_not_fire_for_its_next_owner() {
+    let clock = Clock::new();
+    let (timer, bell) = watched(&clock, 100);
+    drop(timer);
+    let (next, next_bell) = watched(&clock, 300);
+    assert_eq!(clock.slots.borrow().len(), 1);
+    clock.turn(200);
+    assert_eq!((rings(&bell), rings(&next_bell)), (0, 0));
+    clock.turn(300);
+    assert!(fired(&next, &next_bell));
+}
+
+#[test]
+fn the_wheel_knows_when_to_turn_next() {
+    let clock = Clock::new();
+    assert_eq!(clock.next.get(), NEVER);
+    let _far = watched(&clock, 4_000);
+    let near = watched(&clock, 400);
+    assert_eq!(clock.next.get() * TICK_MS, 400);
+    near.0.arm(8_000);
+    clock.turn(400);
+    assert_eq!(clock.next.get() * TICK_MS, 4_000);
+}
