@@ -8,7 +8,8 @@ use super::operator::{AddressPart, Endpoint, Operator, Plain, RequestPart, Respo
 use super::record::Record;
 use super::time::TimeCache;
 
-/// An operator of a text line that has no limit and is common enough to be worth a way of its own.
+/// An operator of a text line that has no limit and is common enough to be worth a way of its own. No variant holds
+/// anything, so that one jump by its number finds the code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Direct {
     StartTime,
@@ -17,7 +18,9 @@ pub(super) enum Direct {
     ReceivedPath,
     Path,
     Authority,
-    RequestField(Known),
+    XForwardedFor,
+    UserAgent,
+    RequestId,
     Protocol,
     Code,
     Flags,
@@ -47,7 +50,9 @@ impl Direct {
                 RequestPart::Method => Direct::Method,
                 RequestPart::Path => Direct::Path,
                 RequestPart::Authority => Direct::Authority,
-                RequestPart::Known(known) => Direct::RequestField(*known),
+                RequestPart::Known(Known::XForwardedFor) => Direct::XForwardedFor,
+                RequestPart::Known(Known::UserAgent) => Direct::UserAgent,
+                RequestPart::Known(Known::XRequestId) => Direct::RequestId,
                 _ => return None,
             },
             Operator::Response(ResponsePart::ServiceTime, None) => Direct::ServiceTime,
@@ -125,7 +130,9 @@ impl Direct {
             Direct::Method => filled(record.method),
             Direct::Path => filled(record.path),
             Direct::Authority => filled(record.authority),
-            Direct::RequestField(known) => record.request_fields.and_then(|fields| fields.get_known(known)),
+            Direct::XForwardedFor => request_field(record, Known::XForwardedFor),
+            Direct::UserAgent => request_field(record, Known::UserAgent),
+            Direct::RequestId => request_field(record, Known::XRequestId),
             Direct::ConnectionTermination => filled(record.connection_termination_details.as_bytes()),
             Direct::TransportFailure => filled(record.upstream_transport_failure.as_bytes()),
             Direct::Cluster => filled(record.cluster.as_bytes()),
@@ -141,6 +148,11 @@ impl Direct {
 
 const ORIGINAL_PATH: &[u8] = b"x-envoy-original-path";
 const SERVICE_TIME: &[u8] = b"x-envoy-upstream-service-time";
+
+#[inline]
+fn request_field<'r>(record: &'r Record<'_>, known: Known) -> Option<&'r [u8]> {
+    record.request_fields.and_then(|fields| fields.get_known(known))
+}
 
 /// A field of a name that begins with `x-envoy-`. Mostly there is none at all, which costs no look at any name.
 #[inline]

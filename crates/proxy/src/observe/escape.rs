@@ -116,9 +116,8 @@ fn put_octets(ip: Ipv4Addr, text: &mut [u8; 24]) -> usize {
     let mut length = 0;
     for octet in ip.octets() {
         let (digits, digits_length) = &OCTETS[usize::from(octet)];
-        // At most 12 before the last; the mask changes nothing but proves that to the compiler.
-        let start = length & 15;
-        text[start..start + 4].copy_from_slice(digits);
+        // At most 12 before the last, so that there is always room for four.
+        text[length..length + 4].copy_from_slice(digits);
         length += usize::from(*digits_length);
     }
     length
@@ -135,12 +134,11 @@ pub(crate) fn write_address(address: SocketAddr, out: &mut Vec<u8>) {
 
 fn write_address_v4(ip: Ipv4Addr, port: u16, out: &mut Vec<u8>) {
     write_within(out, |room| {
-        // Where the last dot is, at most 15: the mask proves that there is room for a colon and eight bytes.
-        let colon = (put_octets(ip, room) - 1) & 15;
+        let start = put_octets(ip, room);
         let (digits, length) = five_digits(port.into());
-        room[colon] = b':';
-        room[colon + 1..colon + 9].copy_from_slice(&digits);
-        colon + 1 + length
+        room[start - 1] = b':';
+        room[start..start + 8].copy_from_slice(&digits);
+        start + length
     });
 }
 
