@@ -49,8 +49,12 @@ import e2e  # noqa: E402  (the copy is one that an unprivileged user can execute
 e2e.LIMEN = str(binary)
 with Limen("run", folder.path, wrap=nobody).ready() as gateway:
     limit = int(open("/proc/sys/net/ipv4/ip_unprivileged_port_start").read())
-    expected, wanted = (8080, r"8080") if limit > 80 else (80, r"80")
+    expected, wanted = (8080, r"declared port 80 .*moved to 8080") if limit > 80 else (80, r":80  declared port 80")
     check("an unprivileged user is told which port is served", gateway.says(wanted), gateway.output())
     check("and it is served", ask(expected) == "one", gateway.output())
+if limit > 80:
+    with Limen("run", folder.path, "--strict-ports", wrap=nobody) as gateway:
+        told = gateway.says(r"no right to bind \S+:80\b[\s\S]*--map-port 80:")
+        check("with --strict-ports nothing is moved, and the mend is told", told, gateway.output())
 binary.unlink()
 finish()

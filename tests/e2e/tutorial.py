@@ -2,6 +2,7 @@
 """The tutorial's YAML with no backends: what a newcomer is told, and that the told line works when pasted."""
 
 import re
+import shlex
 import subprocess
 
 from e2e import EDGE, Folder, Limen, check, finish, free_port, run
@@ -52,18 +53,38 @@ with Limen(*arguments).ready() as gateway:
     printed = re.findall(r"--backend (my-service\S*)=[\d.]+:\d+", gateway.output())
     check("for both subsets", len(set(printed)) >= 2, gateway.output())
 
+
+def serve(port):
+    """A web server such as a newcomer has at hand."""
+    command = ["python3", "-m", "http.server", str(port), "--bind", "127.0.0.1"]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+# Python may take a moment to listen; curl tries again until then.
+patient = ["curl", "-sS", "--retry", "30", "--retry-all-errors", "--retry-delay", "1", "-f", ask[-1]]
 backends = []
 servers = []
 for flag in sorted(set(printed)):
     origin = free_port()
-    servers.append(subprocess.Popen(["python3", "-m", "http.server", str(origin), "--bind", "127.0.0.1"],
-                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+    servers.append(serve(origin))
     backends += ["--backend", f"{flag}=127.0.0.1:{origin}"]
 try:
     with Limen(*arguments, *backends).ready() as gateway:
-        # Python may take a moment to listen; curl tries again until then.
-        code, out, err = run("curl", "-sS", "--retry", "30", "--retry-all-errors", "--retry-delay", "1", "-f", ask[-1])
+        code, out, err = run(*patient)
         check("pasted, it serves", code == 0 and "Directory listing" in out, f"{out} {err} {gateway.output()}")
+    # To the letter: the line means this machine and the port of the Service, so a server there is all that is missing.
+    origin = free_port()
+    folder.write("tutorial.yaml", TUTORIAL.replace("port: 80, targetPort: 80", f"port: {origin}"))
+    with Limen(*arguments).ready() as gateway:
+        gateway.says(r"(?s)(--backend \S+.*){2}")
+        lines = sorted(set(re.findall(r"--backend \S+", gateway.output())))
+        check("the flags name the port of the Service", len(lines) == 2 and f":{origin}" in lines[0], gateway.output())
+    servers.append(serve(origin))
+    with Limen(*arguments, *shlex.split(" ".join(lines))).ready() as gateway:
+        code, out, err = run(*patient)
+        check("pasted to the letter, it serves", code == 0 and "Directory listing" in out, f"{out} {err}")
+        told = re.search(r"^(error|warning)\[", gateway.output(), re.M)
+        check("and no problem is left", not told, gateway.output())
 finally:
     for server in servers:
         server.kill()
