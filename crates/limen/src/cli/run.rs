@@ -13,7 +13,8 @@ use crate::settings::Settings;
 ///
 /// A bad edit is reported, and the last good version of that object stays.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  limen run ./examples/split --backend my-service=127.0.0.1:9000")]
+#[command(after_help = "Example:\n  limen run ./examples/canary-90-10 --map-port 80:8080 \\\n    \
+                        --backend shop/version=v1=127.0.0.1:9001 --backend shop/version=v2=127.0.0.1:9002")]
 pub(crate) struct Run {
     /// Files and folders with Istio and Kubernetes objects, in any order
     #[arg(required = true, value_name = "PATH")]

@@ -19,7 +19,7 @@ use crate::settings::Meaning;
 ///
 /// Exit code 1 if there are problems with level error.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  limen translate ./examples/split -o yaml")]
+#[command(after_help = "Example:\n  limen translate ./examples/canary-90-10 -o yaml")]
 pub(crate) struct Translate {
     /// Files and folders with Istio and Kubernetes objects, in any order
     #[arg(required = true, value_name = "PATH")]
