@@ -191,7 +191,7 @@ async fn large() -> Origin {
 }
 
 /// Long enough that only the limit ends an exchange while a gateway waits for it.
-const STALLED: &str = "--write-timeout 300ms --drain 1h";
+const STALLED: &str = "--stall-timeout 300ms --drain 1h";
 
 /// The gateway ends although the client still holds its request: it was cut. The log says who failed whom.
 async fn is_cut(gateway: Gateway) {
@@ -342,4 +342,63 @@ async fn a_head_over_the_limits_is_431_in_http2() {
         assert_eq!(reply.status, status, "{length}, on the same connection: {reply:?}");
     }
     assert_eq!(origin.hits(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_stalls_is_408() {
+    let origin = Origin::start("shop", Script::echo()).await;
+    let gateway = start(&origin, "--stall-timeout 300ms").await;
+    let mut connection = connect(&gateway).await;
+    // Ten bytes are promised, two come.
+    connection.send(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nab").await;
+    let reply = within("an answer to half a body", connection.read("POST")).await.unwrap();
+    assert_eq!((reply.status, reply.closed), (408, true), "{reply:?}");
+    let lines = gateway.stop().await;
+    let line = only(&lines);
+    assert_eq!((&line["response_code"], &line["response_flags"]), (&408.into(), &"SI".into()), "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_preface_that_trickles_is_closed() {
+    let origin = Origin::start("shop", Script::echo()).await;
+    let gateway = start(&origin, "--header-timeout 200ms").await;
+    let (mut reading, mut writing) = TcpStream::connect(gateway.address(80)).await.unwrap().into_split();
+    // The last byte never comes, and each comes well within the limit: counted from the last one, it would hold.
+    let preface = frames::PREFACE[..frames::PREFACE.len() - 1].to_vec();
+    let client = tokio::spawn(async move {
+        trickle(&mut writing, preface.into_iter(), Duration::from_millis(100)).await;
+        writing
+    });
+    assert_eq!(until_closed("the end of a preface that trickles", &mut reading).await, b"");
+    assert!(!client.is_finished(), "the limit ended it, not the last byte");
+    client.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_http2_client_that_says_nothing_is_closed_without_its_help() {
+    let origin = Origin::start("shop", Script::echo()).await;
+    let gateway = start(&origin, "--idle-timeout 200ms").await;
+    let mut stream = TcpStream::connect(gateway.address(80)).await.unwrap();
+    let mut bytes = frames::PREFACE.to_vec();
+    bytes.extend(frames::frame(frames::SETTINGS, 0, 0, b""));
+    stream.write_all(&bytes).await.unwrap();
+    // It acknowledges nothing: neither settings nor the ping that goes with a GOAWAY.
+    until_closed("the end of a silent connection", &mut stream).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn header_lines_are_counted_on_http2_too() {
+    let origin = Origin::start("shop", Script::echo()).await;
+    let gateway = start(&origin, "--max-headers 20").await;
+    let stream = TcpStream::connect(gateway.address(80)).await.unwrap();
+    let mut connection = h2::Connection::new(stream).await.unwrap();
+    for (count, status) in [(15, 200), (21, 431)] {
+        let mut request = http::Request::get("http://a/");
+        for n in 0..count {
+            request = request.header(format!("x-{n}"), "v");
+        }
+        let exchange = connection.exchange(request.body(()).unwrap(), Vec::new().into());
+        let reply = within("an answer", exchange).await.unwrap();
+        assert_eq!(reply.status, status, "{count}: {reply:?}");
+    }
 }

@@ -21,8 +21,8 @@ pub struct Limits {
     pub max_streams: u32,
     /// Bytes of a request body kept for a retry.
     pub replay_bytes: usize,
-    /// A client that takes no byte of a response for this long is cut.
-    pub write_stall_ms: u64,
+    /// A client that takes no byte of a response, or sends none of a body that it owes, for this long is cut.
+    pub stall_timeout_ms: u64,
     /// Connections in the whole process; more are closed at accept.
     pub max_connections: u32,
 }
@@ -37,7 +37,7 @@ impl Default for Limits {
             handshake_timeout_ms: 15_000,
             max_streams: 100,
             replay_bytes: 64 * 1024,
-            write_stall_ms: 300_000,
+            stall_timeout_ms: 300_000,
             max_connections: u32::MAX,
         }
     }

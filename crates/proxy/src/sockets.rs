@@ -147,8 +147,9 @@ fn problem(listener: &Listener, error: &io::Error, strict: bool) -> AppliedProbl
         io::ErrorKind::PermissionDenied => (
             format!("no right to bind {wanted}"),
             format!(
-                "serve it elsewhere with --map-port {}:<port>, give the binary CAP_NET_BIND_SERVICE{}",
+                "serve it elsewhere with --map-port {}:<port>{} give the binary CAP_NET_BIND_SERVICE{}",
                 listener.declared,
+                if strict { "," } else { " or" },
                 if strict { ", or leave out --strict-ports" } else { "" }
             ),
         ),

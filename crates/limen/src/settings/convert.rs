@@ -110,7 +110,7 @@ impl Limits {
             idle_timeout_ms: millis(self.idle_timeout),
             handshake_timeout_ms: millis(self.handshake_timeout),
             max_streams: self.max_streams.get(),
-            write_stall_ms: millis(self.write_timeout),
+            stall_timeout_ms: millis(self.stall_timeout),
             max_connections: self.max_connections.map_or(u32::MAX, NonZeroU32::get),
             ..limen_proxy::Limits::default()
         }

@@ -179,9 +179,9 @@ pub struct Limits {
     #[arg(long, env = "LIMEN_HANDSHAKE_TIMEOUT", default_value = "15s", value_name = "TIME", value_parser = parse::timeout, help_heading = LIMITS)]
     pub handshake_timeout: Duration,
 
-    /// Time after which a client that takes no byte of its response is cut
-    #[arg(long, env = "LIMEN_WRITE_TIMEOUT", default_value = "5m", value_name = "TIME", value_parser = parse::timeout, help_heading = LIMITS)]
-    pub write_timeout: Duration,
+    /// Time after which a client is cut that takes no byte of its response, or sends none of a body that it owes
+    #[arg(long, env = "LIMEN_STALL_TIMEOUT", default_value = "5m", value_name = "TIME", value_parser = parse::timeout, help_heading = LIMITS)]
+    pub stall_timeout: Duration,
 
     /// Client connections of the whole process; more are closed at accept [default: no limit]
     #[arg(long, env = "LIMEN_MAX_CONNECTIONS", value_name = "N", help_heading = LIMITS)]

@@ -83,11 +83,15 @@ fn the_default_limits_are_those_of_the_data_plane() {
 
 #[test]
 fn each_limit_reaches_the_data_plane() {
-    let flags = "--header-timeout 1ms --idle-timeout 2ms --handshake-timeout 3ms --write-timeout 4ms \
+    let flags = "--header-timeout 1ms --idle-timeout 2ms --handshake-timeout 3ms --stall-timeout 4ms \
                  --max-connections 5 --max-streams 6 --max-header-bytes 700 --max-headers 8";
     let limits = Settings::from_flags(flags.split_whitespace()).unwrap().proxy().limits;
-    let times =
-        [limits.head_timeout_ms, limits.idle_timeout_ms, limits.handshake_timeout_ms, limits.write_stall_ms];
+    let times = [
+        limits.head_timeout_ms,
+        limits.idle_timeout_ms,
+        limits.handshake_timeout_ms,
+        limits.stall_timeout_ms,
+    ];
     assert_eq!(times, [1, 2, 3, 4]);
     assert_eq!((limits.max_connections, limits.max_streams), (5, 6));
     assert_eq!((limits.max_head_bytes, limits.max_fields), (700, 8));
@@ -97,7 +101,7 @@ fn each_limit_reaches_the_data_plane() {
 fn a_limit_that_would_refuse_everything_is_refused() {
     for bad in [
         ["--idle-timeout", "0s"],
-        ["--write-timeout", "0ms"],
+        ["--stall-timeout", "0ms"],
         ["--max-connections", "0"],
         ["--max-streams", "0"],
         ["--max-header-bytes", "100"],

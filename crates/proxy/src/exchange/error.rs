@@ -71,7 +71,12 @@ impl Error {
         Error::new(Fault::Client, 0, Flags::DC, "downstream_remote_disconnect", "")
     }
 
-    /// The client broke the framing of its body, or was too slow with it.
+    /// The client has sent nothing of its body for too long.
+    pub(crate) fn stalled() -> Error {
+        Error::new(Fault::Client, 408, Flags::SI, "stream_idle_timeout", "stream timeout")
+    }
+
+    /// The client broke the framing of its body.
     pub(crate) fn bad_body() -> Error {
         Error::new(Fault::Client, 400, Flags::DPE, "http1.codec_error", "Bad Request")
     }

@@ -271,6 +271,7 @@ impl Upload {
                     continue;
                 }
                 Poll::Ready(Err(FrontFail::Framing)) => return Poll::Ready(Err(Error::bad_body())),
+                Poll::Ready(Err(FrontFail::Stalled)) => return Poll::Ready(Err(Error::stalled())),
                 Poll::Ready(Err(FrontFail::Gone)) => return Poll::Ready(Err(Error::client_gone())),
                 Poll::Pending => {
                     if let Poll::Ready(Err(_)) = conn.poll_flush(cx) {
@@ -428,7 +429,7 @@ impl Download {
         let moved = self.poll_move(live, origin, cx);
         if self.stalled && moved.is_pending() {
             // Progress since the last look starts the patience anew.
-            let patience = live.worker.config.limits.write_stall_ms;
+            let patience = live.worker.config.limits.stall_timeout_ms;
             if self.watched_at != Some(live.note.sent) {
                 timer.arm(deadline_ms.min(live.worker.clock.now_ms().saturating_add(patience)));
                 self.watched_at = Some(live.note.sent);

@@ -37,6 +37,8 @@ pub(crate) enum FrontFail {
     Gone,
     /// The client broke the framing of its body.
     Framing,
+    /// The client has sent nothing of its body for too long.
+    Stalled,
 }
 
 /// One exchange as the client's codec sees it: a source of request body, a sink for the response.

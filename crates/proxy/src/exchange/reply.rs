@@ -119,7 +119,7 @@ async fn send<F: Front>(
     exchange.response.keep_alive = !live.front.closes(&exchange.request);
     live.front.begin(&exchange.response, body.is_empty())?;
     let timer = exchange.timer.clone();
-    timer.arm_in(worker.config.limits.write_stall_ms);
+    timer.arm_in(worker.config.limits.stall_timeout_ms);
     let mut ended = body.is_empty();
     poll_fn(|cx| {
         while !body.is_empty() {

@@ -7,6 +7,7 @@ use limen_wire::h1;
 use limen_wire::head::{BodyLength, MethodKind, RequestHead, ResponseHead, Version};
 
 use super::Connection;
+use super::patience::Patience;
 use crate::clock::Timer;
 use crate::exchange::error::Error;
 use crate::exchange::front::{ConnInfo, Front, FrontFail};
@@ -199,6 +200,7 @@ struct H1Front<'a, S> {
     output: &'a mut Outbound,
     version: Version,
     method: MethodKind,
+    patience: Patience,
     /// The client waits for leave to send its body.
     continue_wanted: bool,
     /// The connection ends with this exchange.
@@ -223,6 +225,7 @@ impl<'a, S: Stream> H1Front<'a, S> {
             version: request.version,
             method: request.method_kind,
             continue_wanted: request.expect_continue && request.body != BodyLength::None,
+            patience: Patience::new(worker),
             close: false,
             aborted: false,
         }
@@ -238,10 +241,12 @@ impl<S: Stream> Front for H1Front<'_, S> {
                 let _ = self.output.poll_flush(self.io, cx);
             }
         }
-        self.input.poll_data(self.io, cx).map_err(|fail| match fail {
+        let Poll::Ready(read) = self.input.poll_data(self.io, cx) else { return self.patience.poll_over(cx) };
+        self.patience.renew();
+        Poll::Ready(read.map_err(|fail| match fail {
             ReadFail::Body | ReadFail::Head(_) => FrontFail::Framing,
             ReadFail::Closed | ReadFail::Cut | ReadFail::Io => FrontFail::Gone,
-        })
+        }))
     }
 
     fn body(&self) -> &[u8] {

@@ -16,12 +16,15 @@ use crate::exchange::error::Error;
 use crate::exchange::front::{ConnInfo, Front, FrontFail};
 use crate::exchange::live::Live;
 use crate::exchange::{self, reply};
+use crate::serve::patience::Patience;
 use crate::stream::Stream;
 use crate::worker::Worker;
 use crate::worker::memory::Exchange;
 
 /// An answer's body up to this size is handed to the codec without asking for room.
 const SMALL: usize = 4096;
+/// How long a client that was told to go may take to do so once no stream is open.
+const LINGER_MS: u64 = 2_000;
 /// How long a connection without streams keeps the memory of the last ones.
 const REST_MS: u64 = 5_000;
 
@@ -33,6 +36,7 @@ pub(crate) async fn serve<S: Stream>(conn: Connection, io: S, info: Rc<ConnInfo>
     let limits = Limits {
         max_concurrent_streams: worker.config.limits.max_streams,
         max_header_list: u32::try_from(worker.config.limits.max_head_bytes).unwrap_or(u32::MAX),
+        max_fields: worker.config.limits.max_fields,
         ..Limits::default()
     };
     let shaken = tokio::select! {
@@ -41,7 +45,16 @@ pub(crate) async fn serve<S: Stream>(conn: Connection, io: S, info: Rc<ConnInfo>
         () = timer.expired() => return,
     };
     let Ok(h2) = shaken else { return };
-    let mut driver = Driver { conn, info, h2, timer, streams: Streams::new(), closing: false, rested: false };
+    let mut driver = Driver {
+        conn,
+        info,
+        h2,
+        timer,
+        streams: Streams::new(),
+        closing: false,
+        lingering: false,
+        rested: false,
+    };
     poll_fn(|cx| driver.poll(cx, stream)).await;
 }
 
@@ -54,6 +67,8 @@ struct Driver<S, F> {
     streams: Streams<F>,
     /// The client has been told that no more streams are taken.
     closing: bool,
+    /// The client has a moment left to close.
+    lingering: bool,
     /// No stream is open and the memory of streams has been given back; the timer waits for the idle timeout.
     rested: bool,
 }
@@ -80,8 +95,24 @@ impl<S: Stream, F: Future<Output = ()>> Driver<S, F> {
                 break;
             }
         }
+        if self.closing {
+            return self.poll_end(cx);
+        }
         self.watch_idleness(cx);
         Poll::Pending
+    }
+
+    /// The client has been told to go: when the last stream has ended it is given a moment to do so. It need not even be
+    /// reading, so nothing here waits for it.
+    fn poll_end(&mut self, cx: &Context<'_>) -> Poll<()> {
+        if !self.streams.is_empty() {
+            self.lingering = false;
+            return Poll::Pending;
+        }
+        if !std::mem::replace(&mut self.lingering, true) {
+            self.timer.arm_in(LINGER_MS);
+        }
+        if self.timer.poll_fired(cx) { Poll::Ready(()) } else { Poll::Pending }
     }
 
     fn close(&mut self) {
@@ -106,7 +137,7 @@ impl<S: Stream, F: Future<Output = ()>> Driver<S, F> {
             if self.streams.rest() {
                 self.timer.arm_in(idle_ms.saturating_sub(REST_MS));
                 let _ = self.timer.poll_fired(cx);
-            } else if !self.closing {
+            } else {
                 self.close();
                 // The codec writes what closing queued when it is polled again.
                 cx.waker().wake_by_ref();
@@ -131,7 +162,14 @@ impl Started {
         let bad = incoming.head(&mut exchange.request).err();
         let Incoming { body, respond, .. } = incoming;
         let body_done = bad.is_none() && exchange.request.body == BodyLength::None;
-        let front = H2Front { body, piece: Bytes::new(), body_done, respond, send: None };
+        let front = H2Front {
+            body,
+            piece: Bytes::new(),
+            body_done,
+            respond,
+            send: None,
+            patience: Patience::new(worker),
+        };
         Started { worker: worker.clone(), info: info.clone(), front, exchange, bad }
     }
 }
@@ -158,6 +196,7 @@ struct H2Front {
     respond: Respond,
     /// The response's body, once its head has gone out.
     send: Option<SendBody>,
+    patience: Patience,
 }
 
 fn gone(_: H2Error) -> FrontFail {
@@ -173,9 +212,11 @@ impl Front for H2Front {
             return Poll::Ready(Ok(false));
         }
         loop {
-            match ready!(self.body.poll_data(cx)) {
+            let Poll::Ready(next) = self.body.poll_data(cx) else { return self.patience.poll_over(cx) };
+            match next {
                 Some(Ok(piece)) if piece.is_empty() => {}
                 Some(Ok(piece)) => {
+                    self.patience.renew();
                     self.piece = piece;
                     return Poll::Ready(Ok(true));
                 }

@@ -3,6 +3,7 @@
 pub(crate) mod accept;
 pub(crate) mod http1;
 pub(crate) mod http2;
+pub(crate) mod patience;
 pub(crate) mod streams;
 pub(crate) mod tls;
 
@@ -92,6 +93,7 @@ pub(crate) async fn sniff<S: Stream>(conn: Connection, mut io: S, info: ConnInfo
     let timer = worker.clock.timer();
     timer.arm_in(worker.config.limits.idle_timeout_ms);
     let mut input = Inbound::empty();
+    let mut begun = false;
     let preface = poll_fn(|cx| {
         loop {
             match h1::is_h2_preface(input.unread()) {
@@ -113,7 +115,10 @@ pub(crate) async fn sniff<S: Stream>(conn: Connection, mut io: S, info: ConnInfo
                 Ok(0) | Err(_) => return Poll::Ready(None),
                 Ok(_) => {}
             }
-            timer.arm_in(worker.config.limits.head_timeout_ms);
+            // However slowly the rest comes, the first byte starts the time for all of it.
+            if !std::mem::replace(&mut begun, true) {
+                timer.arm_in(worker.config.limits.head_timeout_ms);
+            }
         }
     })
     .await;
