@@ -197,7 +197,7 @@ fn poll_answer<F: Front>(
     }
     loop {
         let method = live.exchange.request.method_kind;
-        match conn.poll_head(cx, method, &mut live.exchange.response) {
+        match conn.poll_head(cx, method, &mut live.exchange.response, &live.worker.buffers) {
             // Interim responses are not passed on; the final one follows.
             Poll::Ready(Ok(())) if live.exchange.response.status < 200 => {
                 upload.interim += 1;
@@ -274,7 +274,7 @@ impl Upload {
                 Poll::Ready(Err(FrontFail::Stalled)) => return Poll::Ready(Err(Error::stalled())),
                 Poll::Ready(Err(FrontFail::Gone)) => return Poll::Ready(Err(Error::client_gone())),
                 Poll::Pending => {
-                    if let Poll::Ready(Err(_)) = conn.poll_flush(cx) {
+                    if let Poll::Ready(Err(_)) = conn.poll_flush(cx, &live.worker.buffers) {
                         return self.deaf();
                     }
                     return Poll::Pending;
@@ -285,7 +285,7 @@ impl Upload {
                 Err(_) => return self.deaf(),
             }
         }
-        match ready!(conn.poll_flush(cx)) {
+        match ready!(conn.poll_flush(cx, &live.worker.buffers)) {
             Ok(()) => Poll::Ready(Ok(())),
             Err(_) => self.deaf(),
         }

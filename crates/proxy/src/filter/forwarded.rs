@@ -79,7 +79,10 @@ pub(crate) fn attempt(head: &mut RequestHead, count: u32, timeout_ms: Option<u64
     let mut number = |name: &[u8], number: u64| {
         scratch.clear();
         text::push_decimal(scratch, number);
-        head.fields.retain(|known, other, _| known != Known::XEnvoy || other != name);
+        // `apply` has dropped what the client sent, so only an earlier attempt can have left a line.
+        if count > 1 {
+            head.fields.retain(|known, other, _| known != Known::XEnvoy || other != name);
+        }
         head.fields.add_known(Known::XEnvoy, name, scratch);
     };
     number(b"x-envoy-attempt-count", count.into());

@@ -295,10 +295,16 @@ impl<S: Stream> Front for H1Front<'_, S> {
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> bool {
         // What a client pipelines is kept for later, up to a buffer; then it is left in the socket.
         while self.input.body_done() && self.input.unread().len() < crate::stream::BUFFER / 2 {
+            self.input.give_buffer(|| self.worker.buffers.take_read());
             match self.input.poll_read(self.io, cx) {
                 Poll::Ready(Ok(0) | Err(_)) => return true,
                 Poll::Ready(Ok(_)) => {}
-                Poll::Pending => return false,
+                Poll::Pending => {
+                    if let Some(buffer) = self.input.take_buffer() {
+                        self.worker.buffers.give_read(buffer);
+                    }
+                    return false;
+                }
             }
         }
         false

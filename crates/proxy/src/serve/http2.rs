@@ -10,7 +10,7 @@ use limen_wire::h2::{H2Error, Incoming, Limits, RecvBody, ResetReason, Respond, 
 use limen_wire::head::{BodyLength, RequestHead, ResponseHead};
 
 use super::Connection;
-use super::streams::Streams;
+use super::streams::{Inbox, Streams};
 use crate::clock::Timer;
 use crate::exchange::error::Error;
 use crate::exchange::front::{ConnInfo, Front, FrontFail};
@@ -55,7 +55,7 @@ pub(crate) async fn serve<S: Stream>(conn: Connection, io: S, info: Rc<ConnInfo>
         lingering: false,
         rested: false,
     };
-    poll_fn(|cx| driver.poll(cx, stream)).await;
+    poll_fn(|cx| driver.poll(cx, place)).await;
 }
 
 /// A connection and its streams.
@@ -64,7 +64,7 @@ struct Driver<S, F> {
     info: Rc<ConnInfo>,
     h2: ServerConnection<S>,
     timer: Timer,
-    streams: Streams<F>,
+    streams: Streams<Started, F>,
     /// The client has been told that no more streams are taken.
     closing: bool,
     /// The client has a moment left to close.
@@ -74,8 +74,9 @@ struct Driver<S, F> {
 }
 
 impl<S: Stream, F: Future<Output = ()>> Driver<S, F> {
-    /// Takes new streams, polls those that were woken, writes what they have to say. `make` makes a stream's future.
-    fn poll(&mut self, cx: &mut Context<'_>, make: impl Fn(Started) -> F) -> Poll<()> {
+    /// Takes new streams, polls those that were woken, writes what they have to say. `make` makes the future
+    /// of a place for streams.
+    fn poll(&mut self, cx: &mut Context<'_>, make: impl Fn(Rc<Inbox<Started>>) -> F) -> Poll<()> {
         if !self.closing && self.conn.ending() {
             self.close();
         }
@@ -84,7 +85,7 @@ impl<S: Stream, F: Future<Output = ()>> Driver<S, F> {
             match self.h2.poll_accept(cx) {
                 Poll::Ready(Some(Ok(incoming))) => {
                     let started = Started::new(&self.conn.worker, &self.info, incoming);
-                    self.streams.start(make(started), cx);
+                    self.streams.start(started, &make, cx);
                     continue;
                 }
                 Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(()),
@@ -171,6 +172,15 @@ impl Started {
             patience: Patience::new(worker),
         };
         Started { worker: worker.clone(), info: info.clone(), front, exchange, bad }
+    }
+}
+
+/// Serves one stream after the other.
+async fn place(inbox: Rc<Inbox<Started>>) {
+    loop {
+        let started = inbox.next().await;
+        stream(started).await;
+        inbox.served();
     }
 }
 

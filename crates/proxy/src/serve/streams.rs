@@ -1,25 +1,46 @@
 //! The streams of one HTTP/2 connection, polled by its task.
 //!
-//! Streams come and go far more often than connections, so each gets a place that is used again: starting one
-//! allocates nothing once the connection has had as many at a time. A stream that is woken marks its place and wakes
-//! the connection's task.
+//! Streams come and go far more often than connections, so each gets a place whose future serves one stream after the
+//! other: starting one allocates nothing, and moves no future, once the connection has had as many at a time. A stream
+//! that is woken marks its place and wakes the connection's task.
 
-use std::future::Future;
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-/// Futures of one type, in places.
-pub(crate) struct Streams<F> {
-    places: Vec<Place<F>>,
+/// Places, each with a future of type `F` that serves what is put into its inbox.
+pub(crate) struct Streams<T, F> {
+    places: Vec<Place<T, F>>,
     free: Vec<usize>,
 }
 
-struct Place<F> {
-    future: Pin<Box<Option<F>>>,
+struct Place<T, F> {
+    inbox: Rc<Inbox<T>>,
+    future: Pin<Box<F>>,
     mark: Arc<Mark>,
     waker: Waker,
+}
+
+/// What a place is to serve next.
+pub(crate) struct Inbox<T> {
+    next: Cell<Option<T>>,
+    served: Cell<bool>,
+}
+
+impl<T> Inbox<T> {
+    /// The next stream.
+    pub(crate) async fn next(&self) -> T {
+        poll_fn(|_| self.next.take().map_or(Poll::Pending, Poll::Ready)).await
+    }
+
+    /// The stream that was taken last has ended.
+    pub(crate) fn served(&self) {
+        self.served.set(true);
+    }
 }
 
 /// Says that a place wants to be polled.
@@ -41,8 +62,8 @@ impl Wake for Mark {
     }
 }
 
-impl<F: Future<Output = ()>> Streams<F> {
-    pub(crate) fn new() -> Streams<F> {
+impl<T, F: Future<Output = ()>> Streams<T, F> {
+    pub(crate) fn new() -> Streams<T, F> {
         Streams { places: Vec::new(), free: Vec::new() }
     }
 
@@ -56,22 +77,20 @@ impl<F: Future<Output = ()>> Streams<F> {
         !self.places.is_empty()
     }
 
-    /// Takes a stream in; it is polled by the next [`Streams::poll`].
-    pub(crate) fn start(&mut self, future: F, cx: &Context<'_>) {
-        match self.free.pop() {
-            Some(index) => {
-                let place = &mut self.places[index];
-                place.future.set(Some(future));
-                place.mark.woken.store(true, Ordering::Release);
-            }
-            None => {
-                let (mark, waker) = mark(cx.waker());
-                self.places.push(Place { future: Box::pin(Some(future)), mark, waker });
-            }
-        }
+    /// Takes a stream in; it is polled by the next [`Streams::poll`]. `make` makes the future of a new place.
+    pub(crate) fn start(&mut self, stream: T, make: impl Fn(Rc<Inbox<T>>) -> F, cx: &Context<'_>) {
+        let index = self.free.pop().unwrap_or_else(|| {
+            let inbox = Rc::new(Inbox { next: Cell::new(None), served: Cell::new(false) });
+            let (mark, waker) = mark(cx.waker());
+            self.places.push(Place { future: Box::pin(make(inbox.clone())), inbox, mark, waker });
+            self.places.len() - 1
+        });
+        let place = &mut self.places[index];
+        place.inbox.next.set(Some(stream));
+        place.mark.woken.store(true, Ordering::Release);
     }
 
-    /// Polls the streams that were woken; true if there was one.
+    /// Polls the places that were woken; true if there was one.
     pub(crate) fn poll(&mut self, cx: &Context<'_>) -> bool {
         let mut any = false;
         for (index, place) in self.places.iter_mut().enumerate() {
@@ -83,11 +102,10 @@ impl<F: Future<Output = ()>> Streams<F> {
                 (place.mark, place.waker) = mark(cx.waker());
                 place.mark.woken.store(false, Ordering::Release);
             }
-            // A stream that has ended may be woken once more by something that still held its waker.
-            let Some(future) = place.future.as_mut().as_pin_mut() else { continue };
             any = true;
-            if let Poll::Ready(()) = future.poll(&mut Context::from_waker(&place.waker)) {
-                place.future.set(None);
+            // The future never ends: it goes on to wait for the next stream.
+            let _ = place.future.as_mut().poll(&mut Context::from_waker(&place.waker));
+            if place.inbox.served.take() {
                 self.free.push(index);
             }
         }

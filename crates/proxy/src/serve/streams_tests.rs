@@ -14,6 +14,16 @@ impl Wake for Bell {
     }
 }
 
+/// Serves what comes in.
+async fn place(inbox: Rc<Inbox<Item>>) {
+    loop {
+        let (name, log, wakers) = inbox.next().await;
+        stream(name, log, wakers).await;
+        inbox.served();
+    }
+}
+
+type Item = (&'static str, Log, Wakers);
 type Log = Rc<RefCell<Vec<&'static str>>>;
 type Wakers = Rc<RefCell<Vec<Waker>>>;
 
@@ -38,8 +48,8 @@ fn only_what_was_woken_is_polled_and_places_are_used_again() {
     let cx = Context::from_waker(&waker);
     let (log, wakers) = (Log::default(), Wakers::default());
     let mut streams = Streams::new();
-    streams.start(stream("a", log.clone(), wakers.clone()), &cx);
-    streams.start(stream("b", log.clone(), wakers.clone()), &cx);
+    streams.start(("a", log.clone(), wakers.clone()), place, &cx);
+    streams.start(("b", log.clone(), wakers.clone()), place, &cx);
     assert!(streams.poll(&cx));
     assert!(!streams.poll(&cx), "nobody was woken");
     assert_eq!(*log.borrow(), ["a", "b"]);
@@ -51,7 +61,7 @@ fn only_what_was_woken_is_polled_and_places_are_used_again() {
     assert_eq!(*log.borrow(), ["a", "b", "b"]);
 
     let late = wakers.borrow()[1].clone();
-    streams.start(stream("c", log.clone(), wakers.clone()), &cx);
+    streams.start(("c", log.clone(), wakers.clone()), place, &cx);
     assert_eq!(streams.places.len(), 2, "the place of b serves c");
     assert!(streams.poll(&cx));
     late.wake();

@@ -70,7 +70,6 @@ impl OriginConn {
 
     /// Queues a request's head.
     pub(crate) fn begin(&mut self, head: &RequestHead, buffers: &Buffers) {
-        self.input.give_buffer(|| buffers.take_read());
         self.output.give_buffer(|| buffers.take_write());
         self.requests += 1;
         self.request_done = false;
@@ -89,9 +88,16 @@ impl OriginConn {
         self.request_done = true;
     }
 
-    /// Writes what is pending.
-    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.output.poll_flush(&mut self.io, cx)
+    /// Writes what is pending. When the request is out its buffer goes back: while an answer is awaited none is held, so
+    /// that few buffers, warm ones, serve many requests.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>, buffers: &Buffers) -> Poll<io::Result<()>> {
+        ready!(self.output.poll_flush(&mut self.io, cx))?;
+        if self.request_done
+            && let Some(buffer) = self.output.take_buffer()
+        {
+            buffers.give_write(buffer);
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Reads the head of the response.
@@ -100,8 +106,16 @@ impl OriginConn {
         cx: &mut Context<'_>,
         method: MethodKind,
         head: &mut ResponseHead,
+        buffers: &Buffers,
     ) -> Poll<Result<(), Fail>> {
-        Poll::Ready(ready!(self.input.poll_response(&mut self.io, cx, method, head)).map_err(Fail::of_head))
+        self.input.give_buffer(|| buffers.take_read());
+        let read = self.input.poll_response(&mut self.io, cx, method, head);
+        if read.is_pending()
+            && let Some(buffer) = self.input.take_buffer()
+        {
+            buffers.give_read(buffer);
+        }
+        Poll::Ready(ready!(read).map_err(Fail::of_head))
     }
 
     /// Makes [`OriginConn::data`] hold the next piece of the response's body; `Ok(false)`: it has ended.
