@@ -99,6 +99,17 @@ impl Inbound {
         Poll::Ready(Ok(n))
     }
 
+    /// Reads more of a head; a peer that closes now never completes it.
+    fn poll_more_head<S: Stream>(&mut self, io: &mut S, cx: &mut Context<'_>) -> Poll<Result<(), ReadFail>> {
+        let before = self.start < self.end;
+        Poll::Ready(match ready!(self.poll_read(io, cx)) {
+            Ok(0) if before => Err(ReadFail::Cut),
+            Ok(0) => Err(ReadFail::Closed),
+            Ok(_) => Ok(()),
+            Err(_) => Err(ReadFail::Io),
+        })
+    }
+
     /// Reads until a request head is complete.
     pub(crate) fn poll_request<S: Stream>(
         &mut self,
@@ -117,12 +128,7 @@ impl Inbound {
                     return Poll::Ready(Ok(()));
                 }
             }
-            match ready!(self.poll_read(io, cx)) {
-                Ok(0) if self.start == self.end => return Poll::Ready(Err(ReadFail::Closed)),
-                Ok(0) => return Poll::Ready(Err(ReadFail::Cut)),
-                Ok(_) => {}
-                Err(_) => return Poll::Ready(Err(ReadFail::Io)),
-            }
+            ready!(self.poll_more_head(io, cx))?;
         }
     }
 
@@ -145,12 +151,7 @@ impl Inbound {
                     return Poll::Ready(Ok(()));
                 }
             }
-            match ready!(self.poll_read(io, cx)) {
-                Ok(0) if self.start == self.end => return Poll::Ready(Err(ReadFail::Closed)),
-                Ok(0) => return Poll::Ready(Err(ReadFail::Cut)),
-                Ok(_) => {}
-                Err(_) => return Poll::Ready(Err(ReadFail::Io)),
-            }
+            ready!(self.poll_more_head(io, cx))?;
         }
     }
 
