@@ -37,6 +37,8 @@ pub struct Cluster {
     pub key: ClusterKey,
     /// The service it stands for, as the metrics name it.
     pub service: ServiceLabels,
+    /// What its port is declared to speak.
+    pub protocol: Protocol,
     /// How an endpoint is chosen.
     pub balance: Balance,
     /// How connections are made and kept.
@@ -56,6 +58,36 @@ pub struct ServiceLabels {
     pub name: String,
     /// `destination_service_namespace`.
     pub namespace: String,
+}
+
+/// What a service's port is declared to speak (`appProtocol`, the first word of its name, a ServiceEntry's `protocol`).
+/// Declaring `https` or `tls` starts no TLS: that takes a DestinationRule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Protocol {
+    /// Nothing that is known: it is found out where that is possible, and HTTP routes send what the client spoke.
+    Undetected,
+    /// HTTP/1.1.
+    Http,
+    /// HTTP/2.
+    Http2,
+    /// gRPC, which is HTTP/2.
+    Grpc,
+    /// gRPC-Web, which Istio sends over HTTP/2.
+    GrpcWeb,
+    /// HTTP in TLS.
+    Https,
+    /// Anything in TLS.
+    Tls,
+    /// Bytes; also Mongo, MySQL and Redis, which a gateway passes as bytes.
+    Tcp,
+}
+
+impl Protocol {
+    /// Is it HTTP/2 by declaration?
+    pub fn is_http2(self) -> bool {
+        matches!(self, Protocol::Http2 | Protocol::Grpc | Protocol::GrpcWeb)
+    }
 }
 
 /// How an endpoint is chosen among the healthy ones.

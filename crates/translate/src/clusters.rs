@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use limen_ir::atoms::Millis;
-use limen_ir::cluster::{Balance, Cluster, ClusterKey, ConnectionPolicy, ServiceLabels};
+use limen_ir::cluster::{Balance, Cluster, ClusterKey, ConnectionPolicy, Protocol, ServiceLabels};
 use limen_resources::Object;
 use limen_resources::istio::{
     ClientTlsMode, ConnectionPool, H2UpgradePolicy, LoadBalancer, SimpleLb, TcpPool, TrafficPolicy,
@@ -20,7 +20,7 @@ use crate::memo::{Walk, keep};
 use crate::merge::{Wanted, WantedClusters};
 use crate::messages::{At, destination as messages, route};
 use crate::report::Report;
-use crate::services::{PortFacts, ServiceFacts, Speaks};
+use crate::services::{PortFacts, ServiceFacts};
 
 /// A cluster with what its endpoints are chosen by.
 #[derive(Debug, Clone)]
@@ -60,6 +60,7 @@ fn cluster(
 ) -> Option<ClusterPlan> {
     let Wanted { service, by, instance } = wanted;
     let port = service.port(key.port)?;
+    let protocol = port.protocol?;
     let instance = index.settings.gateways.get(instance)?;
     let rules = index.rules.find(&service.host, &service.namespace, &instance.labels);
     let subset = match (&*key.subset, rules) {
@@ -78,7 +79,7 @@ fn cluster(
     reader.rest(&policy);
     let blocked = reader.blocked;
     let by = by.into_iter().next()?;
-    if port.speaks == Speaks::Http2 {
+    if protocol.is_http2() && protocol != Protocol::GrpcWeb {
         let field = format!("{}.port", by.1);
         let message = format!(
             "port {} of `{}` speaks HTTP/2 only, and backends are spoken to in HTTP/1.1 yet",
@@ -95,6 +96,7 @@ fn cluster(
             name: service.name.clone(),
             namespace: service.namespace.clone(),
         },
+        protocol,
         balance,
         connection,
         origin: service.origin.clone(),

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use limen_ir::cluster::Protocol;
 use limen_ir::origin::Origin;
-use limen_resources::core::Service;
+use limen_resources::core::{Service, ServicePort};
 use limen_resources::istio::ServiceEntry;
 use limen_resources::{Object, ObjectKey, Snapshot};
 
@@ -32,18 +33,8 @@ pub(crate) struct ServiceFacts {
 pub(crate) struct PortFacts {
     pub(crate) number: u16,
     pub(crate) name: String,
-    pub(crate) speaks: Speaks,
-}
-
-/// What is spoken on a port, as far as it matters here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Speaks {
-    /// Anything that HTTP/1.1 can be sent to.
-    Any,
-    /// HTTP/2 only.
-    Http2,
-    /// UDP: no port for requests.
-    Udp,
+    /// What it speaks; `None`: UDP, no port for requests.
+    pub(crate) protocol: Option<Protocol>,
 }
 
 /// What made a service.
@@ -60,14 +51,14 @@ impl ServiceFacts {
     /// The port with this number, for requests.
     pub(crate) fn port(&self, number: u16) -> Option<PortFacts> {
         if matches!(self.source, ServiceSource::Backend) {
-            return Some(PortFacts { number, name: String::new(), speaks: Speaks::Any });
+            return Some(PortFacts { number, name: String::new(), protocol: Some(Protocol::Undetected) });
         }
-        self.ports.iter().find(|port| port.number == number && port.speaks != Speaks::Udp).cloned()
+        self.ports.iter().find(|port| port.number == number && port.protocol.is_some()).cloned()
     }
 
     /// Its ports for people.
     pub(crate) fn list_ports(&self) -> String {
-        let ports = self.ports.iter().filter(|port| port.speaks != Speaks::Udp);
+        let ports = self.ports.iter().filter(|port| port.protocol.is_some());
         ports.map(|port| port.number.to_string()).collect::<Vec<_>>().join(", ")
     }
 }
@@ -186,7 +177,7 @@ fn kubernetes(service: &Arc<Object<Service>>, cluster_domain: &str) -> ServiceFa
     let ports = service.spec.ports.iter().map(|port| PortFacts {
         number: port.port,
         name: port.name.clone(),
-        speaks: speaks(&port.protocol, &port.app_protocol, &port.name),
+        protocol: port_protocol(port),
     });
     ServiceFacts {
         host: format!("{name}.{namespace}.svc.{cluster_domain}").to_ascii_lowercase(),
@@ -215,17 +206,25 @@ fn by_flag(host: String, backend: &crate::settings::BackendOverride) -> ServiceF
     }
 }
 
-/// `appProtocol` counts before the name's first word.
-fn speaks(protocol: &str, app_protocol: &str, name: &str) -> Speaks {
-    if protocol.eq_ignore_ascii_case("UDP") {
-        return Speaks::Udp;
+/// `appProtocol` counts before the name, and of either the first word. `None`: UDP.
+fn port_protocol(port: &ServicePort) -> Option<Protocol> {
+    if port.protocol.eq_ignore_ascii_case("UDP") {
+        return None;
     }
-    let app_protocol = app_protocol.to_ascii_lowercase();
-    let name = name.to_ascii_lowercase();
-    let word = match &*app_protocol {
-        "" if name.starts_with("grpc-web") => "grpc-web",
-        "" => name.split('-').next().unwrap_or_default(),
-        other => other,
+    let named = if port.app_protocol.is_empty() { &port.name } else { &port.app_protocol };
+    let named = named.to_ascii_lowercase();
+    let word = match &*named {
+        "kubernetes.io/h2c" => "http2",
+        "kubernetes.io/ws" => "http",
+        "kubernetes.io/wss" => "https",
+        name if name.starts_with("grpc-web") => "grpc-web",
+        name => name.split('-').next().unwrap_or_default(),
     };
-    service_entry::speaks(word)
+    match service_entry::protocol(word) {
+        Some(Protocol::Undetected) if WELL_KNOWN_TCP.contains(&port.port) => Some(Protocol::Tcp),
+        protocol => protocol,
+    }
 }
+
+/// SMTP, DNS, MySQL and MongoDB: on their ports the server may speak first, so nothing is found out.
+const WELL_KNOWN_TCP: [u16; 4] = [25, 53, 3306, 27017];

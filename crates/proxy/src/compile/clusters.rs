@@ -129,7 +129,7 @@ impl ClusterMemo {
 }
 
 fn cluster(ir: &IrCluster, limits: Option<Arc<ClusterLimits>>, registry: &Registry) -> Cluster {
-    let IrCluster { key, service, balance, connection, origin: _, policy_origin: _ } = ir;
+    let IrCluster { key, service, protocol: _, balance, connection, origin: _, policy_origin: _ } = ir;
     let mut hasher = DefaultHasher::new();
     (key, connection).hash(&mut hasher);
     Cluster {
