@@ -42,6 +42,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
+    /// Reads the next head, whatever its status, as a reply without a body.
+    ///
+    /// # Errors
+    /// As [`Connection::read`].
+    pub async fn read_head(&mut self) -> Result<Reply, String> {
+        let head = self.head().await?;
+        parse(&head)
+    }
+
+    /// Reads that many bytes.
+    ///
+    /// # Errors
+    /// The connection ended before.
+    pub async fn read_bytes(&mut self, length: usize) -> Result<Vec<u8>, String> {
+        self.take(length).await
+    }
+
+    /// Says that no more will be sent.
+    pub async fn close(&mut self) {
+        let _ = self.stream.shutdown().await;
+    }
+
     /// Waits for the end of the connection.
     ///
     /// # Errors

@@ -31,6 +31,9 @@ pub enum Script {
     Raw(Vec<u8>),
     /// Nothing listens at its address.
     Dead,
+    /// Reads a request with its body and switches to the protocol that it asks for, then sends every byte back. When the
+    /// client has said its last, says `bye` and closes; a byte 0 makes it close at once.
+    Switch,
 }
 
 impl Script {
@@ -126,10 +129,43 @@ async fn connection(
             }
             Script::Never => {}
             Script::Close | Script::Dead => return,
+            Script::Switch => {
+                if let Some(body) = read_body(&mut stream, &mut buffer, &request).await {
+                    let _ = switch(&mut stream, &request, body.len(), buffer).await;
+                }
+                return;
+            }
             Script::Raw(bytes) => {
                 let _ = stream.write_all(bytes).await;
                 return;
             }
+        }
+    }
+}
+
+/// Answers 101 and sends bytes back until either side ends it.
+async fn switch(
+    stream: &mut TcpStream,
+    request: &Request,
+    body: usize,
+    mut early: Vec<u8>,
+) -> std::io::Result<()> {
+    let protocol = request.headers.get("upgrade").and_then(Value::as_str).unwrap_or("nothing");
+    let head = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: {protocol}\r\n\
+         x-early: {}\r\nx-body: {body}\r\n\r\n",
+        early.len()
+    );
+    stream.write_all(head.as_bytes()).await?;
+    loop {
+        stream.write_all(&early).await?;
+        if early.contains(&0) {
+            return Ok(());
+        }
+        early.clear();
+        if stream.read_buf(&mut early).await? == 0 {
+            stream.write_all(b"bye").await?;
+            return stream.shutdown().await;
         }
     }
 }

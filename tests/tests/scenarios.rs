@@ -51,7 +51,7 @@ fn yes() -> bool {
 struct OriginSpec {
     /// Given to the gateway as `--backend <this>=HOST:PORT`.
     backend: Option<String>,
-    /// `echo`, `never`, `close` or `dead`.
+    /// `echo`, `never`, `close`, `dead` or `switch`.
     answers: Option<String>,
     /// The status of the first answer, the second, and so on.
     #[serde(default)]
@@ -167,6 +167,7 @@ fn script(spec: &OriginSpec) -> Script {
         Some("never") => Script::Never,
         Some("close") => Script::Close,
         Some("dead") => Script::Dead,
+        Some("switch") => Script::Switch,
         Some(other) => panic!("an origin cannot answer {other:?}"),
     }
 }
@@ -426,5 +427,6 @@ scenarios! {
     rewrites
     sni
     timeouts
+    upgrades
     weights_subsets
 }

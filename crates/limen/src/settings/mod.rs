@@ -171,7 +171,7 @@ pub struct Limits {
     #[arg(long, env = "LIMEN_HEADER_TIMEOUT", default_value = "60s", value_name = "TIME", value_parser = parse::timeout, help_heading = LIMITS)]
     pub header_timeout: Duration,
 
-    /// Time that a connection may be without a request
+    /// Time that a connection may be without a request, or an upgraded one (such as a WebSocket) without a byte
     #[arg(long, env = "LIMEN_IDLE_TIMEOUT", default_value = "1h", value_name = "TIME", value_parser = parse::timeout, help_heading = LIMITS)]
     pub idle_timeout: Duration,
 

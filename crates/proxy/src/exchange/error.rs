@@ -76,6 +76,11 @@ impl Error {
         Error::new(Fault::Client, 408, Flags::SI, "stream_idle_timeout", "stream timeout")
     }
 
+    /// Nothing has passed in either direction for too long.
+    pub(crate) fn silent() -> Error {
+        Error::new(Fault::Client, 0, Flags::SI, "stream_idle_timeout", "")
+    }
+
     /// The client broke the framing of its body.
     pub(crate) fn bad_body() -> Error {
         Error::new(Fault::Client, 400, Flags::DPE, "http1.codec_error", "Bad Request")

@@ -5,12 +5,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use limen_wire::h1;
 use limen_wire::head::BodyLength;
 
 use super::error::Error;
 use super::front::{Front, FrontFail};
 use super::live::{Live, context};
 use super::retry::{Attempts, Next};
+use super::tunnel;
 use crate::clock::Timer;
 use crate::filter::{forwarded, response};
 use crate::limits::Permit;
@@ -103,8 +105,9 @@ fn prepare<F: Front>(live: &mut Live<'_, '_, F>, rule: &Rule, to: &Forward, dest
             ops.apply_request(&mut exchange.request, &context, &mut exchange.headers);
         }
     }
-    // A switch of protocols is never offered: what follows a 101 would pass unseen.
-    exchange.request.upgrade = None;
+    if !live.front.can_tunnel() {
+        exchange.request.upgrade = None;
+    }
     if let Some(host) = &to.host_rewrite {
         exchange.request.set_authority(host);
     }
@@ -198,6 +201,11 @@ fn poll_answer<F: Front>(
     loop {
         let method = live.exchange.request.method_kind;
         match conn.poll_head(cx, method, &mut live.exchange.response, &live.worker.buffers) {
+            Poll::Ready(Ok(())) if live.exchange.response.status == 101 => {
+                // Only to a protocol that the client asked for may the origin switch.
+                let switched = h1::upgrade_accepted(&live.exchange.request, &live.exchange.response);
+                return Poll::Ready(if switched { Ok(()) } else { Err(Stop::Attempt(Fail::Garbage)) });
+            }
             // Interim responses are not passed on; the final one follows.
             Poll::Ready(Ok(())) if live.exchange.response.status < 200 => {
                 upload.interim += 1;
@@ -220,15 +228,15 @@ fn poll_answer<F: Front>(
 }
 
 /// The request's body on its way to the origin.
-struct Upload {
+pub(super) struct Upload {
     /// Bytes of the replay buffer that this attempt has sent.
     sent_of_replay: usize,
     /// The body has been sent to its end.
-    done: bool,
+    pub(super) done: bool,
     /// Everything read so far is in the replay buffer: the request can be sent again.
     keep: bool,
     /// The origin does not take any more; it may have answered all the same.
-    origin_deaf: bool,
+    pub(super) origin_deaf: bool,
     /// Interim responses that this attempt has seen.
     interim: u32,
 }
@@ -245,7 +253,7 @@ impl Upload {
 
     /// Moves body from the client to the origin as far as both allow. An origin that fails here is left to be found out
     /// by reading its answer.
-    fn poll<F: Front>(
+    pub(super) fn poll<F: Front>(
         &mut self,
         live: &mut Live<'_, '_, F>,
         conn: &mut OriginConn,
@@ -376,6 +384,10 @@ async fn respond<F: Front>(
     let end = exchange.response.body == BodyLength::None;
     live.outcome(status, flags, "via_upstream".into());
     live.front.begin(&live.exchange.response, end).map_err(|_| Error::client_gone())?;
+    if status == 101 {
+        // Boxed: it is seldom needed, and every exchange would have to be large enough to hold it.
+        return Box::pin(tunnel::run(live, &mut origin, upload)).await;
+    }
 
     let mut download = Download { ended: end, stalled: false, watched_at: None, polled: false };
     timer.arm(deadline_ms);

@@ -62,6 +62,20 @@ pub(crate) trait Front {
     /// The response cannot be completed: makes sure that the client does not take it for complete.
     fn abort(&mut self);
 
+    /// Whether bytes of another protocol can be passed through after the head of a 101 (RFC 9110 7.8).
+    fn can_tunnel(&self) -> bool {
+        false
+    }
+    /// The head of a 101 has been queued: what is read and sent from now on is the other protocol's, without framing
+    /// or a limit of time, and the connection ends with it.
+    fn tunnel(&mut self) {}
+    /// Sends what is queued and says that nothing more follows, without ceasing to read.
+    fn poll_close(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), FrontFail>> {
+        Poll::Ready(Ok(()))
+    }
+    /// Gives back the buffers that hold nothing, while a tunnel is silent.
+    fn rest(&mut self) {}
+
     /// Whether the client has gone, as far as is known without reading what it may still send.
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> bool;
     /// Whether the connection ends with this exchange (HTTP/1).

@@ -10,6 +10,7 @@ pub(crate) mod front;
 pub(crate) mod live;
 pub(crate) mod reply;
 pub(crate) mod retry;
+mod tunnel;
 
 use crate::filter::{forwarded, normalize};
 use crate::table::listeners::{Listener, Serves, Tables};

@@ -121,6 +121,7 @@ process_metrics! {
     UpstreamConnectErrors "limen_upstream_connect_errors_total" "connections"
         "Connections to upstreams that could not be made, TLS included.",
     Retries "limen_retries_total" "requests" "Attempts made again.",
+    Upgrades "limen_upgrades_total" "connections" "Connections that changed to another protocol by a 101.",
     Panics "limen_panics_total" "panics" "Requests that ended in a panic.",
     ConnectionsRefused "limen_downstream_connections_refused_total" "connections"
         "Clients' connections closed at accept because a limit was reached.",
@@ -141,6 +142,8 @@ process_metrics! {
     UpstreamConnectionsActive "limen_upstream_connections_active" "connections"
         "Connections to upstreams that are open.",
     RequestsActive "limen_requests_active" "requests" "Requests under way.",
+    UpgradesActive "limen_upgrades_active" "connections"
+        "Connections that carry another protocol since a 101, such as WebSockets.",
     Workers "limen_workers" "threads" "Workers that serve.",
     ConfigGeneration "limen_config_generation" "generation" "The configuration in force, counted from 1.",
     Problems "limen_config_problems" "problems" "Problems found in the resources read last.",

@@ -203,6 +203,8 @@ struct H1Front<'a, S> {
     patience: Patience,
     /// The client waits for leave to send its body.
     continue_wanted: bool,
+    /// What passes is another protocol's.
+    tunnel: bool,
     /// The connection ends with this exchange.
     close: bool,
     /// The response is incomplete: the connection must not end as if it were not.
@@ -226,6 +228,7 @@ impl<'a, S: Stream> H1Front<'a, S> {
             method: request.method_kind,
             continue_wanted: request.expect_continue && request.body != BodyLength::None,
             patience: Patience::new(worker),
+            tunnel: false,
             close: false,
             aborted: false,
         }
@@ -241,7 +244,12 @@ impl<S: Stream> Front for H1Front<'_, S> {
                 let _ = self.output.poll_flush(self.io, cx);
             }
         }
-        let Poll::Ready(read) = self.input.poll_data(self.io, cx) else { return self.patience.poll_over(cx) };
+        if self.tunnel {
+            self.input.give_buffer(|| self.worker.buffers.take_read());
+        }
+        let Poll::Ready(read) = self.input.poll_data(self.io, cx) else {
+            return if self.tunnel { Poll::Pending } else { self.patience.poll_over(cx) };
+        };
         self.patience.renew();
         Poll::Ready(read.map_err(|fail| match fail {
             ReadFail::Body | ReadFail::Head(_) => FrontFail::Framing,
@@ -290,6 +298,28 @@ impl<S: Stream> Front for H1Front<'_, S> {
     fn abort(&mut self) {
         self.output.abandon();
         (self.close, self.aborted) = (true, true);
+    }
+
+    fn can_tunnel(&self) -> bool {
+        true
+    }
+
+    fn tunnel(&mut self) {
+        self.input.unframed();
+        (self.tunnel, self.close) = (true, true);
+    }
+
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), FrontFail>> {
+        self.output.poll_close(self.io, cx).map_err(|_| FrontFail::Gone)
+    }
+
+    fn rest(&mut self) {
+        if let Some(buffer) = self.input.take_buffer() {
+            self.worker.buffers.give_read(buffer);
+        }
+        if let Some(buffer) = self.output.take_buffer() {
+            self.worker.buffers.give_write(buffer);
+        }
     }
 
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> bool {

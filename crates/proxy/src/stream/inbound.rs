@@ -188,6 +188,11 @@ impl Inbound {
         }
     }
 
+    /// From here on all that comes is data, until the peer closes.
+    pub(crate) fn unframed(&mut self) {
+        self.decoder = BodyDecoder::new(BodyLength::UntilClose);
+    }
+
     /// Whether the last read filled the buffer in the middle of a body, so that a larger one would save reads.
     pub(crate) fn wants_more_room(&self) -> bool {
         self.buf.len() == BUFFER && self.end == BUFFER && !self.decoder.is_done() && self.data.is_empty()

@@ -149,4 +149,10 @@ impl Outbound {
         ready!(self.poll_pending(io, cx))?;
         Pin::new(io).poll_flush(cx)
     }
+
+    /// Writes what is pending and closes this direction.
+    pub(crate) fn poll_close<S: Stream>(&mut self, io: &mut S, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_pending(io, cx))?;
+        Pin::new(io).poll_shutdown(cx)
+    }
 }

@@ -141,6 +141,32 @@ impl OriginConn {
         }
     }
 
+    /// After a 101: what is read and sent from now on is another protocol's, without framing.
+    pub(crate) fn tunnel(&mut self) {
+        self.input.unframed();
+    }
+
+    /// Sends what is pending and says that nothing more follows, without ceasing to read.
+    pub(crate) fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.output.poll_close(&mut self.io, cx)
+    }
+
+    /// Takes the buffers that a silent tunnel has given back.
+    pub(crate) fn take_buffers(&mut self, buffers: &Buffers) {
+        self.input.give_buffer(|| buffers.take_read());
+        self.output.give_buffer(|| buffers.take_write());
+    }
+
+    /// Gives back the buffers that hold nothing.
+    pub(crate) fn give_buffers(&mut self, buffers: &Buffers) {
+        if let Some(buffer) = self.input.take_buffer() {
+            buffers.give_read(buffer);
+        }
+        if let Some(buffer) = self.output.take_buffer() {
+            buffers.give_write(buffer);
+        }
+    }
+
     /// After an exchange: whether another request may follow. Gives the buffers back; bytes that nothing asked for
     /// poison the connection.
     pub(crate) fn finish(&mut self, response_keeps: bool, buffers: &Buffers) -> bool {
@@ -149,15 +175,9 @@ impl OriginConn {
             && self.output.is_flushed()
             && self.input.body_done()
             && !self.input.has_unread();
-        if !clean {
-            return false;
+        if clean {
+            self.give_buffers(buffers);
         }
-        if let Some(buffer) = self.input.take_buffer() {
-            buffers.give_read(buffer);
-        }
-        if let Some(buffer) = self.output.take_buffer() {
-            buffers.give_write(buffer);
-        }
-        true
+        clean
     }
 }
