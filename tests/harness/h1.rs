@@ -28,18 +28,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// What was not as RFC 9112 wants it, or how the connection ended.
     pub async fn read(&mut self, method: &str) -> Result<Reply, String> {
         loop {
-            let head = self.head().await?;
-            let mut reply = parse(&head)?;
-            if reply.status < 200 {
-                continue;
+            let head = self.read_head().await?;
+            if head.status >= 200 {
+                return self.rest(method, head).await;
             }
-            reply.body = self.body(method, &mut reply).await?;
-            if reply.header("connection").is_some_and(|v| v.eq_ignore_ascii_case("close")) {
-                self.end().await?;
-                reply.closed = true;
-            }
-            return Ok(reply);
         }
+    }
+
+    /// As [`Connection::read`], but a 1xx is an error.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn read_final(&mut self, method: &str) -> Result<Reply, String> {
+        let head = self.read_head().await?;
+        if head.status < 200 {
+            return Err(format!("an interim response: {head:?}"));
+        }
+        self.rest(method, head).await
+    }
+
+    /// What follows a final head.
+    async fn rest(&mut self, method: &str, mut reply: Reply) -> Result<Reply, String> {
+        reply.body = self.body(method, &mut reply).await?;
+        if reply.header("connection").is_some_and(|v| v.eq_ignore_ascii_case("close")) {
+            self.end().await?;
+            reply.closed = true;
+        }
+        Ok(reply)
     }
 
     /// Reads the next head, whatever its status, as a reply without a body.

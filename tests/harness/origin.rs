@@ -25,6 +25,8 @@ pub enum Script {
     Never,
     /// As [`Script::echo`], but each answer waits until it is let go.
     Held(Arc<Notify>),
+    /// Writes these bytes when a head has come, before it reads the body, then does as [`Script::echo`].
+    Interim(Vec<u8>),
     /// Reads a request and closes the connection without a byte.
     Close,
     /// Reads a request, writes these bytes and closes the connection.
@@ -115,7 +117,10 @@ async fn connection(
             gate.notified().await;
         }
         match &*script {
-            Script::Echo { .. } | Script::Held(_) => {
+            Script::Echo { .. } | Script::Held(_) | Script::Interim(_) => {
+                if let Script::Interim(bytes) = &*script {
+                    let _ = stream.write_all(bytes).await;
+                }
                 let Some(body) = read_body(&mut stream, &mut buffer, &request).await else { return };
                 let answer = match &*script {
                     Script::Echo { statuses, headers } => {

@@ -108,6 +108,7 @@ fn prepare<F: Front>(live: &mut Live<'_, '_, F>, rule: &Rule, to: &Forward, dest
     if !live.front.can_tunnel() {
         exchange.request.upgrade = None;
     }
+    exchange.request.expect_continue &= live.front.passes_interim();
     if let Some(host) = &to.host_rewrite {
         exchange.request.set_authority(host);
     }
@@ -206,12 +207,12 @@ fn poll_answer<F: Front>(
                 let switched = h1::upgrade_accepted(&live.exchange.request, &live.exchange.response);
                 return Poll::Ready(if switched { Ok(()) } else { Err(Stop::Attempt(Fail::Garbage)) });
             }
-            // Interim responses are not passed on; the final one follows.
             Poll::Ready(Ok(())) if live.exchange.response.status < 200 => {
                 upload.interim += 1;
                 if upload.interim > MAX_INTERIM {
                     return Poll::Ready(Err(Stop::Attempt(Fail::Garbage)));
                 }
+                pass_interim(live, upload);
             }
             Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
             Poll::Ready(Err(Fail::Closed { .. })) if upload.origin_deaf && !upload.any_sent() => {
@@ -221,10 +222,24 @@ fn poll_answer<F: Front>(
             Poll::Pending => break,
         }
     }
-    if live.front.poll_gone(cx) {
+    let unsent = upload.interim > 0 && matches!(live.front.poll_flush(cx), Poll::Ready(Err(_)));
+    if unsent || live.front.poll_gone(cx) {
         return Poll::Ready(Err(Stop::Exchange(Error::client_gone())));
     }
     Poll::Pending
+}
+
+/// Passes a 1xx on, if the client can make anything of it; leave to send the body only if it waits for that. After
+/// that there is no other attempt (Envoy): the client has been told what this origin makes of the request.
+fn pass_interim<F: Front>(live: &mut Live<'_, '_, F>, upload: &mut Upload) {
+    let exchange = &mut *live.exchange;
+    let waits = std::mem::take(&mut exchange.request.expect_continue);
+    if exchange.response.status == 100 && !waits || !live.front.passes_interim() {
+        return;
+    }
+    exchange.request.expect_continue = waits && exchange.response.status != 100;
+    live.front.interim(&exchange.response);
+    upload.keep = false;
 }
 
 /// The request's body on its way to the origin.

@@ -50,6 +50,12 @@ pub(crate) trait Front {
     /// The first `n` bytes of it are done with.
     fn consume(&mut self, n: usize);
 
+    /// Whether [`Front::interim`] does anything: if not, the origin is not asked for leave to send a body.
+    fn passes_interim(&self) -> bool {
+        false
+    }
+    /// Queues an interim response (1xx but 101), before the head of the response.
+    fn interim(&mut self, _head: &ResponseHead) {}
     /// Queues the head of the response; `end`: it has no body.
     fn begin(&mut self, head: &ResponseHead, end: bool) -> Result<(), FrontFail>;
     /// Takes body bytes, at least one unless `data` is empty; `last`: no more will follow these. They may stay queued

@@ -201,8 +201,6 @@ struct H1Front<'a, S> {
     version: Version,
     method: MethodKind,
     patience: Patience,
-    /// The client waits for leave to send its body.
-    continue_wanted: bool,
     /// What passes is another protocol's.
     tunnel: bool,
     /// The connection ends with this exchange.
@@ -226,7 +224,6 @@ impl<'a, S: Stream> H1Front<'a, S> {
             output,
             version: request.version,
             method: request.method_kind,
-            continue_wanted: request.expect_continue && request.body != BodyLength::None,
             patience: Patience::new(worker),
             tunnel: false,
             close: false,
@@ -237,13 +234,6 @@ impl<'a, S: Stream> H1Front<'a, S> {
 
 impl<S: Stream> Front for H1Front<'_, S> {
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, FrontFail>> {
-        if self.continue_wanted {
-            self.continue_wanted = false;
-            if !self.input.has_unread() {
-                self.output.begin(false).extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
-                let _ = self.output.poll_flush(self.io, cx);
-            }
-        }
         if self.tunnel {
             self.input.give_buffer(|| self.worker.buffers.take_read());
         }
@@ -266,6 +256,15 @@ impl<S: Stream> Front for H1Front<'_, S> {
         if self.input.wants_more_room() {
             self.input.enlarge(&self.worker.buffers);
         }
+    }
+
+    fn passes_interim(&self) -> bool {
+        // HTTP/1.0 knows no 1xx (RFC 9110 15.2).
+        self.version == Version::H11
+    }
+
+    fn interim(&mut self, head: &ResponseHead) {
+        h1::encode_response(head, self.version, self.method, true, self.output.begin(false));
     }
 
     fn begin(&mut self, head: &ResponseHead, _end: bool) -> Result<(), FrontFail> {

@@ -8,7 +8,7 @@ pub const CHUNK_END: &[u8] = b"\r\n";
 pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
 /// Appends a request head for an HTTP/1.1 upstream, in origin form: host, the fields in order, the one framing field,
-/// the empty line. A `Connection` field is written only for an upgrade ([`RequestHead::upgrade`]), together with it.
+/// the empty line. `Expect` is written only where there is a body to wait with. A `Connection` field is written only for an upgrade ([`RequestHead::upgrade`]), together with it.
 pub fn encode_request(head: &RequestHead, out: &mut Vec<u8>) {
     out.reserve(head.fields.stored() + 4 * head.fields.len() + 96);
     out.extend_from_slice(head.method());
@@ -27,6 +27,9 @@ pub fn encode_request(head: &RequestHead, out: &mut Vec<u8>) {
         }
         BodyLength::None if matches!(head.method(), b"POST" | b"PUT" | b"PATCH") => put_length(0, out),
         BodyLength::None => {}
+    }
+    if head.expect_continue && head.body != BodyLength::None {
+        out.extend_from_slice(b"expect: 100-continue\r\n");
     }
     if let Some(protocols) = head.upgrade_protocol() {
         out.extend_from_slice(b"connection: upgrade\r\nupgrade: ");

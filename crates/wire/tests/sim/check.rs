@@ -150,7 +150,7 @@ pub(crate) fn check_request(input: &[u8]) {
     let expected = Request {
         version: Version::H11,
         keep_alive: true,
-        expect_continue: false,
+        expect_continue: seen.expect_continue && seen.body != BodyLength::None,
         te_trailers: false,
         ..seen
     };
