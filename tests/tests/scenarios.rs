@@ -134,7 +134,7 @@ struct Expect {
     closed: Option<bool>,
     /// Part of the error that the client gets instead of a response.
     error: Option<String>,
-    /// Fields of the JSON access log.
+    /// Fields of the JSON access log; `>=N` is at least a number.
     #[serde(default)]
     log: BTreeMap<String, Value>,
 }
@@ -372,7 +372,10 @@ fn check_log(expected: &BTreeMap<String, Value>, agent: &str, lines: &[Value]) -
     }
     let own: Vec<&Value> = lines.iter().filter(|line| line["user_agent"] == agent).collect();
     let [line] = own[..] else { return vec![format!("{} log lines for {agent}, expected one", own.len())] };
-    let any = |value: &Value, found: &Value| value == "*" && !found.is_null();
+    let any = |value: &Value, found: &Value| {
+        let least = value.as_str().and_then(|text| text.strip_prefix(">=")?.parse::<f64>().ok());
+        (value == "*" && !found.is_null()) || least.is_some_and(|least| found.as_f64() >= Some(least))
+    };
     let wrong = expected.iter().filter(|(name, value)| line[*name] != **value && !any(value, &line[*name]));
     wrong.map(|(name, value)| format!("log of {agent}: {name} is {}, expected {value}", line[name])).collect()
 }
@@ -415,6 +418,7 @@ scenarios! {
     cluster_failures
     direct_response
     fail_closed
+    faults
     header_operations
     hosts
     https_redirect

@@ -48,6 +48,26 @@ impl Millis {
     }
 }
 
+/// A share of the requests in millionths, more than none. Serialised as the number of millionths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Share(u32);
+
+impl Share {
+    /// Every request.
+    pub const ALL: Share = Share(1_000_000);
+
+    /// `None` for none at all, for less than a millionth, and for what is no number; over 100 counts as 100.
+    pub fn percent(percent: f64) -> Option<Share> {
+        let millionths = (percent * 10_000.0).round();
+        (millionths >= 1.0).then(|| Share(millionths.min(1_000_000.0) as u32))
+    }
+
+    /// 1 to 1 000 000.
+    pub const fn millionths(self) -> u32 {
+        self.0
+    }
+}
+
 /// Which host names something serves. Names are lower case, without port and without trailing dot.
 ///
 /// The APIs disagree on what `*.example.com` means, so the kinds of wildcard are told apart here.

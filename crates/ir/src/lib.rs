@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-pub use atoms::{HostPattern, Millis, Pattern, Port};
+pub use atoms::{HostPattern, Millis, Pattern, Port, Share};
 pub use cluster::{Cluster, ClusterKey};
 pub use endpoint::{ClusterEndpoints, Endpoint, Endpoints};
 pub use listener::Listener;

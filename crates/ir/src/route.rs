@@ -9,6 +9,7 @@ use crate::atoms::{HostPattern, Millis, Port};
 use crate::cluster::ClusterKey;
 use crate::matcher::Match;
 use crate::origin::Origin;
+use crate::policy::fault::Fault;
 use crate::policy::headers::HeaderOps;
 use crate::policy::retry::Retry;
 use crate::policy::rewrite::PathRewrite;
@@ -65,6 +66,8 @@ pub struct Rule {
     pub name: String,
     /// What must hold.
     pub matches: Match,
+    /// What befalls requests before that.
+    pub fault: Option<Fault>,
     /// What is done.
     pub action: Action,
     /// Operations on the request before it is forwarded (route level).

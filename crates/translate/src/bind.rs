@@ -215,6 +215,7 @@ fn rule(route: &RouteDraft, draft: &RuleDraft, clusters: &[ClusterKey], site: Si
     Some(Rule {
         name: draft.name.clone(),
         matches: draft.matches.clone()?,
+        fault: route.fault.clone(),
         action: action(&route.action, clusters, site),
         request_headers: route.request_headers.clone(),
         response_headers: route.response_headers.clone(),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use limen_ir::atoms::Millis;
 use limen_ir::matcher::Match;
+use limen_ir::policy::fault::Fault;
 use limen_ir::policy::headers::HeaderOps;
 use limen_ir::policy::retry::Retry;
 use limen_ir::policy::rewrite::PathRewrite;
@@ -56,6 +57,7 @@ pub(crate) struct RouteDraft {
     /// Where it is written: the VirtualService itself or its delegate.
     pub(crate) object: Arc<Object<VirtualService>>,
     pub(crate) field: String,
+    pub(crate) fault: Option<Fault>,
     pub(crate) action: ActionDraft,
     pub(crate) request_headers: HeaderOps,
     pub(crate) response_headers: HeaderOps,

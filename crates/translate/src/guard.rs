@@ -65,6 +65,7 @@ fn denial(policy: &Object<Policy>) -> Rule {
     Rule {
         name: String::new(),
         matches: Match::any(),
+        fault: None,
         action: Action::Reply(Reply { status: 403, body, details: "unenforced_policy".to_owned() }),
         request_headers: HeaderOps::default(),
         response_headers: HeaderOps::default(),

@@ -7,6 +7,9 @@ use std::sync::Arc;
 
 use limen_ir::ClusterKey;
 use limen_ir::matcher::{HeaderMatch, Match, PathMatch, QueryMatch, TextMatch};
+use limen_ir::policy::fault::{
+    Abort as IrAbort, AbortStatus as IrAbortStatus, Delay as IrDelay, Fault as IrFault,
+};
 use limen_ir::policy::retry::Retry as IrRetry;
 use limen_ir::policy::rewrite::PathRewrite as IrPathRewrite;
 use limen_ir::route as ir;
@@ -14,9 +17,11 @@ use limen_ir::route as ir;
 use super::listeners::host_map;
 use super::problem;
 use crate::applied::{AppliedProblem, RULE_NOT_COMPILED};
+use crate::filter::fault::{AbortStatus, Fault};
 use crate::filter::field::RequestField;
 use crate::filter::redirect::{Redirect, RedirectPath, RedirectPort};
 use crate::filter::rewrite::PathRewrite;
+use crate::filter::share::Share;
 use crate::table::matcher::{HeaderTest, Matcher, PathTest, QueryTest, TextTest};
 use crate::table::pattern::{Engines, Pattern};
 use crate::table::retry::{Retry, RetryOn, RetryPolicy};
@@ -143,7 +148,7 @@ impl<'i> Room<'_, '_, 'i> {
     }
 
     fn rule(&mut self, ordinal: u32, rule: &'i ir::Rule) -> Rule {
-        let ir::Rule { name, matches, action, request_headers, response_headers, origin } = rule;
+        let ir::Rule { name, matches, fault, action, request_headers, response_headers, origin } = rule;
         let matcher = self.matcher(matches).unwrap_or_else(|error| {
             let message = format!("the rule is left out, its regular expression is refused: {error}");
             let mend = "write the expression in RE2's syntax, or a smaller one";
@@ -185,7 +190,8 @@ impl<'i> Room<'_, '_, 'i> {
             name: self.memo.text(&origin.name),
             field: self.memo.text(&origin.field),
         };
-        Rule { ordinal, name, matcher, action, request_headers, response_headers, origin }
+        let fault = fault.as_ref().map(compile_fault);
+        Rule { ordinal, name, matcher, fault, action, request_headers, response_headers, origin }
     }
 
     fn forward(&mut self, forward: &'i ir::Forward, path: &PathMatch, refused: &mut Vec<String>) -> Forward {
@@ -288,6 +294,21 @@ fn compile_redirect(redirect: &ir::Redirect, matched: &PathMatch) -> Redirect {
             }
             ir::RedirectPath::Full(path) => RedirectPath::Full(path.as_bytes().into()),
             ir::RedirectPath::Prefix(with) => RedirectPath::Matched(rewrite(matched, with)),
+        }),
+    }
+}
+
+fn compile_fault(fault: &IrFault) -> Fault {
+    let IrFault { delay, abort } = fault;
+    let share = |share: limen_ir::Share| Share::new(share.millionths());
+    Fault {
+        delay: delay.as_ref().map(|IrDelay { share: of, fixed }| (share(*of), fixed.get())),
+        abort: abort.as_ref().map(|IrAbort { share: of, status }| {
+            let status = match status {
+                IrAbortStatus::Http(status) => AbortStatus::Http(*status),
+                IrAbortStatus::Grpc(status) => AbortStatus::Grpc(*status),
+            };
+            (share(*of), status)
         }),
     }
 }

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use limen_wire::h1::HeadError;
 
+use crate::filter::fault::AbortStatus;
 use crate::observe::Flags;
 use crate::upstream::fail::Fail;
 
@@ -36,6 +37,8 @@ pub(crate) struct Error {
     pub(crate) transport: String,
     /// Say `x-envoy-overloaded`.
     pub(crate) overloaded: bool,
+    /// What clients that speak gRPC are told, if not what the status means to them.
+    pub(crate) grpc_status: Option<u8>,
 }
 
 impl Error {
@@ -48,7 +51,18 @@ impl Error {
             body: body.into(),
             transport: String::new(),
             overloaded: false,
+            grpc_status: None,
         }
+    }
+
+    /// A rule's injected answer.
+    pub(crate) fn injected(status: AbortStatus) -> Error {
+        let (status, grpc_status) = match status {
+            AbortStatus::Http(status) => (status, None),
+            AbortStatus::Grpc(status) => (200, Some(status)),
+        };
+        let error = Error::new(Fault::Config, status, Flags::FI, "fault_filter_abort", "fault filter abort");
+        Error { grpc_status, ..error }
     }
 
     /// No host, no rule or no listener for the request.
@@ -159,6 +173,7 @@ fn reset(status: u16, flags: Flags, retried: bool, reason: &str, transport: Opti
         body: body.into(),
         transport: transport.unwrap_or_default(),
         overloaded: false,
+        grpc_status: None,
     }
 }
 

@@ -18,6 +18,8 @@ pub(crate) struct Note<'t> {
     pub(crate) start_us: u64,
     pub(crate) code: u16,
     pub(crate) flags: Flags,
+    /// Flags of injected faults, which stay whatever the outcome.
+    pub(crate) injected: Flags,
     pub(crate) details: Cow<'static, str>,
     pub(crate) received: u64,
     pub(crate) sent: u64,
@@ -57,6 +59,7 @@ impl<'a, F: Front> Live<'a, '_, F> {
             code: 0,
             // If it is dropped before anything else is known, the client has gone.
             flags: Flags::DC,
+            injected: Flags::NONE,
             details: "downstream_remote_disconnect".into(),
             received: 0,
             sent: 0,
@@ -97,7 +100,7 @@ impl<'a, F: Front> Live<'a, '_, F> {
             request_fields: Some(&request.fields),
             request_content_length: known(request.body),
             code: note.code,
-            flags: note.flags,
+            flags: note.flags | note.injected,
             details: &note.details,
             upstream_transport_failure: &self.exchange.transport,
             response_fields: Some(&self.exchange.response.fields),

@@ -5,6 +5,7 @@
 //! happened is written to the access log and the metrics when [`Live`] is dropped, on every path out.
 
 pub(crate) mod error;
+pub(crate) mod fault;
 pub(crate) mod forward;
 pub(crate) mod front;
 pub(crate) mod live;
@@ -28,10 +29,16 @@ pub(crate) async fn run<F: Front>(worker: &Worker, conn: &ConnInfo, front: &mut 
     let done = match admit(&mut live, &tables) {
         Ok(Admitted::Rule(host, rule)) => {
             live.note.rule = Some(rule);
-            match &rule.action {
-                Action::Forward(to) => forward::run(&mut live, &tables, rule, to).await,
-                Action::Redirect(to) => reply::redirect(&mut live, host, rule, to).await,
-                Action::Reply(fixed) => reply::fixed(&mut live, rule, fixed).await,
+            let injected = match &rule.fault {
+                None => Ok(()),
+                // Boxed: rules with faults are few.
+                Some(fault) => Box::pin(fault::inject(&mut live, fault)).await,
+            };
+            match (injected, &rule.action) {
+                (Err(error), _) => Err(error),
+                (_, Action::Forward(to)) => forward::run(&mut live, &tables, rule, to).await,
+                (_, Action::Redirect(to)) => reply::redirect(&mut live, host, rule, to).await,
+                (_, Action::Reply(fixed)) => reply::fixed(&mut live, rule, fixed).await,
             }
         }
         Ok(Admitted::ToHttps) => reply::to_https(&mut live).await,

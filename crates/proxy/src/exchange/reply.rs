@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::future::poll_fn;
 use std::task::{Poll, ready};
 
-use limen_wire::head::BodyLength;
+use limen_wire::head::{BodyLength, RequestHead};
 
 use super::error::{Error, Fault};
 use super::front::{Front, FrontFail};
@@ -15,7 +15,7 @@ use crate::observe::{Counter, Flags};
 use crate::table::routes::{Reply, Rule, VirtualHost};
 
 /// Answers an error. If the head of a response has gone out already, the response is broken off instead.
-pub(crate) async fn error<F: Front>(live: &mut Live<'_, '_, F>, error: Error) {
+pub(crate) async fn error<F: Front>(live: &mut Live<'_, '_, F>, mut error: Error) {
     // The log tells when it ended; nobody has looked at the clock since the request was taken.
     live.worker.clock.now_us();
     live.worker.count(match error.fault {
@@ -25,8 +25,8 @@ pub(crate) async fn error<F: Front>(live: &mut Live<'_, '_, F>, error: Error) {
     });
     let begun = live.note.code != 0;
     let status = if begun { live.note.code } else { error.status };
-    live.exchange.transport = error.transport;
-    live.outcome(status, error.flags, error.details);
+    live.exchange.transport = std::mem::take(&mut error.transport);
+    live.outcome(status, error.flags, std::mem::take(&mut error.details));
     if begun || status == 0 {
         live.front.abort();
         return;
@@ -36,7 +36,20 @@ pub(crate) async fn error<F: Front>(live: &mut Live<'_, '_, F>, error: Error) {
     if error.overloaded {
         response.fields.add(b"x-envoy-overloaded", b"true");
     }
-    let _ = send(live, status, error.body.as_bytes(), None).await;
+    if let Some(grpc_status) = error.grpc_status.filter(|_| speaks_grpc(&live.exchange.request)) {
+        response.fields.add(b"content-type", b"application/grpc");
+        response.fields.add(b"grpc-status", grpc_status.to_string().as_bytes());
+        response.fields.add(b"grpc-message", error.body.as_bytes());
+        error.body = Cow::Borrowed("");
+    }
+    let rule = live.note.rule;
+    let _ = send(live, status, error.body.as_bytes(), rule).await;
+}
+
+/// Does the client understand an answer that is trailers only?
+fn speaks_grpc(request: &RequestHead) -> bool {
+    let kind = request.fields.get(b"content-type").unwrap_or_default();
+    kind.strip_prefix(b"application/grpc").is_some_and(|rest| matches!(rest.first(), None | Some(b'+')))
 }
 
 /// A rule's fixed response.
@@ -100,14 +113,11 @@ async fn send<F: Front>(
     if !body.is_empty() && !bodyless {
         exchange.response.fields.add(b"content-type", b"text/plain");
     }
-    if let Some(rule) = rule.filter(|rule| !rule.response_headers.is_empty()) {
+    let of_destination = live.note.destination.map(|destination| &destination.response_headers);
+    let of_rule = rule.map(|rule| &rule.response_headers);
+    for ops in of_destination.into_iter().chain(of_rule).filter(|ops| !ops.is_empty()) {
         let context = context(worker, conn, &exchange.request, &live.note);
-        rule.response_headers.apply_response(
-            &mut exchange.response,
-            &exchange.request,
-            &context,
-            &mut exchange.headers,
-        );
+        ops.apply_response(&mut exchange.response, &exchange.request, &context, &mut exchange.headers);
     }
     worker.with_date(|date| response::finish(&mut exchange.response, date));
     let head_only = exchange.request.method_kind == limen_wire::head::MethodKind::Head;

@@ -7,14 +7,17 @@
 //! 2. [`forwarded`]: what an outside client may not say about itself is dropped before a rule can match on it; what
 //!    the gateway knows is written before a rule's operations can read or change it.
 //! 3. `https_redirect` of the host, by [`redirect::to_https`]: before the rules, as none may exempt itself.
-//! 4. The rule is chosen; a rule that redirects answers with [`redirect::location`].
-//! 5. [`headers`] of the destination chosen among several, then of the rule: the more general level wins (Envoy).
-//! 6. The rule's literal host, then [`rewrite`]: after the header operations, which see the request as it was matched.
-//! 7. [`forwarded::attempt`]: says what is about to happen, so nothing may change it.
+//! 4. The rule is chosen.
+//! 5. [`fault`] of the rule: whatever the request would meet, an injected failure comes before it.
+//! 6. A rule that redirects answers with [`redirect::location`].
+//! 7. [`headers`] of the destination chosen among several, then of the rule: the more general level wins (Envoy).
+//! 8. The rule's literal host, then [`rewrite`]: after the header operations, which see the request as it was matched.
+//! 9. [`forwarded::attempt`]: says what is about to happen, so nothing may change it.
 //!
 //! On the way back: [`response::service_time`], which operations may drop; [`headers`] of the destination, then of the
 //! rule; [`response::finish`], which they cannot change. Responses of the gateway's own begin with the rule's operations.
 
+pub(crate) mod fault;
 pub(crate) mod field;
 pub(crate) mod forwarded;
 pub(crate) mod headers;
@@ -23,4 +26,5 @@ pub(crate) mod redirect;
 pub(crate) mod request_id;
 pub(crate) mod response;
 pub(crate) mod rewrite;
+pub(crate) mod share;
 mod text;

@@ -9,6 +9,7 @@ use super::hosts::HostMap;
 use super::index::RuleIndex;
 use super::matcher::{MatchScratch, Matcher, Request, Why};
 use super::retry::Retry;
+use crate::filter::fault::Fault;
 use crate::filter::headers::HeaderOps;
 use crate::filter::redirect::Redirect;
 use crate::filter::rewrite::PathRewrite;
@@ -94,6 +95,8 @@ pub(crate) struct Rule {
     pub(crate) name: Arc<str>,
     /// What must hold.
     pub(crate) matcher: Matcher,
+    /// What befalls requests before that.
+    pub(crate) fault: Option<Fault>,
     /// What is done.
     pub(crate) action: Action,
     /// Operations on the request before it is forwarded. Those of a single destination are already among them.

@@ -21,7 +21,7 @@ pub use traffic_policy::{
     RetryBudget, RingHash, SimpleLb, TcpKeepalive, TcpPool, TrafficPolicy, Tunnel, Warmup, ZoneAwareLb,
 };
 pub use virtual_service::{
-    Abort, Body, CorsPolicy, Delay, Delegate, DerivePort, Destination, DirectResponse, Fault,
+    Abort, Body, CorsPolicy, Delay, Delegate, DerivePort, Destination, DirectResponse, Fault, GRPC_STATUS,
     HeaderOperations, Headers, HttpRoute, Mirror, Percent, Redirect, RegexRewrite, Retries, Rewrite,
     RouteDestination, TcpMatch, TcpRoute, TlsMatch, TlsRoute, UnmatchedPreflights, VirtualService,
     WeightedDestination,

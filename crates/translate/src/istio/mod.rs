@@ -3,6 +3,7 @@
 pub(crate) mod action;
 pub(crate) mod delegate;
 pub(crate) mod destination_rule;
+pub(crate) mod fault;
 pub(crate) mod gateway;
 pub(crate) mod headers;
 pub(crate) mod matching;

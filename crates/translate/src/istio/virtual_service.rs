@@ -9,7 +9,7 @@ use limen_resources::{Object, Problem};
 
 use super::action::{Context, action};
 use super::delegate::SourceRoute;
-use super::{delegate, headers, matching, names};
+use super::{delegate, fault, headers, matching, names};
 use crate::draft::{ActionDraft, Gate, GatewayRef, Reach, RouteDraft, RuleDraft, VirtualServiceDraft};
 use crate::messages::{At, route as messages};
 use crate::settings::Settings;
@@ -97,9 +97,14 @@ fn route(source: &SourceRoute<'_>, settings: &Settings) -> RouteDraft {
         [] => vec![everything(&route.name, field)],
         blocks => (0..).zip(blocks).map(|(index, block)| rule(source, index, block)).collect(),
     };
+    let fault = route
+        .fault
+        .as_ref()
+        .and_then(|written| fault::fault(written, at, &format!("{field}.fault"), &mut problems));
     RouteDraft {
         object: Arc::clone(object),
         field: field.clone(),
+        fault,
         action,
         request_headers,
         response_headers,
@@ -141,11 +146,6 @@ fn rule(source: &SourceRoute<'_>, index: usize, block: &HttpMatch) -> RuleDraft 
 /// What the route asks for and does not get.
 fn unserved(route: &HttpRoute, at: At<'_>, field: &str) -> Vec<Problem> {
     let mut problems = Vec::new();
-    if route.fault.is_some() {
-        let field = format!("{field}.fault");
-        let message = "faults are not injected yet: requests are served as if the field were not there";
-        problems.push(messages::not_served(at.field(&field), message, "remove it"));
-    }
     if route.cors_policy.is_some() {
         let field = format!("{field}.corsPolicy");
         let message =

@@ -66,6 +66,7 @@ fn rule(path: PathMatch, action: ir::Action, request_headers: IrOps) -> Arc<ir::
     Arc::new(ir::Rule {
         name: "r".to_owned(),
         matches: Match { path, ..Match::any() },
+        fault: None,
         action,
         request_headers,
         response_headers: IrOps::default(),

@@ -3,27 +3,7 @@
 use super::super::syntax::{check_duration, check_regex, is_token};
 use super::super::virtual_service::destination;
 use super::super::{Check, Path};
-use crate::istio::{CorsPolicy, Fault, HttpRoute, Percent, StringMatch};
-
-const GRPC_STATUS: [&str; 17] = [
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-];
+use crate::istio::{CorsPolicy, Fault, GRPC_STATUS, HttpRoute, Percent, StringMatch};
 
 const METHODS: [&str; 10] =
     ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE", "*"];
