@@ -416,6 +416,7 @@ scenarios! {
     absent
     broken_objects
     cluster_failures
+    cors
     direct_response
     fail_closed
     faults

@@ -9,6 +9,7 @@ use crate::atoms::{HostPattern, Millis, Port};
 use crate::cluster::ClusterKey;
 use crate::matcher::Match;
 use crate::origin::Origin;
+use crate::policy::cors::Cors;
 use crate::policy::fault::Fault;
 use crate::policy::headers::HeaderOps;
 use crate::policy::retry::Retry;
@@ -68,6 +69,8 @@ pub struct Rule {
     pub matches: Match,
     /// What befalls requests before that.
     pub fault: Option<Fault>,
+    /// What scripts of other origins are told, whatever is done. Comes after faults.
+    pub cors: Option<Cors>,
     /// What is done.
     pub action: Action,
     /// Operations on the request before it is forwarded (route level).

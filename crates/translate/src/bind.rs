@@ -216,6 +216,7 @@ fn rule(route: &RouteDraft, draft: &RuleDraft, clusters: &[ClusterKey], site: Si
         name: draft.name.clone(),
         matches: draft.matches.clone()?,
         fault: route.fault.clone(),
+        cors: route.cors.clone(),
         action: action(&route.action, clusters, site),
         request_headers: route.request_headers.clone(),
         response_headers: route.response_headers.clone(),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use limen_ir::atoms::Millis;
 use limen_ir::matcher::Match;
+use limen_ir::policy::cors::Cors;
 use limen_ir::policy::fault::Fault;
 use limen_ir::policy::headers::HeaderOps;
 use limen_ir::policy::retry::Retry;
@@ -58,6 +59,7 @@ pub(crate) struct RouteDraft {
     pub(crate) object: Arc<Object<VirtualService>>,
     pub(crate) field: String,
     pub(crate) fault: Option<Fault>,
+    pub(crate) cors: Option<Cors>,
     pub(crate) action: ActionDraft,
     pub(crate) request_headers: HeaderOps,
     pub(crate) response_headers: HeaderOps,

@@ -1,5 +1,6 @@
 //! Policies that rules carry: one file each, named as the same feature is named at every stage.
 
+pub mod cors;
 pub mod fault;
 pub mod headers;
 pub mod retry;

@@ -1,30 +1,26 @@
 //! Route tables. Virtual hosts that are the same object as before are shared with the last generation.
 
 mod header_ops;
+mod policy;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use limen_ir::ClusterKey;
 use limen_ir::matcher::{HeaderMatch, Match, PathMatch, QueryMatch, TextMatch};
-use limen_ir::policy::fault::{
-    Abort as IrAbort, AbortStatus as IrAbortStatus, Delay as IrDelay, Fault as IrFault,
-};
-use limen_ir::policy::retry::Retry as IrRetry;
+use limen_ir::policy::cors::Cors as IrCors;
 use limen_ir::policy::rewrite::PathRewrite as IrPathRewrite;
 use limen_ir::route as ir;
 
 use super::listeners::host_map;
 use super::problem;
 use crate::applied::{AppliedProblem, RULE_NOT_COMPILED};
-use crate::filter::fault::{AbortStatus, Fault};
 use crate::filter::field::RequestField;
 use crate::filter::redirect::{Redirect, RedirectPath, RedirectPort};
 use crate::filter::rewrite::PathRewrite;
-use crate::filter::share::Share;
+use crate::table::cors::Cors;
 use crate::table::matcher::{HeaderTest, Matcher, PathTest, QueryTest, TextTest};
 use crate::table::pattern::{Engines, Pattern};
-use crate::table::retry::{Retry, RetryOn, RetryPolicy};
 use crate::table::routes::{
     Action, ClusterSlot, Destination, Forward, Origin, Reply, RouteTable, Rule, VirtualHost,
 };
@@ -148,7 +144,7 @@ impl<'i> Room<'_, '_, 'i> {
     }
 
     fn rule(&mut self, ordinal: u32, rule: &'i ir::Rule) -> Rule {
-        let ir::Rule { name, matches, fault, action, request_headers, response_headers, origin } = rule;
+        let ir::Rule { name, matches, fault, cors, action, request_headers, response_headers, origin } = rule;
         let matcher = self.matcher(matches).unwrap_or_else(|error| {
             let message = format!("the rule is left out, its regular expression is refused: {error}");
             let mend = "write the expression in RE2's syntax, or a smaller one";
@@ -183,6 +179,8 @@ impl<'i> Room<'_, '_, 'i> {
             let mend = "leave the framing of messages and hop-by-hop fields to the gateway";
             self.problems.push(problem(RULE_NOT_COMPILED, origin, message, mend));
         }
+        let fault = fault.as_ref().map(policy::fault);
+        let cors = cors.as_ref().map(|cors| self.cors(cors, origin));
         let name = self.memo.text(name);
         let origin = Origin {
             kind: self.memo.text(&origin.kind),
@@ -190,8 +188,24 @@ impl<'i> Room<'_, '_, 'i> {
             name: self.memo.text(&origin.name),
             field: self.memo.text(&origin.field),
         };
-        let fault = fault.as_ref().map(compile_fault);
-        Rule { ordinal, name, matcher, fault, action, request_headers, response_headers, origin }
+        Rule { ordinal, name, matcher, fault, cors, action, request_headers, response_headers, origin }
+    }
+
+    /// An origin whose expression is refused lets nobody in.
+    fn cors(&mut self, cors: &IrCors, origin: &limen_ir::Origin) -> Cors {
+        let mut tests = Vec::with_capacity(cors.origins.len());
+        for test in &cors.origins {
+            match self.text_test(test) {
+                Ok(test) => tests.push(test),
+                Err(error) => {
+                    let message =
+                        format!("an origin is left out, its regular expression is refused: {error}");
+                    let mend = "write the expression in RE2's syntax, or a smaller one";
+                    self.problems.push(problem(RULE_NOT_COMPILED, origin, message, mend));
+                }
+            }
+        }
+        policy::cors(cors, tests)
     }
 
     fn forward(&mut self, forward: &'i ir::Forward, path: &PathMatch, refused: &mut Vec<String>) -> Forward {
@@ -203,7 +217,7 @@ impl<'i> Room<'_, '_, 'i> {
             path_rewrite: path_rewrite.as_ref().map(|IrPathRewrite::Matched(with)| rewrite(path, with)),
             host_rewrite: host_rewrite.as_ref().map(|host| host.as_bytes().into()),
             timeout_ms: timeout.map(limen_ir::Millis::get),
-            retry: compile_retry(retry),
+            retry: policy::retry(retry),
         }
     }
 
@@ -230,28 +244,29 @@ impl<'i> Room<'_, '_, 'i> {
             PathMatch::Regex(pattern) => PathTest::Regex(self.memo.pattern(pattern)?),
         };
         let header = |HeaderMatch { name, value, invert }: &HeaderMatch, room: &mut Self| {
-            let value = room.text_test(value)?;
+            let value = value.as_ref().map(|test| room.text_test(test)).transpose()?;
             Ok::<_, String>(HeaderTest { field: RequestField::named(name), value, invert: *invert })
         };
         let parameter = |QueryMatch { name, value }: &QueryMatch, room: &mut Self| {
-            Ok::<_, String>(QueryTest { name: name.as_bytes().into(), value: room.text_test(value)? })
+            let value = value.as_ref().map(|test| room.text_test(test)).transpose()?;
+            Ok::<_, String>(QueryTest { name: name.as_bytes().into(), value })
         };
+        let mut text = |test: &Option<TextMatch>| test.as_ref().map(|test| self.text_test(test)).transpose();
         Ok(Matcher {
             path,
-            method: self.text_test(method)?,
-            scheme: self.text_test(scheme)?,
-            authority: self.text_test(authority)?,
+            method: text(method)?,
+            scheme: text(scheme)?,
+            authority: text(authority)?,
             headers: headers.iter().map(|test| header(test, self)).collect::<Result<_, _>>()?,
             query: query.iter().map(|test| parameter(test, self)).collect::<Result<_, _>>()?,
         })
     }
 
-    fn text_test(&mut self, test: &Option<TextMatch>) -> Result<Option<TextTest>, String> {
+    fn text_test(&mut self, test: &TextMatch) -> Result<TextTest, String> {
         Ok(match test {
-            None => None,
-            Some(TextMatch::Exact(text)) => Some(TextTest::Exact(text.as_bytes().into())),
-            Some(TextMatch::Prefix(text)) => Some(TextTest::Prefix(text.as_bytes().into())),
-            Some(TextMatch::Regex(pattern)) => Some(TextTest::Regex(self.memo.pattern(pattern)?)),
+            TextMatch::Exact(text) => TextTest::Exact(text.as_bytes().into()),
+            TextMatch::Prefix(text) => TextTest::Prefix(text.as_bytes().into()),
+            TextMatch::Regex(pattern) => TextTest::Regex(self.memo.pattern(pattern)?),
         })
     }
 }
@@ -295,60 +310,6 @@ fn compile_redirect(redirect: &ir::Redirect, matched: &PathMatch) -> Redirect {
             ir::RedirectPath::Full(path) => RedirectPath::Full(path.as_bytes().into()),
             ir::RedirectPath::Prefix(with) => RedirectPath::Matched(rewrite(matched, with)),
         }),
-    }
-}
-
-fn compile_fault(fault: &IrFault) -> Fault {
-    let IrFault { delay, abort } = fault;
-    let share = |share: limen_ir::Share| Share::new(share.millionths());
-    Fault {
-        delay: delay.as_ref().map(|IrDelay { share: of, fixed }| (share(*of), fixed.get())),
-        abort: abort.as_ref().map(|IrAbort { share: of, status }| {
-            let status = match status {
-                IrAbortStatus::Http(status) => AbortStatus::Http(*status),
-                IrAbortStatus::Grpc(status) => AbortStatus::Grpc(*status),
-            };
-            (share(*of), status)
-        }),
-    }
-}
-
-fn compile_retry(retry: &IrRetry) -> Retry {
-    let policy = match retry {
-        IrRetry::Off => return Retry::Off,
-        IrRetry::Safe => return Retry::Safe,
-        IrRetry::Policy(policy) => policy,
-    };
-    let mut status_codes = policy.on.status_codes.clone();
-    status_codes.sort_unstable();
-    Retry::Policy(RetryPolicy {
-        attempts: policy.attempts,
-        per_try_timeout_ms: policy.per_try_timeout.map(limen_ir::Millis::get),
-        on: RetryOn {
-            five_xx: policy.on.five_xx,
-            gateway_error: policy.on.gateway_error,
-            reset: policy.on.reset,
-            reset_before_request: policy.on.reset_before_request,
-            connect_failure: policy.on.connect_failure,
-            refused_stream: policy.on.refused_stream,
-            retriable_4xx: policy.on.retriable_4xx,
-            status_codes: status_codes.into(),
-            grpc: policy.on.grpc.iter().fold(0, |bits, name| bits | grpc_bit(name)),
-        },
-        backoff_ms: policy.backoff.get(),
-        avoid_previous: policy.avoid_previous,
-    })
-}
-
-/// The bit of a gRPC status by the name that `retryOn` gives it.
-fn grpc_bit(name: &str) -> u32 {
-    match name {
-        "cancelled" => 1 << 1,
-        "deadline-exceeded" => 1 << 4,
-        "resource-exhausted" => 1 << 8,
-        "internal" => 1 << 13,
-        "unavailable" => 1 << 14,
-        _ => 0,
     }
 }
 

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use limen_wire::h1;
 use limen_wire::head::BodyLength;
 
+use super::cors;
 use super::error::Error;
 use super::front::{Front, FrontFail};
 use super::live::{Live, context};
@@ -394,6 +395,7 @@ async fn respond<F: Front>(
             ops.apply_response(&mut exchange.response, &exchange.request, &context, &mut exchange.headers);
         }
     }
+    cors::answer(&live.note, exchange);
     worker.with_date(|date| response::finish(&mut exchange.response, date));
     exchange.response.keep_alive = !live.front.closes(&exchange.request);
     let end = exchange.response.body == BodyLength::None;

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use limen_wire::head::{BodyLength, RequestHead, Span};
 
 use super::front::{ConnInfo, Front};
+use crate::filter::cors::CorsFields;
 use crate::filter::headers::Context;
 use crate::observe::counters::WorkloadId;
 use crate::observe::{Flags, Gauge, Record};
@@ -26,6 +27,8 @@ pub(crate) struct Note<'t> {
     pub(crate) service_time_ms: Option<u64>,
     pub(crate) first_byte_us: Option<u64>,
     pub(crate) rule: Option<&'t Rule>,
+    /// What the response tells the origin of the request, if that is let in.
+    pub(crate) cors: Option<&'t CorsFields>,
     pub(crate) destination: Option<&'t Destination>,
     pub(crate) upstream_host: Option<SocketAddr>,
     pub(crate) upstream_local: Option<SocketAddr>,
@@ -66,6 +69,7 @@ impl<'a, F: Front> Live<'a, '_, F> {
             service_time_ms: None,
             first_byte_us: None,
             rule: None,
+            cors: None,
             destination: None,
             upstream_host: None,
             upstream_local: None,

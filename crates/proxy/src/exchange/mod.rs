@@ -4,6 +4,7 @@
 //! never asks which version that is. What goes wrong anywhere becomes an [`Error`] and, in `reply`, an answer; what
 //! happened is written to the access log and the metrics when [`Live`] is dropped, on every path out.
 
+pub(crate) mod cors;
 pub(crate) mod error;
 pub(crate) mod fault;
 pub(crate) mod forward;
@@ -34,8 +35,11 @@ pub(crate) async fn run<F: Front>(worker: &Worker, conn: &ConnInfo, front: &mut 
                 // Boxed: rules with faults are few.
                 Some(fault) => Box::pin(fault::inject(&mut live, fault)).await,
             };
+            let preflight =
+                injected.is_ok() && rule.cors.as_ref().is_some_and(|policy| cors::begin(&mut live, policy));
             match (injected, &rule.action) {
                 (Err(error), _) => Err(error),
+                _ if preflight => reply::preflight(&mut live, rule).await,
                 (_, Action::Forward(to)) => forward::run(&mut live, &tables, rule, to).await,
                 (_, Action::Redirect(to)) => reply::redirect(&mut live, host, rule, to).await,
                 (_, Action::Reply(fixed)) => reply::fixed(&mut live, rule, fixed).await,

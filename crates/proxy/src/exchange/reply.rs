@@ -6,6 +6,7 @@ use std::task::{Poll, ready};
 
 use limen_wire::head::{BodyLength, RequestHead};
 
+use super::cors;
 use super::error::{Error, Fault};
 use super::front::{Front, FrontFail};
 use super::live::{Live, context};
@@ -84,6 +85,18 @@ pub(crate) async fn redirect<F: Front>(
     Ok(())
 }
 
+/// The permissions that a script of another origin asks for. Operations of the rule are not for it (Envoy).
+pub(crate) async fn preflight<F: Front>(live: &mut Live<'_, '_, F>, rule: &Rule) -> Result<(), Error> {
+    live.outcome(200, Flags::NONE, "cors_response".into());
+    let exchange = &mut *live.exchange;
+    exchange.response.clear();
+    if let Some(cors) = &rule.cors {
+        cors.fields.preflight(&exchange.request, &mut exchange.response.fields);
+    }
+    let _ = send(live, 200, b"", None).await;
+    Ok(())
+}
+
 /// The same place by https.
 pub(crate) async fn to_https<F: Front>(live: &mut Live<'_, '_, F>) -> Result<(), Error> {
     let location = redirect::to_https(&live.exchange.request);
@@ -119,6 +132,7 @@ async fn send<F: Front>(
         let context = context(worker, conn, &exchange.request, &live.note);
         ops.apply_response(&mut exchange.response, &exchange.request, &context, &mut exchange.headers);
     }
+    cors::answer(&live.note, exchange);
     worker.with_date(|date| response::finish(&mut exchange.response, date));
     let head_only = exchange.request.method_kind == limen_wire::head::MethodKind::Head;
     let mut body = if bodyless || head_only { &b""[..] } else { body };

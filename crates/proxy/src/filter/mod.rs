@@ -9,14 +9,16 @@
 //! 3. `https_redirect` of the host, by [`redirect::to_https`]: before the rules, as none may exempt itself.
 //! 4. The rule is chosen.
 //! 5. [`fault`] of the rule: whatever the request would meet, an injected failure comes before it.
-//! 6. A rule that redirects answers with [`redirect::location`].
-//! 7. [`headers`] of the destination chosen among several, then of the rule: the more general level wins (Envoy).
-//! 8. The rule's literal host, then [`rewrite`]: after the header operations, which see the request as it was matched.
-//! 9. [`forwarded::attempt`]: says what is about to happen, so nothing may change it.
+//! 6. [`cors`] of the rule: a preflight that it answers goes no further. It sees the origin before operations do.
+//! 7. A rule that redirects answers with [`redirect::location`].
+//! 8. [`headers`] of the destination chosen among several, then of the rule: the more general level wins (Envoy).
+//! 9. The rule's literal host, then [`rewrite`]: after the header operations, which see the request as it was matched.
+//! 10. [`forwarded::attempt`]: says what is about to happen, so nothing may change it.
 //!
 //! On the way back: [`response::service_time`], which operations may drop; [`headers`] of the destination, then of the
-//! rule; [`response::finish`], which they cannot change. Responses of the gateway's own begin with the rule's operations.
+//! rule; [`cors`] and [`response::finish`], which they cannot change. Responses of the gateway's own begin with the rule's operations.
 
+pub(crate) mod cors;
 pub(crate) mod fault;
 pub(crate) mod field;
 pub(crate) mod forwarded;

@@ -163,7 +163,7 @@ impl PathTest {
 }
 
 impl TextTest {
-    fn holds(&self, text: &[u8], caches: &mut PatternCaches) -> bool {
+    pub(super) fn holds(&self, text: &[u8], caches: &mut PatternCaches) -> bool {
         match self {
             TextTest::Exact(own) => text == &**own,
             TextTest::Prefix(prefix) => text.starts_with(prefix),

@@ -4,6 +4,7 @@
 //! whose candidates go through the one matcher, [`routes::Rule::check`].
 
 pub(crate) mod clusters;
+pub(crate) mod cors;
 pub(crate) mod hosts;
 mod index;
 pub(crate) mod listeners;

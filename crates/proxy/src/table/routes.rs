@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use limen_wire::head::RequestHead;
 
+use super::cors::Cors;
 use super::hosts::HostMap;
 use super::index::RuleIndex;
 use super::matcher::{MatchScratch, Matcher, Request, Why};
@@ -97,6 +98,8 @@ pub(crate) struct Rule {
     pub(crate) matcher: Matcher,
     /// What befalls requests before that.
     pub(crate) fault: Option<Fault>,
+    /// What scripts of other origins are told, whatever is done.
+    pub(crate) cors: Option<Cors>,
     /// What is done.
     pub(crate) action: Action,
     /// Operations on the request before it is forwarded. Those of a single destination are already among them.

@@ -18,6 +18,8 @@ pub(crate) struct Exchange {
     pub(crate) replay: Vec<u8>,
     /// For whatever needs a few bytes.
     pub(crate) scratch: Vec<u8>,
+    /// The origin that scripts of the request come from, where a rule lets it in.
+    pub(crate) origin: Vec<u8>,
     /// For header operations.
     pub(crate) headers: HeaderScratch,
     /// Endpoints that were tried.
@@ -38,6 +40,7 @@ impl Exchange {
             response: ResponseHead::default(),
             replay: Vec::new(),
             scratch: Vec::new(),
+            origin: Vec::new(),
             headers: HeaderScratch::default(),
             tried: Vec::new(),
             transport: String::new(),
@@ -58,7 +61,7 @@ impl Exchange {
         self.tried.clear();
         self.transport.clear();
         self.timer.release();
-        for buffer in [&mut self.replay, &mut self.scratch] {
+        for buffer in [&mut self.replay, &mut self.scratch, &mut self.origin] {
             buffer.clear();
             buffer.shrink_to(KEPT_BYTES);
         }

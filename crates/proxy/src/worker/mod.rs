@@ -25,6 +25,7 @@ use crate::observe::counters::{ListenerId, ServiceId, WorkloadId};
 use crate::observe::{AccessLog, Counter, LogBuffer, Record, TimeCache, WorkerCounters};
 use crate::stream::Buffers;
 use crate::table::clusters::Endpoint;
+use crate::table::cors::Origins;
 use crate::table::listeners::{ListenerSlot, Tables};
 use crate::table::matcher::MatchScratch;
 use crate::table::routes::{Rule, VirtualHost};
@@ -186,6 +187,11 @@ impl Worker {
         https: bool,
     ) -> Option<&'t Rule> {
         host.find(head, https, &mut self.scratch.borrow_mut()).map(|rule| &**rule)
+    }
+
+    /// Whether scripts of this origin are let in.
+    pub(crate) fn allows(&self, origins: &Origins, origin: &[u8]) -> bool {
+        origins.allow(origin, &mut self.scratch.borrow_mut())
     }
 
     /// An exchange with nothing in it.

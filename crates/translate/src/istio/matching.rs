@@ -107,11 +107,11 @@ impl Reader<'_> {
     }
 
     fn pattern(&mut self, source: &str, part: &str) -> Pattern {
-        if let Err(error) = check_regex(source) {
+        pattern(source).unwrap_or_else(|error| {
             let field = format!("{}.{part}", self.field);
             self.refuse(&field, |at| route::regex(at, &error));
-        }
-        Pattern::checked(source.to_owned())
+            Pattern::checked(source.to_owned())
+        })
     }
 
     fn refuse(&mut self, field: &str, say: impl FnOnce(At<'_>) -> Problem) {
@@ -125,6 +125,11 @@ impl Reader<'_> {
 const MAX_REGEX: usize = 1024;
 /// What a compiled expression may take.
 const MAX_COMPILED: usize = 1 << 20;
+
+/// An expression as the data plane takes it, or what is wrong with it.
+pub(crate) fn pattern(source: &str) -> Result<Pattern, String> {
+    check_regex(source).map(|()| Pattern::checked(source.to_owned()))
+}
 
 /// Would the data plane take this expression? It is parsed as it is there: by RE2's rules, where classes such as `\d`
 /// know ASCII only, or in Unicode mode if only that can say it.

@@ -9,7 +9,7 @@ use limen_resources::{Object, Problem};
 
 use super::action::{Context, action};
 use super::delegate::SourceRoute;
-use super::{delegate, fault, headers, matching, names};
+use super::{cors, delegate, fault, headers, matching, names};
 use crate::draft::{ActionDraft, Gate, GatewayRef, Reach, RouteDraft, RuleDraft, VirtualServiceDraft};
 use crate::messages::{At, route as messages};
 use crate::settings::Settings;
@@ -101,10 +101,15 @@ fn route(source: &SourceRoute<'_>, settings: &Settings) -> RouteDraft {
         .fault
         .as_ref()
         .and_then(|written| fault::fault(written, at, &format!("{field}.fault"), &mut problems));
+    let cors = route
+        .cors_policy
+        .as_ref()
+        .map(|written| cors::cors(written, at, &format!("{field}.corsPolicy"), &mut problems));
     RouteDraft {
         object: Arc::clone(object),
         field: field.clone(),
         fault,
+        cors,
         action,
         request_headers,
         response_headers,
@@ -146,16 +151,6 @@ fn rule(source: &SourceRoute<'_>, index: usize, block: &HttpMatch) -> RuleDraft 
 /// What the route asks for and does not get.
 fn unserved(route: &HttpRoute, at: At<'_>, field: &str) -> Vec<Problem> {
     let mut problems = Vec::new();
-    if route.cors_policy.is_some() {
-        let field = format!("{field}.corsPolicy");
-        let message =
-            "cross-origin rules are not applied yet: preflights go to the backend, and no header is added";
-        problems.push(messages::not_served(
-            at.field(&field),
-            message,
-            "let the backend answer cross-origin requests",
-        ));
-    }
     let mirrored = if route.mirrors.is_empty() { "mirror" } else { "mirrors" };
     if route.mirror.is_some() || !route.mirrors.is_empty() {
         let field = format!("{field}.{mirrored}");

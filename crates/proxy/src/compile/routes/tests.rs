@@ -8,6 +8,7 @@ use limen_wire::head::RequestHead;
 use super::*;
 use crate::filter::headers::HeaderOps;
 use crate::table::matcher::MatchScratch;
+use crate::table::retry::Retry;
 
 /// Slots as the clusters' own memo gives them: one for each key, in the order of asking.
 #[derive(Default)]
@@ -59,7 +60,13 @@ fn ops(set: &[(&str, &str)]) -> IrOps {
 }
 
 fn forward(destinations: Vec<ir::Destination>) -> ir::Forward {
-    ir::Forward { destinations, path_rewrite: None, host_rewrite: None, timeout: None, retry: IrRetry::Safe }
+    ir::Forward {
+        destinations,
+        path_rewrite: None,
+        host_rewrite: None,
+        timeout: None,
+        retry: ir_retry::Retry::Safe,
+    }
 }
 
 fn rule(path: PathMatch, action: ir::Action, request_headers: IrOps) -> Arc<ir::Rule> {
@@ -67,6 +74,7 @@ fn rule(path: PathMatch, action: ir::Action, request_headers: IrOps) -> Arc<ir::
         name: "r".to_owned(),
         matches: Match { path, ..Match::any() },
         fault: None,
+        cors: None,
         action,
         request_headers,
         response_headers: IrOps::default(),
@@ -313,7 +321,7 @@ fn retries() {
         avoid_previous: true,
     };
     let mut forward = forward(vec![destination("one", &[])]);
-    forward.retry = IrRetry::Policy(policy);
+    forward.retry = ir_retry::Retry::Policy(policy);
     forward.timeout = Millis::new(1000);
     let (rule, _) = compiled(rule(prefix("/"), ir::Action::Forward(forward), ops(&[])));
     let compiled = forwarding(&rule);
