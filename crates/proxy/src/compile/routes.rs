@@ -9,21 +9,23 @@ use std::sync::Arc;
 use limen_ir::ClusterKey;
 use limen_ir::matcher::{HeaderMatch, Match, PathMatch, QueryMatch, TextMatch};
 use limen_ir::policy::cors::Cors as IrCors;
-use limen_ir::policy::rewrite::PathRewrite as IrPathRewrite;
+use limen_ir::policy::rewrite::{PathRewrite as IrPathRewrite, SubstitutionPart};
 use limen_ir::route as ir;
 
 use super::listeners::host_map;
 use super::problem;
 use crate::applied::{AppliedProblem, RULE_NOT_COMPILED};
 use crate::filter::field::RequestField;
+use crate::filter::headers::HeaderOps;
 use crate::filter::redirect::{Redirect, RedirectPath, RedirectPort};
 use crate::filter::rewrite::PathRewrite;
 use crate::table::cors::Cors;
 use crate::table::matcher::{HeaderTest, Matcher, PathTest, QueryTest, TextTest};
 use crate::table::pattern::{Engines, Pattern};
 use crate::table::routes::{
-    Action, ClusterSlot, Destination, Forward, Origin, Reply, RouteTable, Rule, VirtualHost,
+    Action, ClusterSlot, Destination, Forward, Origin, Reply, Rewrite, RouteTable, Rule, VirtualHost,
 };
+use crate::table::substitution::{Piece, Substitution};
 
 /// Gives a cluster its slot.
 type Clusters<'a> = dyn FnMut(&ClusterKey) -> ClusterSlot + 'a;
@@ -154,27 +156,8 @@ impl<'i> Room<'_, '_, 'i> {
         let mut refused = Vec::new();
         let mut request_headers = header_ops::request(request_headers, &mut refused);
         let mut response_headers = header_ops::response(response_headers, &mut refused);
-        let action = match action {
-            ir::Action::Redirect(redirect) => Action::Redirect(compile_redirect(redirect, &matches.path)),
-            ir::Action::Reply(ir::Reply { status, body, details }) => {
-                let details = self.memo.text(details);
-                Action::Reply(Reply { status: *status, body: body.clone(), details })
-            }
-            ir::Action::Forward(forward) => {
-                let mut compiled = self.forward(forward, &matches.path, &mut refused);
-                if let [only] = &mut compiled.destinations[..] {
-                    let pinned = compiled.host_rewrite.is_some();
-                    let own = std::mem::take(&mut only.request_headers);
-                    request_headers = header_ops::join_request(request_headers, own, pinned);
-                    let own = std::mem::take(&mut only.response_headers);
-                    response_headers = header_ops::join(response_headers, own);
-                }
-                if header_ops::sets_authority(&request_headers) {
-                    compiled.host_rewrite = None;
-                }
-                Action::Forward(compiled)
-            }
-        };
+        let headers = (&mut request_headers, &mut response_headers);
+        let action = self.action(rule, action, headers, &mut refused);
         for message in refused {
             let mend = "leave the framing of messages and hop-by-hop fields to the gateway";
             self.problems.push(problem(RULE_NOT_COMPILED, origin, message, mend));
@@ -189,6 +172,46 @@ impl<'i> Room<'_, '_, 'i> {
             field: self.memo.text(&origin.field),
         };
         Rule { ordinal, name, matcher, fault, cors, action, request_headers, response_headers, origin }
+    }
+
+    /// What a rule does. The operations of a destination that stands alone join the rule's.
+    fn action(
+        &mut self,
+        rule: &ir::Rule,
+        action: &'i ir::Action,
+        (request_headers, response_headers): (&mut HeaderOps, &mut HeaderOps),
+        refused: &mut Vec<String>,
+    ) -> Action {
+        let forward = match action {
+            ir::Action::Redirect(redirect) => {
+                return Action::Redirect(compile_redirect(redirect, &rule.matches.path));
+            }
+            ir::Action::Reply(ir::Reply { status, body, details }) => {
+                let details = self.memo.text(details);
+                return Action::Reply(Reply { status: *status, body: body.clone(), details });
+            }
+            ir::Action::Forward(forward) => self.forward(forward, &rule.matches.path, refused),
+        };
+        let mut forward = match forward {
+            Ok(forward) => forward,
+            Err(error) => {
+                let message = format!("requests that match answer 500, as the rewrite is refused: {error}");
+                let mend = "write the expression in RE2's syntax, or a smaller one";
+                self.problems.push(problem(RULE_NOT_COMPILED, &rule.origin, message, mend));
+                let details = self.memo.text("route_not_servable");
+                return Action::Reply(Reply { status: 500, body: Arc::default(), details });
+            }
+        };
+        if let [only] = &mut forward.destinations[..] {
+            let (pinned, own) = (forward.host_rewrite.is_some(), std::mem::take(&mut only.request_headers));
+            *request_headers = header_ops::join_request(std::mem::take(request_headers), own, pinned);
+            let own = std::mem::take(&mut only.response_headers);
+            *response_headers = header_ops::join(std::mem::take(response_headers), own);
+        }
+        if header_ops::sets_authority(request_headers) {
+            forward.host_rewrite = None;
+        }
+        Action::Forward(forward)
     }
 
     /// An origin whose expression is refused lets nobody in.
@@ -208,17 +231,22 @@ impl<'i> Room<'_, '_, 'i> {
         policy::cors(cors, tests)
     }
 
-    fn forward(&mut self, forward: &'i ir::Forward, path: &PathMatch, refused: &mut Vec<String>) -> Forward {
+    fn forward(
+        &mut self,
+        forward: &'i ir::Forward,
+        path: &PathMatch,
+        refused: &mut Vec<String>,
+    ) -> Result<Forward, String> {
         let ir::Forward { destinations, path_rewrite, host_rewrite, timeout, retry } = forward;
         let destinations: Vec<_> = destinations.iter().map(|one| self.destination(one, refused)).collect();
-        Forward {
+        Ok(Forward {
             total_weight: destinations.iter().map(|destination| u64::from(destination.weight)).sum(),
             destinations,
-            path_rewrite: path_rewrite.as_ref().map(|IrPathRewrite::Matched(with)| rewrite(path, with)),
+            path_rewrite: path_rewrite.as_ref().map(|with| compile_rewrite(with, path)).transpose()?,
             host_rewrite: host_rewrite.as_ref().map(|host| host.as_bytes().into()),
             timeout_ms: timeout.map(limen_ir::Millis::get),
             retry: policy::retry(retry),
-        }
+        })
     }
 
     fn destination(&mut self, destination: &'i ir::Destination, refused: &mut Vec<String>) -> Destination {
@@ -281,6 +309,19 @@ fn never() -> Matcher {
         headers: Box::default(),
         query: Box::default(),
     }
+}
+
+fn compile_rewrite(rewrite: &IrPathRewrite, path: &PathMatch) -> Result<Rewrite, String> {
+    Ok(match rewrite {
+        IrPathRewrite::Matched(with) => Rewrite::Matched(self::rewrite(path, with)),
+        IrPathRewrite::Found { pattern, with } => {
+            let piece = |part: &SubstitutionPart| match part {
+                SubstitutionPart::Literal(text) => Piece::Literal(text.as_bytes().into()),
+                SubstitutionPart::Group(group) => Piece::Group(*group),
+            };
+            Rewrite::Found(Substitution::new(pattern.source(), with.iter().map(piece).collect())?)
+        }
+    })
 }
 
 /// What is replaced depends on how the rule matches the path.

@@ -15,13 +15,13 @@ use super::live::{Live, context};
 use super::retry::{Attempts, Next};
 use super::tunnel;
 use crate::clock::Timer;
-use crate::filter::{forwarded, response};
+use crate::filter::{forwarded, response, rewrite};
 use crate::limits::Permit;
 use crate::observe::{Counter, Flags};
 use crate::stream::inbound::ReadFail;
 use crate::table::clusters::Cluster;
 use crate::table::listeners::Tables;
-use crate::table::routes::{Destination, Forward, Rule};
+use crate::table::routes::{Destination, Forward, Rewrite, Rule};
 use crate::upstream::fail::Fail;
 use crate::upstream::origin::OriginConn;
 use crate::upstream::{EndpointState, InFlight, connect};
@@ -113,8 +113,14 @@ fn prepare<F: Front>(live: &mut Live<'_, '_, F>, rule: &Rule, to: &Forward, dest
     if let Some(host) = &to.host_rewrite {
         exchange.request.set_authority(host);
     }
-    if let Some(rewrite) = &to.path_rewrite {
-        rewrite.apply(&mut exchange.request, &mut exchange.scratch);
+    match &to.path_rewrite {
+        None => {}
+        Some(Rewrite::Matched(rewrite)) => rewrite.apply(&mut exchange.request, &mut exchange.scratch),
+        Some(Rewrite::Found(found)) => {
+            rewrite::substitute(&mut exchange.request, &mut exchange.scratch, |path, to| {
+                worker.substitute(found, path, to);
+            });
+        }
     }
 }
 

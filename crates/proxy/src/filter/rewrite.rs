@@ -38,17 +38,42 @@ impl PathRewrite {
         }
     }
 
-    /// Rewrites a request's path and keeps the old one, with its query, in `x-envoy-original-path`.
+    /// Rewrites a request's path.
     pub(crate) fn apply(&self, head: &mut RequestHead, scratch: &mut Vec<u8>) {
-        // The head writes to its own buffer, so what comes from there must stand elsewhere meanwhile.
-        scratch.clear();
-        scratch.extend_from_slice(head.path_and_query());
-        let original = scratch.len();
-        self.write(head.path_and_query(), scratch);
-        let (old, new) = scratch.split_at(original);
-        head.fields.set(b"x-envoy-original-path", old);
-        head.set_path(new);
+        replace(head, scratch, |path_and_query, to| self.write(path_and_query, to));
     }
+}
+
+/// Gives a request the path that `write` appends for the one with query that it is called with, and keeps the old one,
+/// with its query, in `x-envoy-original-path`.
+fn replace(head: &mut RequestHead, scratch: &mut Vec<u8>, write: impl FnOnce(&[u8], &mut Vec<u8>)) {
+    // The head writes to its own buffer, so what comes from there must stand elsewhere meanwhile.
+    scratch.clear();
+    scratch.extend_from_slice(head.path_and_query());
+    let original = scratch.len();
+    write(head.path_and_query(), scratch);
+    let (old, new) = scratch.split_at(original);
+    head.fields.set(b"x-envoy-original-path", old);
+    head.set_path(new);
+}
+
+/// The same with a path that `substitute` appends for the one without query that it is called with; the query is kept.
+/// What it makes of a path may be no request target any more, as expressions can copy anything: it then becomes one.
+pub(crate) fn substitute(
+    head: &mut RequestHead,
+    scratch: &mut Vec<u8>,
+    substitute: impl FnOnce(&[u8], &mut Vec<u8>),
+) {
+    replace(head, scratch, |path_and_query, to| {
+        let start = to.len();
+        let path_end = memchr::memchr(b'?', path_and_query).unwrap_or(path_and_query.len());
+        let (path, query) = path_and_query.split_at(path_end);
+        substitute(path, to);
+        if to.get(start) != Some(&b'/') {
+            to.insert(start, b'/');
+        }
+        to.extend_from_slice(query);
+    });
 }
 
 #[cfg(test)]

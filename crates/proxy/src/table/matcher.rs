@@ -93,7 +93,7 @@ pub(crate) enum Why {
 /// A worker's memory for matching, so that no request allocates and tables need no cells.
 #[derive(Debug, Default)]
 pub(crate) struct MatchScratch {
-    pub(super) caches: PatternCaches,
+    pub(crate) caches: PatternCaches,
     /// Where header lines are joined.
     pub(super) joined: Vec<u8>,
     /// Where paths are lower-cased.

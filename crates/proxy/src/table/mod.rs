@@ -13,3 +13,4 @@ pub(crate) mod pattern;
 mod re2;
 pub(crate) mod retry;
 pub(crate) mod routes;
+pub(crate) mod substitution;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use regex_automata::meta::{Cache, Regex};
+use regex_automata::meta::{Cache, Config, Regex};
 use regex_automata::nfa::thompson::WhichCaptures;
 use regex_automata::{Anchored, Input};
 use regex_syntax::hir::literal::Extractor;
@@ -21,8 +21,8 @@ pub(crate) struct Pattern {
     prefix: Box<[u8]>,
 }
 
-/// Matches a whole text. The memory it is run with belongs to the worker, in [`PatternCaches`].
-struct Engine {
+/// Runs an expression. The memory that it needs belongs to the worker, in [`PatternCaches`].
+pub(super) struct Engine {
     /// Tells the caches of engines apart; never used twice in a process.
     id: u64,
     regex: Regex,
@@ -67,13 +67,26 @@ impl Engines {
 }
 
 impl Engine {
+    /// Matches a whole text.
     fn new(hir: Hir) -> Result<Engine, String> {
         let config = Regex::config().which_captures(WhichCaptures::Implicit).onepass(false);
-        let config = config.auto_prefilter(false).utf8_empty(false);
         let whole = Hir::concat(vec![Hir::look(Look::Start), hir, Hir::look(Look::End)]);
-        let regex = Regex::builder().configure(config).build_from_hir(&whole);
+        Engine::build(config.auto_prefilter(false).utf8_empty(false), &whole)
+    }
+
+    /// Finds matches and their groups anywhere in a text.
+    pub(super) fn finding(hir: Hir) -> Result<Engine, String> {
+        Engine::build(Regex::config().utf8_empty(false), &hir)
+    }
+
+    fn build(config: Config, hir: &Hir) -> Result<Engine, String> {
+        let regex = Regex::builder().configure(config).build_from_hir(hir);
         let regex = regex.map_err(|error| error.to_string())?;
         Ok(Engine { id: NEXT_ID.fetch_add(1, Ordering::Relaxed), regex })
+    }
+
+    pub(super) fn regex(&self) -> &Regex {
+        &self.regex
     }
 }
 
@@ -103,6 +116,12 @@ fn split(hir: Hir) -> (Box<[u8]>, Hir) {
     (Box::default(), hir)
 }
 
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "engine {}", self.id)
+    }
+}
+
 impl fmt::Debug for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?} then engine {}", self.start.escape_ascii().to_string(), self.rest.id)
@@ -119,7 +138,7 @@ pub(crate) struct PatternCaches {
 const SLOTS: u64 = 256;
 
 impl PatternCaches {
-    fn of(&mut self, engine: &Engine) -> &mut Cache {
+    pub(super) fn of(&mut self, engine: &Engine) -> &mut Cache {
         let at = (engine.id % SLOTS) as usize;
         if self.slots.len() <= at {
             self.slots.resize_with(at + 1, || None);

@@ -10,6 +10,7 @@ use super::hosts::HostMap;
 use super::index::RuleIndex;
 use super::matcher::{MatchScratch, Matcher, Request, Why};
 use super::retry::Retry;
+use super::substitution::Substitution;
 use crate::filter::fault::Fault;
 use crate::filter::headers::HeaderOps;
 use crate::filter::redirect::Redirect;
@@ -161,13 +162,22 @@ pub(crate) struct Forward {
     /// Sum of the weights.
     pub(crate) total_weight: u64,
     /// What becomes of the path.
-    pub(crate) path_rewrite: Option<PathRewrite>,
+    pub(crate) path_rewrite: Option<Rewrite>,
     /// Literal Host for the upstream, set after all header operations; `None` where the rule's operations set it.
     pub(crate) host_rewrite: Option<Arc<[u8]>>,
     /// Milliseconds for the request with all its retries; `None`: no limit.
     pub(crate) timeout_ms: Option<u64>,
     /// When a failed attempt is tried again.
     pub(crate) retry: Retry,
+}
+
+/// What becomes of a path.
+#[derive(Debug)]
+pub(crate) enum Rewrite {
+    /// What the rule matched is replaced.
+    Matched(PathRewrite),
+    /// What an expression finds is replaced.
+    Found(Substitution),
 }
 
 /// One weighted destination.

@@ -29,6 +29,7 @@ use crate::table::cors::Origins;
 use crate::table::listeners::{ListenerSlot, Tables};
 use crate::table::matcher::MatchScratch;
 use crate::table::routes::{Rule, VirtualHost};
+use crate::table::substitution::Substitution;
 use crate::upstream::Upstreams;
 
 /// Exchanges kept for the next request.
@@ -192,6 +193,11 @@ impl Worker {
     /// Whether scripts of this origin are let in.
     pub(crate) fn allows(&self, origins: &Origins, origin: &[u8]) -> bool {
         origins.allow(origin, &mut self.scratch.borrow_mut())
+    }
+
+    /// Appends `text` with what is found in it replaced.
+    pub(crate) fn substitute(&self, substitution: &Substitution, text: &[u8], to: &mut Vec<u8>) {
+        substitution.write(text, &mut self.scratch.borrow_mut().caches, to);
     }
 
     /// An exchange with nothing in it.

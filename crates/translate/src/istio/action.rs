@@ -8,10 +8,11 @@ use limen_ir::policy::rewrite::PathRewrite;
 use limen_ir::route::{RedirectPath, Reply};
 use limen_resources::Problem;
 use limen_resources::istio::{
-    Body, DerivePort, Destination, DirectResponse, HttpRoute, Redirect, RouteDestination, StringMatch,
+    Body, DerivePort, Destination, DirectResponse, HttpRoute, Redirect, RegexRewrite, RouteDestination,
+    StringMatch,
 };
 
-use super::{headers, names, retry};
+use super::{headers, matching, names, retry, substitution};
 use crate::draft::{
     ActionDraft, DestinationDraft, ForwardDraft, PortChoice, RedirectDraft, RedirectPortDraft,
 };
@@ -120,17 +121,13 @@ impl Reader<'_> {
 
     fn forward(&mut self, route: &HttpRoute) -> ActionDraft {
         let rewrite = route.rewrite.as_ref();
-        if rewrite.is_some_and(|rewrite| rewrite.uri_regex_rewrite.is_some()) {
-            let field = format!("{}.rewrite.uriRegexRewrite", self.field);
-            let message =
-                "rewriting by a regular expression is not served yet; requests that match answer 500";
-            self.problems.push(messages::not_served(
-                self.context.at.field(&field),
-                message,
-                "use rewrite.uri",
-            ));
-            return refusal();
-        }
+        let path_rewrite = match rewrite.and_then(|rewrite| rewrite.uri_regex_rewrite.as_ref()) {
+            None => rewrite.and_then(|rewrite| non_empty(&rewrite.uri)).map(PathRewrite::Matched),
+            Some(regex) => match self.found(regex) {
+                Ok(rewrite) => rewrite,
+                Err(refused) => return *refused,
+            },
+        };
         let several = route.route.len() > 1;
         if several && route.route.iter().all(|destination| destination.weight == 0) {
             return self.refuse(".route", "all weights are 0", "give at least one destination a weight");
@@ -139,11 +136,34 @@ impl Reader<'_> {
         let destinations = destinations.map(|(index, to)| self.destination(index, to, several)).collect();
         ActionDraft::Forward(ForwardDraft {
             destinations,
-            path_rewrite: rewrite.and_then(|rewrite| non_empty(&rewrite.uri)).map(PathRewrite::Matched),
+            path_rewrite,
             host_rewrite: rewrite.and_then(|rewrite| non_empty(&rewrite.authority)),
             timeout: route.timeout.and_then(|timeout| Millis::new(timeout.millis())),
             retry: self.retry(route),
         })
+    }
+
+    /// A rewrite by expression. One that names what the expression has not leaves paths as they are, as in Istio.
+    fn found(&mut self, regex: &RegexRewrite) -> Result<Option<PathRewrite>, Box<ActionDraft>> {
+        let part = ".rewrite.uriRegexRewrite";
+        let (pattern, groups) = match matching::pattern_with_groups(&regex.pattern) {
+            Ok(found) => found,
+            Err(error) => {
+                let message = format!("the regular expression is not valid: {error}");
+                let refused = self.refuse(&format!("{part}.match"), &message, "write it in RE2's syntax");
+                return Err(Box::new(refused));
+            }
+        };
+        match substitution::parse(&regex.rewrite, groups) {
+            Ok(with) => Ok(Some(PathRewrite::Found { pattern, with })),
+            Err(error) => {
+                let field = format!("{}{part}.rewrite", self.field);
+                let message = format!("{error}; paths are not rewritten");
+                let mend = "write \\1 for what the first group found, \\\\ for a backslash";
+                self.problems.push(messages::invalid(self.context.at.field(&field), message, mend));
+                Ok(None)
+            }
+        }
     }
 
     fn retry(&mut self, route: &HttpRoute) -> Retry {

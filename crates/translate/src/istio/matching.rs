@@ -128,12 +128,18 @@ const MAX_COMPILED: usize = 1 << 20;
 
 /// An expression as the data plane takes it, or what is wrong with it.
 pub(crate) fn pattern(source: &str) -> Result<Pattern, String> {
-    check_regex(source).map(|()| Pattern::checked(source.to_owned()))
+    pattern_with_groups(source).map(|(pattern, _)| pattern)
+}
+
+/// The same with the number of its groups.
+pub(crate) fn pattern_with_groups(source: &str) -> Result<(Pattern, usize), String> {
+    check_regex(source).map(|groups| (Pattern::checked(source.to_owned()), groups))
 }
 
 /// Would the data plane take this expression? It is parsed as it is there: by RE2's rules, where classes such as `\d`
-/// know ASCII only, or in Unicode mode if only that can say it.
-fn check_regex(source: &str) -> Result<(), String> {
+/// know ASCII only, or in Unicode mode if only that can say it. Returns the
+/// number of its groups.
+fn check_regex(source: &str) -> Result<usize, String> {
     if source.len() > MAX_REGEX {
         return Err(format!("it has {} characters, and {MAX_REGEX} are allowed", source.len()));
     }
@@ -142,7 +148,7 @@ fn check_regex(source: &str) -> Result<(), String> {
     let hir: Hir = parse(false).or_else(|_| parse(true))?;
     let config = thompson::Config::new().nfa_size_limit(Some(MAX_COMPILED)).utf8(false);
     match thompson::Compiler::new().configure(config).build_from_hir(&hir) {
-        Ok(_) => Ok(()),
+        Ok(_) => Ok(hir.properties().explicit_captures_len()),
         Err(error) if error.size_limit().is_some() => Err("it grows too large".to_owned()),
         Err(error) => Err(error.to_string()),
     }

@@ -13,4 +13,5 @@ pub(crate) mod retry;
 pub(crate) mod server_tls;
 pub(crate) mod service_entry;
 mod slot;
+pub(crate) mod substitution;
 pub(crate) mod virtual_service;
