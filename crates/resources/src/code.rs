@@ -32,6 +32,10 @@ codes! {
     REFERENCE_NOT_FOUND = "IST0101" "ReferencedResourceNotFound" Error;
     /// What Istio's webhook would reject.
     INVALID = "IST0106" "SchemaValidationError" Error;
+    /// A rule that no request reaches.
+    UNREACHABLE_RULE = "IST0130" "VirtualServiceUnreachableRule" Warning;
+    /// A match that an earlier one makes useless.
+    INEFFECTIVE_MATCH = "IST0131" "VirtualServiceIneffectiveMatch" Info;
     /// Two Gateways with the same selector, port and hosts.
     CONFLICTING_GATEWAYS = "IST0145" "ConflictingGateways" Error;
     /// What Istio's webhook would let pass with a warning.

@@ -97,6 +97,18 @@ impl Kind {
         )
     }
 
+    /// Is it one of Istio's kinds?
+    pub fn of_istio(self) -> bool {
+        matches!(
+            self,
+            Kind::Gateway
+                | Kind::VirtualService
+                | Kind::DestinationRule
+                | Kind::ServiceEntry
+                | Kind::WorkloadEntry
+        ) || self.can_deny()
+    }
+
     /// Do objects of this kind live in a namespace?
     pub fn namespaced(self) -> bool {
         self != Kind::Namespace

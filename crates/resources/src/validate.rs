@@ -6,6 +6,7 @@ mod gateway;
 mod http_route;
 mod matches;
 mod path;
+mod repeated;
 mod service_entry;
 mod syntax;
 mod traffic_policy;
@@ -31,6 +32,13 @@ pub(crate) trait Validate: Decode {
     /// Says what is wrong with it. Its types are right.
     fn validate(&self, meta: &Meta, check: &mut Check<'_>);
 }
+
+/// Makes a policy be tried out only.
+pub(crate) const DRY_RUN: &str = "istio.io/dry-run";
+
+/// What Go reads as a truth value.
+const GO_BOOLS: [&str; 12] =
+    ["1", "t", "T", "TRUE", "true", "True", "0", "f", "F", "FALSE", "false", "False"];
 
 /// Collects what is wrong with one object.
 pub(crate) struct Check<'a> {
@@ -85,6 +93,32 @@ impl<'a> Check<'a> {
     ) {
         self.failed |= code.level == Level::Error;
         self.problems.push(Problem::new(code, message, mend).about(self.key, self.source, field.to_string()));
+    }
+
+    /// Annotations that Istio's webhook refuses on its own kinds.
+    pub(crate) fn annotations(&mut self, meta: &Meta) {
+        if !self.key.kind.of_istio() {
+            return;
+        }
+        let list = Path::root("metadata");
+        let list = list.field("annotations");
+        for name in meta.annotations.keys() {
+            if name.starts_with("internal.istio.io/") {
+                let message = format!("{name} is for Istio's own use");
+                self.error(list.field(name), message, "remove it");
+            } else if name == "istio.io/always-reject" {
+                self.error(list.field(name), format!("{name} asks for a refusal"), "remove it");
+            }
+        }
+        if let Some(value) = meta.annotations.get(DRY_RUN) {
+            let at = list.field(DRY_RUN);
+            if self.key.kind != Kind::AuthorizationPolicy {
+                let message = format!("{DRY_RUN} is for an AuthorizationPolicy, and {} is none", self.key);
+                self.error(at, message, "remove it");
+            } else if !GO_BOOLS.contains(&value.as_str()) {
+                self.error(at, format!("expected true or false, found {value:?}"), "write \"true\"");
+            }
+        }
     }
 
     /// Is the object named as Kubernetes wants names?

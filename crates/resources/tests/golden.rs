@@ -32,6 +32,23 @@ fn goldens() {
     assert!(wrong.is_empty(), "bless with UPDATE=1 if this is right:\n{}", wrong.join("\n"));
 }
 
+/// The rules of Istio's webhook, which have Istio's codes.
+#[test]
+fn every_broken_rule_says_how_to_mend_it() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let mut rules = 0;
+    for entry in fs::read_dir(&folder).expect("the goldens") {
+        let path = entry.expect("an entry").path();
+        let Some(name) = path.to_str().filter(|name| name.ends_with(".in.yaml")) else { continue };
+        let parsed = parse(name, &fs::read_to_string(&path).expect("the case"), "default");
+        for problem in parsed.problems.iter().filter(|problem| problem.code.starts_with("IST")) {
+            assert!(!problem.mend.is_empty() && !problem.field.is_empty(), "{problem}");
+            rules += 1;
+        }
+    }
+    assert!(rules > 150, "{rules}");
+}
+
 fn show(case: &Path) -> String {
     let name = case.file_name().expect("a name").to_string_lossy().replace(".in.yaml", ".yaml");
     let text = fs::read_to_string(case).expect("the case");

@@ -18,8 +18,6 @@ codes! {
     PORT_REQUIRED = "IST0112" "VirtualServiceDestinationPortSelectorRequired" Error;
     /// Istio's: a selector that no workload has.
     NO_WORKLOAD = "IST0127" "NoMatchingWorkloadsFound" Warning;
-    /// Istio's: a rule that no request reaches.
-    UNREACHABLE_RULE = "IST0130" "VirtualServiceUnreachableRule" Warning;
     /// Istio's: a host that the Gateway does not have.
     HOST_NOT_IN_GATEWAY = "IST0132" "VirtualServiceHostNotFoundInGateway" Warning;
     /// A field that is not served yet and without which traffic means something else.
@@ -229,7 +227,7 @@ pub(crate) mod route {
 
     pub(crate) fn unreachable(at: At<'_>) -> Problem {
         at.say(
-            UNREACHABLE_RULE,
+            codes::UNREACHABLE_RULE,
             "no request reaches this rule: an earlier one matches everything",
             "move it up, or remove it",
         )

@@ -23,3 +23,10 @@ spec! {
         "serviceAccount" => service_account: String,
     }
 }
+
+impl WorkloadEntry {
+    /// Is its address that of a unix socket?
+    pub fn is_socket(&self) -> bool {
+        self.address.starts_with("unix:")
+    }
+}

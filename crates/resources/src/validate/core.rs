@@ -2,7 +2,7 @@
 
 use super::path::SPEC;
 use super::syntax::{check_port, is_ip};
-use super::{Check, Path, Validate};
+use super::{Check, DRY_RUN, Path, Validate};
 use crate::code::codes;
 use crate::core::{
     AddressType, ConfigMap, EndpointSlice, IntOrString, Namespace, PemPart, Pod, Secret, Service,
@@ -29,7 +29,13 @@ impl Validate for ConfigMap {
 impl Validate for Policy {
     const FAILS_CLOSED: bool = true;
 
-    fn validate(&self, _: &Meta, _: &mut Check<'_>) {}
+    fn validate(&self, meta: &Meta, check: &mut Check<'_>) {
+        let tried_out = meta.annotations.contains_key(DRY_RUN);
+        if tried_out && !matches!(self.action.as_str(), "" | "ALLOW" | "DENY") {
+            let message = format!("{DRY_RUN} is for the actions ALLOW and DENY");
+            check.error("metadata.annotations", message, "remove it");
+        }
+    }
 }
 
 impl Validate for Service {
@@ -89,7 +95,7 @@ impl Validate for EndpointSlice {
             let at = root.item(index);
             let addresses = at.field("addresses");
             if endpoint.addresses.is_empty() {
-                check.error(addresses, "expected at least one address", "");
+                check.error(addresses, "expected at least one address", "write the address of the endpoint");
             }
             for (number, address) in endpoint.addresses.iter().enumerate() {
                 if self.address_type != AddressType::Fqdn && !is_ip(address) {
@@ -118,7 +124,11 @@ impl Validate for Pod {
 
     fn validate(&self, _: &Meta, check: &mut Check<'_>) {
         for ip in self.ips.iter().filter(|ip| !is_ip(ip)) {
-            check.error("status.podIP", format!("expected an IP address, found {ip:?}"), "");
+            check.error(
+                "status.podIP",
+                format!("expected an IP address, found {ip:?}"),
+                "write the address that the Pod has",
+            );
         }
     }
 }

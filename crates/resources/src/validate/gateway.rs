@@ -112,7 +112,9 @@ fn server_protocol_and_tls(check: &mut Check<'_>, at: Path<'_>, server: &Server)
             check.error(field, format!("protocol {protocol} needs tls"), mend);
         }
         ("HTTPS" | "TLS", Some(tls)) => server_tls(check, field, tls),
-        ("HTTP" | "HTTP2" | "GRPC" | "GRPC-WEB", Some(tls)) => plain_http_tls(check, field, tls, &protocol),
+        ("HTTP" | "HTTP2" | "HTTP_PROXY" | "GRPC" | "GRPC-WEB", Some(tls)) => {
+            plain_http_tls(check, field, tls, &protocol)
+        }
         (_, Some(_)) if is_protocol(&protocol) => {
             let mend = "remove tls, or write protocol: TLS";
             check.error(field, format!("protocol {protocol} has no tls"), mend);
@@ -202,7 +204,11 @@ fn certificate_sources(check: &mut Check<'_>, at: Path<'_>, tls: &ServerTls) {
     }
     for (index, name) in tls.credential_names.iter().enumerate() {
         if name.is_empty() {
-            check.error(at.field("credentialNames").item(index), "expected the name of a Secret", "");
+            check.error(
+                at.field("credentialNames").item(index),
+                "expected the name of a Secret",
+                "write its name, or remove the item",
+            );
         }
     }
     for (index, pair) in tls.tls_certificates.iter().enumerate() {
@@ -235,14 +241,23 @@ fn terminating(check: &mut Check<'_>, at: Path<'_>, tls: &ServerTls) {
         file_pair(check, at, &tls.server_certificate, &tls.private_key);
     }
     let from_secret = has_credential(tls);
+    if from_secret && !tls.ca_crl.is_empty() {
+        let mend = "put the list into the Secret, under ca.crl";
+        check.warn(at.field("caCrl"), "beside a Secret the file has no effect", mend);
+    }
     if tls.mode == TlsMode::Simple {
-        if !tls.subject_alt_names.is_empty() && from_secret {
+        let message = "mode SIMPLE asks for no client certificate";
+        if !tls.subject_alt_names.is_empty() {
             let mend = "write mode: MUTUAL, or remove subjectAltNames";
-            check.error(at.field("subjectAltNames"), "mode SIMPLE asks for no client certificate", mend);
+            // Istio passes over them beside files, and beside a Secret makes a listener that Envoy refuses.
+            match from_secret {
+                true => check.error(at.field("subjectAltNames"), message, mend),
+                false => check.warn(at.field("subjectAltNames"), message, mend),
+            }
         }
         if !tls.ca_crl.is_empty() && !from_secret {
             let mend = "write mode: MUTUAL, or remove caCrl";
-            check.error(at.field("caCrl"), "mode SIMPLE asks for no client certificate", mend);
+            check.error(at.field("caCrl"), message, mend);
         }
     } else if !from_secret && tls.ca_certificates.is_empty() && tls.ca_cert_credential_name.is_empty() {
         let mend = "write the path of the CAs that sign client certificates";

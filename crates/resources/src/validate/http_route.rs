@@ -80,7 +80,11 @@ fn delegate(check: &mut Check<'_>, at: Path<'_>, delegate: &Delegate, whole: Who
         );
     }
     if delegate.name.is_empty() {
-        check.error(at.field("name"), "expected the name of a VirtualService", "");
+        check.error(
+            at.field("name"),
+            "expected the name of a VirtualService",
+            "write the name of one that has no hosts",
+        );
     }
     if !delegate.namespace.is_empty() && !is_dns_label(&delegate.namespace) {
         let message = format!("expected a namespace, found {:?}", delegate.namespace);
@@ -113,7 +117,7 @@ fn retries(check: &mut Check<'_>, at: Path<'_>, retries: &Retries) {
         check.error(
             at.field("attempts"),
             format!("expected at most 2147483647, found {}", retries.attempts),
-            "",
+            "leave the field out for the default",
         );
     }
     if retries.attempts == 0 {

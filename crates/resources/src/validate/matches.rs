@@ -26,7 +26,7 @@ pub(super) fn check(check: &mut Check<'_>, at: Path<'_>, matches: &HttpMatch, wh
     for (name, text) in &matches.query_params {
         let map = at.field("queryParams");
         if name.is_empty() {
-            check.error(map, "expected the name of a query parameter", "");
+            check.error(map, "expected the name of a query parameter", "write it before the `:`");
         }
         string_match(check, map.field(name), text);
     }

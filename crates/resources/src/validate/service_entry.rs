@@ -32,6 +32,7 @@ impl Validate for ServiceEntry {
         }
         endpoints(check, self);
         resolution(check, self);
+        hosts_of_ports(check, self);
     }
 }
 
@@ -72,7 +73,11 @@ fn addresses(check: &mut Check<'_>, entry: &ServiceEntry) {
                 );
             }
         } else if !is_ip(address) {
-            check.error(at, format!("expected an address or a network, found {address:?}"), "");
+            check.error(
+                at,
+                format!("expected an address or a network, found {address:?}"),
+                "write 192.0.2.1 or 192.0.2.0/24",
+            );
         }
     }
 }
@@ -123,11 +128,31 @@ fn endpoints(check: &mut Check<'_>, entry: &ServiceEntry) {
         if entry.resolution == Resolution::Static
             && !address.is_empty()
             && !is_ip(address)
-            && !address.starts_with("unix://")
+            && !endpoint.is_socket()
         {
             let message =
                 format!("with resolution STATIC an endpoint is an IP address, and {address:?} is none");
             check.error(at.field("address"), message, "write its address, or resolution: DNS");
+        }
+    }
+}
+
+/// Without a name in the traffic, several hosts cannot be told apart; with DYNAMIC_DNS there must be one.
+fn hosts_of_ports(check: &mut Check<'_>, entry: &ServiceEntry) {
+    let list = SPEC.field("ports");
+    for (index, port) in entry.ports.iter().enumerate() {
+        let protocol = port.protocol.to_ascii_uppercase();
+        let at = list.item(index);
+        let at = at.field("protocol");
+        let opaque = matches!(protocol.as_str(), "TCP" | "MONGO" | "MYSQL" | "REDIS");
+        if opaque && entry.hosts.len() > 1 && entry.resolution != Resolution::None {
+            let message = format!("{protocol} does not say which of several hosts is meant");
+            check.error(at, message, "write a ServiceEntry for each host, or protocol: TLS");
+        }
+        let named = matches!(protocol.as_str(), "HTTP" | "HTTP2" | "GRPC" | "TLS");
+        if entry.resolution == Resolution::DynamicDns && !named {
+            let message = format!("resolution DYNAMIC_DNS cannot take the host from {protocol:?}");
+            check.error(at, message, "write HTTP, HTTP2, GRPC or TLS");
         }
     }
 }
@@ -150,6 +175,11 @@ fn resolution(check: &mut Check<'_>, entry: &ServiceEntry) {
                     "resolution DNS_ROUND_ROBIN has at most one endpoint",
                     "write resolution: DNS",
                 );
+            }
+            for (index, _) in entry.endpoints.iter().enumerate().filter(|(_, endpoint)| endpoint.is_socket())
+            {
+                let message = "a socket is no name that can be looked up";
+                check.error(list.item(index).field("address"), message, "write resolution: STATIC");
             }
             let unresolvable = entry.hosts.iter().any(|host| !is_host_name(host));
             if entry.endpoints.is_empty() && entry.workload_selector.is_none() && unresolvable {
@@ -184,7 +214,7 @@ fn workload(check: &mut Check<'_>, at: Path<'_>, entry: &WorkloadEntry) {
             check.warn(
                 field,
                 "an endpoint without an address is reached through its network's gateway only",
-                "",
+                "write its address if there is no such gateway",
             );
         }
     } else if address.starts_with("unix:") {

@@ -100,7 +100,11 @@ pub(crate) fn host_mend(host: &str) -> String {
 /// A port number from 1 to 65535.
 pub(crate) fn check_port(check: &mut Check<'_>, at: Path<'_>, number: u32) {
     if !(1..=65_535).contains(&number) {
-        check.error(at, format!("expected a port from 1 to 65535, found {number}"), "");
+        check.error(
+            at,
+            format!("expected a port from 1 to 65535, found {number}"),
+            "write its number, such as 80",
+        );
     }
 }
 
@@ -152,7 +156,11 @@ pub(crate) fn check_export_to(check: &mut Check<'_>, export_to: &[String], none_
             name => is_dns_label(name),
         };
         if !known {
-            check.error(&at, format!("expected `.`, `*` or a namespace, found {namespace:?}"), "");
+            check.error(
+                &at,
+                format!("expected `.`, `*` or a namespace, found {namespace:?}"),
+                "use lower-case letters, digits and `-`",
+            );
         }
         let before = export_to.iter().take(index);
         if before.map(|name| meant(name)).any(|name| name == meant(namespace)) {

@@ -41,7 +41,11 @@ pub(super) fn check(check: &mut Check<'_>, at: Path<'_>, policy: &TrafficPolicy)
         },
     );
     if policy.port_level_settings.len() > 4096 {
-        check.error(at.field("portLevelSettings"), "expected at most 4096 ports", "");
+        check.error(
+            at.field("portLevelSettings"),
+            "expected at most 4096 ports",
+            "write those that differ only",
+        );
     }
     for (index, port) in policy.port_level_settings.iter().enumerate() {
         port_policy(check, at.field("portLevelSettings").item(index), port);
@@ -184,7 +188,11 @@ fn outlier_detection(check: &mut Check<'_>, at: Path<'_>, outlier: &OutlierDetec
     for (index, status) in outlier.outlier_detection_http_error_codes.iter().enumerate() {
         if !(100..=599).contains(status) {
             let list = at.field("outlierDetectionHttpErrorCodes");
-            check.error(list.item(index), format!("expected a status from 100 to 599, found {status}"), "");
+            check.error(
+                list.item(index),
+                format!("expected a status from 100 to 599, found {status}"),
+                "write 503, for example",
+            );
         }
     }
 }
@@ -249,11 +257,11 @@ fn client_tls(check: &mut Check<'_>, at: Path<'_>, tls: &ClientTls) {
 fn tunnel(check: &mut Check<'_>, at: Path<'_>, tunnel: &Tunnel) {
     if !matches!(tunnel.protocol.as_str(), "" | "CONNECT" | "POST") {
         let message = format!("expected CONNECT or POST, found {:?}", tunnel.protocol);
-        check.error(at.field("protocol"), message, "");
+        check.error(at.field("protocol"), message, "write CONNECT, or leave it out");
     }
     if !is_ip(&tunnel.target_host) && !is_host_name(&tunnel.target_host) {
         let message = format!("expected an address or a name, found {:?}", tunnel.target_host);
-        check.error(at.field("targetHost"), message, "");
+        check.error(at.field("targetHost"), message, "write 192.0.2.1 or name.example.com");
     }
     check_port(check, at.field("targetPort"), tunnel.target_port);
 }

@@ -7,7 +7,7 @@ use super::syntax::{
     check_export_to, check_host, check_port, host_mend, is_dns_label, is_dns_name, is_ip, is_network,
     is_wildcard_host,
 };
-use super::{Check, Path, Validate, http_route};
+use super::{Check, Path, Validate, http_route, repeated};
 use crate::istio::{Destination, TcpRoute, TlsRoute, VirtualService, WeightedDestination};
 use crate::object::Meta;
 
@@ -38,6 +38,7 @@ impl Validate for VirtualService {
         for (index, route) in self.http.iter().enumerate() {
             http_route::check(check, SPEC.field("http").item(index), route, whole);
         }
+        repeated::check(check, &self.http);
         for (index, route) in self.tls.iter().enumerate() {
             tls_route(check, SPEC.field("tls").item(index), route, &self.hosts);
         }

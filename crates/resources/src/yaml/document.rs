@@ -196,10 +196,11 @@ impl<'a> Reader<'a> {
         };
         if decoded {
             check.name();
+            check.annotations(&meta);
             spec.validate(&meta, &mut check);
         }
         let right = decoded && !check.failed();
-        if S::FAILS_CLOSED && !right {
+        if S::FAILS_CLOSED && !decoded {
             let message = "what it selects cannot be read, so it counts for everything in its namespace";
             check.error("spec", message, "mend its other errors");
         }

@@ -29,7 +29,11 @@ pub(super) fn redirect(check: &mut Check<'_>, at: Path<'_>, redirect: &Redirect,
         check.error(at.field("prefixRewrite"), "prefixRewrite needs a prefix to rewrite", mend);
     }
     if !matches!(scheme.as_str(), "" | "http" | "https") {
-        check.error(at.field("scheme"), format!("expected http or https, found {scheme:?}"), "");
+        check.error(
+            at.field("scheme"),
+            format!("expected http or https, found {scheme:?}"),
+            "write one of the two",
+        );
     }
     if port.is_some() && derive_port.is_some() {
         check.error(at.field("derivePort"), "port and derivePort cannot stand together", "keep one of them");

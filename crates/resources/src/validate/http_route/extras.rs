@@ -38,7 +38,11 @@ fn fault(check: &mut Check<'_>, at: Path<'_>, fault: &Fault) {
         let at = at.field("delay");
         percentage(check, at.field("percentage"), delay.percentage.as_ref());
         if delay.percent > 100 {
-            check.error(at.field("percent"), format!("expected 0 to 100, found {}", delay.percent), "");
+            check.error(
+                at.field("percent"),
+                format!("expected 0 to 100, found {}", delay.percent),
+                "it counts in percent",
+            );
         }
         if delay.exponential_delay.is_some() {
             check.error(
@@ -62,7 +66,7 @@ fn fault(check: &mut Check<'_>, at: Path<'_>, fault: &Fault) {
                 check.error(
                     at.field("httpStatus"),
                     format!("expected a status from 200 to 600, found {status}"),
-                    "",
+                    "write 503, for example",
                 );
             }
             Some(_) if !abort.grpc_status.is_empty() => {
@@ -99,7 +103,11 @@ fn mirrors(check: &mut Check<'_>, at: Path<'_>, route: &HttpRoute) {
     }
     percentage(check, at.field("mirrorPercentage"), route.mirror_percentage.as_ref());
     if let Some(percent) = route.mirror_percent.filter(|percent| *percent > 100) {
-        check.error(at.field("mirrorPercent"), format!("expected 0 to 100, found {percent}"), "");
+        check.error(
+            at.field("mirrorPercent"),
+            format!("expected 0 to 100, found {percent}"),
+            "it counts in percent",
+        );
     }
 }
 
@@ -108,7 +116,11 @@ fn cors(check: &mut Check<'_>, at: Path<'_>, cors: &CorsPolicy) {
         let list = at.field("allowOrigins");
         let at = list.item(index);
         match origin {
-            StringMatch::Present => check.error(at, "expected exact, prefix or regex", ""),
+            StringMatch::Present => check.error(
+                at,
+                "expected exact, prefix or regex",
+                "write exact: https://example.com, for example",
+            ),
             StringMatch::Exact(text) | StringMatch::Prefix(text) if text.is_empty() => {
                 check.error(
                     at,
@@ -128,13 +140,21 @@ fn cors(check: &mut Check<'_>, at: Path<'_>, cors: &CorsPolicy) {
     }
     for (field, names) in [("allowHeaders", &cors.allow_headers), ("exposeHeaders", &cors.expose_headers)] {
         for (index, name) in names.iter().enumerate().filter(|(_, name)| !is_token(name)) {
-            check.error(at.field(field).item(index), format!("{name:?} is no header name"), "");
+            check.error(
+                at.field(field).item(index),
+                format!("{name:?} is no header name"),
+                "use letters, digits and `-`",
+            );
         }
     }
     if let Some(age) = cors.max_age {
         check_duration(check, at.field("maxAge"), cors.max_age);
         if age.millis() % 1000 != 0 {
-            check.error(at.field("maxAge"), format!("expected whole seconds, found {age}"), "");
+            check.error(
+                at.field("maxAge"),
+                format!("expected whole seconds, found {age}"),
+                "write it in seconds, such as 60s",
+            );
         }
     }
 }

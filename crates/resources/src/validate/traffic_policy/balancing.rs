@@ -85,13 +85,21 @@ fn consistent_hash(check: &mut Check<'_>, at: Path<'_>, hash: &ConsistentHash) {
     if let Some(cookie) = &hash.http_cookie {
         let at = at.field("httpCookie");
         if cookie.name.is_empty() {
-            check.error(at.field("name"), "expected the name of the cookie", "");
+            check.error(
+                at.field("name"),
+                "expected the name of the cookie",
+                "write name: session, for example",
+            );
         }
         let mut names = BTreeSet::new();
         for (index, attribute) in cookie.attributes.iter().enumerate() {
             if attribute.name.is_empty() || !names.insert(&attribute.name) {
                 let list = at.field("attributes");
-                check.error(list.item(index).field("name"), "expected a name that is not there yet", "");
+                check.error(
+                    list.item(index).field("name"),
+                    "expected a name that is not there yet",
+                    "give each attribute its own name",
+                );
             }
         }
     }
@@ -167,7 +175,11 @@ fn distribute(check: &mut Check<'_>, at: Path<'_>, distribute: &[LocalityDistrib
         }
         let sum: u64 = shares.to.values().copied().map(u64::from).sum();
         if sum != 100 {
-            check.error(at.field("to"), format!("expected shares that sum to 100, found {sum}"), "");
+            check.error(
+                at.field("to"),
+                format!("expected shares that sum to 100, found {sum}"),
+                "it counts in percent",
+            );
         }
     }
 }
