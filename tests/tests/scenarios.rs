@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use limen_e2e::dns::{DnsServer, Says};
 use limen_e2e::gateway::Gateway;
 use limen_e2e::origin::{Origin, Script};
 use limen_e2e::reply::Reply;
@@ -23,6 +24,9 @@ struct Scenario {
     _about: String,
     #[serde(default)]
     origins: BTreeMap<String, OriginSpec>,
+    /// What DNS says of names: their addresses, or one of `none` and `fails`.
+    #[serde(default)]
+    dns: BTreeMap<String, Vec<String>>,
     /// Flags of the gateway.
     #[serde(default)]
     flags: Vec<String>,
@@ -143,6 +147,8 @@ struct World {
     gateway: Gateway,
     origins: Vec<Origin>,
     authority: Authority,
+    /// Answers for as long as the gateway runs.
+    _dns: Option<DnsServer>,
 }
 
 fn folder() -> PathBuf {
@@ -185,6 +191,8 @@ async fn set_up(scenario: &Scenario) -> World {
         }
         origins.push(origin);
     }
+    let dns = name_server(&scenario.dns).await;
+    flags.extend(dns.iter().flat_map(|dns| ["--dns-server".to_owned(), dns.address.to_string()]));
     let mut certificates = scenario.certificates.clone();
     certificates.entry("edge".to_owned()).or_insert_with(|| vec!["*.example.com".to_owned()]);
     for (name, hosts) in &certificates {
@@ -203,7 +211,24 @@ async fn set_up(scenario: &Scenario) -> World {
     let files = [("edge.yaml", filled(&edge)), ("config.yaml", filled(&scenario.config))];
     let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
     let gateway = Gateway::start(&files, &flags).await;
-    World { gateway, origins, authority }
+    World { gateway, origins, authority, _dns: dns }
+}
+
+/// A server that says these things, if there are any.
+async fn name_server(names: &BTreeMap<String, Vec<String>>) -> Option<DnsServer> {
+    if names.is_empty() {
+        return None;
+    }
+    let server = DnsServer::start().await;
+    for (name, says) in names {
+        let says = match &*says.iter().map(String::as_str).collect::<Vec<_>>() {
+            ["none"] => Says::NoSuchName,
+            ["fails"] => Says::Fails,
+            addresses => Says::Addresses(addresses.iter().map(|ip| ip.parse().unwrap()).collect(), 300),
+        };
+        server.say(name, says);
+    }
+    Some(server)
 }
 
 async fn run(name: &str) {
@@ -418,6 +443,7 @@ scenarios! {
     cluster_failures
     cors
     direct_response
+    dns
     fail_closed
     faults
     header_operations

@@ -75,8 +75,13 @@ pub fn start(options: Options) -> anyhow::Result<Running> {
     let registry = Arc::new(Registry::default());
     let proxy = Arc::new(start_proxy(&settings, &registry)?);
 
-    // sources: reads files, hands on Updates (snapshots).
-    let config = limen_sources::Config { roots, documents, namespace: settings.meaning.namespace.clone() };
+    // sources: reads files and asks DNS, hands on Updates (snapshots).
+    let config = limen_sources::Config {
+        roots,
+        documents,
+        namespace: settings.meaning.namespace.clone(),
+        dns_servers: settings.serving.dns_server.clone(),
+    };
     let (sources, updates) =
         limen_sources::start(&config, runtime.handle()).context("files cannot be watched")?;
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 use limen_proxy::observe::{Gauge, Registry, SharedHistogram};
 use limen_proxy::{Applied, Proxy};
 use limen_sources::{Sources, Update, Updates};
-use limen_translate::{Translation, Translator};
+use limen_translate::{Translation, Translator, Wants};
 use tokio::sync::watch;
 
 use crate::report::Reporter;
@@ -61,8 +61,11 @@ impl Control {
     fn take_update(&mut self, update: Update) {
         let Translation { ir, endpoints, verdicts, problems, wants, .. } =
             self.translator.translate(&update.snapshot, &self.settings);
-        let answered = wants.files.iter().all(|file| update.snapshot.file(file).is_some());
-        self.sources.want_files(wants.files);
+        let Wants { files, names } = wants;
+        let answered = files.iter().all(|file| update.snapshot.file(file).is_some())
+            && names.iter().all(|name| update.snapshot.name(name).is_some());
+        self.sources.want_files(files);
+        self.sources.want_names(names);
         let before = Arc::clone(&self.views.borrow());
         let first = before.generation == 0;
         let generation = if first || !same(&before.ir, &ir) {

@@ -25,7 +25,7 @@ pub use duration::GoDuration;
 pub use key::{Kind, ObjectKey};
 pub use object::{AnyObject, Location, Meta, Object, Source, Timestamp};
 pub use problem::{Level, Problem};
-pub use snapshot::{FileState, Snapshot, Table};
+pub use snapshot::{FileState, NameState, Snapshot, Table};
 pub use store::{Event, Store};
 pub use verdict::Verdict;
 pub use yaml::{Parsed, parse};

@@ -1,6 +1,7 @@
 //! An immutable view of everything that was written.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::core::{ConfigMap, EndpointSlice, Namespace, Pod, Secret, SecretBytes, Service};
@@ -90,6 +91,17 @@ pub struct FileState {
     pub error: Option<String>,
 }
 
+/// What is known of a name that was asked of DNS.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NameState {
+    /// The addresses of the last answer, in its order; none if it had none, or if there never was one.
+    pub addresses: Vec<IpAddr>,
+    /// Those of the last answer that had any.
+    pub known: Vec<IpAddr>,
+    /// Why the last question has no answer, if so.
+    pub error: Option<String>,
+}
+
 /// An immutable view of the store. A clone costs a few reference counts.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
@@ -106,6 +118,7 @@ pub struct Snapshot {
     pub(crate) namespaces: Table<Namespace>,
     pub(crate) policies: BTreeMap<Kind, Table<Policy>>,
     pub(crate) files: Arc<BTreeMap<Arc<str>, FileState>>,
+    pub(crate) names: Arc<BTreeMap<Arc<str>, Arc<NameState>>>,
     pub(crate) problems: Arc<BTreeMap<Arc<str>, Vec<Problem>>>,
     pub(crate) duplicates: Arc<Vec<Problem>>,
 }
@@ -164,6 +177,11 @@ impl Snapshot {
     /// What is known of one file; `None` if nobody has looked yet.
     pub fn file(&self, path: &str) -> Option<&FileState> {
         self.files.get(path)
+    }
+
+    /// What is known of one name; `None` if nobody has asked yet, or there is no answer yet.
+    pub fn name(&self, name: &str) -> Option<&Arc<NameState>> {
+        self.names.get(name)
     }
 
     /// What is wrong with what was written: by file, and objects that are written twice.

@@ -1,6 +1,7 @@
 //! The one mutable set of objects.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::code::codes;
@@ -8,7 +9,7 @@ use crate::core::{SecretBytes, check_pem};
 use crate::key::ObjectKey;
 use crate::object::AnyObject;
 use crate::problem::Problem;
-use crate::snapshot::{FileState, Snapshot};
+use crate::snapshot::{FileState, NameState, Snapshot};
 
 /// What can happen.
 #[derive(Debug, Clone)]
@@ -35,6 +36,19 @@ pub enum Event {
     Forget {
         /// As the object named it.
         path: Arc<str>,
+    },
+    /// A name that some object has was asked of DNS. A question without answer leaves the former addresses beside the
+    /// error; an answer without addresses is an answer.
+    Name {
+        /// In lower case, without trailing dot.
+        name: Arc<str>,
+        /// Its addresses in the order of the answer, or why there is no answer.
+        answer: Result<Vec<IpAddr>, String>,
+    },
+    /// Nobody asks for this name any more.
+    ForgetName {
+        /// The name.
+        name: Arc<str>,
     },
     /// All problems of a file of resources; they replace its former ones.
     Problems {
@@ -69,6 +83,11 @@ impl Store {
             Event::Forget { path } => {
                 self.now.files.contains_key(&path)
                     && Arc::make_mut(&mut self.now.files).remove(&path).is_some()
+            }
+            Event::Name { name, answer } => self.name(name, answer),
+            Event::ForgetName { name } => {
+                self.now.names.contains_key(&name)
+                    && Arc::make_mut(&mut self.now.names).remove(&name).is_some()
             }
             Event::Problems { file, problems } => self.problems(file, problems),
         }
@@ -152,6 +171,21 @@ impl Store {
         let changed = before != Some(&state);
         if changed {
             Arc::make_mut(&mut self.now.files).insert(path, state);
+        }
+        changed
+    }
+
+    fn name(&mut self, name: Arc<str>, answer: Result<Vec<IpAddr>, String>) -> bool {
+        let before = self.now.names.get(&name).map(|state| NameState::clone(state));
+        let former = before.clone().unwrap_or_default();
+        let state = match answer {
+            Err(error) => NameState { error: Some(error), ..former },
+            Ok(addresses) if addresses.is_empty() => NameState { addresses, error: None, ..former },
+            Ok(addresses) => NameState { known: addresses.clone(), addresses, error: None },
+        };
+        let changed = before.as_ref() != Some(&state);
+        if changed {
+            Arc::make_mut(&mut self.now.names).insert(name, Arc::new(state));
         }
         changed
     }

@@ -102,3 +102,27 @@ fn a_wanted_file_keeps_its_last_good_content() {
     assert!(store.apply(Event::Forget { path: Arc::clone(&path) }));
     assert!(!store.apply(Event::Forget { path }));
 }
+
+#[test]
+fn a_name_keeps_its_addresses_while_dns_is_silent() {
+    let name: Arc<str> = "api.example.org".into();
+    let mut store = Store::new();
+    let mut told = |answer: Result<&[u8], &str>| {
+        let answer = answer
+            .map(|last| last.iter().map(|last| [192, 0, 2, *last].into()).collect())
+            .map_err(str::to_owned);
+        let changed = store.apply(Event::Name { name: Arc::clone(&name), answer });
+        let state = store.snapshot().name("api.example.org").cloned().expect("a state");
+        (changed, state.addresses.len(), state.known.len(), state.error.clone())
+    };
+    let silence = || Some("silence".to_owned());
+    assert_eq!(told(Err("silence")), (true, 0, 0, silence()));
+    assert_eq!(told(Ok(&[1, 2])), (true, 2, 2, None));
+    assert_eq!(told(Ok(&[1, 2])), (false, 2, 2, None));
+    assert_eq!(told(Err("silence")), (true, 2, 2, silence()), "silence is no answer");
+    assert_eq!(told(Ok(&[])), (true, 0, 2, None), "no address is one");
+    assert_eq!(told(Err("silence")), (true, 0, 2, silence()));
+    assert!(store.apply(Event::ForgetName { name: Arc::clone(&name) }));
+    assert!(!store.apply(Event::ForgetName { name }));
+    assert!(store.snapshot().name("api.example.org").is_none());
+}

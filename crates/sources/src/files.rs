@@ -12,7 +12,7 @@ use limen_resources::{Event, Problem, codes};
 
 use crate::disk::{self, Fingerprint, Walk};
 use crate::ledger::Ledger;
-use crate::source::Batch;
+use crate::source::{Batch, Counts};
 use crate::wanted::WantedFiles;
 use crate::{Config, Document};
 
@@ -57,7 +57,8 @@ impl Look {
     /// As a batch, unless there is nothing to tell. `began`: when the change was first heard of.
     pub(crate) fn batch(self, began: Instant) -> Option<Batch> {
         let Look { events, unused, files, first, .. } = self;
-        (first || !events.is_empty()).then_some(Batch { began, events, unused, files })
+        let counts = Some(Counts { unused, files });
+        (first || !events.is_empty()).then_some(Batch { began, events, counts })
     }
 }
 

@@ -1,11 +1,12 @@
-//! Where resources come from: all file IO.
+//! Where resources come from: all file IO, and DNS.
 //!
-//! Files are watched by a thread of their own, which tells one task what has changed. That task owns the [`Store`]
+//! Files are watched by a thread of their own and names asked for by a task; both tell one task what has changed. That task owns the [`Store`]
 //! (nobody else sees it) and hands on [`Update`]s with immutable snapshots. There is no hold-off timer: what arrives
 //! while the reader works on one update forms the next.
 #![forbid(unsafe_code)]
 
 mod disk;
+mod dns;
 mod files;
 mod handoff;
 mod ledger;
@@ -17,16 +18,18 @@ mod watch;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
 use limen_resources::{Snapshot, Store};
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use dns::{Asker, Rhythm};
 use files::FileSource;
 use handoff::{Giver, Taker, handoff};
-use source::Batch;
+use source::{Batch, Counts};
 use watch::{Wake, Waker};
 
 /// Where to read from.
@@ -38,6 +41,8 @@ pub struct Config {
     pub documents: Vec<Document>,
     /// The namespace of objects that name none.
     pub namespace: String,
+    /// The DNS servers to ask; none: those of the system.
+    pub dns_servers: Vec<SocketAddr>,
 }
 
 /// A text with objects, as if it were a file.
@@ -66,6 +71,7 @@ pub struct Update {
 #[derive(Debug)]
 pub struct Sources {
     waker: Waker,
+    names: UnboundedSender<BTreeSet<String>>,
 }
 
 /// The way of the updates.
@@ -79,9 +85,12 @@ pub struct Updates(Taker<Update>);
 pub fn start(config: &Config, runtime: &tokio::runtime::Handle) -> std::io::Result<(Sources, Updates)> {
     let (told, inbox) = unbounded_channel();
     let (giver, taker) = handoff();
+    let (names, wanted) = unbounded_channel();
+    let asker = Asker::new(config.dns_servers.clone());
+    runtime.spawn(dns::ask_on(asker, Rhythm::default(), wanted, told.clone()));
     let waker = watch::start(FileSource::new(config), told)?;
     runtime.spawn(own_store(inbox, giver));
-    Ok((Sources { waker }, Updates(taker)))
+    Ok((Sources { waker, names }, Updates(taker)))
 }
 
 impl Sources {
@@ -89,6 +98,13 @@ impl Sources {
     /// contents, or that they are missing, come with a later update.
     pub fn want_files(&self, files: BTreeSet<String>) {
         self.waker.wake(Wake::Want(files));
+    }
+
+    /// From now on DNS is asked for these names (all that are wanted, not only new ones), again and again. The answers
+    /// come with later updates.
+    pub fn want_names(&self, names: BTreeSet<String>) {
+        // The task ends with the reader of the updates; then nobody needs an answer.
+        let _ = self.names.send(names);
     }
 }
 
@@ -110,8 +126,10 @@ impl Updates {
 async fn own_store(mut inbox: UnboundedReceiver<Batch>, giver: Giver<Update>) {
     let mut store = Store::new();
     let mut first = true;
+    let mut now = Counts::default();
     while let Some(batch) = inbox.recv().await {
-        let Batch { began, events, unused, files } = batch;
+        let Batch { began, events, counts } = batch;
+        now = counts.unwrap_or(now);
         let mut matters = std::mem::take(&mut first);
         for event in events {
             matters |= store.apply(event);
@@ -119,6 +137,7 @@ async fn own_store(mut inbox: UnboundedReceiver<Batch>, giver: Giver<Update>) {
         if !matters {
             continue;
         }
+        let Counts { unused, files } = now.clone();
         let update = Update { snapshot: store.snapshot(), unused, files, since: began };
         giver.give(|waiting| match waiting {
             Some(earlier) => Update { since: earlier.since.min(update.since), ..update },

@@ -12,6 +12,13 @@ pub(crate) struct Batch {
     pub(crate) began: Instant,
     /// What changed.
     pub(crate) events: Vec<Event>,
+    /// What there is in files, if they were looked at.
+    pub(crate) counts: Option<Counts>,
+}
+
+/// What there is in files besides objects.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Counts {
     /// All objects of kinds that are of no use here, counted.
     pub(crate) unused: BTreeMap<String, usize>,
     /// How many files there are.

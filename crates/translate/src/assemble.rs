@@ -78,7 +78,7 @@ pub(crate) fn assemble(snapshot: &Snapshot, settings: &Settings, memo: &mut Asse
     };
     memo.services.turn();
     let ir = keep(Some(&last.ir), ir);
-    let made = Arc::new(Assembled { ir, clusters, report, wants: Wants { files } });
+    let made = Arc::new(Assembled { ir, clusters, report, wants: Wants { files, ..Wants::default() } });
     memo.last = Some((snapshot.clone(), Arc::clone(&made)));
     made
 }

@@ -3,15 +3,17 @@
 //! A stage of its own, since endpoints change more often than anything else: where only they change, the IR stays the
 //! same object.
 
-use std::collections::BTreeMap;
+mod entries;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use limen_ir::cluster::ClusterKey;
 use limen_ir::endpoint::{ClusterEndpoints, Endpoint, Endpoints, Health, WorkloadLabels};
 use limen_resources::core::{EndpointSlice, IntOrString, Pod, Service};
-use limen_resources::istio::{Resolution, ServiceEntry, ServiceEntryPort, WorkloadEntry};
-use limen_resources::{Object, Problem, Snapshot};
+use limen_resources::istio::WorkloadEntry;
+use limen_resources::{NameState, Object, Problem, Snapshot};
 
 use crate::clusters::ClusterPlan;
 use crate::istio::names;
@@ -37,7 +39,12 @@ pub(crate) struct EndpointMemo {
 struct Found {
     endpoints: Arc<ClusterEndpoints>,
     problems: Arc<[Problem]>,
+    /// If there are none: is that said already, or only because DNS has not answered yet?
+    explained: bool,
 }
+
+/// A name, and what DNS says of it; `None`: not asked yet.
+type KnownName = (ByValue<Arc<str>>, Option<Arc<NameState>>);
 
 /// All that the endpoints of a cluster depend on, besides the settings.
 #[derive(Debug, Clone)]
@@ -49,6 +56,8 @@ struct Inputs {
     /// Those that slices name, or that a selector finds.
     pods: Vec<Arc<Object<Pod>>>,
     workload_entries: Vec<Arc<Object<WorkloadEntry>>>,
+    /// What DNS says of the names that its ServiceEntries have for addresses.
+    names: Vec<KnownName>,
 }
 
 impl Same for Inputs {
@@ -59,15 +68,16 @@ impl Same for Inputs {
             && self.slices.same(&other.slices)
             && self.pods.same(&other.pods)
             && self.workload_entries.same(&other.workload_entries)
+            && self.names.same(&other.names)
     }
 }
 
-/// The endpoints of all clusters.
+/// The endpoints of all clusters. Adds to `names` what DNS is to be asked for.
 pub(crate) fn endpoints(
-    snapshot: &Snapshot,
-    settings: &Settings,
+    (snapshot, settings): (&Snapshot, &Settings),
     clusters: &BTreeMap<ClusterKey, ClusterPlan>,
     memo: &mut EndpointMemo,
+    names: &mut BTreeSet<String>,
     report: &mut Report,
 ) -> Arc<Endpoints> {
     let slices = slices_by_service(snapshot);
@@ -78,16 +88,26 @@ pub(crate) fn endpoints(
             continue;
         }
         let inputs = inputs(plan, snapshot, &slices);
+        names.extend(inputs.names.iter().map(|(name, _)| name.0.to_string()));
         let found = memo.clusters.get(key.clone(), inputs, |inputs| {
-            let mut collector =
-                Collector { inputs, settings, endpoints: BTreeMap::new(), problems: Vec::new() };
+            let mut collector = Collector {
+                inputs,
+                settings,
+                endpoints: BTreeMap::new(),
+                problems: Vec::new(),
+                explained: false,
+            };
             collector.collect();
-            let endpoints = ClusterEndpoints { endpoints: collector.endpoints.into_values().collect() };
-            Found { endpoints: keep(last.clusters.get(key), endpoints), problems: collector.problems.into() }
+            let Collector { endpoints, problems, explained, .. } = collector;
+            let endpoints = ClusterEndpoints { endpoints: endpoints.into_values().collect() };
+            let endpoints = keep(last.clusters.get(key), endpoints);
+            Found { endpoints, problems: problems.into(), explained }
         });
         report.problems(&*found.problems);
         if found.endpoints.endpoints.is_empty() {
-            say_empty(key, plan, report);
+            if !found.explained {
+                say_empty(key, plan, report);
+            }
         } else {
             all.push((key.clone(), found.endpoints));
         }
@@ -119,6 +139,7 @@ fn inputs(plan: &ClusterPlan, snapshot: &Snapshot, slices: &Slices<'_>) -> Input
         slices: Vec::new(),
         pods: Vec::new(),
         workload_entries: Vec::new(),
+        names: Vec::new(),
     };
     match &plan.service.source {
         ServiceSource::Kubernetes(service) => {
@@ -135,6 +156,7 @@ fn inputs(plan: &ClusterPlan, snapshot: &Snapshot, slices: &Slices<'_>) -> Input
                     inputs.select(snapshot, &entry.key.namespace, selector, true);
                 }
             }
+            inputs.names = entries::names(&inputs, entries, snapshot);
         }
         ServiceSource::Backend => {}
     }
@@ -178,6 +200,8 @@ struct Collector<'a> {
     settings: &'a Settings,
     endpoints: BTreeMap<SocketAddr, Endpoint>,
     problems: Vec<Problem>,
+    /// Whoever finds no endpoint need not say so.
+    explained: bool,
 }
 
 impl Collector<'_> {
@@ -230,8 +254,7 @@ impl Collector<'_> {
                 IntOrString::Int(number) => number,
                 IntOrString::String(_) => inputs.port.0.number,
             };
-            let at = At::new(entry, "spec.address");
-            self.workload_entry(&entry.spec, number, Some(&entry.key.name), at);
+            self.workload_entry(entry, number, None);
         }
     }
 
@@ -308,48 +331,6 @@ impl Collector<'_> {
         });
     }
 
-    fn service_entry(&mut self, entry: &Arc<Object<ServiceEntry>>, port: &ServiceEntryPort) {
-        let number = if port.target_port > 0 { port.target_port } else { port.number };
-        if entry.spec.resolution != Resolution::Static {
-            let at = At::new(entry, "spec.resolution");
-            self.problems.push(messages::resolution_not_served(at, entry.spec.resolution.as_str()));
-            return;
-        }
-        for (index, endpoint) in entry.spec.endpoints.iter().enumerate() {
-            let field = format!("spec.endpoints[{index}].address");
-            self.workload_entry(endpoint, number, None, At::new(entry, &field));
-        }
-        let Some(selector) = &entry.spec.workload_selector else { return };
-        let inputs = self.inputs;
-        let own = |namespace: &Arc<str>, labels: &Labels| {
-            *namespace == entry.key.namespace && names::selects(&selector.labels, labels)
-        };
-        for pod in inputs.pods.iter().filter(|pod| own(&pod.key.namespace, &pod.meta.labels)) {
-            self.pod(pod, number, false);
-        }
-        for other in
-            inputs.workload_entries.iter().filter(|other| own(&other.key.namespace, labels_of(other)))
-        {
-            self.workload_entry(&other.spec, number, Some(&other.key.name), At::new(other, "spec.address"));
-        }
-    }
-
-    /// `number`: the port, unless the endpoint has one of its own for the port's name.
-    fn workload_entry(&mut self, entry: &WorkloadEntry, number: u16, name: Option<&str>, at: At<'_>) {
-        let own = entry.ports.get(&self.inputs.port.0.name).and_then(|port| u16::try_from(*port).ok());
-        let Ok(ip) = entry.address.parse() else {
-            self.problems.push(messages::address(at, &entry.address));
-            return;
-        };
-        let (namespace, cluster) = (&self.inputs.service.namespace, &self.settings.cluster_id);
-        self.add(ip, own.unwrap_or(number), &entry.labels, |address| Endpoint {
-            address,
-            weight: entry.weight.max(1),
-            health: Health::Healthy,
-            workload: Arc::new(crate::workload::workload(name, namespace, &entry.labels, cluster)),
-        });
-    }
-
     fn backend(&mut self, backend: &BackendOverride) {
         let service = &self.inputs.service;
         let same_port = backend.port.is_none_or(|port| port == self.inputs.port.0.number);
@@ -375,12 +356,6 @@ fn say_empty(key: &ClusterKey, plan: &ClusterPlan, report: &mut Report) {
         subset => format!("subset `{subset}` of service `{}`", key.host),
     };
     let mend = match &service.source {
-        ServiceSource::Entries(entries)
-            if entries.iter().all(|entry| entry.spec.resolution != Resolution::Static) =>
-        {
-            // Its resolution is the problem, and that was said.
-            return;
-        }
         ServiceSource::Entries(_) => "list endpoints in its ServiceEntry".to_owned(),
         ServiceSource::Kubernetes(_) | ServiceSource::Backend => {
             let flag = BackendOverride::flag(&service.name, &service.namespace, key.port, &plan.labels);

@@ -68,6 +68,8 @@ pub struct Translation {
 pub struct Wants {
     /// Paths of files.
     pub files: BTreeSet<String>,
+    /// Names whose addresses DNS knows, in lower case and without trailing dot.
+    pub names: BTreeSet<String>,
 }
 
 /// Translates one snapshot after the other. Where nothing changed, parts of the new IR are the former objects.
@@ -92,9 +94,12 @@ impl Translator {
         let assembled = assemble::assemble(snapshot, settings, &mut self.assemble);
         let Assembled { ir, clusters, report, wants } = &*assembled;
         let mut report = Report::clone(report);
-        let endpoints = endpoints::endpoints(snapshot, settings, clusters, &mut self.endpoints, &mut report);
+        let mut wants = wants.clone();
+        let memo = &mut self.endpoints;
+        let endpoints =
+            endpoints::endpoints((snapshot, settings), clusters, memo, &mut wants.names, &mut report);
         let (problems, verdicts) = report.into_lists();
-        Translation { ir: Arc::clone(ir), endpoints, verdicts, problems, wants: wants.clone() }
+        Translation { ir: Arc::clone(ir), endpoints, verdicts, problems, wants }
     }
 }
 

@@ -38,6 +38,8 @@ codes! {
     CREDENTIAL_NAMESPACE = "LIM0108" "CredentialInGatewayNamespace" Warning;
     /// An endpoint whose address cannot be used.
     BAD_ADDRESS = "LIM0109" "EndpointAddress" Error;
+    /// A name that has no address, or for which DNS does not answer.
+    UNRESOLVED_NAME = "LIM0110" "UnresolvedName" Error;
 }
 
 /// A field of an object, about which something is said.
@@ -287,9 +289,28 @@ pub(crate) mod destination {
         )
     }
 
-    pub(crate) fn resolution_not_served(at: At<'_>, resolution: &str) -> Problem {
-        let message = format!("resolution {resolution} is not served yet: requests answer 503 (flag UH)");
-        at.say(NOT_SERVED, message, "write resolution STATIC with IP addresses as endpoints")
+    pub(crate) fn no_original_destination(at: At<'_>) -> Problem {
+        let message = "resolution NONE sends a request on to where the client had sent it, and a gateway's clients send \
+                       to the gateway: requests answer 503 (flag UH)";
+        at.say(NO_ENDPOINTS, message, "write resolution: DNS, or STATIC with endpoints")
+    }
+
+    pub(crate) fn dynamic_dns(at: At<'_>) -> Problem {
+        let message = "resolution DYNAMIC_DNS does not work behind a gateway: requests answer 503 (flag UH)";
+        at.say(NO_ENDPOINTS, message, "write a ServiceEntry with resolution: DNS for each host")
+    }
+
+    pub(crate) fn unresolved(at: At<'_>, name: &str, error: &str, nothing_left: bool) -> Problem {
+        let then =
+            if nothing_left { "it has no endpoint" } else { "the addresses that it had are still used" };
+        let message = format!("DNS does not answer for `{name}` ({error}): {then}");
+        at.say(UNRESOLVED_NAME, message, "look at the DNS server; it is asked again until it answers")
+    }
+
+    pub(crate) fn no_address(at: At<'_>, name: &str, nothing_left: bool) -> Problem {
+        let then = if nothing_left { "it has no endpoint" } else { "the address that it had is still used" };
+        let message = format!("DNS has no address for `{name}`: {then}");
+        at.say(UNRESOLVED_NAME, message, "correct the name, or the zone that should have it")
     }
 
     pub(crate) fn address(at: At<'_>, address: &str) -> Problem {

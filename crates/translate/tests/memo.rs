@@ -25,6 +25,8 @@ const WORLD: &[&str] = &[
     "{apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: all, namespace: istio-system}, spec: {host: '*.local', trafficPolicy: {connectionPool: {tcp: {maxConnections: 3}}}}}",
     "{apiVersion: networking.istio.io/v1, kind: ServiceEntry, metadata: {name: ext}, spec: {hosts: [ext.org], ports: [{number: 80, name: http, protocol: HTTP}], resolution: STATIC, endpoints: [{address: 192.0.2.1}]}}",
     "{apiVersion: networking.istio.io/v1, kind: ServiceEntry, metadata: {name: ext}, spec: {hosts: [ext.org], ports: [{number: 80, name: http, protocol: HTTP}], resolution: STATIC, workloadSelector: {labels: {app: web}}}}",
+    DNS_ENTRY,
+    "{apiVersion: networking.istio.io/v1, kind: ServiceEntry, metadata: {name: ext}, spec: {hosts: [ext.org], ports: [{number: 80, name: http, protocol: HTTP}], resolution: DNS_ROUND_ROBIN, endpoints: [{address: other.org}]}}",
     "{apiVersion: networking.istio.io/v1, kind: ServiceEntry, metadata: {name: ext2}, spec: {hosts: [ext.org, web.default.svc.cluster.local], ports: [{number: 80, name: http, protocol: HTTP}], resolution: STATIC, endpoints: [{address: 192.0.2.2}]}}",
     "{apiVersion: networking.istio.io/v1, kind: WorkloadEntry, metadata: {name: vm}, spec: {address: 192.0.2.5, labels: {app: web, version: v2}}}",
     "{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {selector: {app: web}, ports: [{port: 80, name: http}]}}",
@@ -41,7 +43,11 @@ const WORLD: &[&str] = &[
     "{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {name: p, namespace: istio-system}, spec: {selector: {matchLabels: {a: b}}}}",
 ];
 
+/// Of the world, too.
+const DNS_ENTRY: &str = "{apiVersion: networking.istio.io/v1, kind: ServiceEntry, metadata: {name: ext}, spec: {hosts: [ext.org], ports: [{number: 80, name: http, protocol: HTTP}], resolution: DNS}}";
+
 const FILES: &[&str] = &["/a.crt", "/a.key"];
+const NAMES: &[&str] = &["ext.org", "other.org"];
 
 fn object(text: &str) -> AnyObject {
     let mut parsed = parse("world.yaml", text, "default");
@@ -73,6 +79,7 @@ enum Step {
     Apply(usize),
     Delete(usize),
     File(usize, bool),
+    Name(usize, u8),
     Settings(usize),
 }
 
@@ -81,6 +88,7 @@ fn step() -> impl Strategy<Value = Step> {
         12 => (0..WORLD.len()).prop_map(Step::Apply),
         6 => (0..WORLD.len()).prop_map(Step::Delete),
         2 => (0..FILES.len(), any::<bool>()).prop_map(|(file, there)| Step::File(file, there)),
+        2 => (0..NAMES.len(), 0..4_u8).prop_map(|(name, answer)| Step::Name(name, answer)),
         1 => (0..3_usize).prop_map(Step::Settings),
     ]
 }
@@ -93,6 +101,14 @@ fn take(store: &mut Store, now: &mut Settings, step: &Step) {
             let content =
                 if *there { Ok(SecretBytes::new(b"content".to_vec())) } else { Err("gone".to_owned()) };
             store.apply(Event::File { path: FILES[*at].into(), content });
+        }
+        Step::Name(at, answer) => {
+            let answer = match answer {
+                0 => Ok(Vec::new()),
+                1 => Err("silence".to_owned()),
+                more => Ok((0..*more).map(|last| [192, 0, 2, last].into()).collect()),
+            };
+            store.apply(Event::Name { name: NAMES[*at].into(), answer });
         }
         Step::Settings(number) => *now = settings(*number),
     }
@@ -163,6 +179,20 @@ fn snapshot_after(store: &mut Store, text: &str) -> Snapshot {
 fn host(ir: &Ir, at: usize) -> &Arc<limen_ir::VirtualHost> {
     let table = ir.route_tables.values().next().expect("a table");
     &table.hosts[at]
+}
+
+#[test]
+fn an_answer_of_dns_changes_endpoints_and_nothing_else() {
+    let (mut store, mut translator, settings) = (Store::new(), Translator::new(), Settings::default());
+    for text in [WORLD[0], &virtual_service("ext.org", "/"), DNS_ENTRY] {
+        apply(&mut store, text);
+    }
+    let before = translator.translate(&store.snapshot(), &settings);
+    assert_eq!(before.wants.names.iter().collect::<Vec<_>>(), ["ext.org"]);
+    store.apply(Event::Name { name: "ext.org".into(), answer: Ok(vec![[192, 0, 2, 1].into()]) });
+    let after = translator.translate(&store.snapshot(), &settings);
+    assert!(Arc::ptr_eq(&before.ir, &after.ir));
+    assert_eq!((before.endpoints.clusters.len(), after.endpoints.clusters.len()), (0, 1));
 }
 
 #[test]

@@ -17,7 +17,7 @@ use crate::settings::Meaning;
 
 /// Print what the gateway would do with a folder (or files) of YAML.
 ///
-/// Exit code 1 if there are problems with level error.
+/// DNS is not asked: names have no endpoints here. Exit code 1 if there are problems with level error.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  limen translate ./examples/canary-90-10 -o yaml")]
 pub(crate) struct Translate {
@@ -57,7 +57,7 @@ impl Translate {
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let namespace = self.meaning.namespace.clone();
-        let config = Config { roots: self.paths, documents: Vec::new(), namespace };
+        let config = Config { roots: self.paths, namespace, ..Config::default() };
         let (sources, updates) = limen_sources::start(&config, runtime.handle())?;
         let settings = self.meaning.translation();
         let (update, translation) = runtime.block_on(settle(&sources, updates, &settings))?;
@@ -91,7 +91,8 @@ fn yaml(output: &Output<'_>) -> anyhow::Result<String> {
     Ok(String::from_utf8(text)?)
 }
 
-/// Reads everything, also the files that are known to be wanted only once the rest is translated.
+/// Reads everything, also the files that are known to be wanted only once the rest is translated. Nothing leaves the
+/// machine: names stay unanswered.
 async fn settle(
     sources: &Sources,
     mut updates: Updates,

@@ -9,7 +9,7 @@ mod parse;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -138,6 +138,18 @@ pub struct Serving {
     /// Address of `/stats/prometheus`; `off` for none
     #[arg(long, env = "LIMEN_METRICS", default_value = "0.0.0.0:15020", value_name = "ADDR", value_parser = parse::serve_at, help_heading = PORTS)]
     pub metrics: ServeAt,
+
+    /// DNS server for the names of ServiceEntries and ExternalName Services; repeatable [default: the system's]
+    #[arg(
+        long,
+        env = "LIMEN_DNS_SERVER",
+        value_name = "IP[:PORT]",
+        value_parser = parse::dns_server,
+        value_delimiter = ';',
+        action = ArgAction::Append,
+        help_heading = SERVING
+    )]
+    pub dns_server: Vec<SocketAddr>,
 
     /// Threads that serve traffic [default: the processors available]
     #[arg(long, env = "LIMEN_WORKERS", value_name = "N", help_heading = SERVING)]

@@ -110,6 +110,13 @@ pub(super) fn port_map(text: &str) -> Result<PortMap, String> {
     Ok(PortMap { declared, bound })
 }
 
+/// An address with port, or without: then 53.
+pub(super) fn dns_server(text: &str) -> Result<SocketAddr, String> {
+    let bare = text.trim_start_matches('[').trim_end_matches(']');
+    let alone = bare.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53));
+    text.parse().or(alone).map_err(|_| "expected IP or IP:PORT, such as 10.96.0.10 or [::1]:5353".to_owned())
+}
+
 pub(super) fn backend(text: &str) -> Result<Backend, String> {
     let expected =
         || "expected SVC[.NS][:PORT][/label=value]=HOST:PORT, such as my-service=127.0.0.1:9000".to_owned();

@@ -66,6 +66,20 @@ fn ports_are_mapped() {
 }
 
 #[test]
+fn a_dns_server_is_an_address() {
+    for (text, address) in [
+        ("10.96.0.10", "10.96.0.10:53"),
+        ("10.96.0.10:5353", "10.96.0.10:5353"),
+        ("::1", "[::1]:53"),
+        ("[::1]", "[::1]:53"),
+        ("[::1]:5353", "[::1]:5353"),
+    ] {
+        assert_eq!(parse::dns_server(text), Ok(address.parse().unwrap()), "{text}");
+    }
+    assert!(parse::dns_server("dns.example.org").is_err());
+}
+
+#[test]
 fn times_have_units() {
     assert_eq!(parse::duration("1m30s").unwrap(), Duration::from_secs(90));
     assert_eq!(parse::duration("500ms").unwrap(), Duration::from_millis(500));

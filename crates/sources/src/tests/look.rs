@@ -25,7 +25,7 @@ impl Folder {
     fn new() -> Folder {
         let dir = tempfile::tempdir().unwrap();
         let config =
-            Config { roots: vec![dir.path().to_owned()], documents: vec![], namespace: "default".into() };
+            Config { roots: vec![dir.path().to_owned()], namespace: "default".into(), ..Config::default() };
         let files = FileSource::new(&config);
         Folder { dir, files, store: Store::new(), now: Instant::now(), again: None }
     }
@@ -277,7 +277,7 @@ fn a_loop_of_links_ends() {
 fn a_missing_root_is_a_problem_until_it_is_there() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("later.yaml");
-    let config = Config { roots: vec![root.clone()], documents: vec![], namespace: "default".into() };
+    let config = Config { roots: vec![root.clone()], namespace: "default".into(), ..Config::default() };
     let files = FileSource::new(&config);
     let mut folder = Folder { dir, files, store: Store::new(), now: Instant::now(), again: None };
     folder.look();
@@ -291,7 +291,7 @@ fn a_missing_root_is_a_problem_until_it_is_there() {
 #[test]
 fn documents_count_like_files() {
     let document = Document { name: "demo.yaml".into(), text: service("built-in").into() };
-    let config = Config { roots: vec![], documents: vec![document], namespace: "elsewhere".into() };
+    let config = Config { documents: vec![document], namespace: "elsewhere".into(), ..Config::default() };
     let mut files = FileSource::new(&config);
     let batch =
         files.look(Instant::now(), &BTreeSet::new(), &mut |_: &Path| {}).batch(Instant::now()).unwrap();
@@ -300,7 +300,7 @@ fn documents_count_like_files() {
         store.apply(event);
     }
     assert!(store.snapshot().services().get("elsewhere", "built-in").is_some());
-    assert_eq!(batch.files, 1);
+    assert_eq!(batch.counts.unwrap().files, 1);
 }
 
 #[test]

@@ -21,7 +21,8 @@ struct Watched {
 
 impl Watched {
     async fn start(root: &Path) -> (Watched, Update) {
-        let config = Config { roots: vec![root.to_owned()], documents: vec![], namespace: "default".into() };
+        let config =
+            Config { roots: vec![root.to_owned()], namespace: "default".into(), ..Config::default() };
         let (sources, updates) = start(&config, &tokio::runtime::Handle::current()).unwrap();
         let mut watched = Watched { sources, updates };
         let first = watched.next().await;

@@ -48,6 +48,13 @@ impl Case {
                     let (path, content) = value.split_once(' ').expect("PATH CONTENT");
                     store.apply(Event::File { path: path.into(), content: file(content) });
                 }
+                "name" => {
+                    let (name, answer) = value.split_once(' ').expect("NAME ANSWER");
+                    let answers = answer.split(" then ").map(addresses);
+                    for answer in answers {
+                        store.apply(Event::Name { name: name.into(), answer });
+                    }
+                }
                 "invalid-input" => invalid = true,
                 other => panic!("no such setting: {other}"),
             }
@@ -106,6 +113,15 @@ fn file(content: &str) -> Result<SecretBytes, String> {
         "certificate" => Ok(SecretBytes::new(pem("CERTIFICATE", "bm90IHJlYWxseSBhIGNlcnRpZmljYXRl"))),
         "key" => Ok(SecretBytes::new(pem("PRIVATE KEY", "bm90IGEga2V5IGJ1dCBzZWNyZXQ="))),
         other => Err(other.strip_prefix("error: ").expect("certificate, key or error").to_owned()),
+    }
+}
+
+/// `none`, `error: why`, or addresses.
+fn addresses(answer: &str) -> Result<Vec<IpAddr>, String> {
+    match (answer, answer.strip_prefix("error: ")) {
+        ("none", _) => Ok(Vec::new()),
+        (_, Some(error)) => Err(error.to_owned()),
+        _ => Ok(answer.split(' ').map(|ip| ip.parse().expect("an IP address")).collect()),
     }
 }
 

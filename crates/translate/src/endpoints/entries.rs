@@ -1,0 +1,181 @@
+//! Endpoints of ServiceEntries and WorkloadEntries: addresses, and names that DNS knows the addresses of.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use limen_ir::endpoint::{Endpoint, Health};
+use limen_resources::istio::{Resolution, ServiceEntry, ServiceEntryPort, WorkloadEntry};
+use limen_resources::{NameState, Object, Snapshot};
+
+use super::{Collector, Inputs, KnownName, Labels};
+use crate::istio::names;
+use crate::memo::ByValue;
+use crate::messages::{At, destination as messages};
+use crate::workload::{labels_of, workload};
+
+/// What `entries` have DNS asked for, with what it says. `inputs` holds what their selectors find.
+pub(super) fn names(
+    inputs: &Inputs,
+    entries: &[Arc<Object<ServiceEntry>>],
+    snapshot: &Snapshot,
+) -> Vec<KnownName> {
+    let mut names: Vec<String> = Vec::new();
+    for entry in entries.iter().filter(|entry| by_dns(entry.spec.resolution)) {
+        let spec = &entry.spec;
+        if stands_for_itself(spec) {
+            names.push(inputs.service.host.clone());
+        }
+        let selected = inputs
+            .workload_entries
+            .iter()
+            .filter(|other| selects(entry, &other.key.namespace, labels_of(other)));
+        let addresses = spec.endpoints.iter().chain(selected.map(|other| &other.spec));
+        names.extend(addresses.filter_map(|endpoint| name_in(&endpoint.address)));
+    }
+    names.sort();
+    names.dedup();
+    let known = names.into_iter().map(|name| {
+        let state = snapshot.name(&name).cloned();
+        (ByValue(name.into()), state)
+    });
+    known.collect()
+}
+
+fn by_dns(resolution: Resolution) -> bool {
+    matches!(resolution, Resolution::Dns | Resolution::DnsRoundRobin)
+}
+
+/// Is the host of the entry what is to be resolved?
+fn stands_for_itself(entry: &ServiceEntry) -> bool {
+    entry.endpoints.is_empty() && entry.workload_selector.is_none()
+}
+
+/// The name that an address is, as DNS is asked for it.
+fn name_in(address: &str) -> Option<String> {
+    let name = address.trim_end_matches('.').to_ascii_lowercase();
+    let is_name = !name.is_empty() && !name.starts_with("unix:") && name.parse::<IpAddr>().is_err();
+    is_name.then_some(name)
+}
+
+fn selects(entry: &Object<ServiceEntry>, namespace: &Arc<str>, labels: &Labels) -> bool {
+    let Some(selector) = &entry.spec.workload_selector else { return false };
+    *namespace == entry.key.namespace && names::selects(&selector.labels, labels)
+}
+
+/// An endpoint as it is written: its address may be a name.
+#[derive(Clone, Copy)]
+struct Written<'a> {
+    entry: &'a WorkloadEntry,
+    /// The workload's name, if it has one.
+    name: Option<&'a str>,
+    labels: &'a Labels,
+    at: At<'a>,
+}
+
+impl Collector<'_> {
+    pub(super) fn service_entry(&mut self, entry: &Arc<Object<ServiceEntry>>, port: &ServiceEntryPort) {
+        let number = if port.target_port > 0 { port.target_port } else { port.number };
+        let resolution = entry.spec.resolution;
+        match resolution {
+            Resolution::None => {
+                self.problems.push(messages::no_original_destination(At::new(entry, "spec.resolution")));
+                self.explained = true;
+                return;
+            }
+            Resolution::DynamicDns => {
+                self.problems.push(messages::dynamic_dns(At::new(entry, "spec.resolution")));
+                self.explained = true;
+                return;
+            }
+            Resolution::Static | Resolution::Dns | Resolution::DnsRoundRobin => {}
+        }
+        let inputs = self.inputs;
+        if by_dns(resolution) && stands_for_itself(&entry.spec) {
+            let host = &inputs.service.host;
+            let at = entry.spec.hosts.iter().position(|written| written.eq_ignore_ascii_case(host));
+            let field = format!("spec.hosts[{}]", at.unwrap_or_default());
+            let itself = WorkloadEntry { address: host.clone(), ..WorkloadEntry::default() };
+            let written =
+                Written { entry: &itself, name: None, labels: &itself.labels, at: At::new(entry, &field) };
+            self.written(written, number, Some(resolution));
+        }
+        for (index, endpoint) in entry.spec.endpoints.iter().enumerate() {
+            let field = format!("spec.endpoints[{index}].address");
+            let at = At::new(entry, &field);
+            let written = Written { entry: endpoint, name: None, labels: &endpoint.labels, at };
+            self.written(written, number, Some(resolution));
+        }
+        for pod in inputs.pods.iter().filter(|pod| selects(entry, &pod.key.namespace, &pod.meta.labels)) {
+            self.pod(pod, number, false);
+        }
+        for other in &inputs.workload_entries {
+            if selects(entry, &other.key.namespace, labels_of(other)) {
+                self.workload_entry(other, number, Some(resolution));
+            }
+        }
+    }
+
+    /// `number`: the port, unless the endpoint has one of its own for the port's name. `resolution`: that of the
+    /// ServiceEntry; a Service has none, and knows addresses only.
+    pub(super) fn workload_entry(
+        &mut self,
+        object: &Object<WorkloadEntry>,
+        number: u16,
+        resolution: Option<Resolution>,
+    ) {
+        let at = At::new(object, "spec.address");
+        let name = Some(&*object.key.name);
+        let written = Written { entry: &object.spec, name, labels: labels_of(object), at };
+        self.written(written, number, resolution);
+    }
+
+    fn written(&mut self, written: Written<'_>, number: u16, resolution: Option<Resolution>) {
+        let Written { entry, at, .. } = written;
+        let own = entry.ports.get(&self.inputs.port.0.name).and_then(|port| u16::try_from(*port).ok());
+        let number = own.unwrap_or(number);
+        if let Ok(ip) = entry.address.parse() {
+            self.address(written, ip, number);
+            return;
+        }
+        let Some(name) = name_in(&entry.address).filter(|_| resolution.is_some_and(by_dns)) else {
+            // Without any address it is behind its network's gateway; that was said when it was read.
+            if !entry.address.is_empty() {
+                self.problems.push(messages::address(at, &entry.address));
+            }
+            return;
+        };
+        let once = resolution == Some(Resolution::DnsRoundRobin);
+        for ip in self.resolved(&name, once, at) {
+            self.address(written, ip, number);
+        }
+    }
+
+    /// The addresses of a name: all of them, or `once` for all connections to come the first. What DNS does not say
+    /// at the moment counts as before.
+    fn resolved(&mut self, name: &str, once: bool, at: At<'_>) -> Vec<IpAddr> {
+        let known = self.inputs.names.iter().find(|(known, _)| &*known.0 == name);
+        self.explained = true;
+        let Some(state) = known.and_then(|(_, state)| state.as_ref()) else { return Vec::new() };
+        let NameState { addresses, known, error } = &**state;
+        let used = if once { known.get(..1).unwrap_or_default() } else { addresses };
+        match error {
+            Some(error) => self.problems.push(messages::unresolved(at, name, error, used.is_empty())),
+            None if addresses.is_empty() => {
+                self.problems.push(messages::no_address(at, name, used.is_empty()))
+            }
+            None => {}
+        }
+        used.to_vec()
+    }
+
+    fn address(&mut self, written: Written<'_>, ip: IpAddr, port: u16) {
+        let Written { entry, name, labels, .. } = written;
+        let (namespace, cluster) = (&self.inputs.service.namespace, &self.settings.cluster_id);
+        self.add(ip, port, labels, |address| Endpoint {
+            address,
+            weight: entry.weight.max(1),
+            health: Health::Healthy,
+            workload: Arc::new(workload(name, namespace, labels, cluster)),
+        });
+    }
+}

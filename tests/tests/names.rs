@@ -1,0 +1,82 @@
+//! Names whose addresses change while the gateway runs. DNS answers hold for a second at least, so this takes some.
+// Test code: a failed expectation is a panic with a reason.
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+
+use limen::view::View;
+use limen_e2e::dns::{DnsServer, Says};
+use limen_e2e::gateway::Gateway;
+use limen_e2e::origin::{Origin, Script};
+use limen_e2e::{h1, within};
+use tokio::net::TcpStream;
+
+/// Two endpoints by name, each with its port: DNS decides which of them there are.
+fn config(one: &Origin, two: &Origin) -> String {
+    format!(
+        "
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {{name: edge}}
+spec:
+  selector: {{istio: ingressgateway}}
+  servers: [{{port: {{number: 80, name: http, protocol: HTTP}}, hosts: ['*']}}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: out}}
+spec: {{hosts: [shop.example.com], gateways: [edge], http: [{{route: [{{destination: {{host: api.example.net}}}}]}}]}}
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {{name: api}}
+spec:
+  hosts: [api.example.net]
+  resolution: DNS
+  ports: [{{number: 80, name: http, protocol: HTTP}}]
+  endpoints:
+  - {{address: one.example.net, ports: {{http: {}}}}}
+  - {{address: two.example.net, ports: {{http: {}}}}}
+",
+        one.address.port(),
+        two.address.port()
+    )
+}
+
+async fn answered_by(gateway: &Gateway) -> String {
+    let mut connection = h1::Connection::new(TcpStream::connect(gateway.address(80)).await.unwrap());
+    connection.send(&h1::request("GET", "/", "shop.example.com", &[], b"")).await;
+    let reply = within("a response", connection.read("GET")).await.unwrap();
+    reply.origin().unwrap_or_else(|| reply.status.to_string())
+}
+
+fn ports(view: &View) -> Vec<u16> {
+    let all = view.endpoints.clusters.values().flat_map(|cluster| &cluster.endpoints);
+    all.map(|endpoint| endpoint.address.port()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn traffic_follows_dns_and_outlives_its_failures() {
+    let dns = DnsServer::start().await;
+    let here = || Says::Addresses(vec![[127, 0, 0, 1].into()], 0);
+    let (one, two) = (Origin::start("one", Script::echo()).await, Origin::start("two", Script::echo()).await);
+    dns.say("one.example.net", here());
+    let flags = ["--dns-server".to_owned(), dns.address.to_string()];
+    let gateway = Gateway::start(&[("all.yaml", &config(&one, &two))], &flags).await;
+    let before = gateway.running.view();
+    assert_eq!(ports(&before), [one.address.port()], "ready means that DNS was heard");
+    assert_eq!(answered_by(&gateway).await, "one");
+
+    dns.say("two.example.net", here());
+    dns.say("one.example.net", Says::NoSuchName);
+    let after = gateway.until("the new address", |view| ports(view) == [two.address.port()]).await;
+    assert_eq!(answered_by(&gateway).await, "two");
+    assert!(Arc::ptr_eq(&before.ir, &after.ir), "no route was translated again");
+
+    dns.say("two.example.net", Says::Fails);
+    let told =
+        |view: &View| view.problems().iter().any(|problem| problem.message.contains("two.example.net"));
+    let silent = gateway.until("the failure", told).await;
+    assert_eq!(ports(&silent), [two.address.port()]);
+    assert_eq!(answered_by(&gateway).await, "two", "what DNS said before still holds");
+}
