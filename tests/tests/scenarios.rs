@@ -456,6 +456,7 @@ scenarios! {
     redirects
     retries
     rewrites
+    services
     sni
     timeouts
     upgrades

@@ -15,7 +15,7 @@ use crate::draft::{
 use crate::index::{Index, origin};
 use crate::istio::names;
 use crate::messages::{At, destination as messages, route as route_messages};
-use crate::services::ServiceFacts;
+use crate::services::{Found, ServiceFacts};
 use crate::settings::{BackendOverride, GatewayInstance};
 
 /// The server that a VirtualService is bound to.
@@ -89,8 +89,8 @@ fn target(route: &RouteDraft, destination: &DestinationDraft, declared: Port, in
             let problem = messages::unknown_host(At::new(&route.object, &field), &destination.host, mend);
             (number, &destination.host, None, Some(problem))
         }
-        Some(service) => {
-            let (number, problem) = port_of(route, destination, declared, service);
+        Some(Found { named, service }) => {
+            let (number, problem) = port_of(route, destination, declared, named);
             let known = service.port(number).is_some();
             let problem = problem.or_else(|| {
                 let field = format!("{}.port", destination.field);
@@ -143,7 +143,7 @@ fn port_of(
 fn unknown_host_mend(destination: &DestinationDraft, port: u16, index: &Index<'_>) -> String {
     let host = &*destination.host;
     if index.services.knows(host) {
-        return "it is an ExternalName Service: add a ServiceEntry for the name that it stands for"
+        return "it is an ExternalName Service, and there is no service of the name that it stands for"
             .to_owned();
     }
     let completed = format!("{host}.svc.{}", index.settings.cluster_domain);

@@ -4,14 +4,15 @@
 //! same object.
 
 mod entries;
+mod kubernetes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use limen_ir::cluster::ClusterKey;
-use limen_ir::endpoint::{ClusterEndpoints, Endpoint, Endpoints, Health, WorkloadLabels};
-use limen_resources::core::{EndpointSlice, IntOrString, Pod, Service};
+use limen_ir::endpoint::{ClusterEndpoints, Endpoint, Endpoints, Health};
+use limen_resources::core::{EndpointSlice, Pod};
 use limen_resources::istio::WorkloadEntry;
 use limen_resources::{NameState, Object, Problem, Snapshot};
 
@@ -23,7 +24,7 @@ use crate::messages::{At, destination as messages};
 use crate::report::Report;
 use crate::services::{PortFacts, ServiceFacts, ServiceSource};
 use crate::settings::{BackendOverride, Settings};
-use crate::workload::{labels_of, pod_workload};
+use crate::workload::labels_of;
 
 type Labels = BTreeMap<String, String>;
 
@@ -145,8 +146,9 @@ fn inputs(plan: &ClusterPlan, snapshot: &Snapshot, slices: &Slices<'_>) -> Input
         ServiceSource::Kubernetes(service) => {
             let (namespace, selector) = (&*service.key.namespace, &service.spec.selector);
             let slices = slices.get(&(namespace, &*service.key.name)).map(Vec::as_slice).unwrap_or_default();
-            inputs.slices = slices.iter().copied().cloned().collect();
-            inputs.pods = slices.iter().flat_map(|slice| slice_pods(slice, snapshot)).cloned().collect();
+            inputs.slices = kubernetes::in_order(service, slices);
+            let pods = slices.iter().flat_map(|slice| kubernetes::slice_pods(slice, snapshot));
+            inputs.pods = pods.cloned().collect();
             inputs.select(snapshot, namespace, selector, slices.is_empty());
         }
         ServiceSource::Entries(entries) => {
@@ -158,26 +160,12 @@ fn inputs(plan: &ClusterPlan, snapshot: &Snapshot, slices: &Slices<'_>) -> Input
             }
             inputs.names = entries::names(&inputs, entries, snapshot);
         }
+        ServiceSource::Outside(service) => {
+            inputs.names = entries::name(&service.spec.external_name, snapshot)
+        }
         ServiceSource::Backend => {}
     }
     inputs
-}
-
-fn slice_pods<'a>(
-    slice: &'a Object<EndpointSlice>,
-    snapshot: &'a Snapshot,
-) -> impl Iterator<Item = &'a Arc<Object<Pod>>> {
-    slice.spec.endpoints.iter().filter_map(move |endpoint| pod_of(endpoint, slice, snapshot))
-}
-
-fn pod_of<'a>(
-    endpoint: &limen_resources::core::Endpoint,
-    slice: &Object<EndpointSlice>,
-    snapshot: &'a Snapshot,
-) -> Option<&'a Arc<Object<Pod>>> {
-    let target = endpoint.target_ref.as_ref().filter(|target| target.kind == "Pod")?;
-    let namespace = if target.namespace.is_empty() { &*slice.key.namespace } else { &*target.namespace };
-    snapshot.pods().get(namespace, &target.name)
 }
 
 impl Inputs {
@@ -209,6 +197,7 @@ impl Collector<'_> {
         let inputs = self.inputs;
         match &inputs.service.source {
             ServiceSource::Kubernetes(service) => self.kubernetes(service),
+            ServiceSource::Outside(service) => self.outside(service),
             ServiceSource::Entries(entries) => {
                 for entry in entries {
                     let ports = entry.spec.ports.iter();
@@ -226,115 +215,27 @@ impl Collector<'_> {
         }
     }
 
-    /// Adds an endpoint, if the subset has it.
+    /// Adds an endpoint, if the subset has it. Of two with one address the first counts, but a healthy one before one
+    /// that is not.
     fn add(&mut self, ip: IpAddr, port: u16, labels: &Labels, endpoint: impl FnOnce(SocketAddr) -> Endpoint) {
-        if port != 0 && names::selects(&self.inputs.subset, labels) {
-            let address = SocketAddr::new(ip, port);
-            self.endpoints.entry(address).or_insert_with(|| endpoint(address));
+        if port == 0 || !names::selects(&self.inputs.subset, labels) {
+            return;
         }
-    }
-
-    fn kubernetes(&mut self, service: &Object<Service>) {
-        let inputs = self.inputs;
-        for slice in &inputs.slices {
-            self.slice(service, slice);
-        }
-        if inputs.slices.is_empty() {
-            for pod in &inputs.pods {
-                let target = self.target_port(service);
-                let port = match &target {
-                    IntOrString::Int(number) => *number,
-                    IntOrString::String(name) => pod.spec.port_named(name).unwrap_or_default(),
-                };
-                self.pod(pod, port, service.spec.publish_not_ready_addresses);
+        let address = SocketAddr::new(ip, port);
+        if self.endpoints.get(&address).is_none_or(|known| known.health == Health::Unready) {
+            let new = endpoint(address);
+            let known = self.endpoints.entry(address).or_insert_with(|| new.clone());
+            if new.health == Health::Healthy {
+                *known = new;
             }
         }
-        for entry in &inputs.workload_entries {
-            let number = match self.target_port(service) {
-                IntOrString::Int(number) => number,
-                IntOrString::String(_) => inputs.port.0.number,
-            };
-            self.workload_entry(entry, number, None);
-        }
-    }
-
-    /// Of the Service's port; its own number where none is written.
-    fn target_port(&self, service: &Object<Service>) -> IntOrString {
-        let number = self.inputs.port.0.number;
-        let port = service
-            .spec
-            .ports
-            .iter()
-            .find(|port| port.port == number && port.name == self.inputs.port.0.name);
-        match port.and_then(|port| port.target_port.clone()) {
-            None | Some(IntOrString::Int(0)) => IntOrString::Int(number),
-            Some(target) => target,
-        }
-    }
-
-    fn slice(&mut self, service: &Object<Service>, slice: &Arc<Object<EndpointSlice>>) {
-        let name = &self.inputs.port.0.name;
-        let tcp = |protocol: &str| protocol.is_empty() || protocol == "TCP";
-        let ports = slice.spec.ports.iter().filter(|port| tcp(&port.protocol));
-        let Some(port) = ports.into_iter().find(|port| port.name == *name) else { return };
-        let port = port.port.unwrap_or_else(|| match self.target_port(service) {
-            IntOrString::Int(number) => number,
-            IntOrString::String(_) => 0,
-        });
-        for (number, endpoint) in slice.spec.endpoints.iter().enumerate() {
-            let conditions = &endpoint.conditions;
-            let health = match (conditions.ready.unwrap_or(true), conditions.terminating.unwrap_or(false)) {
-                (true, _) => Health::Healthy,
-                (false, true) => continue,
-                (false, false) => Health::Unready,
-            };
-            let Some(written) = endpoint.addresses.first() else { continue };
-            let Ok(ip) = written.parse() else {
-                let field = format!("endpoints[{number}].addresses[0]");
-                self.problems.push(messages::address(At::new(slice, &field), written));
-                continue;
-            };
-            let pod = endpoint.target_ref.as_ref().and_then(|target| {
-                let is = |pod: &&Arc<Object<Pod>>| *pod.key.name == *target.name && target.kind == "Pod";
-                self.inputs.pods.iter().find(is)
-            });
-            let none = Labels::new();
-            let labels = pod.map_or(&none, |pod| &pod.meta.labels);
-            let cluster = &self.settings.cluster_id;
-            let workload = || match pod {
-                Some(pod) => pod_workload(pod, cluster),
-                None => WorkloadLabels::unknown(),
-            };
-            self.add(ip, port, labels, |address| Endpoint {
-                address,
-                weight: 1,
-                health,
-                workload: Arc::new(workload()),
-            });
-        }
-    }
-
-    fn pod(&mut self, pod: &Object<Pod>, port: u16, ready_anyway: bool) {
-        if pod.spec.terminating || matches!(&*pod.spec.phase, "Succeeded" | "Failed") {
-            return;
-        }
-        let Some(written) = pod.spec.ips.first() else { return };
-        let Ok(ip) = written.parse() else {
-            self.problems.push(messages::address(At::new(pod, "status.podIP"), written));
-            return;
-        };
-        let health = if pod.spec.ready() || ready_anyway { Health::Healthy } else { Health::Unready };
-        let cluster = &self.settings.cluster_id;
-        self.add(ip, port, &pod.meta.labels, |address| {
-            let workload = Arc::new(pod_workload(pod, cluster));
-            Endpoint { address, weight: 1, health, workload }
-        });
     }
 
     fn backend(&mut self, backend: &BackendOverride) {
         let service = &self.inputs.service;
         let same_port = backend.port.is_none_or(|port| port == self.inputs.port.0.number);
-        if backend.service != service.name || backend.namespace != service.namespace || !same_port {
+        let name = service.flag_name();
+        if backend.service != name || backend.namespace != service.namespace || !same_port {
             return;
         }
         let (namespace, cluster) = (&backend.namespace, &self.settings.cluster_id);
@@ -357,8 +258,8 @@ fn say_empty(key: &ClusterKey, plan: &ClusterPlan, report: &mut Report) {
     };
     let mend = match &service.source {
         ServiceSource::Entries(_) => "list endpoints in its ServiceEntry".to_owned(),
-        ServiceSource::Kubernetes(_) | ServiceSource::Backend => {
-            let flag = BackendOverride::flag(&service.name, &service.namespace, key.port, &plan.labels);
+        ServiceSource::Kubernetes(_) | ServiceSource::Outside(_) | ServiceSource::Backend => {
+            let flag = BackendOverride::flag(service.flag_name(), &service.namespace, key.port, &plan.labels);
             format!("add Pods or an EndpointSlice, or start with {flag}")
         }
     };

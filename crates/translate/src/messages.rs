@@ -313,6 +313,11 @@ pub(crate) mod destination {
         at.say(UNRESOLVED_NAME, message, "correct the name, or the zone that should have it")
     }
 
+    pub(crate) fn unknown_node(at: At<'_>) -> Problem {
+        let message = "only endpoints on the gateway's node should count, but which one that is is not known: all count";
+        at.say(NO_EFFECT, message, "start with --node NAME")
+    }
+
     pub(crate) fn address(at: At<'_>, address: &str) -> Problem {
         let message = format!("`{address}` is no IP address: the endpoint is left out");
         at.say(BAD_ADDRESS, message, "write an IP address")

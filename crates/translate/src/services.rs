@@ -26,6 +26,8 @@ pub(crate) struct ServiceFacts {
     pub(crate) ports: Vec<PortFacts>,
     pub(crate) source: ServiceSource,
     pub(crate) origin: Origin,
+    /// Of an ExternalName Service: what it is if no service has the name that it stands for.
+    pub(crate) outside: Option<Arc<ServiceFacts>>,
 }
 
 /// A port of a service.
@@ -43,6 +45,8 @@ pub(crate) enum ServiceSource {
     Kubernetes(Arc<Object<Service>>),
     /// All of one host and namespace, oldest first, at least one.
     Entries(Vec<Arc<Object<ServiceEntry>>>),
+    /// An ExternalName Service, as the name outside that it stands for: it has whatever port is asked for.
+    Outside(Arc<Object<Service>>),
     /// Only `--backend` names it: it has whatever port is asked for.
     Backend,
 }
@@ -50,10 +54,18 @@ pub(crate) enum ServiceSource {
 impl ServiceFacts {
     /// The port with this number, for requests.
     pub(crate) fn port(&self, number: u16) -> Option<PortFacts> {
-        if matches!(self.source, ServiceSource::Backend) {
-            return Some(PortFacts { number, name: String::new(), protocol: Some(Protocol::Undetected) });
+        let known = self.ports.iter().find(|port| port.number == number).cloned();
+        let any = matches!(self.source, ServiceSource::Backend | ServiceSource::Outside(_));
+        let unsaid = || PortFacts { number, name: String::new(), protocol: Some(Protocol::Undetected) };
+        known.or_else(|| any.then(unsaid)).filter(|port| port.protocol.is_some())
+    }
+
+    /// What `--backend` calls it.
+    pub(crate) fn flag_name(&self) -> &str {
+        match &self.source {
+            ServiceSource::Outside(service) => &service.key.name,
+            _ => &self.name,
         }
-        self.ports.iter().find(|port| port.number == number && port.protocol.is_some()).cloned()
     }
 
     /// Its ports for people.
@@ -80,6 +92,14 @@ impl ServiceMemo {
         self.entries.turn();
         self.backends.turn();
     }
+}
+
+/// What a host means.
+pub(crate) struct Found<'r> {
+    /// The service of that name.
+    pub(crate) named: &'r Arc<ServiceFacts>,
+    /// Where requests go: the same, unless that is an ExternalName Service.
+    pub(crate) service: &'r Arc<ServiceFacts>,
 }
 
 /// Services by host. Those of one host: Kubernetes' first, then the oldest.
@@ -138,22 +158,30 @@ impl Registry {
         Registry { hosts }
     }
 
-    /// The service that `host` means in an object of `namespace`: the one of that namespace, else the first.
-    pub(crate) fn find(&self, host: &str, namespace: &str) -> Option<&Arc<ServiceFacts>> {
-        self.find_through(host, namespace, 4)
+    /// The service that `host` means in an object of `namespace`: the one of that namespace, else the first. An
+    /// ExternalName Service means the one that it stands for.
+    pub(crate) fn find(&self, host: &str, namespace: &str) -> Option<Found<'_>> {
+        let named = self.named(host, namespace)?;
+        let service = self.concrete(named, namespace, 4)?;
+        Some(Found { named, service })
+    }
+
+    fn named(&self, host: &str, namespace: &str) -> Option<&Arc<ServiceFacts>> {
+        let services = self.hosts.get(host)?;
+        services.iter().find(|facts| facts.namespace == namespace).or_else(|| services.first())
     }
 
     /// `depth` bounds how many ExternalName Services may stand for one another.
-    fn find_through(&self, host: &str, namespace: &str, depth: usize) -> Option<&Arc<ServiceFacts>> {
-        let services = self.hosts.get(host)?;
-        let facts =
-            services.iter().find(|facts| facts.namespace == namespace).or_else(|| services.first())?;
-        match &facts.source {
-            ServiceSource::Kubernetes(service) if service.spec.service_type == "ExternalName" => {
-                let target = service.spec.external_name.to_ascii_lowercase();
-                self.find_through(&target, namespace, depth.checked_sub(1)?)
-            }
-            _ => Some(facts),
+    fn concrete<'r>(
+        &'r self,
+        named: &'r Arc<ServiceFacts>,
+        namespace: &str,
+        depth: usize,
+    ) -> Option<&'r Arc<ServiceFacts>> {
+        let Some(target) = external_name(named) else { return Some(named) };
+        match self.named(&target, namespace) {
+            Some(next) => self.concrete(next, namespace, depth.checked_sub(1)?),
+            None => named.outside.as_ref(),
         }
     }
 
@@ -179,14 +207,46 @@ fn kubernetes(service: &Arc<Object<Service>>, cluster_domain: &str) -> ServiceFa
         name: port.name.clone(),
         protocol: port_protocol(port),
     });
-    ServiceFacts {
+    let mut facts = ServiceFacts {
         host: format!("{name}.{namespace}.svc.{cluster_domain}").to_ascii_lowercase(),
         namespace: namespace.to_string(),
         name: name.to_string(),
         ports: ports.collect(),
         source: ServiceSource::Kubernetes(Arc::clone(service)),
         origin: origin(&service.key, String::new()),
+        outside: None,
+    };
+    facts.outside = outside(&facts, service, cluster_domain).map(Arc::new);
+    facts
+}
+
+/// The name that an ExternalName Service stands for, lower case.
+fn external_name(facts: &ServiceFacts) -> Option<String> {
+    match &facts.source {
+        ServiceSource::Kubernetes(service) if service.spec.service_type == "ExternalName" => {
+            Some(service.spec.external_name.trim_end_matches('.').to_ascii_lowercase())
+        }
+        _ => None,
     }
+}
+
+/// Names of the cluster's own domain are never asked of DNS: what the gateway does not see it does not see so either.
+fn outside(
+    facts: &ServiceFacts,
+    service: &Arc<Object<Service>>,
+    cluster_domain: &str,
+) -> Option<ServiceFacts> {
+    let name = external_name(facts)?;
+    let inside = name.strip_suffix(cluster_domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+    (!inside && !name.is_empty()).then(|| ServiceFacts {
+        host: name.clone(),
+        namespace: facts.namespace.clone(),
+        name,
+        ports: facts.ports.clone(),
+        source: ServiceSource::Outside(Arc::clone(service)),
+        origin: facts.origin.clone(),
+        outside: None,
+    })
 }
 
 fn by_flag(host: String, backend: &crate::settings::BackendOverride) -> ServiceFacts {
@@ -203,6 +263,7 @@ fn by_flag(host: String, backend: &crate::settings::BackendOverride) -> ServiceF
         ports: Vec::new(),
         source: ServiceSource::Backend,
         origin,
+        outside: None,
     }
 }
 

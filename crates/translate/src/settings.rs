@@ -16,6 +16,9 @@ pub struct Settings {
     pub root_namespace: String,
     /// The domain of Service names, such as `cluster.local`.
     pub cluster_domain: String,
+    /// The Kubernetes node that the workload runs on, if it is known: endpoints of a Service whose traffic is to stay on
+    /// its node are chosen by it.
+    pub node: Option<String>,
     /// What `destination_cluster` says.
     pub cluster_id: String,
     /// From the port that a Gateway declares to the port that is bound; 0: one that the system chooses. Ports that are
@@ -74,6 +77,7 @@ impl Default for Settings {
             workload_namespace: "istio-system".to_owned(),
             root_namespace: "istio-system".to_owned(),
             cluster_domain: "cluster.local".to_owned(),
+            node: None,
             cluster_id: "Kubernetes".to_owned(),
             port_map: BTreeMap::new(),
             backends: Vec::new(),

@@ -79,6 +79,10 @@ pub struct Meaning {
     #[arg(long, env = "LIMEN_WORKLOAD_NAMESPACE", default_value = "istio-system", value_name = "NS", help_heading = IDENTITY)]
     pub workload_namespace: String,
 
+    /// The Kubernetes node that it runs on, for Services with `internalTrafficPolicy: Local`
+    #[arg(long, env = "LIMEN_NODE", value_name = "NAME", help_heading = IDENTITY)]
+    pub node: Option<String>,
+
     /// Its labels, which the selectors of Gateways are compared with
     #[arg(
         long,

@@ -28,11 +28,13 @@ spec! {
         "internalTrafficPolicy" => internal_traffic_policy: String,
         /// Preference for near endpoints.
         "trafficDistribution" => traffic_distribution: String,
+        /// `IPv4` and `IPv6` in the order of preference.
+        "ipFamilies" => ip_families: Vec<String>,
         /// Further addresses.
         "externalIPs" => external_ips: Vec<String>,
     }
     also [
-        "allocateLoadBalancerNodePorts", "externalTrafficPolicy", "healthCheckNodePort", "ipFamilies", "ipFamilyPolicy",
+        "allocateLoadBalancerNodePorts", "externalTrafficPolicy", "healthCheckNodePort", "ipFamilyPolicy",
         "loadBalancerClass", "loadBalancerIP", "loadBalancerSourceRanges", "sessionAffinity", "sessionAffinityConfig",
         "topologyKeys", "ipFamily",
     ]

@@ -34,11 +34,17 @@ pub(super) fn names(
     }
     names.sort();
     names.dedup();
-    let known = names.into_iter().map(|name| {
-        let state = snapshot.name(&name).cloned();
-        (ByValue(name.into()), state)
-    });
-    known.collect()
+    names.into_iter().map(|name| known(name, snapshot)).collect()
+}
+
+/// The same for a single address.
+pub(super) fn name(address: &str, snapshot: &Snapshot) -> Vec<KnownName> {
+    name_in(address).into_iter().map(|name| known(name, snapshot)).collect()
+}
+
+fn known(name: String, snapshot: &Snapshot) -> KnownName {
+    let state = snapshot.name(&name).cloned();
+    (ByValue(name.into()), state)
 }
 
 fn by_dns(resolution: Resolution) -> bool {
@@ -95,9 +101,7 @@ impl Collector<'_> {
             let at = entry.spec.hosts.iter().position(|written| written.eq_ignore_ascii_case(host));
             let field = format!("spec.hosts[{}]", at.unwrap_or_default());
             let itself = WorkloadEntry { address: host.clone(), ..WorkloadEntry::default() };
-            let written =
-                Written { entry: &itself, name: None, labels: &itself.labels, at: At::new(entry, &field) };
-            self.written(written, number, Some(resolution));
+            self.itself(&itself, number, resolution, At::new(entry, &field));
         }
         for (index, endpoint) in entry.spec.endpoints.iter().enumerate() {
             let field = format!("spec.endpoints[{index}].address");
@@ -106,13 +110,19 @@ impl Collector<'_> {
             self.written(written, number, Some(resolution));
         }
         for pod in inputs.pods.iter().filter(|pod| selects(entry, &pod.key.namespace, &pod.meta.labels)) {
-            self.pod(pod, number, false);
+            self.pod(pod, number, None);
         }
         for other in &inputs.workload_entries {
             if selects(entry, &other.key.namespace, labels_of(other)) {
                 self.workload_entry(other, number, Some(resolution));
             }
         }
+    }
+
+    /// An endpoint that nobody wrote as one: the name of a service is its address.
+    pub(super) fn itself(&mut self, itself: &WorkloadEntry, number: u16, resolution: Resolution, at: At<'_>) {
+        let written = Written { entry: itself, name: None, labels: &itself.labels, at };
+        self.written(written, number, Some(resolution));
     }
 
     /// `number`: the port, unless the endpoint has one of its own for the port's name. `resolution`: that of the

@@ -26,6 +26,7 @@ pub(crate) fn facts(host: String, namespace: String, entries: &[Arc<Object<Servi
         ports,
         source: ServiceSource::Entries(entries.to_vec()),
         origin: origin.unwrap_or_else(|| unreachable!("a group has an entry")),
+        outside: None,
     }
 }
 

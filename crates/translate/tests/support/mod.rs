@@ -40,6 +40,7 @@ impl Case {
                     let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == value).expect("a kind");
                     settings.ignored_policies.insert(kind);
                 }
+                "node" => settings.node = Some(value.to_owned()),
                 "workload-namespace" => settings.workload_namespace = value.to_owned(),
                 "root-namespace" => settings.root_namespace = value.to_owned(),
                 "istio-default-retries" => settings.istio_default_retries = true,
