@@ -48,8 +48,10 @@ impl Gateway {
     /// Starts a gateway over paths that may lie anywhere; `home` is kept until it ends.
     pub async fn start_in(home: TempDir, roots: Vec<PathBuf>, flags: &[String]) -> Gateway {
         let log = home.path().join("access.log");
-        let mut line: Vec<String> =
-            ["limen", "--bind", "127.0.0.1", "--workers", "2"].map(str::to_owned).into();
+        let mut line: Vec<String> = ["limen", "--bind", "127.0.0.1"].map(str::to_owned).into();
+        if !flags.iter().any(|flag| flag == "--workers") {
+            line.extend(["--workers", "2"].map(str::to_owned));
+        }
         for ours in ["--admin", "--readiness", "--metrics"] {
             line.extend([ours.to_owned(), "127.0.0.1:0".to_owned()]);
         }

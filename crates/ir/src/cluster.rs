@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::atoms::{Millis, Port};
 use crate::origin::Origin;
+use crate::policy::outlier::OutlierDetection;
 
 /// Istio's `outbound|<port>|<subset>|<fqdn>`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,6 +44,9 @@ pub struct Cluster {
     pub balance: Balance,
     /// How connections are made and kept.
     pub connection: ConnectionPolicy,
+    /// When an endpoint is left out; `None`: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outlier: Option<OutlierDetection>,
     /// The Service or ServiceEntry.
     pub origin: Origin,
     /// The DestinationRule that shaped it, if one did.

@@ -213,6 +213,7 @@ async fn the_demo_serves_both_versions_and_shows_no_key() {
         "/objects",
         "/ir",
         "/endpoints",
+        "/ejected",
         "/problems",
         "/verdicts",
         "/listeners",

@@ -13,6 +13,17 @@ pub struct Applied {
     pub listeners: Vec<BoundListener>,
     /// What could not be done as the IR asks.
     pub problems: Vec<AppliedProblem>,
+    /// Endpoints that are left out for what they answered, sorted.
+    pub ejected: Vec<Ejected>,
+}
+
+/// An endpoint that gets no requests for a while.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Ejected {
+    /// `outbound|port|subset|host`.
+    pub cluster: String,
+    /// Where it is.
+    pub address: SocketAddr,
 }
 
 /// A listener and its socket.

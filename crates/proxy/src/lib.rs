@@ -9,6 +9,7 @@ pub mod applied;
 mod board;
 mod clock;
 mod compile;
+mod control;
 mod exchange;
 mod filter;
 pub mod limits;
@@ -23,8 +24,7 @@ mod upstream;
 mod worker;
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -32,14 +32,14 @@ use limen_ir::{Endpoints, Ir};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::watch;
 
-pub use applied::{Applied, AppliedProblem, BoundListener};
+pub use applied::{Applied, AppliedProblem, BoundListener, Ejected};
 use board::Board;
-use compile::Compiler;
+use control::Control;
 pub use limits::Limits;
+use limits::outlier::Notice;
 use observe::{AccessLog, AccessLogConfig, FormatError, Gauge, LogTarget, LogWriter, Registry};
 use served::ServedListener;
 use sockets::Sockets;
-use table::listeners::Tables;
 use worker::{Load, Mail};
 
 /// What a data plane is started with.
@@ -94,22 +94,12 @@ pub struct Proxy {
     config: Arc<Config>,
     registry: Arc<Registry>,
     board: Arc<Board>,
-    control: Mutex<Control>,
+    control: Arc<Mutex<Control>>,
+    notices: mpsc::Sender<Notice>,
     workers: Vec<UnboundedSender<Mail>>,
     threads: Vec<JoinHandle<()>>,
     loads: Arc<[Load]>,
-    stamp: AtomicU64,
     log: Option<LogWriter>,
-}
-
-/// What only the control side touches.
-struct Control {
-    compiler: Compiler,
-    sockets: Sockets,
-    last: Applied,
-    tables: Arc<Tables>,
-    /// Tables that no worker holds any more.
-    returned: mpsc::Receiver<Arc<Tables>>,
 }
 
 impl Proxy {
@@ -147,60 +137,32 @@ impl Proxy {
             };
             threads.push(spawn(start, board.clone(), mail).map_err(StartError::Worker)?);
         }
-        let control = Control {
-            compiler: Compiler::new(registry.clone()),
+        let (notices, inbox) = mpsc::channel();
+        let control = Arc::new(Mutex::new(Control::new(control::Parts {
             sockets: Sockets::new(count, config.strict_ports),
-            last: Applied::default(),
-            tables: Arc::default(),
             returned,
-        };
-        Ok(Proxy {
-            config,
-            registry,
-            board,
-            control: Mutex::new(control),
-            workers,
-            threads,
-            loads,
-            stamp: AtomicU64::new(0),
-            log: Some(log),
-        })
+            workers: workers.clone(),
+            board: board.clone(),
+            registry: registry.clone(),
+            notices: notices.clone(),
+        })));
+        let attended = control.clone();
+        let attend = move || control::attend(&attended, &inbox);
+        let thread = std::thread::Builder::new().name("control".to_owned()).spawn(attend);
+        threads.push(thread.map_err(StartError::Worker)?);
+        Ok(Proxy { config, registry, board, control, notices, workers, threads, loads, log: Some(log) })
     }
 
     /// Compiles on the calling thread, binds what is new and mails every worker. Returns the generation that
     /// [`Proxy::applied`] will show once every worker serves it.
     pub fn install(&self, ir: &Ir, endpoints: &Endpoints) -> u64 {
-        let mut control = self.control();
-        control.collect();
-        let stamp = self.stamp.fetch_add(1, Ordering::Relaxed) + 1;
-        let compiled = control.compiler.compile(ir, endpoints, stamp);
-        let mut changes = control.sockets.reconcile(&compiled.tables);
-        let mut problems = compiled.problems;
-        problems.append(&mut changes.problems);
-        let applied = Applied { generation: stamp, listeners: changes.listeners, problems };
-        control.last = applied.clone();
-        self.board.expect(applied);
-        let tables = Arc::new(compiled.tables);
-        control.tables = tables.clone();
-        for (worker, open) in self.workers.iter().zip(changes.open) {
-            // A worker that has ended serves nothing and needs no mail.
-            let _ = worker.send(Mail::Install { tables: tables.clone(), open, close: changes.close.clone() });
-        }
-        stamp
+        control::lock(&self.control).install(ir, endpoints)
     }
 
     /// Mails new endpoints for the generation in force; no route is compiled. Returns its stamp in
     /// [`Applied::generation`].
     pub fn endpoints(&self, endpoints: &Endpoints) -> u64 {
-        let mut control = self.control();
-        control.collect();
-        let stamp = self.stamp.fetch_add(1, Ordering::Relaxed) + 1;
-        let endpoints = Arc::new(control.compiler.endpoints(endpoints));
-        self.board.expect(Applied { generation: stamp, ..control.last.clone() });
-        for worker in &self.workers {
-            let _ = worker.send(Mail::Endpoints { stamp, endpoints: endpoints.clone() });
-        }
-        stamp
+        control::lock(&self.control).endpoints(endpoints)
     }
 
     /// What every worker serves.
@@ -210,7 +172,7 @@ impl Proxy {
 
     /// What the tables installed last say, for people.
     pub fn served(&self) -> Vec<ServedListener> {
-        served::listeners(&self.control().tables)
+        served::listeners(&control::lock(&self.control).tables)
     }
 
     /// The metrics.
@@ -247,22 +209,11 @@ impl Proxy {
             }
         }
     }
-
-    fn control(&self) -> MutexGuard<'_, Control> {
-        // A panic while compiling leaves the memo behind the tables at worst; the next generation compares again.
-        self.control.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Control {
-    /// Frees the tables that the workers have sent back.
-    fn collect(&mut self) {
-        self.returned.try_iter().for_each(drop);
-    }
 }
 
 impl Drop for Proxy {
     fn drop(&mut self) {
+        let _ = self.notices.send(Notice::Stop);
         for worker in &self.workers {
             let _ = worker.send(Mail::Stop);
         }

@@ -1,6 +1,8 @@
 //! The few numbers that workers share: limits that a configuration asks for, as padded atomics, and the settings that
 //! bound what a client can cost.
 
+pub(crate) mod outlier;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 

@@ -16,6 +16,7 @@ use limen_resources::istio::{
 
 use crate::index::{Index, origin};
 use crate::istio::destination_rule::{Block, Merged, Policy, Rules};
+use crate::istio::outlier;
 use crate::memo::{Walk, keep};
 use crate::merge::{Wanted, WantedClusters};
 use crate::messages::{At, destination as messages, route};
@@ -76,6 +77,7 @@ fn cluster(
     let policy = rules.map(|rules| rules.policy(key.port, subset)).unwrap_or_default();
     let mut reader = Reader { report, blocked: false };
     let (balance, connection) = (reader.balance(&policy), reader.connection(&policy));
+    let outlier = policy.outlier_detection.as_ref().map(|block| outlier::detection(block.said));
     reader.rest(&policy);
     let blocked = reader.blocked;
     let by = by.into_iter().next()?;
@@ -99,6 +101,7 @@ fn cluster(
         protocol,
         balance,
         connection,
+        outlier,
         origin: service.origin.clone(),
         policy_origin: shaping.or_else(|| rules?.first().map(|rule| origin(&rule.key, String::new()))),
     };
@@ -232,9 +235,6 @@ impl Reader<'_> {
     fn rest(&mut self, policy: &Policy<'_>) {
         if let Some(block) = policy.tls.as_ref().filter(|block| block.said.mode != ClientTlsMode::Disable) {
             self.block(block, ".mode", &format!("TLS to the service (mode {})", block.said.mode.as_str()));
-        }
-        if let Some(block) = &policy.outlier_detection {
-            self.no_effect(block, "", "failing endpoints are not left out yet");
         }
         for block in &policy.whole {
             let TrafficPolicy { tunnel, proxy_protocol, retry_budget, .. } = block.said;

@@ -3,5 +3,6 @@
 pub mod cors;
 pub mod fault;
 pub mod headers;
+pub mod outlier;
 pub mod retry;
 pub mod rewrite;

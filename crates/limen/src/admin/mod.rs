@@ -51,6 +51,7 @@ pub(crate) fn serve_admin((listener, address): Listening, admin: Admin) -> Socke
         .route("/objects", get(views::objects))
         .route("/ir", get(views::ir))
         .route("/endpoints", get(views::endpoints))
+        .route("/ejected", get(views::ejected))
         .route("/problems", get(views::problems))
         .route("/verdicts", get(views::verdicts))
         .route("/listeners", get(views::listeners))

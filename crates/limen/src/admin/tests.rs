@@ -82,6 +82,7 @@ async fn the_admin_port_answers_local_clients_only() {
         "/objects",
         "/ir",
         "/endpoints",
+        "/ejected",
         "/problems",
         "/verdicts",
         "/listeners",

@@ -18,6 +18,7 @@ const INDEX: &str = concat!(
     "<li><a href=objects>objects</a>: what was read",
     "<li><a href=ir>ir</a>: what the gateway does",
     "<li><a href=endpoints>endpoints</a>: where it sends requests",
+    "<li><a href=ejected>ejected</a>: endpoints that are left out for their errors",
     "<li><a href=listeners>listeners</a>: where it listens",
     "<li><a href=problems>problems</a>: what is wrong, and the mend",
     "<li><a href=verdicts>verdicts</a>: what is said about objects",
@@ -45,6 +46,7 @@ pub(super) async fn state(State(admin): State<Admin>) -> Response {
         "objects": objects_of(&view),
         "ir": &*view.ir,
         "endpoints": &*view.endpoints,
+        "ejected": view.applied.ejected,
         "listeners": view.applied.listeners,
         "problems": view.problems(),
         "verdicts": view.verdicts,
@@ -64,6 +66,11 @@ pub(super) async fn ir(State(admin): State<Admin>) -> Response {
 /// Where it sends requests.
 pub(super) async fn endpoints(State(admin): State<Admin>) -> Response {
     pretty(&*admin.view().endpoints)
+}
+
+/// Endpoints that are left out for their errors.
+pub(super) async fn ejected(State(admin): State<Admin>) -> Response {
+    pretty(&admin.view().applied.ejected)
 }
 
 /// What is wrong.

@@ -1,20 +1,25 @@
 //! Clusters and endpoints, with slots that stay.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::Instant;
 
 use limen_ir::cluster::{Balance as IrBalance, Cluster as IrCluster};
-use limen_ir::endpoint::{Health, WorkloadLabels as IrWorkload};
 use limen_ir::{ClusterEndpoints, ClusterKey, Endpoints, Ir};
 
+use super::ejections::{Ejections, Judged};
+use super::endpoints::{self, Workloads};
+use crate::applied::Ejected;
+use crate::limits::outlier::{Notice, Watch};
 use crate::limits::{ClusterLimits, Gauge};
-use crate::observe::counters::{Registry, ServiceLabels, WorkloadId, WorkloadLabels};
-use crate::table::clusters::{Balance, Cluster, Endpoint};
+use crate::observe::counters::{Registry, ServiceLabels};
+use crate::table::clusters::{Balance, Cluster, EndpointSet};
 use crate::table::routes::ClusterSlot;
 
 /// Endpoints by cluster slot.
-pub(crate) type EndpointTable = Vec<Arc<[Endpoint]>>;
+pub(crate) type EndpointTable = Vec<Arc<EndpointSet>>;
 
 /// Slots by key, and what was compiled into them.
 pub(crate) struct ClusterMemo {
@@ -23,8 +28,10 @@ pub(crate) struct ClusterMemo {
     free: Vec<u32>,
     count: u32,
     generation: u64,
-    workloads: HashMap<IrWorkload, WorkloadId>,
-    nobody: Arc<[Endpoint]>,
+    workloads: Workloads,
+    nobody: Arc<EndpointSet>,
+    /// Where workers tell of errors.
+    control: Sender<Notice>,
 }
 
 struct Slot {
@@ -32,19 +39,72 @@ struct Slot {
     /// The last generation in which a route or the IR named the cluster.
     named: u64,
     cluster: Option<(Arc<IrCluster>, Arc<Cluster>)>,
-    endpoints: Option<(Arc<ClusterEndpoints>, Arc<[Endpoint]>)>,
+    endpoints: Option<SlotEndpoints>,
+    ejections: Ejections,
+}
+
+struct SlotEndpoints {
+    ir: Arc<ClusterEndpoints>,
+    /// The cluster that they were compiled for.
+    cluster: Option<Arc<IrCluster>>,
+    compiled: Arc<EndpointSet>,
+}
+
+impl Slot {
+    fn new(index: u32, named: u64) -> Slot {
+        Slot { index, named, cluster: None, endpoints: None, ejections: Ejections::default() }
+    }
+
+    fn ir(&self) -> Option<&Arc<IrCluster>> {
+        self.cluster.as_ref().map(|(ir, _)| ir)
+    }
+
+    /// Compiles endpoints anew, unless they and their cluster are the former ones.
+    fn endpoints(&mut self, ir: &Arc<ClusterEndpoints>, workloads: &mut Workloads, control: &Sender<Notice>) {
+        let cluster = self.ir().cloned();
+        let same_cluster = |known: &SlotEndpoints| match (&known.cluster, &cluster) {
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+            (None, None) => true,
+            _ => false,
+        };
+        if self.endpoints.as_ref().is_some_and(|known| Arc::ptr_eq(&known.ir, ir) && same_cluster(known)) {
+            return;
+        }
+        let policy = cluster.as_ref().and_then(|cluster| cluster.outlier.as_ref());
+        let addresses = ir.endpoints.iter().map(|endpoint| endpoint.address);
+        self.ejections.reconcile(policy, self.index, addresses, control);
+        self.compile_endpoints(ir.clone(), cluster, workloads);
+    }
+
+    fn compile_endpoints(
+        &mut self,
+        ir: Arc<ClusterEndpoints>,
+        cluster: Option<Arc<IrCluster>>,
+        workloads: &mut Workloads,
+    ) {
+        let compiled = Arc::new(endpoints::compile(&ir, cluster.as_deref(), &self.ejections, workloads));
+        self.endpoints = Some(SlotEndpoints { ir, cluster, compiled });
+    }
+
+    /// Somebody is left out or comes back.
+    fn ejections_changed(&mut self, workloads: &mut Workloads) {
+        if let Some(SlotEndpoints { ir, cluster, .. }) = self.endpoints.take() {
+            self.compile_endpoints(ir, cluster, workloads);
+        }
+    }
 }
 
 impl ClusterMemo {
-    pub(crate) fn new(registry: Arc<Registry>) -> ClusterMemo {
+    pub(crate) fn new(registry: Arc<Registry>, control: Sender<Notice>) -> ClusterMemo {
         ClusterMemo {
+            workloads: Workloads::new(registry.clone()),
             registry,
             slots: BTreeMap::new(),
             free: Vec::new(),
             count: 0,
             generation: 1,
-            workloads: HashMap::new(),
-            nobody: Arc::from([]),
+            nobody: Arc::default(),
+            control,
         }
     }
 
@@ -59,7 +119,7 @@ impl ClusterMemo {
             self.count += 1;
             self.count - 1
         });
-        self.slots.insert(key.clone(), Slot { index, named: generation, cluster: None, endpoints: None });
+        self.slots.insert(key.clone(), Slot::new(index, generation));
         ClusterSlot(index)
     }
 
@@ -95,23 +155,72 @@ impl ClusterMemo {
 
     /// Endpoints by slot; what did not change is shared with the last table.
     pub(crate) fn endpoints(&mut self, endpoints: &Endpoints) -> EndpointTable {
-        let mut table = vec![self.nobody.clone(); self.count as usize];
         for (key, slot) in &mut self.slots {
-            let compiled = match (endpoints.clusters.get(key), &slot.endpoints) {
-                (Some(new), Some((old, compiled))) if Arc::ptr_eq(new, old) => compiled.clone(),
-                (Some(new), _) => {
-                    let compiled = compile_endpoints(new, &mut self.workloads, &self.registry);
-                    slot.endpoints = Some((new.clone(), compiled.clone()));
-                    compiled
-                }
-                (None, _) => {
+            match endpoints.clusters.get(key) {
+                Some(new) => slot.endpoints(new, &mut self.workloads, &self.control),
+                None => {
                     slot.endpoints = None;
-                    continue;
+                    slot.ejections = Ejections::default();
                 }
-            };
-            table[slot.index as usize] = compiled;
+            }
+        }
+        self.table()
+    }
+
+    fn table(&self) -> EndpointTable {
+        let mut table = vec![self.nobody.clone(); self.count as usize];
+        for slot in self.slots.values() {
+            if let Some(known) = &slot.endpoints {
+                table[slot.index as usize] = known.compiled.clone();
+            }
         }
         table
+    }
+
+    /// Workers had too many errors of an endpoint. A new table, if that leaves it out.
+    pub(crate) fn judge(&mut self, watch: &Arc<Watch>, now: Instant) -> (Judged, Option<EndpointTable>) {
+        let slot = self.slots.values_mut().find(|slot| slot.index == watch.cluster);
+        let Some((slot, cluster)) = slot.and_then(|slot| slot.ir().cloned().map(|cluster| (slot, cluster)))
+        else {
+            return (Judged::Stale, None);
+        };
+        let Some(policy) = &cluster.outlier else { return (Judged::Stale, None) };
+        let judged = slot.ejections.judge(policy, watch, now);
+        if judged != Judged::Ejected {
+            return (judged, None);
+        }
+        slot.ejections_changed(&mut self.workloads);
+        (judged, Some(self.table()))
+    }
+
+    /// Lets endpoints come back whose time is over. A new table, if there were some.
+    pub(crate) fn look(&mut self, now: Instant) -> Option<EndpointTable> {
+        let mut changed = false;
+        for slot in self.slots.values_mut() {
+            let Some(cluster) = slot.ir().cloned() else { continue };
+            if let Some(policy) = &cluster.outlier
+                && slot.ejections.look(policy, now)
+            {
+                slot.ejections_changed(&mut self.workloads);
+                changed = true;
+            }
+        }
+        changed.then(|| self.table())
+    }
+
+    /// When [`ClusterMemo::look`] wants to be called.
+    pub(crate) fn next_look(&self) -> Option<Instant> {
+        self.slots.values().filter_map(|slot| slot.ejections.next_look()).min()
+    }
+
+    /// Endpoints that are left out.
+    pub(crate) fn ejected(&self) -> Vec<Ejected> {
+        let of = |(key, slot): (&ClusterKey, &Slot)| {
+            let cluster = key.to_string();
+            let of = move |address| Ejected { cluster: cluster.clone(), address };
+            slot.ejections.ejected().map(of).collect::<Vec<_>>()
+        };
+        self.slots.iter().flat_map(of).collect()
     }
 
     /// A cluster's slot is freed one generation after the last that named it: requests that were routed before the swap
@@ -129,7 +238,8 @@ impl ClusterMemo {
 }
 
 fn cluster(ir: &IrCluster, limits: Option<Arc<ClusterLimits>>, registry: &Registry) -> Cluster {
-    let IrCluster { key, service, protocol: _, balance, connection, origin: _, policy_origin: _ } = ir;
+    let IrCluster { key, service, protocol: _, balance, connection, outlier: _, origin: _, policy_origin: _ } =
+        ir;
     let mut hasher = DefaultHasher::new();
     (key, connection).hash(&mut hasher);
     Cluster {
@@ -166,42 +276,5 @@ fn limits(new: &IrCluster, old: Option<(&IrCluster, &Cluster)>) -> Option<Arc<Cl
             connections: connections.map(Gauge::new),
             requests: requests.map(Gauge::new),
         })),
-    }
-}
-
-fn compile_endpoints(
-    ir: &ClusterEndpoints,
-    workloads: &mut HashMap<IrWorkload, WorkloadId>,
-    registry: &Registry,
-) -> Arc<[Endpoint]> {
-    ir.endpoints
-        .iter()
-        .map(|endpoint| Endpoint {
-            address: endpoint.address,
-            weight: endpoint.weight,
-            healthy: endpoint.health == Health::Healthy,
-            workload: match workloads.get(&*endpoint.workload) {
-                Some(id) => *id,
-                None => {
-                    let id = registry.workload(&labels(&endpoint.workload));
-                    workloads.insert((*endpoint.workload).clone(), id);
-                    id
-                }
-            },
-        })
-        .collect()
-}
-
-fn labels(ir: &IrWorkload) -> WorkloadLabels {
-    let IrWorkload { workload, namespace, canonical_service, canonical_revision, app, version, cluster } = ir;
-    WorkloadLabels {
-        workload: workload.clone(),
-        namespace: namespace.clone(),
-        canonical_service: canonical_service.clone(),
-        canonical_revision: canonical_revision.clone(),
-        app: app.clone(),
-        version: version.clone(),
-        cluster: cluster.clone(),
-        principal: String::new(),
     }
 }

@@ -4,22 +4,27 @@
 //! Slots of listeners and clusters are stable from generation to generation, so compiled routes can be shared.
 
 pub(crate) mod clusters;
+pub(crate) mod ejections;
+pub(crate) mod endpoints;
 pub(crate) mod listeners;
 pub(crate) mod routes;
 pub(crate) mod tls;
 
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 
 use limen_ir::{Endpoints, Ir, Origin};
 
 use crate::applied::AppliedProblem;
+use crate::limits::outlier::Notice;
 use crate::observe::counters::Registry;
 use crate::table::listeners::Tables;
 
 /// Remembers what it compiled.
 pub(crate) struct Compiler {
     registry: Arc<Registry>,
-    clusters: clusters::ClusterMemo,
+    /// Clusters and who of their endpoints is left out.
+    pub(crate) clusters: clusters::ClusterMemo,
     listeners: listeners::ListenerMemo,
     routes: routes::RouteMemo,
     tls: tls::TlsMemo,
@@ -34,9 +39,10 @@ pub(crate) struct Compiled {
 }
 
 impl Compiler {
-    pub(crate) fn new(registry: Arc<Registry>) -> Compiler {
+    /// `control` is where workers are to tell of what the control side decides on.
+    pub(crate) fn new(registry: Arc<Registry>, control: Sender<Notice>) -> Compiler {
         Compiler {
-            clusters: clusters::ClusterMemo::new(registry.clone()),
+            clusters: clusters::ClusterMemo::new(registry.clone(), control),
             registry,
             listeners: listeners::ListenerMemo::default(),
             routes: routes::RouteMemo::default(),

@@ -132,6 +132,14 @@ enum Stop {
     Exchange(Error),
 }
 
+impl Stop {
+    /// An attempt at an endpoint that counts against it, if it is its fault.
+    fn of(endpoint: &EndpointState, fail: Fail) -> Stop {
+        endpoint.failed(&fail);
+        Stop::Attempt(fail)
+    }
+}
+
 /// One attempt: until the head of an answer is in `live.exchange.response`.
 #[expect(clippy::too_many_arguments, reason = "the parts of an exchange that outlive an attempt")]
 async fn attempt<F: Front>(
@@ -166,7 +174,7 @@ async fn attempt<F: Front>(
             // Boxed: it is seldom needed, and every exchange would have to be large enough to hold it.
             Box::pin(connect::connect(cluster, endpoint.address, (timer, &worker.counters), times))
                 .await
-                .map_err(Stop::Attempt)?
+                .map_err(|fail| Stop::of(&endpoint, fail))?
         }
     };
     live.note.upstream_local = Some(conn.local);
@@ -183,7 +191,13 @@ async fn attempt<F: Front>(
         conn.end();
         upload.done = true;
     }
-    poll_fn(|cx| poll_answer(live, &mut conn, upload, timer, attempt_by < deadline_ms, cx)).await?;
+    poll_fn(|cx| poll_answer(live, &mut conn, upload, timer, attempt_by < deadline_ms, cx)).await.map_err(
+        |stop| match stop {
+            Stop::Attempt(fail) => Stop::of(&endpoint, fail),
+            Stop::Exchange(error) => Stop::Exchange(error),
+        },
+    )?;
+    endpoint.answered(&live.exchange.response);
     let answered_us = worker.clock.now_us();
     live.note.service_time_ms = Some(answered_us.saturating_sub(connected_us) / 1000);
     live.note.first_byte_us = Some(answered_us - live.note.start_us);

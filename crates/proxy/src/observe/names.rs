@@ -134,6 +134,9 @@ process_metrics! {
         "Requests counted without their labels because there were too many label sets.",
     AcceptErrors "limen_accept_errors_total" "errors"
         "Connections that the system refused to hand over, such as for want of file descriptors.",
+    Ejections "limen_outlier_ejections_total" "endpoints" "Endpoints left out for their errors in a row.",
+    EjectionsOverflow "limen_outlier_ejections_overflow_total" "endpoints"
+        "Endpoints not left out, although they should be, because too many were already.",
 }
 
 process_metrics! {
@@ -148,6 +151,7 @@ process_metrics! {
     ConfigGeneration "limen_config_generation" "generation" "The configuration in force, counted from 1.",
     Problems "limen_config_problems" "problems" "Problems found in the resources read last.",
     Ready "limen_ready" "" "1 if the gateway is ready to serve.",
+    EjectionsActive "limen_outlier_ejections_active" "endpoints" "Endpoints that are left out for their errors.",
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::limits::ClusterLimits;
+use crate::limits::outlier::Watch;
 use crate::observe::counters::{ServiceId, WorkloadId};
 
 /// How an endpoint is chosen.
@@ -38,15 +39,31 @@ pub(crate) struct Cluster {
     pub(crate) fingerprint: u64,
 }
 
-/// An endpoint.
+/// The endpoints of a cluster.
+#[derive(Debug, Default)]
+pub(crate) struct EndpointSet {
+    /// All, those that may not be chosen too: they keep their connections for when they come back.
+    pub(crate) endpoints: Box<[Endpoint]>,
+    /// Those that may be chosen. None: nobody may.
+    pub(crate) groups: Box<[Group]>,
+}
+
+/// Endpoints that share a part of the cluster's requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Group {
+    /// Its part, in relation to the other groups', at least 1.
+    pub(crate) share: u32,
+    /// Index into the set's endpoints, and weight within the group, at least 1. Not empty.
+    pub(crate) members: Box<[(u32, u32)]>,
+}
+
+/// An endpoint.
+#[derive(Debug, Clone)]
 pub(crate) struct Endpoint {
     /// Where to connect.
     pub(crate) address: SocketAddr,
-    /// At least 1.
-    pub(crate) weight: u32,
-    /// May be chosen.
-    pub(crate) healthy: bool,
     /// Whom its requests are counted under.
     pub(crate) workload: WorkloadId,
+    /// Counts its errors, if the configuration wants that.
+    pub(crate) watch: Option<Arc<Watch>>,
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::clusters::{Cluster, Endpoint};
+use super::clusters::{Cluster, EndpointSet};
 use super::hosts::HostMap;
 use super::routes::{ClusterSlot, Origin, RouteTable};
 use crate::observe::ListenerId;
@@ -18,7 +18,7 @@ pub(crate) struct Tables {
     /// By [`ClusterSlot`]; `None`: routes name it, but no such cluster exists.
     pub(crate) clusters: Vec<Option<Arc<Cluster>>>,
     /// By [`ClusterSlot`].
-    pub(crate) endpoints: Vec<Arc<[Endpoint]>>,
+    pub(crate) endpoints: Vec<Arc<EndpointSet>>,
 }
 
 /// Index of a listener in [`Tables::listeners`].

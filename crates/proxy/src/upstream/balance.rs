@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use super::EndpointState;
-use crate::table::clusters::Balance;
+use crate::table::clusters::{Balance, EndpointSet, Group};
 
 /// Times that a random choice is repeated to avoid an endpoint that the request has tried (Istio's 5).
 const RESELECT: usize = 5;
@@ -12,6 +12,15 @@ const RESELECT: usize = 5;
 /// The balancer of one cluster on one worker.
 pub(crate) struct Balancer {
     balance: Balance,
+    lanes: Vec<Lane>,
+    /// Sum of the lanes' shares.
+    total: u64,
+}
+
+/// Endpoints that share a part of the requests.
+#[derive(Default)]
+struct Lane {
+    share: u32,
     eligible: Vec<Eligible>,
     /// Sum of the weights up to and including each endpoint.
     cumulative: Vec<u64>,
@@ -28,27 +37,64 @@ struct Eligible {
 
 impl Balancer {
     pub(crate) fn new(balance: Balance) -> Balancer {
-        Balancer { balance, eligible: Vec::new(), cumulative: Vec::new(), same_weight: true, next: 0 }
+        Balancer { balance, lanes: Vec::new(), total: 0 }
     }
 
-    /// New endpoints. The round robin goes on where it was.
-    pub(crate) fn update(&mut self, balance: Balance, endpoints: Vec<(Rc<EndpointState>, u32)>) {
+    /// New endpoints; `states` are those of the set, in its order. The round robin goes on where it was.
+    pub(crate) fn update(&mut self, balance: Balance, set: &EndpointSet, states: &[Rc<EndpointState>]) {
         self.balance = balance;
-        self.same_weight = endpoints.windows(2).all(|pair| pair[0].1 == pair[1].1);
-        self.cumulative = endpoints
-            .iter()
-            .scan(0, |sum, (_, weight)| {
-                *sum += u64::from(*weight);
-                Some(*sum)
-            })
-            .collect();
-        self.eligible =
-            endpoints.into_iter().map(|(endpoint, weight)| Eligible { endpoint, weight, owed: 0 }).collect();
+        self.lanes.resize_with(set.groups.len(), Lane::default);
+        for (lane, group) in self.lanes.iter_mut().zip(&set.groups) {
+            lane.update(group, states);
+        }
+        self.total = self.lanes.iter().map(|lane| u64::from(lane.share)).sum();
     }
 
     /// The next endpoint, if possible none of `tried`; `None`: there is none at all.
     pub(crate) fn pick(
         &mut self,
+        random: &mut dyn FnMut() -> u32,
+        tried: &[SocketAddr],
+    ) -> Option<Rc<EndpointState>> {
+        let lane = if self.lanes.len() < 2 { 0 } else { self.lane(random()) };
+        self.lanes.get_mut(lane)?.pick(self.balance, random, tried)
+    }
+
+    fn lane(&self, random: u32) -> usize {
+        let mut at = (u64::from(random) * self.total) >> u32::BITS;
+        for (index, lane) in self.lanes.iter().enumerate() {
+            let share = u64::from(lane.share);
+            if at < share {
+                return index;
+            }
+            at -= share;
+        }
+        0
+    }
+}
+
+impl Lane {
+    fn update(&mut self, group: &Group, states: &[Rc<EndpointState>]) {
+        let members = group.members.iter();
+        let eligible = members.filter_map(|(index, weight)| {
+            let endpoint = states.get(*index as usize)?.clone();
+            Some(Eligible { endpoint, weight: *weight, owed: 0 })
+        });
+        self.share = group.share;
+        self.eligible = eligible.collect();
+        self.same_weight = self.eligible.windows(2).all(|pair| pair[0].weight == pair[1].weight);
+        let weights = self.eligible.iter().map(|eligible| u64::from(eligible.weight));
+        self.cumulative = weights
+            .scan(0, |sum, weight| {
+                *sum += weight;
+                Some(*sum)
+            })
+            .collect();
+    }
+
+    fn pick(
+        &mut self,
+        balance: Balance,
         random: &mut dyn FnMut() -> u32,
         tried: &[SocketAddr],
     ) -> Option<Rc<EndpointState>> {
@@ -58,12 +104,12 @@ impl Balancer {
             _ => {}
         }
         let attempts = if tried.is_empty() { 0 } else { RESELECT.max(self.eligible.len()) };
-        let mut index = self.choose(random);
+        let mut index = self.choose(balance, random);
         for _ in 0..attempts {
             if !tried.contains(&self.eligible[index].endpoint.address) {
                 break;
             }
-            index = self.choose(random);
+            index = self.choose(balance, random);
         }
         if tried.contains(&self.eligible[index].endpoint.address) {
             // The dice insist (a busy endpoint may lose every comparison): take any that is left.
@@ -73,8 +119,8 @@ impl Balancer {
         Some(self.eligible[index].endpoint.clone())
     }
 
-    fn choose(&mut self, random: &mut dyn FnMut() -> u32) -> usize {
-        match self.balance {
+    fn choose(&mut self, balance: Balance, random: &mut dyn FnMut() -> u32) -> usize {
+        match balance {
             Balance::RoundRobin => self.in_turn(random),
             Balance::Random => self.at_random(random()),
             Balance::LeastRequest => {

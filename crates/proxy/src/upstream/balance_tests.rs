@@ -18,10 +18,32 @@ fn address(n: u8) -> SocketAddr {
 }
 
 fn balancer(balance: Balance, weights: &[u32]) -> Balancer {
+    grouped(balance, &[(1, weights)])
+}
+
+/// By group: its share, and the weights of its endpoints, which are numbered from 1 over all groups.
+fn grouped(balance: Balance, groups: &[(u32, &[u32])]) -> Balancer {
+    let mut states = Vec::new();
+    let groups = groups.iter().filter(|(_, weights)| !weights.is_empty());
+    let groups = groups.map(|(share, weights)| {
+        let members = weights.iter().map(|weight| {
+            states.push(EndpointState::new(address(states.len() as u8 + 1)));
+            (states.len() as u32 - 1, *weight)
+        });
+        Group { share: *share, members: members.collect() }
+    });
+    let set = EndpointSet { groups: groups.collect(), ..EndpointSet::default() };
     let mut balancer = Balancer::new(balance);
-    let endpoints = (1..).zip(weights).map(|(n, weight)| (EndpointState::new(address(n)), *weight)).collect();
-    balancer.update(balance, endpoints);
+    balancer.update(balance, &set, &states);
     balancer
+}
+
+#[test]
+fn groups_have_their_shares() {
+    let shares = shares(&mut grouped(Balance::RoundRobin, &[(3, &[1, 1]), (1, &[1])]), 40_000);
+    assert!((9_500..10_500).contains(&shares[&address(3)]), "{shares:?}");
+    let (one, two) = (shares[&address(1)], shares[&address(2)]);
+    assert!(one.abs_diff(two) <= 1, "{shares:?}");
 }
 
 fn shares(balancer: &mut Balancer, picks: usize) -> BTreeMap<SocketAddr, usize> {
@@ -67,7 +89,7 @@ fn random_follows_the_weights() {
 #[test]
 fn least_request_prefers_the_idle() {
     let mut balancer = balancer(Balance::LeastRequest, &[1, 1]);
-    let busy = balancer.eligible[0].endpoint.clone();
+    let busy = balancer.lanes[0].eligible[0].endpoint.clone();
     busy.active.set(10);
     let shares = shares(&mut balancer, 100);
     assert_eq!(shares.into_iter().collect::<Vec<_>>(), [(address(2), 100)]);
@@ -79,8 +101,8 @@ fn what_was_tried_is_avoided_while_there_is_another() {
         let mut balancer = balancer(balance, &[1, 1, 1]);
         let mut dice = dice();
         // However busy the others are.
-        balancer.eligible[1].endpoint.active.set(90);
-        balancer.eligible[2].endpoint.active.set(90);
+        balancer.lanes[0].eligible[1].endpoint.active.set(90);
+        balancer.lanes[0].eligible[2].endpoint.active.set(90);
         for _ in 0..50 {
             let picked = balancer.pick(&mut dice, &[address(1)]).map(|endpoint| endpoint.address);
             assert_ne!(picked, Some(address(1)), "{balance:?}");

@@ -29,6 +29,19 @@ pub(crate) enum Fail {
 }
 
 impl Fail {
+    /// Does it tell something about the endpoint that was tried?
+    pub(crate) fn is_the_endpoints(&self) -> bool {
+        match self {
+            Fail::Connect(_)
+            | Fail::ConnectTimeout
+            | Fail::Closed { .. }
+            | Fail::Garbage
+            | Fail::PerTryTimeout
+            | Fail::Timeout => true,
+            Fail::NoCluster | Fail::NoEndpoint | Fail::Overflow => false,
+        }
+    }
+
     /// Of a read that failed before the head was complete.
     pub(crate) fn of_head(fail: ReadFail) -> Fail {
         match fail {

@@ -14,11 +14,15 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use limen_wire::head::ResponseHead;
+
+use crate::limits::outlier::Watch;
 use crate::observe::counters::WorkloadId;
-use crate::table::clusters::{Cluster, Endpoint};
+use crate::table::clusters::{Cluster, EndpointSet};
 use crate::table::listeners::Tables;
 use crate::table::routes::{ClusterSlot, Destination};
 use balance::Balancer;
+use fail::Fail;
 use origin::OriginConn;
 
 /// Idle connections kept to one endpoint by one worker.
@@ -36,7 +40,7 @@ pub(crate) struct ClusterState {
     balancer: RefCell<Balancer>,
     /// Every endpoint, the unhealthy too: they keep their connections for when they come back.
     endpoints: RefCell<HashMap<SocketAddr, Rc<EndpointState>>>,
-    source: RefCell<Arc<[Endpoint]>>,
+    source: RefCell<Arc<EndpointSet>>,
 }
 
 /// An endpoint.
@@ -54,6 +58,8 @@ pub(crate) struct EndpointState {
     idle: RefCell<Vec<Box<OriginConn>>>,
     /// It was removed or its cluster's settings changed: its connections are not kept.
     retired: Cell<bool>,
+    /// Counts its errors, if the configuration wants that.
+    watch: RefCell<Option<Arc<Watch>>>,
 }
 
 impl Upstreams {
@@ -69,7 +75,7 @@ impl Upstreams {
                 }
                 continue;
             };
-            let endpoints = tables.endpoints.get(slot).cloned().unwrap_or_else(|| Arc::from([]));
+            let endpoints = tables.endpoints.get(slot).cloned().unwrap_or_default();
             match state {
                 Some(same) if same.serves(cluster) => same.update(cluster, &endpoints),
                 _ => {
@@ -82,7 +88,7 @@ impl Upstreams {
     }
 
     /// New endpoints for clusters that stay as they are.
-    pub(crate) fn endpoints(&self, endpoints: &[Arc<[Endpoint]>]) {
+    pub(crate) fn endpoints(&self, endpoints: &[Arc<EndpointSet>]) {
         for (state, endpoints) in self.by_slot.borrow().iter().zip(endpoints) {
             if let Some(state) = state {
                 let cluster = state.cluster.borrow().clone();
@@ -108,12 +114,12 @@ impl Upstreams {
 }
 
 impl ClusterState {
-    fn new(cluster: &Arc<Cluster>, endpoints: &Arc<[Endpoint]>) -> Rc<ClusterState> {
+    fn new(cluster: &Arc<Cluster>, endpoints: &Arc<EndpointSet>) -> Rc<ClusterState> {
         let state = Rc::new(ClusterState {
             cluster: RefCell::new(cluster.clone()),
             balancer: RefCell::new(Balancer::new(cluster.balance)),
             endpoints: RefCell::default(),
-            source: RefCell::new(Arc::from([])),
+            source: RefCell::default(),
         });
         state.update(cluster, endpoints);
         state
@@ -124,28 +130,24 @@ impl ClusterState {
         own.fingerprint == cluster.fingerprint && own.name == cluster.name
     }
 
-    fn update(&self, cluster: &Arc<Cluster>, endpoints: &Arc<[Endpoint]>) {
+    fn update(&self, cluster: &Arc<Cluster>, set: &Arc<EndpointSet>) {
         let balance = self.cluster.replace(cluster.clone()).balance;
-        if Arc::ptr_eq(&self.source.borrow(), endpoints)
-            && balance == cluster.balance
-            && !endpoints.is_empty()
-        {
+        if Arc::ptr_eq(&self.source.borrow(), set) && balance == cluster.balance {
             return;
         }
-        *self.source.borrow_mut() = endpoints.clone();
+        *self.source.borrow_mut() = set.clone();
         let mut old = std::mem::take(&mut *self.endpoints.borrow_mut());
-        let mut eligible = Vec::with_capacity(endpoints.len());
         let mut known = self.endpoints.borrow_mut();
-        for endpoint in endpoints.iter() {
+        let mut states = Vec::with_capacity(set.endpoints.len());
+        for endpoint in &set.endpoints {
             let state = old.remove(&endpoint.address).unwrap_or_else(|| EndpointState::new(endpoint.address));
             state.workload.set(endpoint.workload);
-            if endpoint.healthy {
-                eligible.push((state.clone(), endpoint.weight));
-            }
-            known.insert(endpoint.address, state);
+            state.watch.replace(endpoint.watch.clone());
+            known.insert(endpoint.address, state.clone());
+            states.push(state);
         }
         old.values().for_each(|gone| gone.retire());
-        self.balancer.borrow_mut().update(cluster.balance, eligible);
+        self.balancer.borrow_mut().update(cluster.balance, set, &states);
     }
 
     fn retire(&self) {
@@ -185,7 +187,24 @@ impl EndpointState {
             active: Cell::new(0),
             idle: RefCell::default(),
             retired: Cell::new(false),
+            watch: RefCell::default(),
         })
+    }
+
+    /// It has answered a request.
+    pub(crate) fn answered(&self, head: &ResponseHead) {
+        if let Some(watch) = &*self.watch.borrow() {
+            watch.answered(outlier_status(head));
+        }
+    }
+
+    /// An attempt at it failed. What is not its fault does not count against it.
+    pub(crate) fn failed(&self, fail: &Fail) {
+        if let Some(watch) = &*self.watch.borrow()
+            && fail.is_the_endpoints()
+        {
+            watch.failed();
+        }
     }
 
     fn retire(&self) {
@@ -209,6 +228,25 @@ impl EndpointState {
         if !self.retired.get() && idle.len() < IDLE_PER_ENDPOINT {
             idle.push(conn);
         }
+    }
+}
+
+/// The status that an answer counts as: a gRPC answer without a body says it in its own words.
+fn outlier_status(head: &ResponseHead) -> u16 {
+    let grpc = head.fields.get(b"grpc-status").and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
+    match grpc {
+        None | Some(0_u32) => head.status,
+        Some(1) => 499,
+        Some(3 | 9 | 11) => 400,
+        Some(4) => 504,
+        Some(5) => 404,
+        Some(6 | 10) => 409,
+        Some(7) => 403,
+        Some(8) => 429,
+        Some(12) => 501,
+        Some(14) => 503,
+        Some(16) => 401,
+        Some(_) => 500,
     }
 }
 

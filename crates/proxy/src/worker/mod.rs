@@ -24,7 +24,7 @@ use crate::clock::Clock;
 use crate::observe::counters::{ListenerId, ServiceId, WorkloadId};
 use crate::observe::{AccessLog, Counter, LogBuffer, Record, TimeCache, WorkerCounters};
 use crate::stream::Buffers;
-use crate::table::clusters::Endpoint;
+use crate::table::clusters::EndpointSet;
 use crate::table::cors::Origins;
 use crate::table::listeners::{ListenerSlot, Tables};
 use crate::table::matcher::MatchScratch;
@@ -48,7 +48,7 @@ pub(crate) enum Mail {
         close: Vec<ListenerSlot>,
     },
     /// New endpoints for the clusters of the generation in force.
-    Endpoints { stamp: u64, endpoints: Arc<Vec<Arc<[Endpoint]>>> },
+    Endpoints { stamp: u64, endpoints: Arc<Vec<Arc<EndpointSet>>> },
     /// A connection that another worker accepted.
     Socket(ListenerSlot, StdTcpStream, SocketAddr),
     /// Connections are to end as they come to rest.

@@ -9,6 +9,7 @@ pub(crate) mod gateway;
 pub(crate) mod headers;
 pub(crate) mod matching;
 pub(crate) mod names;
+pub(crate) mod outlier;
 pub(crate) mod retry;
 pub(crate) mod server_tls;
 pub(crate) mod service_entry;

@@ -1,0 +1,171 @@
+//! The control side of the data plane: compiles, binds, mails the workers, and decides what must be decided once.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::time::Instant;
+
+use limen_ir::{Endpoints, Ir};
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::applied::Applied;
+use crate::board::Board;
+use crate::compile::Compiler;
+use crate::compile::clusters::EndpointTable;
+use crate::compile::ejections::Judged;
+use crate::limits::outlier::{Notice, Watch, Why};
+use crate::observe::{Counter, Gauge, Registry};
+use crate::sockets::Sockets;
+use crate::table::listeners::Tables;
+use crate::worker::Mail;
+
+/// What only the control side touches.
+pub(crate) struct Control {
+    compiler: Compiler,
+    sockets: Sockets,
+    last: Applied,
+    pub(crate) tables: Arc<Tables>,
+    /// Tables that no worker holds any more.
+    returned: mpsc::Receiver<Arc<Tables>>,
+    workers: Vec<UnboundedSender<Mail>>,
+    board: Arc<Board>,
+    registry: Arc<Registry>,
+    /// To the thread that [`attend`]s.
+    notices: Sender<Notice>,
+    stamp: u64,
+}
+
+/// What a control side is made of.
+pub(crate) struct Parts {
+    pub(crate) sockets: Sockets,
+    pub(crate) returned: mpsc::Receiver<Arc<Tables>>,
+    pub(crate) workers: Vec<UnboundedSender<Mail>>,
+    pub(crate) board: Arc<Board>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) notices: Sender<Notice>,
+}
+
+impl Control {
+    /// Serves nothing yet.
+    pub(crate) fn new(parts: Parts) -> Control {
+        let Parts { sockets, returned, workers, board, registry, notices } = parts;
+        Control {
+            compiler: Compiler::new(registry.clone(), notices.clone()),
+            sockets,
+            last: Applied::default(),
+            tables: Arc::default(),
+            returned,
+            workers,
+            board,
+            registry,
+            notices,
+            stamp: 0,
+        }
+    }
+
+    /// Compiles, binds what is new and mails every worker. Returns the new generation.
+    pub(crate) fn install(&mut self, ir: &Ir, endpoints: &Endpoints) -> u64 {
+        self.collect();
+        let stamp = self.next_stamp();
+        let compiled = self.compiler.compile(ir, endpoints, stamp);
+        let mut changes = self.sockets.reconcile(&compiled.tables);
+        let mut problems = compiled.problems;
+        problems.append(&mut changes.problems);
+        self.last =
+            Applied { generation: stamp, listeners: changes.listeners, problems, ejected: Vec::new() };
+        self.expect(stamp);
+        let tables = Arc::new(compiled.tables);
+        self.tables = tables.clone();
+        for (worker, open) in self.workers.iter().zip(changes.open) {
+            // A worker that has ended serves nothing and needs no mail.
+            let _ = worker.send(Mail::Install { tables: tables.clone(), open, close: changes.close.clone() });
+        }
+        let _ = self.notices.send(Notice::Look);
+        stamp
+    }
+
+    /// Mails new endpoints for the generation in force; no route is compiled. Returns the new generation.
+    pub(crate) fn endpoints(&mut self, endpoints: &Endpoints) -> u64 {
+        let table = self.compiler.endpoints(endpoints);
+        let _ = self.notices.send(Notice::Look);
+        self.mail(table)
+    }
+
+    fn mail(&mut self, table: EndpointTable) -> u64 {
+        self.collect();
+        let stamp = self.next_stamp();
+        let endpoints = Arc::new(table);
+        self.expect(stamp);
+        for worker in &self.workers {
+            let _ = worker.send(Mail::Endpoints { stamp, endpoints: endpoints.clone() });
+        }
+        stamp
+    }
+
+    fn next_stamp(&mut self) -> u64 {
+        self.stamp += 1;
+        self.stamp
+    }
+
+    /// Says what will be applied once every worker has come to this generation.
+    fn expect(&mut self, generation: u64) {
+        let ejected = self.compiler.clusters.ejected();
+        self.registry.set(Gauge::EjectionsActive, i64::try_from(ejected.len()).unwrap_or(i64::MAX));
+        self.last = Applied { generation, ejected, ..std::mem::take(&mut self.last) };
+        self.board.expect(self.last.clone());
+    }
+
+    /// Frees the tables that the workers have sent back.
+    fn collect(&mut self) {
+        self.returned.try_iter().for_each(drop);
+    }
+
+    /// An endpoint had too many errors in a row.
+    fn errors(&mut self, watch: &Arc<Watch>, why: Why) {
+        let (judged, table) = self.compiler.clusters.judge(watch, Instant::now());
+        let address = watch.address;
+        match judged {
+            Judged::Ejected => {
+                self.registry.add(Counter::Ejections, 1);
+                tracing::info!(%address, ?why, "an endpoint is left out for its errors in a row");
+            }
+            Judged::TooMany => {
+                self.registry.add(Counter::EjectionsOverflow, 1);
+                tracing::info!(%address, ?why, "an endpoint has too many errors, but too many are left out");
+            }
+            Judged::Stale => {}
+        }
+        if let Some(table) = table {
+            self.mail(table);
+        }
+    }
+
+    /// Does what is due, and says when there will be more.
+    fn look(&mut self) -> Option<Instant> {
+        if let Some(table) = self.compiler.clusters.look(Instant::now()) {
+            self.mail(table);
+        }
+        self.compiler.clusters.next_look()
+    }
+}
+
+/// Waits for what workers tell and for what becomes due, until [`Notice::Stop`].
+pub(crate) fn attend(control: &Mutex<Control>, notices: &Receiver<Notice>) {
+    loop {
+        let next = lock(control).look();
+        let notice = match next {
+            Some(next) => notices.recv_timeout(next.saturating_duration_since(Instant::now())),
+            None => notices.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        };
+        match notice {
+            Ok(Notice::Errors { watch, why }) => lock(control).errors(&watch, why),
+            Ok(Notice::Look) | Err(RecvTimeoutError::Timeout) => {}
+            Ok(Notice::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}
+
+/// The control side, for one caller at a time.
+pub(crate) fn lock(control: &Mutex<Control>) -> MutexGuard<'_, Control> {
+    // A panic while compiling leaves the memo behind the tables at worst; the next generation compares again.
+    control.lock().unwrap_or_else(PoisonError::into_inner)
+}

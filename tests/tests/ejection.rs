@@ -1,0 +1,125 @@
+//! Endpoints that are left out for what they answer: decided once for all workers, and taken back in time.
+// Test code: a failed expectation is a panic with a reason.
+#![allow(clippy::unwrap_used)]
+
+use limen::view::View;
+use limen_e2e::gateway::Gateway;
+use limen_e2e::origin::{Origin, Script};
+use limen_e2e::reply::Reply;
+use limen_e2e::{h1, within};
+use tokio::net::TcpStream;
+
+fn config(outlier: &str) -> String {
+    format!(
+        "
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {{name: edge}}
+spec:
+  selector: {{istio: ingressgateway}}
+  servers: [{{port: {{number: 80, name: http, protocol: HTTP}}, hosts: ['*']}}]
+---
+{{apiVersion: v1, kind: Service, metadata: {{name: shop}}, spec: {{ports: [{{name: http, port: 80}}]}}}}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {{name: shop}}
+spec:
+  host: shop
+  trafficPolicy:
+    loadBalancer: {{simple: ROUND_ROBIN}}
+    outlierDetection: {{{outlier}}}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: shop}}
+spec:
+  hosts: ['*']
+  gateways: [edge]
+  http:
+  - retries: {{attempts: 0}}
+    route: [{{destination: {{host: shop}}}}]
+"
+    )
+}
+
+async fn start(outlier: &str, origins: &[&Origin]) -> Gateway {
+    let backends = origins.iter().map(|origin| format!("shop={}", origin.address));
+    let flags: Vec<String> = backends.flat_map(|backend| ["--backend".to_owned(), backend]).collect();
+    let workers = ["--workers".to_owned(), "4".to_owned()];
+    Gateway::start(&[("shop.yaml", &config(outlier))], &[&flags[..], &workers].concat()).await
+}
+
+fn answers(statuses: &[u16]) -> Script {
+    Script::Echo { statuses: statuses.to_vec(), headers: Vec::new() }
+}
+
+/// On a connection of its own, so that it may come to any worker.
+async fn ask(gateway: &Gateway) -> Reply {
+    let mut connection = h1::Connection::new(TcpStream::connect(gateway.address(80)).await.unwrap());
+    connection.send(&h1::request("GET", "/", "shop.example.com", &[], b"")).await;
+    within("a response", connection.read("GET")).await.unwrap()
+}
+
+fn out(view: &View) -> usize {
+    view.applied.ejected.len()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn five_errors_in_a_row_over_four_workers_eject_at_five() {
+    let statuses = [500, 500, 500, 500, 200, 500, 502, 503, 504, 500];
+    let origin = Origin::start("shop", answers(&statuses)).await;
+    let gateway = start("interval: 1h, baseEjectionTime: 1h", &[&origin]).await;
+    for status in statuses {
+        assert_eq!(ask(&gateway).await.status, status);
+    }
+    let view = gateway.until("the ejection", |view| out(view) == 1).await;
+    assert_eq!(view.applied.ejected[0].address, origin.address);
+    assert_eq!(view.applied.ejected[0].cluster, "outbound|80||shop.default.svc.cluster.local");
+    let reply = ask(&gateway).await;
+    assert_eq!((reply.status, &*reply.text()), (503, "no healthy upstream"));
+    assert_eq!(origin.hits(), statuses.len());
+    let lines = gateway.stop().await;
+    assert_eq!(lines.last().unwrap()["response_flags"], "UH");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_was_left_out_comes_back() {
+    let origin = Origin::start("shop", answers(&[500, 500, 200])).await;
+    let gateway = start("consecutive5xxErrors: 2, interval: 10ms, baseEjectionTime: 20ms", &[&origin]).await;
+    let before = gateway.running.view().applied.generation;
+    assert_eq!((ask(&gateway).await.status, ask(&gateway).await.status), (500, 500));
+    // Left out is one generation, back is the next.
+    gateway.until("the end of the ejection", |v| v.applied.generation >= before + 2 && out(v) == 0).await;
+    assert_eq!(ask(&gateway).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_cannot_be_reached_is_left_out_and_the_others_bear_its_part() {
+    let dead = Origin::start("dead", Script::Dead).await;
+    let alive = Origin::start("alive", answers(&[500])).await;
+    // What it answers does not count here, and both failures do although answers of the other stand between them.
+    let outlier = "consecutive5xxErrors: 0, splitExternalLocalOriginErrors: true, \
+                   consecutiveLocalOriginFailures: 2, interval: 1h, baseEjectionTime: 1h";
+    let gateway = start(outlier, &[&dead, &alive]).await;
+    let mut failed = 0;
+    while failed < 2 {
+        failed += usize::from(ask(&gateway).await.status == 503);
+    }
+    let view = gateway.until("the ejection", |view| out(view) == 1).await;
+    assert_eq!(view.applied.ejected[0].address, dead.address);
+    for _ in 0..20 {
+        assert_eq!(ask(&gateway).await.status, 500);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_too_few_healthy_ones_all_are_used() {
+    let origin = Origin::start("shop", answers(&[502])).await;
+    let outlier = "consecutiveGatewayErrors: 1, interval: 1h, baseEjectionTime: 1h, minHealthPercent: 50";
+    let gateway = start(outlier, &[&origin]).await;
+    assert_eq!(ask(&gateway).await.status, 502);
+    gateway.until("the ejection", |view| out(view) == 1).await;
+    assert_eq!(ask(&gateway).await.status, 502);
+    assert_eq!(origin.hits(), 2);
+}
