@@ -442,6 +442,8 @@ scenarios! {
     broken_objects
     cluster_failures
     cors
+    delegation
+    destination_headers
     direct_response
     dns
     fail_closed
@@ -451,8 +453,12 @@ scenarios! {
     https_redirect
     identity_headers
     malformed
+    match_fields
+    match_gates
     matches
+    merged_hosts
     paths
+    redirect_ports
     redirects
     retries
     rewrites

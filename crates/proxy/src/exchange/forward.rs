@@ -401,8 +401,10 @@ async fn respond<F: Front>(
 ) -> Result<(), Error> {
     let (worker, conn) = (live.worker, live.conn);
     let Answered { conn: mut origin, endpoint, _in_flight } = answered;
+    // Operations can ask for the status.
+    let status = live.exchange.response.status;
+    live.outcome(status, flags, "via_upstream".into());
     let exchange = &mut *live.exchange;
-    let status = exchange.response.status;
     let keeps = exchange.response.keep_alive;
     response::service_time(
         &mut exchange.response,
@@ -419,7 +421,6 @@ async fn respond<F: Front>(
     worker.with_date(|date| response::finish(&mut exchange.response, date));
     exchange.response.keep_alive = !live.front.closes(&exchange.request);
     let end = exchange.response.body == BodyLength::None;
-    live.outcome(status, flags, "via_upstream".into());
     live.front.begin(&live.exchange.response, end).map_err(|_| Error::client_gone())?;
     if status == 101 {
         // Boxed: it is seldom needed, and every exchange would have to be large enough to hold it.

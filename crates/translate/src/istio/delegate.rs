@@ -23,6 +23,7 @@ pub(crate) struct SourceRoute<'a> {
 pub(crate) fn resolve<'a>(
     root: &'a Arc<Object<VirtualService>>,
     delegates: &'a [Option<Arc<Object<VirtualService>>>],
+    cluster_domain: &str,
     problems: &mut Vec<Problem>,
 ) -> Vec<SourceRoute<'a>> {
     let mut routes = Vec::with_capacity(root.spec.http.len());
@@ -44,7 +45,13 @@ pub(crate) fn resolve<'a>(
             }
             Some(delegate) => match objection(root, delegate) {
                 Some((message, mend)) => problems.push(messages::delegate(at, &message, mend)),
-                None => merge_all(root, route, delegate, &mut routes, problems),
+                None => merge_all(
+                    root,
+                    &shadows_named(route, root, cluster_domain),
+                    delegate,
+                    &mut routes,
+                    problems,
+                ),
             },
         }
     }
@@ -137,6 +144,16 @@ fn qualified(blocks: &[HttpMatch], object: &Object<VirtualService>) -> Vec<HttpM
         *name = names::gateway_name(name, &object.key.namespace);
     }
     blocks
+}
+
+/// With the mirrors' short names written out, as they are completed by the namespace of the object that wrote them.
+fn shadows_named(route: &HttpRoute, root: &Object<VirtualService>, cluster_domain: &str) -> HttpRoute {
+    let mut route = route.clone();
+    let mirrors = route.mirrors.iter_mut().map(|mirror| &mut mirror.destination);
+    for destination in route.mirror.iter_mut().chain(mirrors) {
+        destination.host = names::full_name(&destination.host, &root.key.namespace, cluster_domain);
+    }
+    route
 }
 
 /// Every leaf block joined with every root block that has room for it; `None` if one finds none.

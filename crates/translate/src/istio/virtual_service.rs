@@ -29,7 +29,7 @@ pub(crate) fn draft(
             problems.push(messages::not_served(At::new(object, part), message, "use http routes"));
         }
     }
-    let routes = delegate::resolve(object, delegates, &mut problems);
+    let routes = delegate::resolve(object, delegates, &settings.cluster_domain, &mut problems);
     let routes = routes.iter().map(|source| route(source, settings)).collect();
     let hosts = spec.hosts.iter();
     VirtualServiceDraft {
@@ -138,6 +138,14 @@ fn rule(source: &SourceRoute<'_>, index: usize, block: &HttpMatch) -> RuleDraft 
         own => format!("{}.{own}", source.route.name),
     };
     let namespace = &source.object.key.namespace;
+    if !block.stat_prefix.is_empty() {
+        let field = format!("{field}.statPrefix");
+        problems.push(messages::no_effect(
+            At::new(source.object, &field),
+            "statistics of single routes are not kept: requests are counted by service",
+            "",
+        ));
+    }
     let gate = Gate {
         port: block.port,
         gateways: block.gateways.iter().map(|name| names::gateway_name(name, namespace)).collect(),
