@@ -10,6 +10,7 @@ use limen_sources::{Sources, Update, Updates};
 use limen_translate::{Translation, Translator, Wants};
 use tokio::sync::watch;
 
+use crate::admin::expiry;
 use crate::report::Reporter;
 use crate::view::{Phase, View};
 
@@ -81,12 +82,17 @@ impl Control {
             }
             self.waiting.push_back((generation, update.since));
         }
+        let certificates = match Arc::ptr_eq(&before.ir, &ir) {
+            true => Arc::clone(&before.certificates),
+            false => expiry::of(&ir).into(),
+        };
         let Update { snapshot, unused, files, .. } = update;
         self.publish(|view| View {
             snapshot,
             unused,
             files,
             ir,
+            certificates,
             endpoints,
             verdicts,
             found: problems,

@@ -8,6 +8,8 @@ use limen_proxy::{Applied, AppliedProblem};
 use limen_resources::{Kind, Level, ObjectKey, Problem, Snapshot, Verdict};
 use serde::Serialize;
 
+use crate::admin::expiry::Expiry;
+
 /// Where in its life the gateway is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -33,6 +35,8 @@ pub struct View {
     pub files: usize,
     /// What the gateway should do.
     pub ir: Arc<Ir>,
+    /// When the certificates of `ir` end.
+    pub(crate) certificates: Arc<[Expiry]>,
     /// Where it should send requests.
     pub endpoints: Arc<Endpoints>,
     /// What translation has to say about objects.
@@ -58,6 +62,7 @@ impl View {
             unused: BTreeMap::new(),
             files: 0,
             ir: Arc::default(),
+            certificates: Arc::default(),
             endpoints: Arc::default(),
             verdicts: Vec::new(),
             found: Vec::new(),

@@ -2,6 +2,7 @@
 //! but the log level.
 
 mod bounded;
+pub(crate) mod expiry;
 mod guard;
 mod health;
 mod metrics;
