@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::clusters::{Cluster, EndpointSet};
 use super::hosts::HostMap;
 use super::routes::{ClusterSlot, Origin, RouteTable};
+use super::tcp::TcpRoute;
 use crate::observe::ListenerId;
 
 /// All that a worker serves from; immutable, swapped whole.
@@ -59,6 +60,8 @@ pub(crate) struct Listener {
 pub(crate) enum Serves {
     /// HTTP in clear text.
     Http(Arc<RouteTable>),
+    /// Anything in clear text.
+    Tcp(Arc<TcpRoute>),
     /// TLS.
     Tls(TlsChains),
 }
@@ -79,8 +82,17 @@ pub(crate) struct TlsChain {
     pub(crate) name: Arc<str>,
     /// `None`: there is no certificate, handshakes are reset.
     pub(crate) config: Option<Arc<rustls::ServerConfig>>,
-    /// The routes inside.
-    pub(crate) routes: Arc<RouteTable>,
+    /// What is spoken inside.
+    pub(crate) inside: Inside,
+}
+
+/// What is spoken inside TLS.
+#[derive(Debug, Clone)]
+pub(crate) enum Inside {
+    /// HTTP.
+    Http(Arc<RouteTable>),
+    /// Anything.
+    Tcp(Arc<TcpRoute>),
 }
 
 impl TlsChains {
