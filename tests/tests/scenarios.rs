@@ -502,6 +502,7 @@ scenarios! {
     redirects
     retries
     rewrites
+    service_entries
     services
     sni
     tcp

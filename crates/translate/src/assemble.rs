@@ -1,6 +1,6 @@
 //! Everything but endpoints: the stages from the index to certificates, and the IR put together from what they make.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use limen_ir::cluster::ClusterKey;
@@ -31,6 +31,8 @@ pub(crate) struct Assembled {
     pub(crate) clusters: BTreeMap<ClusterKey, ClusterPlan>,
     pub(crate) report: Report,
     pub(crate) wants: Wants,
+    /// The ports that the process itself may listen on.
+    pub(crate) taken: BTreeSet<u16>,
 }
 
 /// What was made before, for sharing.
@@ -57,6 +59,7 @@ pub(crate) fn assemble(snapshot: &Snapshot, settings: &Settings, memo: &mut Asse
     };
     let mut report = Report::default();
     let index = Index::new(snapshot, settings, &mut memo.services);
+    report.problems(&index.services.problems);
     let ports = gateway::plan(&index, &mut report);
     let guards = guard::guards(&index, &mut report);
     let drafts = drafts(&index, &mut memo.drafts);
@@ -71,6 +74,7 @@ pub(crate) fn assemble(snapshot: &Snapshot, settings: &Settings, memo: &mut Asse
     let clusters = clusters::clusters(&index, wanted, &last.clusters, &mut report);
     let listeners = listeners(ports, &mut connections, &last.ir, &mut certificates, &mut report);
     let Certificates { found, files, .. } = certificates;
+    let taken = index.taken;
     let ir = Ir {
         listeners,
         route_tables: tables,
@@ -79,7 +83,8 @@ pub(crate) fn assemble(snapshot: &Snapshot, settings: &Settings, memo: &mut Asse
     };
     memo.services.turn();
     let ir = keep(Some(&last.ir), ir);
-    let made = Arc::new(Assembled { ir, clusters, report, wants: Wants { files, ..Wants::default() } });
+    let made =
+        Arc::new(Assembled { ir, clusters, report, wants: Wants { files, ..Wants::default() }, taken });
     memo.last = Some((snapshot.clone(), Arc::clone(&made)));
     made
 }

@@ -165,7 +165,7 @@ fn unknown_host_mend(destination: &DestinationDraft, port: u16, index: &Index<'_
     let rules = workload.and_then(|workload| index.rules.find(host, namespace, &workload.labels));
     let subset = rules.and_then(|rules| rules.subset(&destination.subset));
     let labels = subset.map(|(_, _, subset)| subset.labels.clone()).unwrap_or_default();
-    let flag = BackendOverride::flag(name, namespace, port, &labels);
+    let flag = BackendOverride::flag(index.settings, (name, namespace), port, &labels, &index.taken);
     format!("add the Service, correct the name, or start with {flag}")
 }
 

@@ -20,6 +20,8 @@ codes! {
     NO_WORKLOAD = "IST0127" "NoMatchingWorkloadsFound" Warning;
     /// Istio's: a host that the Gateway does not have.
     HOST_NOT_IN_GATEWAY = "IST0132" "VirtualServiceHostNotFoundInGateway" Warning;
+    /// Istio's: ServiceEntries that disagree on what a port speaks.
+    CONFLICTING_PROTOCOL = "IST0177" "ConflictingServiceEntryProtocol" Warning;
     /// A field that is not served yet and without which traffic means something else.
     NOT_SERVED = "LIM0101" "FeatureNotServed" Error;
     /// A field that has no effect yet and without which traffic means the same.
@@ -329,6 +331,11 @@ pub(crate) mod destination {
         let then = if nothing_left { "it has no endpoint" } else { "the address that it had is still used" };
         let message = format!("DNS has no address for `{name}`: {then}");
         at.say(UNRESOLVED_NAME, message, "correct the name, or the zone that should have it")
+    }
+
+    pub(crate) fn conflicting_protocol(at: At<'_>, host: &str, port: u16, first: &ObjectKey) -> Problem {
+        let message = format!("{first} says that port {port} of `{host}` speaks something else, and counts");
+        at.say(CONFLICTING_PROTOCOL, message, "write the same protocol in both")
     }
 
     pub(crate) fn unknown_node(at: At<'_>) -> Problem {
