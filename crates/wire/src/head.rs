@@ -242,6 +242,13 @@ impl Fields {
         self.list.push(Field { known, is_line: true, name, value });
     }
 
+    /// Inserts a field line, whose name is lower case, in front of the one at `at`.
+    pub(crate) fn insert(&mut self, at: usize, name: &[u8], value: &[u8]) {
+        self.add(name, value);
+        let last = at.min(self.list.len() - 1);
+        self.list[last..].rotate_right(1);
+    }
+
     /// Copies a field into the buffer as it stands on the wire.
     fn store_line(&mut self, name: &[u8], value: &[u8]) -> (Span, Span) {
         self.bytes.reserve(name.len() + value.len() + 4);
