@@ -283,16 +283,6 @@ impl Fields {
         out.extend_from_slice(self.bytes.get(run).unwrap_or_default());
     }
 
-    /// All that is in the buffer.
-    pub(crate) fn raw(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    /// `(known, name, value and where it stands in the buffer)` of every line in order.
-    pub(crate) fn iter_placed(&self) -> impl Iterator<Item = (Known, &[u8], Range<usize>)> {
-        self.list.iter().map(|field| (field.known, self.text(field.name), field.value.range()))
-    }
-
     /// Replaces all lines of that (lower-case) name by one, at the end.
     pub fn set(&mut self, name: &[u8], value: &[u8]) {
         self.remove(name);

@@ -9,7 +9,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::task::JoinHandle;
 
 /// The next request, or the end.
-async fn next(server: &mut Server) -> Option<Result<(ServerStream, Result<RequestHead, HeadError>), H2Error>> {
+async fn next(
+    server: &mut Server,
+) -> Option<Result<(ServerStream, Result<RequestHead, HeadError>), H2Error>> {
     let mut head = RequestHead::default();
     let incoming = server.accept(&mut head).await?;
     Some(incoming.map(|incoming| (incoming.stream, incoming.verdict.map(|()| head))))

@@ -124,7 +124,7 @@ impl Encoder {
                 let number = Some(self.table.inserted());
                 self.lines[hash as usize % CELLS] = Cell { hash, number };
                 if fixed.is_none() {
-                    let hash = hash(0, name);
+                    let hash = self::hash(0, name);
                     self.names[hash as usize % NAMES] = Cell { hash, number };
                 }
             }

@@ -7,10 +7,7 @@ use crate::head::Known;
 
 fn bytes(hex: &str) -> Vec<u8> {
     let digits: Vec<u8> = hex.bytes().filter(u8::is_ascii_hexdigit).collect();
-    digits
-        .chunks(2)
-        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
-        .collect()
+    digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
 }
 
 fn decode(decoder: &mut Decoder, block: &[u8]) -> Result<Vec<(String, String)>, Undecodable> {
@@ -33,12 +30,10 @@ fn the_examples_of_the_specification() {
     assert_eq!(second[3..], [host.clone(), line("cache-control", "no-cache")]);
     let third =
         decode(&mut decoder, &bytes("8287 85bf 4088 25a8 49e9 5ba9 7d7f 8925 a849 e95b b8e8 b4bf")).unwrap();
-    assert_eq!(third[1..], [
-        line(":scheme", "https"),
-        line(":path", "/index.html"),
-        host,
-        line("custom-key", "custom-value")
-    ]);
+    assert_eq!(
+        third[1..],
+        [line(":scheme", "https"), line(":path", "/index.html"), host, line("custom-key", "custom-value")]
+    );
 }
 
 /// RFC 7541, C.6: responses whose table of 256 bytes evicts.
@@ -54,12 +49,10 @@ fn a_small_table_evicts() {
     ];
     let seen: Vec<_> = blocks.iter().map(|block| decode(&mut decoder, &bytes(block)).unwrap()).collect();
     assert_eq!(seen[0][3].1, "https://www.example.com");
-    assert_eq!(seen[1].iter().map(|line| &line.1[..]).collect::<Vec<_>>(), [
-        "307",
-        "private",
-        "Mon, 21 Oct 2013 20:13:21 GMT",
-        "https://www.example.com"
-    ]);
+    assert_eq!(
+        seen[1].iter().map(|line| &line.1[..]).collect::<Vec<_>>(),
+        ["307", "private", "Mon, 21 Oct 2013 20:13:21 GMT", "https://www.example.com"]
+    );
     assert_eq!(seen[2][5].1, "foo=ASDJKHQKBZXOQWEOPIUAXQWEOIU; max-age=3600; version=1");
 }
 
@@ -85,9 +78,13 @@ fn undecodable_blocks_are_refused() {
 
 #[test]
 fn names_and_values_are_judged_once() {
-    for (name, value, sound) in
-        [("a", "b\tc \u{e9}", true), ("A", "b", false), ("a b", "c", false), ("a", "b\r", false), ("", "a", false)]
-    {
+    for (name, value, sound) in [
+        ("a", "b\tc \u{e9}", true),
+        ("A", "b", false),
+        ("a b", "c", false),
+        ("a", "b\r", false),
+        ("", "a", false),
+    ] {
         let mut block = vec![0x40, name.len() as u8];
         block.extend(name.bytes());
         block.push(value.len() as u8);

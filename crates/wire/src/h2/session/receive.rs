@@ -1,8 +1,8 @@
 //! Frames from the client.
 
 use super::frame::{
-    self, CONTINUATION, DATA, END_HEADERS, END_STREAM, FrameHeader, GOAWAY, HEADER, HEADERS, MAX_PAYLOAD, PADDED,
-    PING, PRIORITISED, PRIORITY, PUSH_PROMISE, RST_STREAM, SETTINGS, WINDOW_UPDATE,
+    self, CONTINUATION, DATA, END_HEADERS, END_STREAM, FrameHeader, GOAWAY, HEADER, HEADERS, MAX_PAYLOAD,
+    PADDED, PING, PRIORITISED, PRIORITY, PUSH_PROMISE, RST_STREAM, SETTINGS, WINDOW_UPDATE,
 };
 use super::{Going, MAX_WINDOW, Session, price};
 use crate::h1::HeadError;
@@ -29,7 +29,11 @@ pub(in crate::h2) struct Arrived {
 impl Session {
     /// Understands frames up to the next request; how many bytes they took, and the request, whose head is then in
     /// `head`.
-    pub(in crate::h2) fn receive(&mut self, input: &[u8], head: &mut RequestHead) -> (usize, Option<Arrived>) {
+    pub(in crate::h2) fn receive(
+        &mut self,
+        input: &[u8],
+        head: &mut RequestHead,
+    ) -> (usize, Option<Arrived>) {
         let mut used = 0;
         while self.failure.is_none() {
             let rest = input.get(used..).unwrap_or_default();
@@ -232,8 +236,11 @@ impl Session {
     fn receive_data(&mut self, header: FrameHeader, payload: &[u8]) {
         let size = header.length as i64;
         if header.stream == 0 || size > 0 && size > self.recv_window {
-            let reason =
-                if header.stream == 0 { ResetReason::PROTOCOL_ERROR } else { ResetReason::FLOW_CONTROL_ERROR };
+            let reason = if header.stream == 0 {
+                ResetReason::PROTOCOL_ERROR
+            } else {
+                ResetReason::FLOW_CONTROL_ERROR
+            };
             return self.fail(reason);
         }
         let Some(data) = unpadded(header, payload) else {

@@ -228,7 +228,8 @@ impl Session {
             return;
         }
         slot.owed += n as u32;
-        if u64::from(slot.owed) * 2 >= u64::from(self.limits.initial_stream_window) && self.failure.is_none() {
+        if u64::from(slot.owed) * 2 >= u64::from(self.limits.initial_stream_window) && self.failure.is_none()
+        {
             frame::write_window_update(slot.id, slot.owed, &mut self.out);
             slot.recv_window += i64::from(std::mem::take(&mut slot.owed));
             self.wake_driver();
