@@ -9,6 +9,8 @@ mod receive;
 mod send;
 mod settings;
 mod streams;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::task::Waker;
@@ -34,16 +36,17 @@ const CREDIT_A_SECOND: i32 = 100;
 
 /// What things cost and earn.
 mod price {
-    /// PING, SETTINGS, frames of unknown types, empty DATA, fragments of heads.
+    /// SETTINGS, frames of unknown types, empty DATA, small fragments of heads.
     pub(super) const IDLE_FRAME: i32 = 4;
-    /// PRIORITY and WINDOW_UPDATE.
+    /// PING, PRIORITY, WINDOW_UPDATE and large fragments of heads.
     pub(super) const HINT: i32 = 1;
     /// A frame on a stream that has ended.
     pub(super) const LATE: i32 = 2;
     /// A request that its client gives up before the answer, or makes us give up.
     pub(super) const WASTED: i32 = 10;
-    /// Earned: a frame of data, either way.
-    pub(super) const DATA: i32 = 1;
+    /// Earned: a frame of data, either way. More than the updates of both windows and the ping that measures the way,
+    /// which clients send for each.
+    pub(super) const DATA: i32 = 4;
     /// Earned: the head of an answer.
     pub(super) const ANSWER: i32 = 4;
 }

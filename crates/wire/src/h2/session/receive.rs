@@ -124,7 +124,7 @@ impl Session {
         payload: &[u8],
         head: &mut RequestHead,
     ) -> Option<Arrived> {
-        self.charge(price::IDLE_FRAME);
+        self.charge(if payload.len() < MAX_PAYLOAD / 16 { price::IDLE_FRAME } else { price::HINT });
         // A head is answered 431 when it is too large, but that needs all of it, and there is an end to patience.
         if self.block.len() + payload.len() > self.limits.max_header_list as usize * 4 {
             self.fail(ResetReason::ENHANCE_YOUR_CALM);

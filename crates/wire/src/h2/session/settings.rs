@@ -94,7 +94,7 @@ impl Session {
             return;
         }
         frame::write_ping(ACK, payload, &mut self.out);
-        self.charge(price::IDLE_FRAME);
+        self.charge(price::HINT);
     }
 
     /// Tells the client to open no more streams. Those that it opens before it can have heard are still served
