@@ -17,7 +17,6 @@ pub mod matcher;
 pub mod origin;
 pub mod policy;
 pub mod route;
-pub mod tcp;
 pub mod tls;
 
 use std::collections::BTreeMap;

@@ -79,6 +79,7 @@ pub fn start(options: Options) -> anyhow::Result<Running> {
     let config = limen_sources::Config {
         roots,
         documents,
+        mesh: settings.meaning.mesh_config.clone(),
         namespace: settings.meaning.namespace.clone(),
         dns_servers: settings.serving.dns_server.clone(),
     };

@@ -73,7 +73,6 @@ impl Sockets {
                 name: listener.name.to_string(),
                 declared: listener.declared,
                 tls: matches!(listener.serves, Serves::Tls(_)),
-                tcp: matches!(listener.serves, Serves::Tcp(_)),
                 wanted: listener.wanted,
                 bound,
                 note,

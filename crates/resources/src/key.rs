@@ -18,6 +18,10 @@ pub enum Kind {
     ServiceEntry,
     /// Istio `WorkloadEntry`.
     WorkloadEntry,
+    /// Istio `ProxyConfig`.
+    ProxyConfig,
+    /// Istio `MeshConfig`, which is no Kubernetes object: it stands in a ConfigMap or in a file of its own.
+    MeshConfig,
     /// Kubernetes `Service`.
     Service,
     /// Kubernetes `EndpointSlice`.
@@ -44,12 +48,14 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 16] = [
+    pub const ALL: [Kind; 18] = [
         Kind::Gateway,
         Kind::VirtualService,
         Kind::DestinationRule,
         Kind::ServiceEntry,
         Kind::WorkloadEntry,
+        Kind::ProxyConfig,
+        Kind::MeshConfig,
         Kind::Service,
         Kind::EndpointSlice,
         Kind::Pod,
@@ -71,6 +77,8 @@ impl Kind {
             Kind::DestinationRule => "DestinationRule",
             Kind::ServiceEntry => "ServiceEntry",
             Kind::WorkloadEntry => "WorkloadEntry",
+            Kind::ProxyConfig => "ProxyConfig",
+            Kind::MeshConfig => "MeshConfig",
             Kind::Service => "Service",
             Kind::EndpointSlice => "EndpointSlice",
             Kind::Pod => "Pod",

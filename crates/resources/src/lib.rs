@@ -28,4 +28,4 @@ pub use problem::{Level, Problem};
 pub use snapshot::{FileState, NameState, Snapshot, Table};
 pub use store::{Event, Store};
 pub use verdict::Verdict;
-pub use yaml::{Parsed, parse};
+pub use yaml::{Parsed, parse, parse_mesh, parse_proxy_options};

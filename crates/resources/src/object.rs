@@ -7,7 +7,9 @@ use std::sync::Arc;
 use serde::{Serialize, Serializer};
 
 use crate::core::{ConfigMap, EndpointSlice, Namespace, Pod, Secret, Service};
-use crate::istio::{DestinationRule, Gateway, Policy, ServiceEntry, VirtualService, WorkloadEntry};
+use crate::istio::{
+    DestinationRule, Gateway, MeshConfig, Policy, ProxyConfig, ServiceEntry, VirtualService, WorkloadEntry,
+};
 use crate::key::ObjectKey;
 
 /// A resource with its specification `S`.
@@ -238,6 +240,10 @@ pub enum AnyObject {
     ServiceEntry(Arc<Object<ServiceEntry>>),
     /// A `WorkloadEntry`.
     WorkloadEntry(Arc<Object<WorkloadEntry>>),
+    /// A `ProxyConfig`.
+    ProxyConfig(Arc<Object<ProxyConfig>>),
+    /// A `MeshConfig`.
+    MeshConfig(Arc<Object<MeshConfig>>),
     /// A `Service`.
     Service(Arc<Object<Service>>),
     /// An `EndpointSlice`.
@@ -263,6 +269,8 @@ macro_rules! for_any {
             $crate::object::AnyObject::DestinationRule($object) => $body,
             $crate::object::AnyObject::ServiceEntry($object) => $body,
             $crate::object::AnyObject::WorkloadEntry($object) => $body,
+            $crate::object::AnyObject::ProxyConfig($object) => $body,
+            $crate::object::AnyObject::MeshConfig($object) => $body,
             $crate::object::AnyObject::Service($object) => $body,
             $crate::object::AnyObject::EndpointSlice($object) => $body,
             $crate::object::AnyObject::Pod($object) => $body,

@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::core::{ConfigMap, EndpointSlice, Namespace, Pod, Secret, SecretBytes, Service};
-use crate::istio::{DestinationRule, Gateway, Policy, ServiceEntry, VirtualService, WorkloadEntry};
+use crate::istio::{
+    DestinationRule, Gateway, MeshConfig, Policy, ProxyConfig, ServiceEntry, VirtualService, WorkloadEntry,
+};
 use crate::key::{Kind, ObjectKey};
 use crate::object::{AnyObject, Location, Object, Source};
 use crate::problem::Problem;
@@ -110,6 +112,8 @@ pub struct Snapshot {
     pub(crate) destination_rules: Table<DestinationRule>,
     pub(crate) service_entries: Table<ServiceEntry>,
     pub(crate) workload_entries: Table<WorkloadEntry>,
+    pub(crate) proxy_configs: Table<ProxyConfig>,
+    pub(crate) mesh_configs: Table<MeshConfig>,
     pub(crate) services: Table<Service>,
     pub(crate) endpoint_slices: Table<EndpointSlice>,
     pub(crate) pods: Table<Pod>,
@@ -144,6 +148,10 @@ tables! {
     service_entries: ServiceEntry;
     /// WorkloadEntries.
     workload_entries: WorkloadEntry;
+    /// ProxyConfigs.
+    proxy_configs: ProxyConfig;
+    /// Mesh configurations: of the ConfigMaps that hold one, and of the file given for it.
+    mesh_configs: MeshConfig;
     /// Services.
     services: Service;
     /// EndpointSlices.
@@ -202,6 +210,8 @@ impl Snapshot {
             Kind::DestinationRule => look!(self.destination_rules, DestinationRule),
             Kind::ServiceEntry => look!(self.service_entries, ServiceEntry),
             Kind::WorkloadEntry => look!(self.workload_entries, WorkloadEntry),
+            Kind::ProxyConfig => look!(self.proxy_configs, ProxyConfig),
+            Kind::MeshConfig => look!(self.mesh_configs, MeshConfig),
             Kind::Service => look!(self.services, Service),
             Kind::EndpointSlice => look!(self.endpoint_slices, EndpointSlice),
             Kind::Pod => look!(self.pods, Pod),
@@ -232,6 +242,8 @@ impl Snapshot {
             AnyObject::DestinationRule(object) => self.destination_rules.insert(object),
             AnyObject::ServiceEntry(object) => self.service_entries.insert(object),
             AnyObject::WorkloadEntry(object) => self.workload_entries.insert(object),
+            AnyObject::ProxyConfig(object) => self.proxy_configs.insert(object),
+            AnyObject::MeshConfig(object) => self.mesh_configs.insert(object),
             AnyObject::Service(object) => self.services.insert(object),
             AnyObject::EndpointSlice(object) => self.endpoint_slices.insert(object),
             AnyObject::Pod(object) => self.pods.insert(object),
@@ -249,6 +261,8 @@ impl Snapshot {
             Kind::DestinationRule => self.destination_rules.remove(key),
             Kind::ServiceEntry => self.service_entries.remove(key),
             Kind::WorkloadEntry => self.workload_entries.remove(key),
+            Kind::ProxyConfig => self.proxy_configs.remove(key),
+            Kind::MeshConfig => self.mesh_configs.remove(key),
             Kind::Service => self.services.remove(key),
             Kind::EndpointSlice => self.endpoint_slices.remove(key),
             Kind::Pod => self.pods.remove(key),

@@ -5,6 +5,7 @@ mod destination_rule;
 mod gateway;
 mod http_route;
 mod matches;
+mod mesh;
 mod path;
 mod repeated;
 mod service_entry;

@@ -8,10 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::code::codes;
-use crate::key::ObjectKey;
-use crate::object::AnyObject;
+use crate::decode::{Cursor, Decode};
+use crate::istio::{MESH_FILE, PROXY_CONFIG_ANNOTATION, ProxyOptions};
+use crate::key::{Kind, ObjectKey};
+use crate::object::{AnyObject, Meta, Source};
 use crate::problem::Problem;
 use crate::store::duplicate;
+use crate::validate::{Check, Validate};
 
 /// What the text of a file says.
 #[derive(Debug, Default)]
@@ -48,6 +51,58 @@ pub fn parse(file: &str, text: &str, default_namespace: &str) -> Parsed {
     keep_first(&mut parsed);
     parsed.problems.sort_by_key(|problem| problem.at.as_ref().map(|at| (at.line, at.column)));
     parsed
+}
+
+/// Reads a file that is a mesh configuration and nothing else.
+///
+/// `file` is the name that users will see.
+pub fn parse_mesh(file: &str, text: &str) -> Parsed {
+    let file: Arc<str> = file.into();
+    let mut parsed = Parsed::default();
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    document::Reader::new(&file, "", &mut parsed).mesh(
+        text,
+        (1, 1),
+        &ObjectKey::new(Kind::MeshConfig, "", MESH_FILE),
+    );
+    parsed
+}
+
+/// Reads the annotation `proxy.istio.io/config` of an object.
+///
+/// # Errors
+/// What is wrong with it, at the annotation's place. Nothing of it is to be used then.
+pub fn parse_proxy_options(
+    text: &str,
+    key: &ObjectKey,
+    source: &Source,
+) -> Result<(ProxyOptions, Vec<Problem>), Vec<Problem>> {
+    let field = format!("metadata.annotations.{PROXY_CONFIG_ANNOTATION}");
+    let mut read = None;
+    let mut problems = Vec::new();
+    let broken = tree::read(text, 1, |document| {
+        let mut cursor = Cursor::new(key, &source.file, ProxyOptions::UNKNOWN);
+        let options = ProxyOptions::decode(&document.root, &mut cursor);
+        let decoded = !cursor.failed() && document.faults.is_empty();
+        let (places, found) = cursor.finish(&document.root);
+        problems.extend(found);
+        problems.extend(document.faults.into_iter().map(|fault| fault.problem(&source.file)));
+        let mut check = Check::new(key, &places, &mut problems);
+        options.validate(&Meta::default(), &mut check);
+        let right = decoded && !check.failed();
+        read = right.then_some(options);
+    });
+    problems.extend(broken.err().map(|fault| fault.problem(&source.file)));
+    for problem in &mut problems {
+        let inner = std::mem::take(&mut problem.field);
+        let separator = if inner.is_empty() { "" } else { ": " };
+        *problem = problem.clone().about(key, source, &*field);
+        problem.field = format!("{field}{separator}{inner}");
+    }
+    match read {
+        Some(options) => Ok((options, problems)),
+        None => Err(problems),
+    }
 }
 
 /// Of objects that the file holds twice the first counts.

@@ -77,12 +77,12 @@ pub(crate) struct FileSource {
 impl FileSource {
     /// Watches the roots. No file is read yet; the documents are.
     pub(crate) fn new(config: &Config) -> FileSource {
-        let roots = config.roots.iter().map(|given| Root {
+        let roots = config.roots.iter().chain(&config.mesh).map(|given| Root {
             given: given.clone(),
-            path: std::path::absolute(given).unwrap_or_else(|_| given.clone()),
+            path: absolute(given),
             empty_since: None,
         });
-        let mut ledger = Ledger::new(&config.namespace);
+        let mut ledger = Ledger::new(&config.namespace, config.mesh.as_deref().map(absolute));
         for Document { name, text } in &config.documents {
             ledger.read(Path::new(&**name), name, text.as_bytes());
         }
@@ -234,6 +234,10 @@ impl FileSource {
         });
         shown.as_deref().unwrap_or(path).to_string_lossy().into_owned()
     }
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// The earliest time at which to look again.

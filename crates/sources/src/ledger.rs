@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use limen_resources::{Event, ObjectKey, Problem, codes, parse};
+use limen_resources::{Event, ObjectKey, Problem, codes, parse, parse_mesh};
 
 /// What one file was found to say.
 #[derive(Debug, Default)]
@@ -26,14 +26,17 @@ struct Entry {
 #[derive(Debug)]
 pub(crate) struct Ledger {
     namespace: Arc<str>,
+    /// The file that is a mesh configuration and nothing else.
+    mesh: Option<PathBuf>,
     files: BTreeMap<PathBuf, Entry>,
     events: Vec<Event>,
 }
 
 impl Ledger {
-    /// Empty. Objects without a namespace are taken to be in `namespace`.
-    pub(crate) fn new(namespace: &str) -> Ledger {
-        Ledger { namespace: namespace.into(), files: BTreeMap::new(), events: Vec::new() }
+    /// Empty. Objects without a namespace are taken to be in `namespace`; the file `mesh` holds no objects but a mesh
+    /// configuration.
+    pub(crate) fn new(namespace: &str, mesh: Option<PathBuf>) -> Ledger {
+        Ledger { namespace: namespace.into(), mesh, files: BTreeMap::new(), events: Vec::new() }
     }
 
     /// The file was read; `name` is what the user calls it.
@@ -43,7 +46,11 @@ impl Ledger {
             return self.keep(path, name, problem);
         };
         let name: Arc<str> = name.into();
-        let parsed = parse(&name, text, &self.namespace);
+        let parsed = if self.mesh.as_deref() == Some(path) {
+            parse_mesh(&name, text)
+        } else {
+            parse(&name, text, &self.namespace)
+        };
         let mut keys: BTreeSet<ObjectKey> =
             parsed.objects.iter().map(|object| object.key().clone()).collect();
         self.events.extend(parsed.objects.into_iter().map(Event::Apply));

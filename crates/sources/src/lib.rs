@@ -39,6 +39,8 @@ pub struct Config {
     pub roots: Vec<PathBuf>,
     /// Texts that are given along and never change.
     pub documents: Vec<Document>,
+    /// A file that is a mesh configuration and nothing else; watched as the roots are.
+    pub mesh: Option<PathBuf>,
     /// The namespace of objects that name none.
     pub namespace: String,
     /// The DNS servers to ask; none: those of the system.

@@ -75,7 +75,7 @@ fn cluster(
         },
     };
     let policy = rules.map(|rules| rules.policy(key.port, subset)).unwrap_or_default();
-    let mut reader = Reader { report, blocked: false };
+    let mut reader = Reader { report, blocked: false, connect_timeout: index.settings.mesh.connect_timeout };
     let (balance, connection) = (reader.balance(&policy), reader.connection(&policy));
     let outlier = policy.outlier_detection.as_ref().map(|block| outlier::detection(block.said));
     reader.rest(&policy);
@@ -132,6 +132,8 @@ fn say_unknown_subset(
 struct Reader<'a> {
     report: &'a mut Report,
     blocked: bool,
+    /// What the mesh says.
+    connect_timeout: Option<Millis>,
 }
 
 impl Reader<'_> {
@@ -186,6 +188,9 @@ impl Reader<'_> {
 
     fn connection(&mut self, policy: &Policy<'_>) -> ConnectionPolicy {
         let mut connection = ConnectionPolicy::istio_default();
+        if let Some(timeout) = self.connect_timeout {
+            connection.connect_timeout = timeout;
+        }
         let Some(block) = &policy.connection_pool else { return connection };
         let ConnectionPool { tcp, http } = block.said;
         // An idle time of HTTP counts before one of TCP; 0 turns it off.

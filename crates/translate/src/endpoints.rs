@@ -73,10 +73,10 @@ impl Same for Inputs {
     }
 }
 
-/// The endpoints of all clusters. `taken`: the ports that the process itself may listen on. Adds to `names` what DNS is to be asked for.
+/// The endpoints of all clusters. Adds to `names` what DNS is to be asked for.
 pub(crate) fn endpoints(
     (snapshot, settings): (&Snapshot, &Settings),
-    (clusters, taken): (&BTreeMap<ClusterKey, ClusterPlan>, &BTreeSet<u16>),
+    clusters: &BTreeMap<ClusterKey, ClusterPlan>,
     memo: &mut EndpointMemo,
     names: &mut BTreeSet<String>,
     report: &mut Report,
@@ -107,7 +107,7 @@ pub(crate) fn endpoints(
         report.problems(&*found.problems);
         if found.endpoints.endpoints.is_empty() {
             if !found.explained {
-                say_empty(key, plan, settings, taken, report);
+                say_empty(key, plan, report);
             }
         } else {
             all.push((key.clone(), found.endpoints));
@@ -179,8 +179,7 @@ impl Inputs {
             self.pods.extend(all.filter(|pod| names::selects(selector, &pod.meta.labels)).cloned());
         }
         let all = snapshot.workload_entries().in_namespace(namespace);
-        self.workload_entries
-            .extend(all.filter(|entry| names::selects(selector, &labels_of(entry))).cloned());
+        self.workload_entries.extend(all.filter(|entry| names::selects(selector, labels_of(entry))).cloned());
     }
 }
 
@@ -251,13 +250,7 @@ impl Collector<'_> {
 }
 
 /// A cluster without endpoints, with the way out.
-fn say_empty(
-    key: &ClusterKey,
-    plan: &ClusterPlan,
-    settings: &Settings,
-    taken: &BTreeSet<u16>,
-    report: &mut Report,
-) {
+fn say_empty(key: &ClusterKey, plan: &ClusterPlan, report: &mut Report) {
     let service = &plan.service;
     let what = match &*key.subset {
         "" => format!("service `{}`", key.host),
@@ -266,8 +259,7 @@ fn say_empty(
     let mend = match &service.source {
         ServiceSource::Entries(_) => "list endpoints in its ServiceEntry".to_owned(),
         ServiceSource::Kubernetes(_) | ServiceSource::Outside(_) | ServiceSource::Backend => {
-            let name = (service.flag_name(), &*service.namespace);
-            let flag = BackendOverride::flag(settings, name, key.port, &plan.labels, taken);
+            let flag = BackendOverride::flag(service.flag_name(), &service.namespace, key.port, &plan.labels);
             format!("add Pods or an EndpointSlice, or start with {flag}")
         }
     };

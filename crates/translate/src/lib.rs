@@ -6,6 +6,7 @@
 //!
 //! The stages, in order ([`Translator::translate`]):
 //!
+//! 0. `mesh`: the settings are completed by the mesh configuration.
 //! 1. `index`: who is there, in Istio's order; services by host, DestinationRules by host.
 //! 2. `istio`: each Gateway becomes servers on ports, each VirtualService a draft of rules.
 //! 3. `merge`: servers and drafts become route tables (`bind` decides what of a draft applies to a server).
@@ -28,6 +29,7 @@ mod istio;
 mod lookup;
 mod memo;
 mod merge;
+mod mesh;
 mod messages;
 mod report;
 mod secrets;
@@ -41,11 +43,13 @@ use std::sync::Arc;
 use limen_ir::{Endpoints, Ir};
 use limen_resources::{Problem, Snapshot, Verdict};
 
+pub use mesh::Mesh;
 pub use messages::CODES;
 pub use settings::{BackendOverride, GatewayInstance, Settings};
 
 use assemble::{AssembleMemo, Assembled};
 use endpoints::EndpointMemo;
+use mesh::MeshMemo;
 use report::Report;
 
 /// What resources mean, and what may be said about them.
@@ -75,6 +79,7 @@ pub struct Wants {
 /// Translates one snapshot after the other. Where nothing changed, parts of the new IR are the former objects.
 #[derive(Debug, Default)]
 pub struct Translator {
+    mesh: MeshMemo,
     settings: Option<Settings>,
     assemble: AssembleMemo,
     endpoints: EndpointMemo,
@@ -88,21 +93,20 @@ impl Translator {
 
     /// The meaning of `snapshot`. Equal to what a new translator would say.
     pub fn translate(&mut self, snapshot: &Snapshot, settings: &Settings) -> Translation {
+        let completed = self.mesh.complete(snapshot, settings);
+        let (settings, mesh_problems) = &*completed;
         if self.settings.as_ref() != Some(settings) {
-            *self = Translator { settings: Some(settings.clone()), ..Translator::default() };
+            let mesh = std::mem::take(&mut self.mesh);
+            *self = Translator { mesh, settings: Some(settings.clone()), ..Translator::default() };
         }
         let assembled = assemble::assemble(snapshot, settings, &mut self.assemble);
-        let Assembled { ir, clusters, report, wants, taken } = &*assembled;
+        let Assembled { ir, clusters, report, wants } = &*assembled;
         let mut report = Report::clone(report);
+        report.problems(mesh_problems);
         let mut wants = wants.clone();
         let memo = &mut self.endpoints;
-        let endpoints = endpoints::endpoints(
-            (snapshot, settings),
-            (clusters, taken),
-            memo,
-            &mut wants.names,
-            &mut report,
-        );
+        let endpoints =
+            endpoints::endpoints((snapshot, settings), clusters, memo, &mut wants.names, &mut report);
         let (problems, verdicts) = report.into_lists();
         Translation { ir: Arc::clone(ir), endpoints, verdicts, problems, wants }
     }

@@ -20,8 +20,6 @@ codes! {
     NO_WORKLOAD = "IST0127" "NoMatchingWorkloadsFound" Warning;
     /// Istio's: a host that the Gateway does not have.
     HOST_NOT_IN_GATEWAY = "IST0132" "VirtualServiceHostNotFoundInGateway" Warning;
-    /// Istio's: ServiceEntries that disagree on what a port speaks.
-    CONFLICTING_PROTOCOL = "IST0177" "ConflictingServiceEntryProtocol" Warning;
     /// A field that is not served yet and without which traffic means something else.
     NOT_SERVED = "LIM0101" "FeatureNotServed" Error;
     /// A field that has no effect yet and without which traffic means the same.
@@ -38,14 +36,12 @@ codes! {
     WEAK_TLS = "LIM0107" "WeakTlsNotOffered" Warning;
     /// A credential that was found where only files may have it.
     CREDENTIAL_NAMESPACE = "LIM0108" "CredentialInGatewayNamespace" Warning;
+    /// A mesh configuration that nothing asks.
+    MESH_NOT_USED = "LIM0120" "MeshConfigNotUsed" Warning;
     /// An endpoint whose address cannot be used.
     BAD_ADDRESS = "LIM0109" "EndpointAddress" Error;
     /// A name that has no address, or for which DNS does not answer.
     UNRESOLVED_NAME = "LIM0110" "UnresolvedName" Error;
-    /// A server for connections that no route leads from.
-    NO_ROUTE = "LIM0120" "NoConnectionRoute" Warning;
-    /// A route of connections that another one stands before.
-    SHADOWED_ROUTE = "LIM0121" "ConnectionRouteShadowed" Warning;
 }
 
 /// A field of an object, about which something is said.
@@ -92,8 +88,8 @@ pub(crate) mod gateway {
     }
 
     pub(crate) fn protocol_not_served(at: At<'_>, protocol: &str) -> Problem {
-        let message = format!("protocol {protocol} is not served: nothing listens for this server");
-        at.say(NOT_SERVED, message, "write a protocol that has connections, such as TCP or HTTP")
+        let message = format!("protocol {protocol} is not served yet: nothing listens for this server");
+        at.say(NOT_SERVED, message, "only HTTP, HTTP2, GRPC and HTTPS with tls.mode SIMPLE are served")
     }
 
     pub(crate) fn tls_not_served(at: At<'_>, what: &str) -> Problem {
@@ -110,15 +106,6 @@ pub(crate) mod gateway {
     pub(crate) fn bind_not_served(at: At<'_>, bind: &str) -> Problem {
         let message = format!("this server is not served: `{bind}` is no IP address");
         at.say(NOT_SERVED, message, "write an IP address, or leave `bind` out")
-    }
-
-    pub(crate) fn no_connection_route(at: At<'_>, kind: &str, what: &str) -> Problem {
-        let message = format!("no VirtualService has a {kind} route for this server, so {what}");
-        let mend = format!(
-            "write a VirtualService with this Gateway in `gateways`, a host of the server in `hosts`, and a {kind} \
-             route for the port"
-        );
-        at.say(NO_ROUTE, message, mend)
     }
 
     pub(crate) fn selects_nothing(at: At<'_>, own: &str) -> Problem {
@@ -146,6 +133,21 @@ pub(crate) mod gateway {
         let message =
             "nothing that may be offered is left: handshakes for the hosts of this server are reset";
         at.say(codes::INVALID, message, "allow TLS 1.2 with an ECDHE-GCM suite, or TLS 1.3")
+    }
+}
+
+/// What is said of mesh configurations.
+pub(crate) mod mesh {
+    use super::*;
+
+    pub(crate) fn not_used(at: At<'_>, root: &str, chosen: Option<&ObjectKey>) -> Problem {
+        let message = match chosen {
+            Some(chosen) => format!("has no effect: {chosen} is the mesh configuration"),
+            None => {
+                format!("has no effect: the mesh configuration is the ConfigMap `istio` of namespace {root}")
+            }
+        };
+        at.say(MESH_NOT_USED, message, format!("remove it, or write metadata.namespace: {root}"))
     }
 }
 
@@ -250,11 +252,6 @@ pub(crate) mod route {
         )
     }
 
-    pub(crate) fn one_per_port(at: At<'_>, port: u16, first: &str) -> Problem {
-        let message = format!("port {port} has one route for all connections, and {first} comes first");
-        at.say(SHADOWED_ROUTE, message, "give the server a port of its own, or remove one of the two")
-    }
-
     pub(crate) fn delegate(at: At<'_>, message: &str, mend: &str) -> Problem {
         at.say(codes::REFERENCE_NOT_FOUND, format!("{message}; the rule is left out"), mend)
     }
@@ -333,11 +330,6 @@ pub(crate) mod destination {
         at.say(UNRESOLVED_NAME, message, "correct the name, or the zone that should have it")
     }
 
-    pub(crate) fn conflicting_protocol(at: At<'_>, host: &str, port: u16, first: &ObjectKey) -> Problem {
-        let message = format!("{first} says that port {port} of `{host}` speaks something else, and counts");
-        at.say(CONFLICTING_PROTOCOL, message, "write the same protocol in both")
-    }
-
     pub(crate) fn unknown_node(at: At<'_>) -> Problem {
         let message = "only endpoints on the gateway's node should count, but which one that is is not known: all count";
         at.say(NO_EFFECT, message, "start with --node NAME")
@@ -355,9 +347,7 @@ pub(crate) mod policy {
 
     pub(crate) fn unenforced(at: At<'_>) -> Problem {
         let kind = at.key.kind;
-        let message = format!(
-            "{kind} is not enforced yet, so every host that this one selects answers 403, and TCP is not served"
-        );
+        let message = format!("{kind} is not enforced yet, so every host that this one selects answers 403");
         at.say(UNENFORCED_POLICY, message, format!("remove it, or serve without it: --ignore-policy {kind}"))
     }
 

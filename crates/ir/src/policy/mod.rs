@@ -3,6 +3,7 @@
 pub mod cors;
 pub mod fault;
 pub mod headers;
+pub mod http;
 pub mod outlier;
 pub mod retry;
 pub mod rewrite;

@@ -56,8 +56,8 @@ impl Translate {
             return Ok(usage(&error));
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let namespace = self.meaning.namespace.clone();
-        let config = Config { roots: self.paths, namespace, ..Config::default() };
+        let (mesh, namespace) = (self.meaning.mesh_config.clone(), self.meaning.namespace.clone());
+        let config = Config { roots: self.paths, mesh, namespace, ..Config::default() };
         let (sources, updates) = limen_sources::start(&config, runtime.handle())?;
         let settings = self.meaning.translation();
         let (update, translation) = runtime.block_on(settle(&sources, updates, &settings))?;

@@ -41,6 +41,10 @@ pub struct Meaning {
     #[arg(long, env = "LIMEN_NAMESPACE", default_value = "default", value_name = "NS", help_heading = FILES)]
     pub namespace: String,
 
+    /// File with the mesh configuration, instead of the ConfigMap `istio` of namespace istio-system; watched
+    #[arg(long, env = "LIMEN_MESH_CONFIG", value_name = "FILE", help_heading = FILES)]
+    pub mesh_config: Option<PathBuf>,
+
     /// Endpoint for a Service (or a subset of it) that has none in the files; repeatable
     #[arg(
         long,

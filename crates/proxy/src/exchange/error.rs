@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use limen_wire::h1::HeadError;
+use limen_wire::head::Version;
 
 use crate::filter::fault::AbortStatus;
 use crate::observe::Flags;
@@ -80,6 +81,12 @@ impl Error {
         Error::new(Fault::Client, 400, Flags::NONE, "path_normalization_failed", "")
     }
 
+    /// A header field whose name holds an underscore, where that is refused. HTTP/2 has a way to refuse a stream.
+    pub(crate) fn underscore(version: Version) -> Error {
+        let status = if version == Version::H2 { 0 } else { 400 };
+        Error::new(Fault::Client, status, Flags::NONE, "http1.unexpected_underscore", "")
+    }
+
     /// The client has gone.
     pub(crate) fn client_gone() -> Error {
         Error::new(Fault::Client, 0, Flags::DC, "downstream_remote_disconnect", "")
@@ -93,6 +100,11 @@ impl Error {
     /// Nothing has passed in either direction for too long.
     pub(crate) fn silent() -> Error {
         Error::new(Fault::Client, 0, Flags::SI, "stream_idle_timeout", "")
+    }
+
+    /// The request has taken too long to arrive.
+    pub(crate) fn late() -> Error {
+        Error::new(Fault::Client, 408, Flags::NONE, "request_overall_timeout", "request timeout")
     }
 
     /// The client broke the framing of its body.

@@ -113,6 +113,9 @@ fn prepare<F: Front>(live: &mut Live<'_, '_, F>, rule: &Rule, to: &Forward, dest
     if let Some(host) = &to.host_rewrite {
         exchange.request.set_authority(host);
     }
+    if live.note.http.added.forwarded_host && exchange.request.authority_span() != live.note.authority {
+        forwarded::host_rewritten(&mut exchange.request, live.note.authority, &mut exchange.scratch);
+    }
     match &to.path_rewrite {
         None => {}
         Some(Rewrite::Matched(rewrite)) => rewrite.apply(&mut exchange.request, &mut exchange.scratch),
@@ -184,7 +187,8 @@ async fn attempt<F: Front>(
     timer.arm(deadline_ms.min(attempt_by));
     let expected_ms = (deadline_ms != NEVER).then(|| deadline_ms.saturating_sub(now_ms).max(1));
     let exchange = &mut *live.exchange;
-    forwarded::attempt(&mut exchange.request, attempts.begun, expected_ms, &mut exchange.scratch);
+    let said = (attempts.begun, expected_ms);
+    forwarded::attempt(&mut exchange.request, &live.note.http.added, said, &mut exchange.scratch);
 
     conn.begin(&exchange.request, &worker.buffers);
     if exchange.request.body == BodyLength::None {
@@ -316,6 +320,7 @@ impl Upload {
                 }
                 Poll::Ready(Err(FrontFail::Framing)) => return Poll::Ready(Err(Error::bad_body())),
                 Poll::Ready(Err(FrontFail::Stalled)) => return Poll::Ready(Err(Error::stalled())),
+                Poll::Ready(Err(FrontFail::Late)) => return Poll::Ready(Err(Error::late())),
                 Poll::Ready(Err(FrontFail::Gone)) => return Poll::Ready(Err(Error::client_gone())),
                 Poll::Pending => {
                     if let Poll::Ready(Err(_)) = conn.poll_flush(cx, &live.worker.buffers) {
@@ -406,11 +411,11 @@ async fn respond<F: Front>(
     live.outcome(status, flags, "via_upstream".into());
     let exchange = &mut *live.exchange;
     let keeps = exchange.response.keep_alive;
-    response::service_time(
-        &mut exchange.response,
-        live.note.service_time_ms.unwrap_or_default(),
-        &mut exchange.scratch,
-    );
+    let added = &live.note.http.added;
+    if added.envoy {
+        let took_ms = live.note.service_time_ms.unwrap_or_default();
+        response::service_time(&mut exchange.response, took_ms, &mut exchange.scratch);
+    }
     for ops in [&destination.response_headers, &rule.response_headers] {
         if !ops.is_empty() {
             let context = context(worker, conn, &exchange.request, &live.note);
@@ -418,7 +423,7 @@ async fn respond<F: Front>(
         }
     }
     cors::answer(&live.note, exchange);
-    worker.with_date(|date| response::finish(&mut exchange.response, date));
+    worker.with_date(|date| response::finish(&mut exchange.response, &added.server, date));
     exchange.response.keep_alive = !live.front.closes(&exchange.request);
     let end = exchange.response.body == BodyLength::None;
     live.front.begin(&live.exchange.response, end).map_err(|_| Error::client_gone())?;

@@ -39,12 +39,16 @@ pub(crate) enum FrontFail {
     Framing,
     /// The client has sent nothing of its body for too long.
     Stalled,
+    /// The body has taken too long as a whole.
+    Late,
 }
 
 /// One exchange as the client's codec sees it: a source of request body, a sink for the response.
 pub(crate) trait Front {
     /// Makes [`Front::body`] hold the next piece of the request's body; `Ok(false)`: it has ended.
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, FrontFail>>;
+    /// The body must have come to its end at this moment of the worker's clock, in milliseconds.
+    fn receive_by(&mut self, _at_ms: u64) {}
     /// The piece that was found.
     fn body(&self) -> &[u8];
     /// The first `n` bytes of it are done with.

@@ -8,6 +8,7 @@ use limen_wire::head::{BodyLength, RequestHead, Span};
 use super::front::{ConnInfo, Front};
 use crate::filter::cors::CorsFields;
 use crate::filter::headers::Context;
+use crate::filter::policy::{self, HttpPolicy};
 use crate::observe::counters::WorkloadId;
 use crate::observe::{Flags, Gauge, Record};
 use crate::table::routes::{Destination, Rule};
@@ -35,6 +36,12 @@ pub(crate) struct Note<'t> {
     pub(crate) workload: WorkloadId,
     pub(crate) service: crate::observe::counters::ServiceId,
     pub(crate) attempts: u32,
+    /// The client, by those in front that are trusted to say.
+    pub(crate) client: SocketAddr,
+    /// It spoke https with the first of them.
+    pub(crate) https: bool,
+    /// How the listener understands HTTP.
+    pub(crate) http: &'t HttpPolicy,
     /// Path and authority as received.
     pub(crate) path: Span,
     pub(crate) authority: Span,
@@ -76,6 +83,9 @@ impl<'a, F: Front> Live<'a, '_, F> {
             workload: WorkloadId::default(),
             service: Default::default(),
             attempts: 0,
+            client: conn.remote,
+            https: conn.https,
+            http: &policy::DEFAULT,
             path: exchange.request.path_span(),
             authority: exchange.request.authority_span(),
         };
@@ -124,6 +134,7 @@ impl<'a, F: Front> Live<'a, '_, F> {
             tls_version: self.conn.tls_version,
             tls_cipher: self.conn.tls_cipher,
             route_name: note.rule.map_or("", |rule| &rule.name),
+            downstream_remote: note.client,
             ..Record::new(clock.epoch_ms(note.start_us), self.conn.local, self.conn.remote)
         };
         self.worker.finished(note.service, note.workload, &record);
@@ -138,9 +149,9 @@ pub(crate) fn context<'c>(
     note: &'c Note<'_>,
 ) -> Context<'c> {
     Context {
-        downstream_remote: conn.remote,
+        downstream_remote: note.client,
         downstream_local: conn.local,
-        https: conn.https,
+        https: note.https,
         protocol: request.version,
         server_name: conn.server_name.as_deref(),
         upstream_host: note.upstream_host,

@@ -14,8 +14,14 @@ pub(crate) mod reply;
 pub(crate) mod retry;
 mod tunnel;
 
-use crate::filter::{forwarded, normalize};
-use crate::table::listeners::{Inside, Listener, Serves, Tables};
+use crate::filter::forwarded;
+use crate::filter::policy::Underscores;
+use std::net::SocketAddr;
+
+use limen_wire::head::RequestHead;
+
+use crate::filter::normalize::{self, Spelt};
+use crate::table::listeners::{Listener, Serves, Tables};
 use crate::table::routes::{Action, RouteTable, Rule, VirtualHost};
 use crate::worker::Worker;
 use crate::worker::memory::Exchange;
@@ -46,6 +52,7 @@ pub(crate) async fn run<F: Front>(worker: &Worker, conn: &ConnInfo, front: &mut 
             }
         }
         Ok(Admitted::ToHttps) => reply::to_https(&mut live).await,
+        Ok(Admitted::ToPath) => reply::to_path(&mut live).await,
         Err(error) => Err(error),
     };
     if let Err(error) = done {
@@ -59,23 +66,40 @@ enum Admitted<'t> {
     Rule(&'t VirtualHost, &'t Rule),
     /// To the same place by https.
     ToHttps,
+    /// To the same place by the one spelling of its path.
+    ToPath,
 }
 
 /// One spelling for the path, what the client may not say dropped, then host and rule. The order and its reasons stand
 /// in [`crate::filter`].
 fn admit<'t, F: Front>(live: &mut Live<'_, 't, F>, tables: &'t Tables) -> Result<Admitted<'t>, Error> {
     let head = &mut live.exchange.request;
-    normalize::normalize(head, &mut live.exchange.scratch).map_err(|_| Error::bad_path())?;
+    let listener = tables.listener(live.conn.listener).ok_or_else(Error::no_route)?;
+    live.note.http = &listener.http;
+    if let Some(within_ms) = listener.http.request_ms {
+        live.front.receive_by((live.note.start_us / 1000).saturating_add(within_ms));
+    }
+    underscores(head, listener.http.underscores)?;
+    let spelt = normalize::normalize(head, listener.http.path, &mut live.exchange.scratch);
+    let spelt = spelt.map_err(|_| Error::bad_path())?;
     let edge = forwarded::Edge {
-        client: live.conn.remote.ip(),
+        policy: &listener.http,
+        port: listener.declared,
+        peer: live.conn.remote.ip(),
         https: live.conn.https,
         random: live.worker.random_u128(),
     };
-    forwarded::apply(head, &edge, &mut live.exchange.scratch);
+    let heard = forwarded::apply(head, &edge, &mut live.exchange.scratch);
+    live.note.https = heard.https;
+    if let Some(client) = heard.client {
+        live.note.client = SocketAddr::new(client, 0);
+    }
     live.note.path = head.path_span();
     live.note.authority = head.authority_span();
 
-    let listener = tables.listener(live.conn.listener).ok_or_else(Error::no_route)?;
+    if spelt == Spelt::Anew {
+        return Ok(Admitted::ToPath);
+    }
     let misdirected =
         || if live.worker.config.misdirected_is_404 { Error::no_route() } else { Error::misdirected() };
     let routes = routes(listener, live.conn, head.authority()).map_err(|why| match why {
@@ -83,11 +107,25 @@ fn admit<'t, F: Front>(live: &mut Live<'_, 't, F>, tables: &'t Tables) -> Result
         Elsewhere::OtherChain => misdirected(),
     })?;
     let host = routes.host(head.authority()).ok_or_else(Error::no_route)?;
-    if host.https_redirect && !live.conn.https {
+    if host.https_redirect && !live.note.https {
         return Ok(Admitted::ToHttps);
     }
-    let rule = live.worker.find(host, head, live.conn.https).ok_or_else(Error::no_route)?;
+    let rule = live.worker.find(host, head, live.note.https).ok_or_else(Error::no_route)?;
     Ok(Admitted::Rule(host, rule))
+}
+
+/// Names of header fields that hold an underscore are what some servers take a hyphen for.
+fn underscores(head: &mut RequestHead, policy: Underscores) -> Result<(), Error> {
+    let has_one = |name: &[u8]| memchr::memchr(b'_', name).is_some();
+    match policy {
+        Underscores::Allow => {}
+        Underscores::Drop => head.fields.retain(|_, name, _| !has_one(name)),
+        Underscores::Reject if head.fields.iter().any(|(_, name, _)| has_one(name)) => {
+            return Err(Error::underscore(head.version));
+        }
+        Underscores::Reject => {}
+    }
+    Ok(())
 }
 
 /// Why the connection's listener does not serve a host.
@@ -110,13 +148,12 @@ fn routes<'t>(
         (Serves::Tls(chains), Some(own)) => {
             let chain = chains.named(own).ok_or(Elsewhere::Gone)?;
             let meant = chains.by_name.find(authority).and_then(|index| chains.chains.get(*index as usize));
-            match (meant, &chain.inside) {
-                (Some(other), _) if !std::ptr::eq(other, chain) => Err(Elsewhere::OtherChain),
-                (_, Inside::Http(routes)) => Ok(routes),
-                (_, Inside::Tcp(_)) => Err(Elsewhere::Gone),
+            match meant {
+                Some(other) if !std::ptr::eq(other, chain) => Err(Elsewhere::OtherChain),
+                _ => Ok(&chain.routes),
             }
         }
-        // The listener has changed what it speaks since the connection was made.
-        (Serves::Http(_), Some(_)) | (Serves::Tls(_), None) | (Serves::Tcp(_), _) => Err(Elsewhere::Gone),
+        // The listener has changed between clear text and TLS since the connection was made.
+        (Serves::Http(_), Some(_)) | (Serves::Tls(_), None) => Err(Elsewhere::Gone),
     }
 }

@@ -34,7 +34,7 @@ pub(crate) async fn error<F: Front>(live: &mut Live<'_, '_, F>, mut error: Error
     }
     let response = &mut live.exchange.response;
     response.clear();
-    if error.overloaded {
+    if error.overloaded && live.note.http.added.envoy {
         response.fields.add(b"x-envoy-overloaded", b"true");
     }
     if let Some(grpc_status) = error.grpc_status.filter(|_| speaks_grpc(&live.exchange.request)) {
@@ -77,7 +77,7 @@ pub(crate) async fn redirect<F: Front>(
     rule: &Rule,
     to: &Redirect,
 ) -> Result<(), Error> {
-    let location = redirect::location(to, &live.exchange.request, live.conn.https, host.declared);
+    let location = redirect::location(to, &live.exchange.request, live.note.https, host.declared);
     live.outcome(to.code, Flags::NONE, "direct_response".into());
     live.exchange.response.clear();
     live.exchange.response.fields.add(b"location", &location);
@@ -107,6 +107,19 @@ pub(crate) async fn to_https<F: Front>(live: &mut Live<'_, '_, F>) -> Result<(),
     Ok(())
 }
 
+/// The same place by the path as it is spelt now.
+pub(crate) async fn to_path<F: Front>(live: &mut Live<'_, '_, F>) -> Result<(), Error> {
+    live.outcome(307, Flags::NONE, "path_normalization_failed".into());
+    let exchange = &mut *live.exchange;
+    exchange.response.clear();
+    let path = exchange.request.path_and_query();
+    // A reference that begins with two slashes names a host (RFC 3986 4.2).
+    let location = if path.starts_with(b"//") { [b"/.", path].concat() } else { path.to_vec() };
+    exchange.response.fields.add(b"location", &location);
+    let _ = send(live, 307, b"", None).await;
+    Ok(())
+}
+
 /// Sends `exchange.response` with this status and body.
 async fn send<F: Front>(
     live: &mut Live<'_, '_, F>,
@@ -133,7 +146,7 @@ async fn send<F: Front>(
         ops.apply_response(&mut exchange.response, &exchange.request, &context, &mut exchange.headers);
     }
     cors::answer(&live.note, exchange);
-    worker.with_date(|date| response::finish(&mut exchange.response, date));
+    worker.with_date(|date| response::finish(&mut exchange.response, &live.note.http.added.server, date));
     let head_only = exchange.request.method_kind == limen_wire::head::MethodKind::Head;
     let mut body = if bodyless || head_only { &b""[..] } else { body };
     if head_only && let BodyLength::Known(length) = exchange.response.body {

@@ -82,7 +82,7 @@ pub(super) async fn run<F: Front>(
 ) -> Result<(), Error> {
     let _open = Open::new(&live.worker.counters);
     origin.tunnel();
-    let idle_ms = live.worker.config.limits.idle_timeout_ms;
+    let idle_ms = live.note.http.stream_idle_ms.unwrap_or(live.worker.config.limits.idle_timeout_ms);
     let mut tunnel =
         Tunnel { up: Way::Open, down: Way::Open, first: None, unframed: false, idle_ms, passed: None };
     let end = poll_fn(|cx| tunnel.poll(live, origin, upload, cx)).await;

@@ -24,6 +24,7 @@ pub(crate) mod field;
 pub(crate) mod forwarded;
 pub(crate) mod headers;
 pub(crate) mod normalize;
+pub(crate) mod policy;
 pub(crate) mod redirect;
 pub(crate) mod request_id;
 pub(crate) mod response;

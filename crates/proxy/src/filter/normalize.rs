@@ -1,11 +1,24 @@
-//! One spelling for a path, so that rules and upstreams cannot disagree on what it means (Istio's `BASE`).
+//! One spelling for a path, so that rules and upstreams cannot disagree on what it means.
 //!
-//! Dot segments are resolved, backslashes are slashes, percent-encoded unreserved characters are decoded (RFC 3986
-//! 6.2.2). Slashes are not merged and `%2F` and `%5C` stay. The query is not touched; a fragment is dropped.
+//! By default (Istio's `BASE`) dot segments are resolved, backslashes are slashes, percent-encoded unreserved characters
+//! are decoded (RFC 3986 6.2.2); slashes are not merged and `%2F` and `%5C` stay. The query is not touched; a fragment
+//! is dropped.
 
 use limen_wire::head::RequestHead;
 
-/// The path cannot be normalised and the request must be answered with 400: it contains `%00`.
+use crate::filter::policy::{EscapedSlashes, PathPolicy};
+
+/// What becomes of a request whose path has its one spelling now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Spelt {
+    /// It goes on.
+    Fine,
+    /// The client is to come again with the new path.
+    Anew,
+}
+
+/// The path must not be served and the request is answered with 400: it contains `%00`, or escaped slashes that the
+/// policy refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Refused;
 
@@ -13,28 +26,72 @@ pub(crate) struct Refused;
 ///
 /// # Errors
 /// [`Refused`], and the head is as it was.
-pub(crate) fn normalize(head: &mut RequestHead, scratch: &mut Vec<u8>) -> Result<(), Refused> {
+pub(crate) fn normalize(
+    head: &mut RequestHead,
+    policy: PathPolicy,
+    scratch: &mut Vec<u8>,
+) -> Result<Spelt, Refused> {
     let whole = head.path_and_query();
-    if is_normal(whole) || !matches!(whole.first(), Some(b'/' | b'\\')) {
-        return Ok(());
+    if is_normal(whole, policy.merge_slashes) || !matches!(whole.first(), Some(b'/' | b'\\')) {
+        return Ok(Spelt::Fine);
     }
     scratch.clear();
     let whole = &whole[..memchr::memchr(b'#', whole).unwrap_or(whole.len())];
     let (path, query) = whole.split_at(memchr::memchr(b'?', whole).unwrap_or(whole.len()));
-    write_path(path, scratch)?;
+    let plain = match policy.escaped_slashes {
+        EscapedSlashes::Keep => None,
+        EscapedSlashes::Reject if escaped_slash(path).is_some() => return Err(Refused),
+        _ => without_escaped_slashes(path),
+    };
+    let path = plain.as_deref().unwrap_or(path);
+    if policy.normalize {
+        write_path(path, scratch)?;
+    } else {
+        scratch.extend_from_slice(path);
+    }
+    if policy.merge_slashes {
+        // After the rest, which may have brought slashes together.
+        scratch.dedup_by(|next, before| (*next, *before) == (b'/', b'/'));
+    }
     scratch.extend_from_slice(query);
     if scratch != head.path_and_query() {
         head.set_path(scratch);
     }
-    Ok(())
+    let anew = plain.is_some() && policy.escaped_slashes == EscapedSlashes::Redirect;
+    Ok(if anew { Spelt::Anew } else { Spelt::Fine })
+}
+
+/// Where the first escaped slash of either kind stands, and what it stands for.
+fn escaped_slash(path: &[u8]) -> Option<(usize, u8)> {
+    memchr::memchr_iter(b'%', path).find_map(|at| match path.get(at + 1..at + 3)? {
+        [b'2', b'F' | b'f'] => Some((at, b'/')),
+        [b'5', b'C' | b'c'] => Some((at, b'\\')),
+        _ => None,
+    })
+}
+
+/// The path with its escaped slashes read, if it has any.
+fn without_escaped_slashes(path: &[u8]) -> Option<Vec<u8>> {
+    let mut rest = path;
+    let mut plain = Vec::new();
+    while let Some((at, slash)) = escaped_slash(rest) {
+        plain.extend_from_slice(&rest[..at]);
+        plain.push(slash);
+        rest = &rest[at + 3..];
+    }
+    (rest.len() < path.len()).then(|| {
+        plain.extend_from_slice(rest);
+        plain
+    })
 }
 
 /// Is there certainly nothing to do?
-fn is_normal(whole: &[u8]) -> bool {
+fn is_normal(whole: &[u8], merge_slashes: bool) -> bool {
     let mut previous = 0;
     for byte in whole {
         match (previous, byte) {
             (_, b'\\' | b'%' | b'#') | (b'/', b'.') => return false,
+            (b'/', b'/') if merge_slashes => return false,
             (_, b'?') => return memchr::memchr(b'#', whole).is_none(),
             _ => previous = *byte,
         }
@@ -99,50 +156,5 @@ fn hex(digit: u8) -> u8 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn normal(path: &str) -> String {
-        let mut head = RequestHead::default();
-        head.set_path(path.as_bytes());
-        match normalize(&mut head, &mut vec![7; 3]) {
-            Ok(()) => String::from_utf8_lossy(head.path_and_query()).into_owned(),
-            Err(Refused) => "refused".to_owned(),
-        }
-    }
-
-    #[test]
-    fn normal_forms() {
-        let table = [
-            ("/", "/"),
-            ("*", "*"),
-            ("/a/b?x=/../%2e#", "/a/b?x=/../%2e"),
-            ("/a/./b", "/a/b"),
-            ("/a/../b", "/b"),
-            ("/../../b", "/b"),
-            ("/a/b/..", "/a/"),
-            ("/a/b/.", "/a/b/"),
-            ("/..", "/"),
-            ("/a//../b", "/a/b"),
-            ("/a//b///c", "/a//b///c"),
-            ("/a/...", "/a/..."),
-            ("/.well-known/a.b", "/.well-known/a.b"),
-            ("/a\\b\\..\\c", "/a/c"),
-            ("\\a", "/a"),
-            ("/a/%2e%2E/b", "/b"),
-            ("/a/.%2e/b", "/b"),
-            ("/%61dmin%2Fx%5c%7e", "/admin%2Fx%5c~"),
-            ("/a%252e%252e/b", "/a%252e%252e/b"),
-            ("/a/%252e%252e/b", "/a/%252e%252e/b"),
-            ("/100%", "/100%"),
-            ("/%zz%4", "/%zz%4"),
-            ("/a%00b", "refused"),
-            ("/a#b/../?c", "/a"),
-            ("/?a=%00", "/?a=%00"),
-        ];
-        for (path, expected) in table {
-            assert_eq!(normal(path), expected, "{path}");
-            assert_eq!(normal(&normal(path)), expected, "{path} again");
-        }
-    }
-}
+#[path = "normalize_tests.rs"]
+mod tests;

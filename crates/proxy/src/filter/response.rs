@@ -2,6 +2,7 @@
 
 use limen_wire::head::{Known, ResponseHead};
 
+use super::policy::ServerName;
 use super::text;
 
 /// Before header operations, which may drop it: how many milliseconds the upstream took until its head came.
@@ -13,10 +14,14 @@ pub(crate) fn service_time(head: &mut ResponseHead, ms: u64, scratch: &mut Vec<u
     head.fields.add_known(Known::XEnvoy, name, scratch);
 }
 
-/// After header operations, which cannot change it (Envoy): `server` is overwritten, a missing `date` is added.
-/// `date` is the present time in the form of RFC 9110 5.6.7.
-pub(crate) fn finish(head: &mut ResponseHead, date: &[u8]) {
-    head.fields.set_known(Known::Server, b"server", b"istio-envoy");
+/// After header operations, which cannot change it (Envoy): `server` is overwritten unless the origin's is to be passed
+/// on, a missing `date` is added. `date` is the present time in the form of RFC 9110 5.6.7.
+pub(crate) fn finish(head: &mut ResponseHead, server: &ServerName, date: &[u8]) {
+    match server {
+        ServerName::Istio => head.fields.set_known(Known::Server, b"server", b"istio-envoy"),
+        ServerName::Named(name) => head.fields.set_known(Known::Server, b"server", name.as_bytes()),
+        ServerName::PassOn => {}
+    }
     if head.fields.get_known(Known::Date).is_none() {
         head.fields.add_known(Known::Date, b"date", date);
     }
@@ -38,7 +43,7 @@ mod tests {
         head.fields.add(b"server", b"again");
         head.fields.add(b"x-envoy-upstream-service-time", b"1");
         service_time(&mut head, 12, &mut Vec::new());
-        finish(&mut head, b"Sun, 06 Nov 1994 08:49:37 GMT");
+        finish(&mut head, &ServerName::Istio, b"Sun, 06 Nov 1994 08:49:37 GMT");
         let expected = [
             "x-envoy-upstream-service-time: 12",
             "server: istio-envoy",
@@ -48,10 +53,24 @@ mod tests {
     }
 
     #[test]
+    fn a_server_has_the_name_that_it_is_given() {
+        let said = |own: &[(&str, &str)], server: ServerName| {
+            let mut head = ResponseHead::default();
+            own.iter().for_each(|(name, value)| head.fields.add(name.as_bytes(), value.as_bytes()));
+            finish(&mut head, &server, b"now");
+            lines(&head)
+        };
+        let nginx = [("server", "nginx")];
+        assert_eq!(said(&nginx, ServerName::Named("edge".into())), ["server: edge", "date: now"]);
+        assert_eq!(said(&nginx, ServerName::PassOn), ["server: nginx", "date: now"]);
+        assert_eq!(said(&[], ServerName::PassOn), ["date: now"]);
+    }
+
+    #[test]
     fn an_upstream_knows_its_own_date() {
         let mut head = ResponseHead::default();
         head.fields.add(b"date", b"Mon, 07 Nov 1994 08:49:37 GMT");
-        finish(&mut head, b"Sun, 06 Nov 1994 08:49:37 GMT");
+        finish(&mut head, &ServerName::Istio, b"Sun, 06 Nov 1994 08:49:37 GMT");
         assert_eq!(lines(&head), ["date: Mon, 07 Nov 1994 08:49:37 GMT", "server: istio-envoy"]);
     }
 }

@@ -48,7 +48,7 @@ pub(crate) struct Http1<S> {
 pub(crate) async fn serve<S: Stream>(mut held: Box<Http1<S>>) {
     loop {
         let mut wait = Wait { spread: None, reading: false };
-        held.timer.arm_in(held.conn.worker.config.limits.idle_timeout_ms);
+        held.timer.arm_in(held.conn.idle_ms);
         let arrived = poll_fn(|cx| wait.poll(&mut held, cx)).await;
         held.timer.disarm();
         let after = match arrived {
@@ -129,7 +129,7 @@ impl Wait {
         }
         if !self.reading && input.has_unread() {
             self.reading = true;
-            timer.arm_in(worker.config.limits.head_timeout_ms);
+            timer.arm_in(conn.head_ms);
         }
         if timer.poll_fired(cx) {
             if self.reading {
@@ -240,7 +240,9 @@ impl<S: Stream> Front for H1Front<'_, S> {
         let Poll::Ready(read) = self.input.poll_data(self.io, cx) else {
             return if self.tunnel { Poll::Pending } else { self.patience.poll_over(cx) };
         };
-        self.patience.renew();
+        if !self.tunnel {
+            self.patience.renew()?;
+        }
         Poll::Ready(read.map_err(|fail| match fail {
             ReadFail::Body | ReadFail::Head(_) => FrontFail::Framing,
             ReadFail::Closed | ReadFail::Cut | ReadFail::Io => FrontFail::Gone,
@@ -297,6 +299,10 @@ impl<S: Stream> Front for H1Front<'_, S> {
     fn abort(&mut self) {
         self.output.abandon();
         (self.close, self.aborted) = (true, true);
+    }
+
+    fn receive_by(&mut self, at_ms: u64) {
+        self.patience.until(at_ms);
     }
 
     fn can_tunnel(&self) -> bool {

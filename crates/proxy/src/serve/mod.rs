@@ -5,7 +5,6 @@ pub(crate) mod http1;
 pub(crate) mod http2;
 pub(crate) mod patience;
 pub(crate) mod streams;
-pub(crate) mod tcp;
 pub(crate) mod tls;
 
 use std::future::poll_fn;
@@ -31,14 +30,27 @@ pub(crate) struct Connection {
     pub(crate) listener: ListenerSlot,
     counted: ListenerId,
     place: usize,
+    /// How long it may be without a request.
+    pub(crate) idle_ms: u64,
+    /// How long the head of a request may take.
+    pub(crate) head_ms: u64,
 }
 
 impl Connection {
     /// `None`: the listener has just been closed.
     pub(crate) fn open(worker: &Rc<Worker>, listener: ListenerSlot) -> Option<Connection> {
-        let counted = worker.tables().listener(listener)?.id;
-        worker.opened(counted);
-        Some(Connection { worker: worker.clone(), listener, counted, place: worker.parking.enter() })
+        let tables = worker.tables();
+        let served = tables.listener(listener)?;
+        worker.opened(served.id);
+        let limits = &worker.config.limits;
+        Some(Connection {
+            worker: worker.clone(),
+            listener,
+            counted: served.id,
+            place: worker.parking.enter(),
+            idle_ms: served.http.idle_ms.unwrap_or(limits.idle_timeout_ms),
+            head_ms: served.http.request_head_ms.unwrap_or(limits.head_timeout_ms),
+        })
     }
 
     /// Has the connection's listener gone, or is the process draining?
@@ -67,12 +79,14 @@ pub(crate) async fn connection(conn: Connection, io: TcpStream, remote: SocketAd
     // Heads are written whole, so waiting for more only costs time; a socket that refuses the option still works.
     let _ = io.set_nodelay(true);
     let Ok(local) = io.local_addr() else { return };
-    let route = match conn.worker.tables().listener(conn.listener).map(|listener| &listener.serves) {
-        Some(Serves::Http(_)) => None,
-        Some(Serves::Tcp(route)) => Some(route.clone()),
-        Some(Serves::Tls(_)) => return tls::serve(conn, io, local, remote).await,
+    let clear = match conn.worker.tables().listener(conn.listener).map(|listener| &listener.serves) {
+        Some(Serves::Http(_)) => true,
+        Some(Serves::Tls(_)) => false,
         None => return,
     };
+    if !clear {
+        return tls::serve(conn, io, local, remote).await;
+    }
     let info = ConnInfo {
         listener: conn.listener,
         chain: None,
@@ -83,17 +97,14 @@ pub(crate) async fn connection(conn: Connection, io: TcpStream, remote: SocketAd
         tls_version: None,
         tls_cipher: None,
     };
-    match route {
-        Some(route) => tcp::spawn(conn, io, info, route),
-        None => sniff(conn, io, info).await,
-    }
+    sniff(conn, io, info).await;
 }
 
 /// Tells HTTP/2 with prior knowledge from HTTP/1 by its first bytes.
 pub(crate) async fn sniff<S: Stream>(conn: Connection, mut io: S, info: ConnInfo) {
     let worker = conn.worker.clone();
     let timer = worker.clock.timer();
-    timer.arm_in(worker.config.limits.idle_timeout_ms);
+    timer.arm_in(conn.idle_ms);
     let mut input = Inbound::empty();
     let mut begun = false;
     let preface = poll_fn(|cx| {
@@ -119,7 +130,7 @@ pub(crate) async fn sniff<S: Stream>(conn: Connection, mut io: S, info: ConnInfo
             }
             // However slowly the rest comes, the first byte starts the time for all of it.
             if !std::mem::replace(&mut begun, true) {
-                timer.arm_in(worker.config.limits.head_timeout_ms);
+                timer.arm_in(conn.head_ms);
             }
         }
     })

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::clusters::{Cluster, EndpointSet};
 use super::hosts::HostMap;
 use super::routes::{ClusterSlot, Origin, RouteTable};
-use super::tcp::TcpRoute;
+use crate::filter::policy::HttpPolicy;
 use crate::observe::ListenerId;
 
 /// All that a worker serves from; immutable, swapped whole.
@@ -47,6 +47,8 @@ pub(crate) struct Listener {
     pub(crate) declared: u16,
     /// Where it is to be bound.
     pub(crate) wanted: SocketAddr,
+    /// How HTTP is understood.
+    pub(crate) http: HttpPolicy,
     /// What is spoken.
     pub(crate) serves: Serves,
     /// Whom its connections are counted under.
@@ -60,8 +62,6 @@ pub(crate) struct Listener {
 pub(crate) enum Serves {
     /// HTTP in clear text.
     Http(Arc<RouteTable>),
-    /// Anything in clear text.
-    Tcp(Arc<TcpRoute>),
     /// TLS.
     Tls(TlsChains),
 }
@@ -82,17 +82,8 @@ pub(crate) struct TlsChain {
     pub(crate) name: Arc<str>,
     /// `None`: there is no certificate, handshakes are reset.
     pub(crate) config: Option<Arc<rustls::ServerConfig>>,
-    /// What is spoken inside.
-    pub(crate) inside: Inside,
-}
-
-/// What is spoken inside TLS.
-#[derive(Debug, Clone)]
-pub(crate) enum Inside {
-    /// HTTP.
-    Http(Arc<RouteTable>),
-    /// Anything.
-    Tcp(Arc<TcpRoute>),
+    /// The routes inside.
+    pub(crate) routes: Arc<RouteTable>,
 }
 
 impl TlsChains {

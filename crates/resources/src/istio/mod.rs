@@ -3,7 +3,9 @@
 mod destination_rule;
 mod gateway;
 mod matching;
+mod mesh;
 mod policy;
+mod proxy_config;
 mod service_entry;
 mod traffic_policy;
 mod virtual_service;
@@ -12,7 +14,16 @@ mod workload_entry;
 pub use destination_rule::{DestinationRule, Subset, WorkloadSelector};
 pub use gateway::{Gateway, Server, ServerPort, ServerTls, TlsCertificate, TlsMode, TlsVersion};
 pub use matching::{HttpMatch, StringMatch};
+pub use mesh::{
+    AccessLogEncoding, MESH_CONFIG_MAP, MESH_FILE, MESH_KEY, MeshConfig, MeshTls, MeshTlsVersion,
+    Normalization, PathNormalization,
+};
 pub use policy::{Policy, TargetRef};
+pub use proxy_config::{
+    ConnectionProfile, ConnectionSettings, EscapedSlashes, ForwardClientCert, GatewayTopology, HeaderChoice,
+    HeaderSwitch, PROXY_CONFIG_ANNOTATION, ProxyConfig, ProxyHeaders, ProxyImage, ProxyOptions, ServerHeader,
+    UnderscoreHeaders,
+};
 pub use service_entry::{Resolution, ServiceEntry, ServiceEntryPort, ServiceLocation, WorkloadLabels};
 pub use traffic_policy::{
     ClientTls, ClientTlsMode, ConnectionPool, ConsistentHash, CookieAttribute, H2UpgradePolicy,

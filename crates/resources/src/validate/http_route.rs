@@ -112,7 +112,7 @@ const RETRY_ON: [&str; 16] = [
     "unavailable",
 ];
 
-fn retries(check: &mut Check<'_>, at: Path<'_>, retries: &Retries) {
+pub(super) fn retries(check: &mut Check<'_>, at: Path<'_>, retries: &Retries) {
     if retries.attempts > 2_147_483_647 {
         check.error(
             at.field("attempts"),

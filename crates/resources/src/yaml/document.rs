@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::kinds::{self, Misfit, Role};
-use super::tree::Document;
+use super::tree::{self, Document};
 use super::{Fault, Parsed};
 use crate::code::codes;
 use crate::core;
@@ -151,6 +151,9 @@ impl<'a> Reader<'a> {
             Kind::WorkloadEntry => {
                 self.read::<istio::WorkloadEntry>(node, &key).map(AnyObject::WorkloadEntry)
             }
+            Kind::ProxyConfig => self.read::<istio::ProxyConfig>(node, &key).map(AnyObject::ProxyConfig),
+            // It has no kind that could be written.
+            Kind::MeshConfig => return,
             Kind::Service => self.read::<core::Service>(node, &key).map(AnyObject::Service),
             Kind::EndpointSlice => self.read::<core::EndpointSlice>(node, &key).map(AnyObject::EndpointSlice),
             Kind::Pod => self.read::<core::Pod>(node, &key).map(AnyObject::Pod),
@@ -163,6 +166,9 @@ impl<'a> Reader<'a> {
             | Kind::WasmPlugin
             | Kind::TrafficExtension => self.read::<istio::Policy>(node, &key).map(AnyObject::Policy),
         };
+        if kind == Kind::ConfigMap && name == istio::MESH_CONFIG_MAP {
+            self.mesh_of(node, &key);
+        }
         match object {
             Some(object) => self.parsed.objects.push(object),
             None => self.parsed.invalid.push(key),
@@ -207,6 +213,59 @@ impl<'a> Reader<'a> {
         let usable = right || S::FAILS_CLOSED;
         self.parsed.problems.append(&mut problems);
         usable.then(|| Arc::new(Object { key: key.clone(), meta, spec, source }))
+    }
+
+    /// The mesh configuration in a ConfigMap, if it holds one.
+    fn mesh_of(&mut self, config_map: &Node, key: &ObjectKey) {
+        let Some(node) = config_map.get("data").and_then(|data| data.get(istio::MESH_KEY)) else { return };
+        let Some(text) = node.text() else { return };
+        let key = ObjectKey::new(Kind::MeshConfig, Arc::clone(&key.namespace), Arc::clone(&key.name));
+        self.mesh(text, (node.line, node.column), &key);
+    }
+
+    /// A text that is a mesh configuration and begins at this line and column.
+    pub(super) fn mesh(&mut self, text: &str, begin: (u32, u32), key: &ObjectKey) {
+        let mut documents = Vec::new();
+        let read = tree::read_inner(text, begin, |document| documents.push(document));
+        let mut faults: Vec<Fault> = read.err().into_iter().collect();
+        if documents.len() > 1 {
+            faults.push(Fault::malformed(
+                begin.0,
+                begin.1,
+                "expected one mesh configuration, found several documents",
+            ));
+        }
+        faults.extend(documents.iter_mut().flat_map(|document| std::mem::take(&mut document.faults)));
+        let empty = Node { value: Value::Map(Vec::new()), line: begin.0, column: begin.1, size: 1 };
+        let root = documents.first().map(|document| &*document.root);
+        let root = root.filter(|root| !matches!(root.value, Value::Null)).unwrap_or(&empty);
+        let mesh = self.read_bare::<istio::MeshConfig>(root, key);
+        let sound = faults.is_empty();
+        for fault in faults {
+            let mut problem = fault.problem(self.file);
+            problem.object = Some(key.clone());
+            self.parsed.problems.push(problem);
+        }
+        match mesh.filter(|_| sound) {
+            Some(object) => self.parsed.objects.push(AnyObject::MeshConfig(object)),
+            None => self.parsed.invalid.push(key.clone()),
+        }
+    }
+
+    /// Reads and checks what has neither kind nor metadata; `None` if it is wrong and must not be used.
+    fn read_bare<S: Validate>(&mut self, node: &Node, key: &ObjectKey) -> Option<Arc<Object<S>>> {
+        let mut cursor = Cursor::new(key, self.file, S::UNKNOWN);
+        let spec = S::decode(node, &mut cursor);
+        let decoded = !cursor.failed();
+        let (source, mut problems) = cursor.finish(node);
+        let mut check = Check::new(key, &source, &mut problems);
+        let meta = Meta::default();
+        if decoded {
+            spec.validate(&meta, &mut check);
+        }
+        let right = decoded && !check.failed();
+        self.parsed.problems.append(&mut problems);
+        right.then(|| Arc::new(Object { key: key.clone(), meta, spec, source }))
     }
 
     /// Something stands here that may be meant for an object which the file had before.

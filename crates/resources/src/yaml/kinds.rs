@@ -54,7 +54,7 @@ const KNOWN: &[Known] = known! {
         "Sidecar" Role::Unused,
     }
     "networking.istio.io" &["v1alpha3"] => { "EnvoyFilter" Role::Read(Kind::EnvoyFilter) }
-    "networking.istio.io" &["v1beta1", "v1alpha1"] => { "ProxyConfig" Role::Unused }
+    "networking.istio.io" &["v1beta1", "v1alpha1"] => { "ProxyConfig" Role::Read(Kind::ProxyConfig) }
     "security.istio.io" SECURITY => {
         "AuthorizationPolicy" Role::Read(Kind::AuthorizationPolicy),
         "RequestAuthentication" Role::Read(Kind::RequestAuthentication),

@@ -22,8 +22,18 @@ pub(super) struct Document {
 }
 
 /// Hands on the documents in `text`, whose first line has the number `first_line` in its file. The error ends the text.
-pub(super) fn read(text: &str, first_line: u32, mut hand_on: impl FnMut(Document)) -> Result<(), Fault> {
-    let mut builder = Builder::new(first_line);
+pub(super) fn read(text: &str, first_line: u32, hand_on: impl FnMut(Document)) -> Result<(), Fault> {
+    read_inner(text, (first_line, 1), hand_on)
+}
+
+/// As [`read`] for a text that stands within another: `begin` is line and column of its beginning, from 1; each of its
+/// lines is taken to begin in that column.
+pub(super) fn read_inner(
+    text: &str,
+    begin: (u32, u32),
+    mut hand_on: impl FnMut(Document),
+) -> Result<(), Fault> {
+    let mut builder = Builder::new(begin);
     let mut parser = Parser::new_from_str(text);
     while let Some(event) = parser.next_event() {
         let (event, span) = event.map_err(|error| {
@@ -65,7 +75,8 @@ struct Key {
 }
 
 struct Builder {
-    first_line: u32,
+    /// Line and column of the text in its file.
+    begin: (u32, u32),
     open: Vec<Open>,
     anchors: HashMap<usize, Rc<Node>>,
     /// Nodes added by aliases so far.
@@ -75,9 +86,9 @@ struct Builder {
 }
 
 impl Builder {
-    fn new(first_line: u32) -> Builder {
+    fn new(begin: (u32, u32)) -> Builder {
         let (open, anchors) = (Vec::new(), HashMap::new());
-        Builder { first_line, open, anchors, aliased: 0, root: None, faults: Vec::new() }
+        Builder { begin, open, anchors, aliased: 0, root: None, faults: Vec::new() }
     }
 
     /// Takes one event; returns a document when it ends.
@@ -113,13 +124,16 @@ impl Builder {
     }
 
     fn reset(&mut self) {
-        *self = Builder::new(self.first_line);
+        *self = Builder::new(self.begin);
     }
 
     /// Line and column in the file, both from 1.
     fn place(&self, line: usize, column: usize) -> (u32, u32) {
         let clamp = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-        (self.first_line.saturating_add(clamp(line.saturating_sub(1))), clamp(column).saturating_add(1))
+        (
+            self.begin.0.saturating_add(clamp(line.saturating_sub(1))),
+            self.begin.1.saturating_add(clamp(column)),
+        )
     }
 
     fn scalar(

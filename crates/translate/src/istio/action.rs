@@ -24,6 +24,8 @@ pub(crate) struct Context<'a> {
     /// The namespace that short names are completed with.
     pub(crate) namespace: &'a str,
     pub(crate) cluster_domain: &'a str,
+    /// What the mesh says of retries.
+    pub(crate) default_retry: Option<&'a Retry>,
     pub(crate) istio_default_retries: bool,
     pub(crate) at: At<'a>,
 }
@@ -170,8 +172,11 @@ impl Reader<'_> {
         let field = format!("{}.retries", self.field);
         match &route.retries {
             Some(retries) => retry::written(retries, self.context.at, &field, self.problems),
-            None if self.context.istio_default_retries => retry::istio_default(),
-            None => Retry::Safe,
+            None => match self.context.default_retry {
+                Some(retry) => retry.clone(),
+                None if self.context.istio_default_retries => retry::istio_default(),
+                None => Retry::Safe,
+            },
         }
     }
 
@@ -183,29 +188,22 @@ impl Reader<'_> {
         let request_headers = headers::request(ops, self.context.at, &request, self.problems);
         let ops = headers.and_then(|headers| headers.response.as_ref());
         let response_headers = headers::response(ops, self.context.at, &response, self.problems);
+        let Destination { host, subset, port } = &to.destination;
+        let port = match port {
+            Some(port) if port.number > 0 => PortChoice::Number(port.number),
+            Some(port) if !port.name.is_empty() => PortChoice::Name(port.name.clone()),
+            _ => PortChoice::Implied,
+        };
+        let host = names::full_name(host, self.context.namespace, self.context.cluster_domain);
         DestinationDraft {
-            host: host(&to.destination, self.context.namespace, self.context.cluster_domain),
-            port: port(&to.destination),
-            subset: to.destination.subset.clone(),
+            host: host.to_ascii_lowercase(),
+            port,
+            subset: subset.clone(),
             weight: if several { to.weight } else { 1 },
             request_headers,
             response_headers,
             field: format!("{field}.destination"),
         }
-    }
-}
-
-/// The host of a destination that is written in `namespace`: lower case, a short name written out.
-pub(super) fn host(destination: &Destination, namespace: &str, cluster_domain: &str) -> String {
-    names::full_name(&destination.host, namespace, cluster_domain).to_ascii_lowercase()
-}
-
-/// How a destination names its port.
-pub(super) fn port(destination: &Destination) -> PortChoice {
-    match &destination.port {
-        Some(port) if port.number > 0 => PortChoice::Number(port.number),
-        Some(port) if !port.name.is_empty() => PortChoice::Name(port.name.clone()),
-        _ => PortChoice::Implied,
     }
 }
 

@@ -9,7 +9,9 @@ use limen_resources::{Object, Problem};
 
 use super::names;
 use super::virtual_service::own_route;
+use crate::mesh::export_to;
 use crate::messages::{At, route as messages};
+use crate::settings::Settings;
 
 /// An HTTP route and where it is written. Of a merged one that is the delegate.
 pub(crate) struct SourceRoute<'a> {
@@ -23,7 +25,7 @@ pub(crate) struct SourceRoute<'a> {
 pub(crate) fn resolve<'a>(
     root: &'a Arc<Object<VirtualService>>,
     delegates: &'a [Option<Arc<Object<VirtualService>>>],
-    cluster_domain: &str,
+    settings: &Settings,
     problems: &mut Vec<Problem>,
 ) -> Vec<SourceRoute<'a>> {
     let mut routes = Vec::with_capacity(root.spec.http.len());
@@ -43,11 +45,11 @@ pub(crate) fn resolve<'a>(
                 let message = format!("there is no VirtualService {namespace}/{name}");
                 problems.push(messages::delegate(at, &message, "create it, without hosts and gateways"));
             }
-            Some(delegate) => match objection(root, delegate) {
+            Some(delegate) => match objection(root, delegate, &settings.mesh.virtual_service_export_to) {
                 Some((message, mend)) => problems.push(messages::delegate(at, &message, mend)),
                 None => merge_all(
                     root,
-                    &shadows_named(route, root, cluster_domain),
+                    &shadows_named(route, root, &settings.cluster_domain),
                     delegate,
                     &mut routes,
                     problems,
@@ -62,9 +64,10 @@ pub(crate) fn resolve<'a>(
 fn objection(
     root: &Object<VirtualService>,
     delegate: &Object<VirtualService>,
+    default_export_to: &[String],
 ) -> Option<(String, &'static str)> {
     let key = &delegate.key;
-    let export_to = delegate.spec.export_to.iter().map(String::as_str);
+    let export_to = export_to(&delegate.spec.export_to, default_export_to).iter().map(String::as_str);
     if !delegate.spec.hosts.is_empty() {
         return Some((format!("{key} has hosts and so is no delegate"), "remove its hosts and gateways"));
     }

@@ -77,8 +77,8 @@ impl<'a> Rules<'a> {
         let merged = most_specific(self.namespaces.get(namespace)?, host)?;
         let reader = &*self.settings.workload_namespace;
         let visible = |merged: &&Merged<'_>| match seen {
-            Seen::Any => names::exported(merged.export_to.iter().copied(), namespace, reader),
-            Seen::PrivateOnly => merged.export_to.iter().any(|to| *to == "." || *to == namespace),
+            Seen::Any => names::exported(self.export_to(merged), namespace, reader),
+            Seen::PrivateOnly => self.export_to(merged).any(|to| to == "." || to == namespace),
         };
         let selected = |merged: &&Merged<'_>| {
             let wanted = merged.rules.first().and_then(|rule| selector(rule));
@@ -88,6 +88,13 @@ impl<'a> Rules<'a> {
             |merged: &&Merged<'_>| merged.rules.iter().all(|rule| rule.spec.workload_selector.is_none());
         let visible = || merged.iter().filter(visible);
         visible().find(selected).or_else(|| visible().rfind(unselective))
+    }
+
+    /// What the rules say, and if that is nothing, what the mesh says.
+    fn export_to<'m>(&'m self, merged: &'m Merged<'_>) -> impl Iterator<Item = &'m str> {
+        let unsaid = merged.export_to.is_empty();
+        let default = self.settings.mesh.destination_rule_export_to.iter().filter(move |_| unsaid);
+        merged.export_to.iter().copied().chain(default.map(String::as_str))
     }
 
     /// The names of all subsets of a host, for messages.
@@ -162,11 +169,6 @@ impl<'a> Merged<'a> {
             }
         }
         policy
-    }
-
-    /// What holds for the service as a whole; of the rules that say it, the first.
-    pub(crate) fn top_level(&self) -> Option<&'a TrafficPolicy> {
-        self.rules.iter().find_map(|rule| rule.spec.traffic_policy.as_ref())
     }
 
     /// The rule that counts as the origin.

@@ -1,13 +1,13 @@
 //! Istio's networking kinds, each on its own: what they say before services and other objects are looked at.
 
 pub(crate) mod action;
-pub(crate) mod connection;
 pub(crate) mod cors;
 pub(crate) mod delegate;
 pub(crate) mod destination_rule;
 pub(crate) mod fault;
 pub(crate) mod gateway;
 pub(crate) mod headers;
+pub(crate) mod http_policy;
 pub(crate) mod matching;
 pub(crate) mod names;
 pub(crate) mod outlier;

@@ -9,8 +9,9 @@ use limen_resources::{Object, Problem};
 
 use super::action::{Context, action};
 use super::delegate::SourceRoute;
-use super::{connection, cors, delegate, fault, headers, matching, names};
+use super::{cors, delegate, fault, headers, matching, names};
 use crate::draft::{ActionDraft, Gate, GatewayRef, Reach, RouteDraft, RuleDraft, VirtualServiceDraft};
+use crate::mesh::export_to;
 use crate::messages::{At, route as messages};
 use crate::settings::Settings;
 
@@ -23,20 +24,25 @@ pub(crate) fn draft(
     let spec = &object.spec;
     let mut problems = Vec::new();
     let namespace = &*object.key.namespace;
-    if !spec.tls.is_empty() {
-        let message = "routes of TLS connections are not served yet";
-        problems.push(messages::not_served(At::new(object, "spec.tls"), message, "use http or tcp routes"));
+    for (part, count) in [("spec.tls", spec.tls.len()), ("spec.tcp", spec.tcp.len())] {
+        if count > 0 {
+            let message = "routes of TLS and TCP connections are not served yet";
+            problems.push(messages::not_served(At::new(object, part), message, "use http routes"));
+        }
     }
-    let routes = delegate::resolve(object, delegates, &settings.cluster_domain, &mut problems);
+    let routes = delegate::resolve(object, delegates, settings, &mut problems);
     let routes = routes.iter().map(|source| route(source, settings)).collect();
     let hosts = spec.hosts.iter();
     VirtualServiceDraft {
         object: Arc::clone(object),
         hosts: hosts.map(|host| names::full_name(host, namespace, &settings.cluster_domain)).collect(),
         gateways: gateways(spec, namespace),
-        reach: reach(spec, namespace, &settings.workload_namespace),
+        reach: reach(
+            export_to(&spec.export_to, &settings.mesh.virtual_service_export_to),
+            namespace,
+            &settings.workload_namespace,
+        ),
         routes,
-        tcp: connection::tcp(object, settings),
         problems,
     }
 }
@@ -50,9 +56,9 @@ fn gateways(spec: &VirtualService, namespace: &str) -> Vec<GatewayRef> {
     refs.collect()
 }
 
-fn reach(spec: &VirtualService, own: &str, workload: &str) -> Option<Reach> {
-    let to = |target: &str| spec.export_to.iter().any(|export| export == target);
-    if spec.export_to.is_empty() || to("*") {
+fn reach(export_to: &[String], own: &str, workload: &str) -> Option<Reach> {
+    let to = |target: &str| export_to.iter().any(|export| export == target);
+    if export_to.is_empty() || to("*") {
         Some(Reach::Public)
     } else if own == workload && (to(".") || to(own)) {
         Some(Reach::Private)
@@ -69,6 +75,7 @@ fn route(source: &SourceRoute<'_>, settings: &Settings) -> RouteDraft {
     let context = Context {
         namespace: &object.key.namespace,
         cluster_domain: &settings.cluster_domain,
+        default_retry: settings.mesh.retry.as_ref(),
         istio_default_retries: settings.istio_default_retries,
         at,
     };

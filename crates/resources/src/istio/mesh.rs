@@ -1,0 +1,126 @@
+//! `MeshConfig`: what holds for the whole mesh, of which a gateway obeys a part.
+//!
+//! It is no Kubernetes object: it stands in the ConfigMap `istio` under `mesh`, or in a file of its own.
+
+use super::proxy_config::ProxyOptions;
+use super::traffic_policy::{H2UpgradePolicy, LocalityLb, TcpKeepalive};
+use super::virtual_service::Retries;
+use crate::decode::{spec, words};
+use crate::duration::GoDuration;
+
+/// The ConfigMap that holds the mesh configuration, and the name of the object made from it.
+pub const MESH_CONFIG_MAP: &str = "istio";
+/// The key in it.
+pub const MESH_KEY: &str = "mesh";
+/// The name of the object that a file given for the purpose makes.
+pub const MESH_FILE: &str = "--mesh-config";
+
+spec! {
+    /// The mesh configuration, as far as a gateway obeys it.
+    pub struct MeshConfig {
+        /// The namespace of mesh-wide objects.
+        "rootNamespace" => root_namespace: String,
+        /// How paths are spelt before anything looks at them.
+        "pathNormalization" => path_normalization: Option<PathNormalization>,
+        /// Where the access log goes; empty: nowhere in Istio.
+        "accessLogFile" => access_log_file: String,
+        /// Its format; empty: the default one of the encoding.
+        "accessLogFormat" => access_log_format: String,
+        /// Text or JSON.
+        "accessLogEncoding" => access_log_encoding: AccessLogEncoding,
+        /// Time to connect to a service.
+        "connectTimeout" => connect_timeout: Option<GoDuration>,
+        /// Probes on connections to services.
+        "tcpKeepalive" => tcp_keepalive: Option<TcpKeepalive>,
+        /// `exportTo` of Services and ServiceEntries that have none.
+        "defaultServiceExportTo" => default_service_export_to: Vec<String>,
+        /// `exportTo` of VirtualServices that have none.
+        "defaultVirtualServiceExportTo" => default_virtual_service_export_to: Vec<String>,
+        /// `exportTo` of DestinationRules that have none.
+        "defaultDestinationRuleExportTo" => default_destination_rule_export_to: Vec<String>,
+        /// Balancing by locality where no DestinationRule says otherwise.
+        "localityLbSetting" => locality_lb_setting: Option<LocalityLb>,
+        /// How often a name is asked for again that could not be resolved.
+        "dnsRefreshRate" => dns_refresh_rate: Option<GoDuration>,
+        /// Whether HTTP/1.1 services are spoken to in HTTP/2.
+        "h2UpgradePolicy" => h2_upgrade_policy: H2UpgradePolicy,
+        /// Retries where a route has no block of its own.
+        "defaultHttpRetryPolicy" => default_http_retry_policy: Option<Retries>,
+        /// Versions, suites and curves where nothing else is written.
+        "tlsDefaults" => tls_defaults: Option<MeshTls>,
+        /// The domain of workloads' identities.
+        "trustDomain" => trust_domain: String,
+        /// Other names of it.
+        "trustDomainAliases" => trust_domain_aliases: Vec<String>,
+        /// What holds for every proxy.
+        "defaultConfig" => default_config: Option<ProxyOptions>,
+    }
+    also [
+        "authPolicy", "ca", "caCertificates", "certificates", "configSources", "defaultInboundHttpRetryPolicy",
+        "defaultProviders", "defaultTrafficPolicy", "disableEnvoyListenerLog", "discoverySelectors",
+        "enableAutoMtls", "enableEnvoyAccessLogService", "enablePrometheusMerge", "enableTracing",
+        "extensionProviders", "hboneIdleTimeout", "inboundClusterStatName", "inboundTrafficPolicy", "ingressClass",
+        "ingressControllerMode", "ingressSelector", "ingressService", "meshMTLS", "outboundClusterStatName",
+        "outboundTrafficPolicy", "protocolDetectionTimeout", "proxyHttpPort", "proxyInboundListenPort",
+        "proxyListenPort", "serviceEntryVisibility", "serviceSettings", "thriftConfig", "verifyCertificateAtClient",
+        "zoneAwareLbSetting",
+    ]
+}
+
+spec! {
+    /// How paths are spelt.
+    pub struct PathNormalization {
+        /// Which changes are made.
+        "normalization" => normalization: Normalization,
+    }
+}
+
+words! {
+    /// The changes that are made to a path.
+    pub enum Normalization {
+        /// The default, which is BASE.
+        Default = "DEFAULT",
+        /// None.
+        None = "NONE",
+        /// Dot segments, backslashes, escapes that need not be.
+        Base = "BASE",
+        /// And slashes in a row become one.
+        MergeSlashes = "MERGE_SLASHES",
+        /// And escaped slashes are slashes.
+        DecodeAndMergeSlashes = "DECODE_AND_MERGE_SLASHES",
+    }
+}
+
+words! {
+    /// The form of the access log.
+    pub enum AccessLogEncoding {
+        /// A line with command operators.
+        Text = "TEXT",
+        /// A JSON object with command operators.
+        Json = "JSON",
+    }
+}
+
+spec! {
+    /// TLS settings of the mesh.
+    pub struct MeshTls {
+        /// The lowest version.
+        "minProtocolVersion" => min_protocol_version: MeshTlsVersion,
+        /// Suites of TLS 1.2.
+        "cipherSuites" => cipher_suites: Vec<String>,
+        /// Curves of the key exchange.
+        "ecdhCurves" => ecdh_curves: Vec<String>,
+    }
+}
+
+words! {
+    /// Versions of TLS.
+    pub enum MeshTlsVersion {
+        /// The default.
+        Auto = "TLS_AUTO",
+        /// 1.2
+        V1_2 = "TLSV1_2",
+        /// 1.3
+        V1_3 = "TLSV1_3",
+    }
+}

@@ -1,0 +1,207 @@
+//! What the mesh configuration says to this process, and what the annotations of its gateways' Pods change of it.
+
+use std::sync::Arc;
+
+use limen_ir::atoms::Millis;
+use limen_ir::policy::http::HttpPolicy;
+use limen_ir::policy::retry::Retry;
+use limen_resources::core::Pod;
+use limen_resources::istio::{
+    H2UpgradePolicy, MESH_CONFIG_MAP, MESH_FILE, MeshConfig, PROXY_CONFIG_ANNOTATION, ProxyConfig,
+    ProxyOptions,
+};
+use limen_resources::{Object, Problem, Snapshot, Table, parse_proxy_options};
+
+use crate::istio::{http_policy, names, retry};
+use crate::messages::{At, mesh as messages, route};
+use crate::settings::{GatewayInstance, Settings};
+
+/// What the mesh configuration means to this process; without one, Istio's defaults.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Mesh {
+    /// Time to connect, where no DestinationRule says otherwise.
+    pub(crate) connect_timeout: Option<Millis>,
+    /// Retries, where a route has no block of its own.
+    pub(crate) retry: Option<Retry>,
+    /// `exportTo` of Services and ServiceEntries that have none; none: `*`.
+    pub(crate) service_export_to: Vec<String>,
+    /// The same for VirtualServices.
+    pub(crate) virtual_service_export_to: Vec<String>,
+    /// The same for DestinationRules.
+    pub(crate) destination_rule_export_to: Vec<String>,
+    /// How HTTP is understood, for each gateway of the process.
+    http: Vec<HttpPolicy>,
+}
+
+impl Mesh {
+    /// How HTTP is understood by the gateway with this number.
+    pub(crate) fn http(&self, instance: usize) -> HttpPolicy {
+        self.http.get(instance).cloned().unwrap_or_default()
+    }
+}
+
+/// What an object exports to: what it says, and if that is nothing, what the mesh says.
+pub(crate) fn export_to<'e>(written: &'e [String], default: &'e [String]) -> &'e [String] {
+    if written.is_empty() { default } else { written }
+}
+
+/// Remembers what was made of the same objects.
+#[derive(Debug, Default)]
+pub(crate) struct MeshMemo {
+    last: Option<Last>,
+}
+
+#[derive(Debug)]
+struct Last {
+    given: Settings,
+    mesh_configs: Table<MeshConfig>,
+    proxy_configs: Table<ProxyConfig>,
+    pods: Table<Pod>,
+    made: Arc<(Settings, Vec<Problem>)>,
+}
+
+impl MeshMemo {
+    /// The settings as the mesh configuration completes them, and what is wrong with it.
+    pub(crate) fn complete(
+        &mut self,
+        snapshot: &Snapshot,
+        given: &Settings,
+    ) -> Arc<(Settings, Vec<Problem>)> {
+        if let Some(last) = &self.last
+            && last.given == *given
+            && last.mesh_configs.same(snapshot.mesh_configs())
+            && last.proxy_configs.same(snapshot.proxy_configs())
+            && last.pods.same(snapshot.pods())
+        {
+            return Arc::clone(&last.made);
+        }
+        let made = Arc::new(complete(snapshot, given));
+        self.last = Some(Last {
+            given: given.clone(),
+            mesh_configs: snapshot.mesh_configs().clone(),
+            proxy_configs: snapshot.proxy_configs().clone(),
+            pods: snapshot.pods().clone(),
+            made: Arc::clone(&made),
+        });
+        made
+    }
+}
+
+fn complete(snapshot: &Snapshot, given: &Settings) -> (Settings, Vec<Problem>) {
+    let mut problems = Vec::new();
+    let config = choose(snapshot, given, &mut problems);
+    let nothing = MeshConfig::default();
+    let said = config.map_or(&nothing, |config| &config.spec);
+    let mut settings = given.clone();
+    if !said.root_namespace.is_empty() {
+        settings.root_namespace.clone_from(&said.root_namespace);
+    }
+    let defaults = said.default_config.clone().unwrap_or_default();
+    let http = given.gateways.iter().map(|instance| {
+        let options = options(snapshot, given, instance, &defaults, &mut problems);
+        http_policy::read(said, &options)
+    });
+    let http = http.collect();
+    let retry = said.default_http_retry_policy.as_ref().zip(config).map(|(policy, config)| {
+        let field = "defaultHttpRetryPolicy";
+        retry::written(policy, At::new(config, field), field, &mut problems)
+    });
+    settings.mesh = Mesh {
+        connect_timeout: said.connect_timeout.and_then(|timeout| Millis::new(timeout.millis())),
+        retry,
+        service_export_to: said.default_service_export_to.clone(),
+        virtual_service_export_to: said.default_virtual_service_export_to.clone(),
+        destination_rule_export_to: said.default_destination_rule_export_to.clone(),
+        http,
+    };
+    if let Some(config) = config {
+        say_without_effect(config, &mut problems);
+    }
+    problems.extend(snapshot.proxy_configs().iter().filter_map(|object| without_use(object)));
+    (settings, problems)
+}
+
+/// The file given for it, else the ConfigMap of the root namespace.
+fn choose<'s>(
+    snapshot: &'s Snapshot,
+    settings: &Settings,
+    problems: &mut Vec<Problem>,
+) -> Option<&'s Arc<Object<MeshConfig>>> {
+    let all = snapshot.mesh_configs();
+    let root = &*settings.root_namespace;
+    let chosen = all.get("", MESH_FILE).or_else(|| all.get(root, MESH_CONFIG_MAP));
+    for other in all.iter().filter(|other| !chosen.is_some_and(|chosen| Arc::ptr_eq(chosen, other))) {
+        problems.push(messages::not_used(At::new(other, ""), root, chosen.map(|chosen| &chosen.key)));
+    }
+    chosen
+}
+
+/// What holds for one gateway: the annotation of its Pod, field by field, over the defaults of the mesh.
+fn options(
+    snapshot: &Snapshot,
+    settings: &Settings,
+    instance: &GatewayInstance,
+    defaults: &ProxyOptions,
+    problems: &mut Vec<Problem>,
+) -> ProxyOptions {
+    let mut options = defaults.clone();
+    let pods = snapshot.pods().in_namespace(&settings.workload_namespace);
+    let own = pods.filter_map(|pod| Some((pod, pod.meta.annotations.get(PROXY_CONFIG_ANNOTATION)?)));
+    let Some((pod, text)) =
+        own.into_iter().find(|(pod, _)| names::selects(&instance.labels, &pod.meta.labels))
+    else {
+        return options;
+    };
+    match parse_proxy_options(text, &pod.key, &pod.source) {
+        Ok((ProxyOptions { gateway_topology, proxy_headers, connection_settings }, said)) => {
+            options.gateway_topology = gateway_topology.or(options.gateway_topology);
+            options.proxy_headers = proxy_headers.or(options.proxy_headers);
+            options.connection_settings = connection_settings.or(options.connection_settings);
+            problems.extend(said);
+        }
+        Err(said) => problems.extend(said),
+    }
+    options
+}
+
+fn say_without_effect(config: &Arc<Object<MeshConfig>>, problems: &mut Vec<Problem>) {
+    let said = &config.spec;
+    let options = said.default_config.clone().unwrap_or_default();
+    let headers = options.proxy_headers.unwrap_or_default();
+    let settings = options.connection_settings.unwrap_or_default();
+    for (written, field, message) in [
+        (said.tcp_keepalive.is_some(), "tcpKeepalive", "idle connections are not probed yet"),
+        (
+            said.h2_upgrade_policy == H2UpgradePolicy::Upgrade,
+            "h2UpgradePolicy",
+            "what a port is declared to speak decides yet",
+        ),
+        (said.tls_defaults.is_some(), "tlsDefaults", "only servers and DestinationRules decide yet"),
+        (
+            headers.preserve_http1_header_case == Some(true),
+            "defaultConfig.proxyHeaders.preserveHttp1HeaderCase",
+            "names of header fields are passed on in lower case",
+        ),
+        (
+            settings.http_max_concurrent_streams.is_some(),
+            "defaultConfig.connectionSettings.httpMaxConcurrentStreams",
+            "the streams of a connection have one limit for all gateways of the process: --max-streams",
+        ),
+        (
+            settings.listener_buffer_bytes.is_some() || settings.cluster_buffer_bytes.is_some(),
+            "defaultConfig.connectionSettings",
+            "buffers have sizes of their own: 16 KiB, and up to 256 KiB while a large body streams",
+        ),
+    ] {
+        if written {
+            problems.push(route::no_effect(At::new(config, field), message, ""));
+        }
+    }
+}
+
+/// Nothing of the kind concerns traffic but the number of threads, which is decided at the start.
+fn without_use(object: &Arc<Object<ProxyConfig>>) -> Option<Problem> {
+    let message = "the number of threads is decided at the start";
+    let at = At::new(object, "spec.concurrency");
+    object.spec.concurrency.is_some().then(|| route::no_effect(at, message, "start with --workers"))
+}
