@@ -14,16 +14,25 @@ from e2e import GUARD, ROOT, Limen, check, finish, free_port
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.M | re.S)
 
 
+def moved(text, ports):
+    """The text with other ports."""
+    for port, other in ports.items():
+        text = text.replace(port, other)
+    return text
+
+
 def follow(name):
     """Runs the blocks before `limen run`, starts it, runs those after; returns what the last ones said."""
     text = (ROOT / "examples" / name / "README.md").read_text()
-    for port in ["9001", "9002", "8080", "8443"]:
-        text = text.replace(port, str(free_port()))
+    ports = {port: str(free_port()) for port in ["9001", "9002", "8080", "8443"]}
+    text = moved(text, ports)
     blocks = BLOCK.findall(text)
     at = next(n for n, block in enumerate(blocks) if block.startswith("limen run"))
     said = []
     with tempfile.TemporaryDirectory() as home:
         shutil.copytree(ROOT / "examples", pathlib.Path(home) / "examples")
+        for file in (pathlib.Path(home) / "examples" / name).glob("*.yaml"):
+            file.write_text(moved(file.read_text(), ports))
         # One shell for all that stays in the background, so that it can be ended.
         before = "\n".join(blocks[:at])
         shell = subprocess.Popen(
@@ -59,4 +68,11 @@ check("canary-90-10: a hundred answers", sum(shares.values()) == 100, said)
 said = follow("tls-termination")
 check("tls-termination: the page comes over TLS", "the stable shop" in said, said)
 check("tls-termination: plain HTTP is redirected", "301" in said and "location: https://" in said.lower(), said)
+said = follow("hello-world")
+check("hello-world: three answers by path", re.findall(r"hello from v(\d)", said) == ["1", "2", "2"], said)
+said = follow("several-gateways")
+check("several-gateways: three answers", said.count("the stable shop") == 3, said)
+for name in ["edge-nodeport", "systemd", "replace-sidecar"]:
+    said = follow(name)
+    check(f"{name}: the page comes", "the stable shop" in said, said)
 finish()
