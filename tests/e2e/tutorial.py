@@ -85,6 +85,20 @@ try:
         check("pasted to the letter, it serves", code == 0 and "Directory listing" in out, f"{out} {err}")
         told = re.search(r"^(error|warning)\[", gateway.output(), re.M)
         check("and no problem is left", not told, gateway.output())
+    # In another namespace, and a Service whose port the gateway itself binds: the line still works as it stands.
+    folder.write("tutorial.yaml", TUTORIAL.replace("port: 80, targetPort: 80", f"port: {port}"))
+    elsewhere = [*arguments, "--namespace", "shop"]
+    with Limen(*elsewhere).ready() as gateway:
+        gateway.says(r"(?s)(--backend \S+.*){2}")
+        lines = sorted(set(re.findall(r"--backend \S+", gateway.output())))
+    target = int(re.search(r"=127\.0\.0\.1:(\d+)$", lines[0]).group(1))
+    check("the flag does not lead back to the gateway", target != port, str(lines))
+    servers.append(serve(target))
+    with Limen(*elsewhere, *shlex.split(" ".join(lines))).ready() as gateway:
+        code, out, err = run(*patient)
+        check("pasted in another namespace, it serves", code == 0 and "Directory listing" in out, f"{out} {err}")
+        told = re.search(r"^(error|warning)\[", gateway.output(), re.M)
+        check("and there too no problem is left", not told, gateway.output())
 finally:
     for server in servers:
         server.kill()

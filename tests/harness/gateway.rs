@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use crate::within;
 
 /// Declared ports that are bound where the kernel likes.
-pub const DECLARED: [u16; 5] = [80, 443, 8080, 8443, 9443];
+pub const DECLARED: [u16; 8] = [80, 443, 8080, 8443, 9000, 9001, 9002, 9443];
 
 /// Flags as a user gives them.
 #[derive(Parser)]

@@ -13,6 +13,7 @@ pub mod h1;
 pub mod h2;
 pub mod origin;
 pub mod reply;
+pub mod talk;
 pub mod tls;
 pub mod yaml;
 

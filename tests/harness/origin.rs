@@ -33,6 +33,8 @@ pub enum Script {
     Raw(Vec<u8>),
     /// Nothing listens at its address.
     Dead,
+    /// Says nothing until the client has ended, then says its own name, `heard` and what it heard.
+    Talk,
     /// Reads a request with its body and switches to the protocol that it asks for, then sends every byte back. When the
     /// client has said its last, says `bye` and closes; a byte 0 makes it close at once.
     Switch,
@@ -78,7 +80,7 @@ impl Origin {
         Origin { name: name.to_owned(), address, hits, task }
     }
 
-    /// How many whole request heads it has read so far.
+    /// How many whole request heads (or conversations) it has read so far.
     pub fn hits(&self) -> usize {
         *self.hits.borrow()
     }
@@ -106,6 +108,13 @@ async fn connection(
     hits: Arc<watch::Sender<usize>>,
 ) {
     let mut buffer = Vec::new();
+    if let Script::Talk = &*script {
+        while fill(&mut stream, &mut buffer).await {}
+        hits.send_modify(|hits| *hits += 1);
+        let heard = String::from_utf8_lossy(&buffer);
+        let _ = stream.write_all(format!("{name} heard {heard}").as_bytes()).await;
+        return;
+    }
     while let Some(head) = read_head(&mut stream, &mut buffer).await {
         let mut nth = 0;
         hits.send_modify(|hits| {
@@ -133,7 +142,7 @@ async fn connection(
                 }
             }
             Script::Never => {}
-            Script::Close | Script::Dead => return,
+            Script::Close | Script::Dead | Script::Talk => return,
             Script::Switch => {
                 if let Some(body) = read_body(&mut stream, &mut buffer, &request).await {
                     let _ = switch(&mut stream, &request, body.len(), buffer).await;

@@ -50,12 +50,13 @@ impl Authority {
         Pair { certificate: certificate.pem(), key: key.serialize_pem() }
     }
 
-    /// A client that trusts this authority and offers one protocol (`h2` or `http/1.1`).
+    /// A client that trusts this authority and offers one protocol (such as `h2`), or none at all if
+    /// that is empty.
     pub fn client(&self, alpn: &str) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(self.issuer.der().clone()).unwrap();
         let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-        config.alpn_protocols = vec![alpn.as_bytes().to_vec()];
+        config.alpn_protocols = if alpn.is_empty() { Vec::new() } else { vec![alpn.as_bytes().to_vec()] };
         Arc::new(config)
     }
 
@@ -70,6 +71,19 @@ impl Authority {
         alpn: &str,
     ) -> Result<TlsStream<TcpStream>, String> {
         let stream = TcpStream::connect(to).await.map_err(|error| error.to_string())?;
+        self.handshake(stream, name, alpn).await
+    }
+
+    /// Does the handshake with a server name on a connection.
+    ///
+    /// # Errors
+    /// The handshake failed: the text of the error.
+    pub async fn handshake(
+        &self,
+        stream: TcpStream,
+        name: &str,
+        alpn: &str,
+    ) -> Result<TlsStream<TcpStream>, String> {
         let name = ServerName::try_from(name.to_owned()).map_err(|error| error.to_string())?;
         let connector = TlsConnector::from(self.client(alpn));
         connector.connect(name, stream).await.map_err(|error| error.to_string())

@@ -9,6 +9,7 @@ use limen_e2e::dns::{DnsServer, Says};
 use limen_e2e::gateway::Gateway;
 use limen_e2e::origin::{Origin, Script};
 use limen_e2e::reply::Reply;
+use limen_e2e::talk::Talk;
 use limen_e2e::tls::{Authority, base64};
 use limen_e2e::{h1, h2, within, yaml};
 use serde::Deserialize;
@@ -55,7 +56,7 @@ fn yes() -> bool {
 struct OriginSpec {
     /// Given to the gateway as `--backend <this>=HOST:PORT`.
     backend: Option<String>,
-    /// `echo`, `never`, `close`, `dead` or `switch`.
+    /// `echo`, `never`, `close`, `dead`, `talk` or `switch`.
     answers: Option<String>,
     /// The status of the first answer, the second, and so on.
     #[serde(default)]
@@ -98,6 +99,8 @@ struct Step {
     send: String,
     /// Bytes instead, over HTTP/1.1 in clear text; `${agent}` makes its log line found.
     raw: Option<String>,
+    /// Bytes both ways instead, whatever the protocol.
+    talk: Option<Talk>,
     /// The declared port, if not 80 or 443.
     port: Option<u16>,
     /// The server name, if not the host.
@@ -136,6 +139,8 @@ struct Expect {
     #[serde(default)]
     hits: BTreeMap<String, usize>,
     closed: Option<bool>,
+    /// All that a talking client hears.
+    hears: Option<String>,
     /// Part of the error that the client gets instead of a response.
     error: Option<String>,
     /// Fields of the JSON access log; `>=N` is at least a number.
@@ -173,6 +178,7 @@ fn script(spec: &OriginSpec) -> Script {
         Some("never") => Script::Never,
         Some("close") => Script::Close,
         Some("dead") => Script::Dead,
+        Some("talk") => Script::Talk,
         Some("switch") => Script::Switch,
         Some(other) => panic!("an origin cannot answer {other:?}"),
     }
@@ -237,6 +243,14 @@ async fn run(name: &str) {
     let mut failures = check_problems(&scenario.problems, &world.gateway.problems());
     let mut logged = Vec::new();
     for (n, step) in scenario.requests.iter().enumerate() {
+        if let Some(talk) = &step.talk {
+            for _ in 0..step.times {
+                let (outcome, id) = converse(&world, talk, &step.expect).await;
+                failures.extend(outcome.into_iter().map(|text| format!("request {n} (talk): {text}")));
+                logged.push((step, id));
+            }
+            continue;
+        }
         let over = if step.raw.is_some() {
             vec![Over::H1]
         } else {
@@ -283,9 +297,31 @@ async fn send(world: &World, step: &Step, over: Over, agent: &str) -> Vec<String
         (Err(error), Some(text)) if error.contains(text) => Vec::new(),
         (Err(error), _) => vec![format!("no response: {error}")],
     };
+    failures.extend(check_hits(world, &before, &step.expect));
+    failures
+}
+
+/// Holds a conversation; returns what was not as expected, and the client's address, by which the log is searched.
+async fn converse(world: &World, talk: &Talk, expect: &Expect) -> (Vec<String>, String) {
+    let before: Vec<usize> = world.origins.iter().map(Origin::hits).collect();
+    let held = talk.hold(world.gateway.address(talk.port), &world.authority);
+    let (own, heard) = within("a conversation", held).await;
+    let mut failures = match (heard, &expect.error) {
+        (Ok(heard), None) if expect.hears.as_ref().is_none_or(|hears| *hears == heard) => Vec::new(),
+        (Err(error), Some(text)) if error.contains(text) => Vec::new(),
+        (outcome, _) => {
+            vec![format!("heard {outcome:?}, expected {:?}, error {:?}", expect.hears, expect.error)]
+        }
+    };
+    failures.extend(check_hits(world, &before, expect));
+    (failures, own.map(|own| own.to_string()).unwrap_or_default())
+}
+
+fn check_hits(world: &World, before: &[usize], expect: &Expect) -> Vec<String> {
+    let mut failures = Vec::new();
     for (origin, before) in world.origins.iter().zip(before) {
         let hits = origin.hits() - before;
-        if let Some(expected) = step.expect.hits.get(&origin.name).filter(|expected| **expected != hits) {
+        if let Some(expected) = expect.hits.get(&origin.name).filter(|expected| **expected != hits) {
             failures.push(format!("{hits} requests reached {}, expected {expected}", origin.name));
         }
     }
@@ -395,7 +431,11 @@ fn check_log(expected: &BTreeMap<String, Value>, agent: &str, lines: &[Value]) -
     if expected.is_empty() {
         return Vec::new();
     }
-    let own: Vec<&Value> = lines.iter().filter(|line| line["user_agent"] == agent).collect();
+    let of_it = |line: &&Value| {
+        line["user_agent"] == agent
+            || (line["method"].is_null() && line["downstream_remote_address"] == agent)
+    };
+    let own: Vec<&Value> = lines.iter().filter(of_it).collect();
     let [line] = own[..] else { return vec![format!("{} log lines for {agent}, expected one", own.len())] };
     let any = |value: &Value, found: &Value| {
         let least = value.as_str().and_then(|text| text.strip_prefix(">=")?.parse::<f64>().ok());
@@ -467,8 +507,10 @@ scenarios! {
     retries
     rewrites
     server_name
+    service_entries
     services
     sni
+    tcp
     timeouts
     trusted_hops
     upgrades

@@ -17,6 +17,7 @@ pub mod matcher;
 pub mod origin;
 pub mod policy;
 pub mod route;
+pub mod tcp;
 pub mod tls;
 
 use std::collections::BTreeMap;

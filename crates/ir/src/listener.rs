@@ -8,6 +8,7 @@ use crate::atoms::{HostPattern, Port};
 use crate::origin::Origin;
 use crate::policy::http::{HttpPolicy, is_default};
 use crate::route::RouteTableName;
+use crate::tcp::TcpRoute;
 use crate::tls::ServerTls;
 
 /// One bound address.
@@ -34,9 +35,16 @@ pub struct Listener {
 pub enum Serves {
     /// HTTP/1.x and HTTP/2 with prior knowledge in clear text.
     Http(RouteTableName),
-    /// TLS: the chain is chosen by SNI, exact name first, then the longest suffix, then the chain for any name.
-    /// A hello that no chain covers is closed.
-    Tls(Vec<TlsChain>),
+    /// TCP in clear text: every connection goes where the route says.
+    Tcp(TcpRoute),
+    /// TLS: the server name of the hello decides among chains and what is passed through, exact name first, then the
+    /// longest suffix, then `Any`. No name stands twice. A hello that nothing covers is closed.
+    Tls {
+        /// What is decrypted here.
+        chains: Vec<TlsChain>,
+        /// What is handed on as it is.
+        passthrough: Vec<Passthrough>,
+    },
 }
 
 /// TLS settings and routes of the server names that one Gateway server declares.
@@ -48,8 +56,29 @@ pub struct TlsChain {
     pub server_names: Vec<HostPattern>,
     /// How the handshake is done.
     pub tls: ServerTls,
-    /// The routes of HTTP requests inside.
-    pub routes: RouteTableName,
+    /// What is spoken inside.
+    pub inside: Inside,
     /// The server that declared it.
     pub origin: Origin,
+}
+
+/// What is spoken inside TLS.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Inside {
+    /// HTTP, by the protocol that ALPN chose.
+    Http(RouteTableName),
+    /// Anything: every connection goes where the route says.
+    Tcp(TcpRoute),
+}
+
+/// TLS connections that are handed on undecrypted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Passthrough {
+    /// The server names.
+    pub server_names: Vec<HostPattern>,
+    /// The client must offer one of these protocols by ALPN; empty: any client will do.
+    pub alpn: Vec<String>,
+    /// Where they go.
+    pub route: TcpRoute,
 }

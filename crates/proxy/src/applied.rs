@@ -35,6 +35,8 @@ pub struct BoundListener {
     pub declared: u16,
     /// Whether TLS is spoken.
     pub tls: bool,
+    /// Whether connections are handed on without being looked into.
+    pub tcp: bool,
     /// Where it was to be bound.
     pub wanted: SocketAddr,
     /// Where it is bound; `None`: it is not, and a problem says why.

@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
-use crate::table::listeners::{Serves, Tables};
+use crate::table::listeners::{Inside, Serves, Tables};
 use crate::table::routes::{Action, RouteTable};
+use crate::table::tcp::TcpRoute;
 
 /// A listener.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -14,7 +15,8 @@ pub struct ServedListener {
     pub chains: Vec<ServedChain>,
 }
 
-/// What a connection that was told apart by SNI is served from.
+/// What a connection that was told apart by SNI is served from. Where connections are not looked into, `routes` is empty
+/// and `connections` says where they go.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ServedChain {
     /// The TLS chain; `None` for clear text.
@@ -25,6 +27,9 @@ pub struct ServedChain {
     pub routes: String,
     /// Its hosts.
     pub hosts: Vec<ServedHost>,
+    /// Where connections go that are not looked into: clusters with their weights.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub connections: Vec<String>,
 }
 
 /// A virtual host.
@@ -55,10 +60,17 @@ pub(crate) fn listeners(tables: &Tables) -> Vec<ServedListener> {
         name: listener.name.to_string(),
         chains: match &listener.serves {
             Serves::Http(routes) => vec![chain(None, true, routes)],
+            Serves::Tcp(route) => vec![connections(None, true, route)],
             Serves::Tls(chains) => chains
                 .chains
                 .iter()
-                .map(|own| chain(Some(own.name.to_string()), own.config.is_some(), &own.routes))
+                .map(|own| {
+                    let (name, ready) = (Some(own.name.to_string()), own.config.is_some());
+                    match &own.inside {
+                        Inside::Http(routes) => chain(name, ready, routes),
+                        Inside::Tcp(route) => connections(name, ready, route),
+                    }
+                })
                 .collect(),
         },
     };
@@ -79,7 +91,18 @@ fn chain(tls: Option<String>, ready: bool, routes: &RouteTable) -> ServedChain {
             })
             .collect(),
     });
-    ServedChain { tls, ready, routes: routes.name.to_string(), hosts: hosts.collect() }
+    ServedChain {
+        tls,
+        ready,
+        routes: routes.name.to_string(),
+        hosts: hosts.collect(),
+        connections: Vec::new(),
+    }
+}
+
+fn connections(tls: Option<String>, ready: bool, route: &TcpRoute) -> ServedChain {
+    let to = route.destinations.iter().map(|to| format!("{} x{}", to.cluster_name, to.weight));
+    ServedChain { tls, ready, routes: String::new(), hosts: Vec::new(), connections: to.collect() }
 }
 
 fn action(action: &Action) -> String {

@@ -73,6 +73,7 @@ impl Sockets {
                 name: listener.name.to_string(),
                 declared: listener.declared,
                 tls: matches!(listener.serves, Serves::Tls(_)),
+                tcp: matches!(listener.serves, Serves::Tcp(_)),
                 wanted: listener.wanted,
                 bound,
                 note,

@@ -1,10 +1,10 @@
 //! Everything but endpoints: the stages from the index to certificates, and the IR put together from what they make.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use limen_ir::cluster::ClusterKey;
-use limen_ir::listener::{Serves, TlsChain};
+use limen_ir::listener::{Inside, Serves, TlsChain};
 use limen_ir::tls::ServerTls;
 use limen_ir::{Ir, Listener};
 use limen_resources::istio::VirtualService;
@@ -15,10 +15,10 @@ use crate::clusters::{self, ClusterPlan};
 use crate::draft::VirtualServiceDraft;
 use crate::guard;
 use crate::index::Index;
-use crate::istio::gateway::{self, ChainPlan, PortPlan, ServesPlan};
+use crate::istio::gateway::{self, ChainPlan, InsidePlan, PortPlan, ServesPlan};
 use crate::istio::virtual_service;
 use crate::memo::{Memo, Same, keep};
-use crate::merge::{self, MergeMemo};
+use crate::merge::{self, Connections, MergeMemo, Routing};
 use crate::report::Report;
 use crate::secrets::Certificates;
 use crate::services::ServiceMemo;
@@ -31,6 +31,8 @@ pub(crate) struct Assembled {
     pub(crate) clusters: BTreeMap<ClusterKey, ClusterPlan>,
     pub(crate) report: Report,
     pub(crate) wants: Wants,
+    /// The ports that the process itself may listen on.
+    pub(crate) taken: BTreeSet<u16>,
 }
 
 /// What was made before, for sharing.
@@ -57,28 +59,32 @@ pub(crate) fn assemble(snapshot: &Snapshot, settings: &Settings, memo: &mut Asse
     };
     let mut report = Report::default();
     let index = Index::new(snapshot, settings, &mut memo.services);
+    report.problems(&index.services.problems);
     let ports = gateway::plan(&index, &mut report);
     let guards = guard::guards(&index, &mut report);
     let drafts = drafts(&index, &mut memo.drafts);
     let routing = merge::route_tables(&index, &ports, &drafts, &guards, &mut memo.merge, &mut report);
-    let clusters = clusters::clusters(&index, routing.wanted, &last.clusters, &mut report);
     let mut certificates = Certificates {
         index: &index,
         last: &last.ir.certificates,
         found: BTreeMap::new(),
         files: Default::default(),
     };
-    let listeners = listeners(ports, &last.ir, &mut certificates, &mut report);
+    let Routing { tables, wanted, mut connections } = routing;
+    let clusters = clusters::clusters(&index, wanted, &last.clusters, &mut report);
+    let listeners = listeners(ports, &mut connections, &last.ir, &mut certificates, &mut report);
     let Certificates { found, files, .. } = certificates;
+    let taken = index.taken;
     let ir = Ir {
         listeners,
-        route_tables: routing.tables,
+        route_tables: tables,
         clusters: clusters.iter().map(|(key, plan)| (key.clone(), Arc::clone(&plan.cluster))).collect(),
         certificates: found,
     };
     memo.services.turn();
     let ir = keep(Some(&last.ir), ir);
-    let made = Arc::new(Assembled { ir, clusters, report, wants: Wants { files, ..Wants::default() } });
+    let made =
+        Arc::new(Assembled { ir, clusters, report, wants: Wants { files, ..Wants::default() }, taken });
     memo.last = Some((snapshot.clone(), Arc::clone(&made)));
     made
 }
@@ -117,8 +123,10 @@ fn drafts(
     drafts
 }
 
+/// A server without a route for its connections is left out, and said so where the route was sought.
 fn listeners(
     ports: Vec<PortPlan>,
+    connections: &mut Connections,
     last: &Ir,
     certificates: &mut Certificates<'_, '_>,
     report: &mut Report,
@@ -128,8 +136,19 @@ fn listeners(
         let PortPlan { instance, name, declared, bind, serves, origin } = port;
         let serves = match serves {
             ServesPlan::Http { table, servers: _ } => Serves::Http(table),
-            ServesPlan::Tls(chains) => {
-                Serves::Tls(chains.into_iter().map(|plan| chain(plan, certificates, report)).collect())
+            ServesPlan::Tcp(server) => match connections.take(instance, &server) {
+                Some(route) => Serves::Tcp(route),
+                None => continue,
+            },
+            ServesPlan::Tls(plans) => {
+                let chains = plans.into_iter().filter_map(|plan| {
+                    let inside = match &plan.inside {
+                        InsidePlan::Http(table) => Inside::Http(table.clone()),
+                        InsidePlan::Tcp => Inside::Tcp(connections.take(instance, &plan.server)?),
+                    };
+                    Some(chain(plan, inside, certificates, report))
+                });
+                Serves::Tls { chains: chains.collect(), passthrough: Vec::new() }
             }
         };
         let http = certificates.index.settings.mesh.http(instance);
@@ -140,8 +159,13 @@ fn listeners(
 }
 
 /// A chain that is not served has no certificate, and so resets handshakes.
-fn chain(plan: ChainPlan, certificates: &mut Certificates<'_, '_>, report: &mut Report) -> TlsChain {
-    let ChainPlan { table, server_names, tls, server } = plan;
+fn chain(
+    plan: ChainPlan,
+    inside: Inside,
+    certificates: &mut Certificates<'_, '_>,
+    report: &mut Report,
+) -> TlsChain {
+    let ChainPlan { name, server_names, tls, inside: _, server } = plan;
     let mut offered = ServerTls {
         certificates: Vec::new(),
         min_version: limen_ir::tls::TlsVersion::V1_2,
@@ -157,7 +181,7 @@ fn chain(plan: ChainPlan, certificates: &mut Certificates<'_, '_>, report: &mut 
         offered.certificates =
             references.map(|reference| certificates.resolve(&server, reference, report)).collect();
     }
-    TlsChain { name: table.0.clone(), server_names, tls: offered, routes: table, origin: server.origin() }
+    TlsChain { name, server_names, tls: offered, inside, origin: server.origin() }
 }
 
 impl Index<'_> {

@@ -72,12 +72,19 @@ fn of_route(route: &RouteDraft) -> &[DestinationDraft] {
 
 /// What the destinations of a draft mean behind a server that declares `declared`.
 pub(crate) fn targets(draft: &VirtualServiceDraft, declared: Port, index: &Index<'_>) -> Vec<Target> {
-    destinations(draft).map(|(route, destination)| target(route, destination, declared, index)).collect()
+    let all = destinations(draft);
+    all.map(|(route, destination)| target(&route.object, destination, declared, index)).collect()
 }
 
-fn target(route: &RouteDraft, destination: &DestinationDraft, declared: Port, index: &Index<'_>) -> Target {
+/// What a destination that is written in `object` means behind a server that declares `declared`.
+pub(crate) fn target(
+    object: &Arc<Object<VirtualService>>,
+    destination: &DestinationDraft,
+    declared: Port,
+    index: &Index<'_>,
+) -> Target {
     let port = |number: u32| u16::try_from(number).unwrap_or_default();
-    let found = index.services.find(&destination.host, &route.object.key.namespace);
+    let found = index.services.find(&destination.host, &object.key.namespace);
     let (number, host, service, problem) = match found {
         None => {
             let number = match destination.port {
@@ -86,15 +93,15 @@ fn target(route: &RouteDraft, destination: &DestinationDraft, declared: Port, in
             };
             let mend = unknown_host_mend(destination, number, index);
             let field = format!("{}.host", destination.field);
-            let problem = messages::unknown_host(At::new(&route.object, &field), &destination.host, mend);
+            let problem = messages::unknown_host(At::new(object, &field), &destination.host, mend);
             (number, &destination.host, None, Some(problem))
         }
         Some(Found { named, service }) => {
-            let (number, problem) = port_of(route, destination, declared, named);
+            let (number, problem) = port_of(object, destination, declared, named);
             let known = service.port(number).is_some();
             let problem = problem.or_else(|| {
                 let field = format!("{}.port", destination.field);
-                let (at, ports) = (At::new(&route.object, &field), service.list_ports());
+                let (at, ports) = (At::new(object, &field), service.list_ports());
                 (!known).then(|| messages::unknown_port(at, &service.host, &number.to_string(), &ports))
             });
             (number, &service.host, known.then(|| Arc::clone(service)), problem)
@@ -103,7 +110,7 @@ fn target(route: &RouteDraft, destination: &DestinationDraft, declared: Port, in
     Target {
         cluster: ClusterKey { port: number, subset: destination.subset.clone(), host: host.clone() },
         service,
-        object: Arc::clone(&route.object),
+        object: Arc::clone(object),
         field: destination.field.clone(),
         problem,
     }
@@ -111,7 +118,7 @@ fn target(route: &RouteDraft, destination: &DestinationDraft, declared: Port, in
 
 /// The port that a destination means, and what is to be said about how it says so.
 fn port_of(
-    route: &RouteDraft,
+    object: &Object<VirtualService>,
     destination: &DestinationDraft,
     declared: Port,
     service: &ServiceFacts,
@@ -121,7 +128,7 @@ fn port_of(
         PortChoice::Number(number) => (u16::try_from(*number).unwrap_or_default(), None),
         PortChoice::Name(name) => {
             let field = field(".port.name");
-            let at = At::new(&route.object, &field);
+            let at = At::new(object, &field);
             match service.ports.iter().find(|port| port.name == *name) {
                 Some(port) => (port.number, Some(messages::port_by_name(at, name, port.number))),
                 None => (0, Some(messages::unknown_port(at, &service.host, name, &service.list_ports()))),
@@ -132,7 +139,7 @@ fn port_of(
             [] => (declared.get(), None),
             _ => {
                 let field = field("");
-                let (at, ports) = (At::new(&route.object, &field), service.list_ports());
+                let (at, ports) = (At::new(object, &field), service.list_ports());
                 (declared.get(), Some(messages::port_required(at, &service.host, declared.get(), &ports)))
             }
         },
@@ -158,7 +165,7 @@ fn unknown_host_mend(destination: &DestinationDraft, port: u16, index: &Index<'_
     let rules = workload.and_then(|workload| index.rules.find(host, namespace, &workload.labels));
     let subset = rules.and_then(|rules| rules.subset(&destination.subset));
     let labels = subset.map(|(_, _, subset)| subset.labels.clone()).unwrap_or_default();
-    let flag = BackendOverride::flag(name, namespace, port, &labels);
+    let flag = BackendOverride::flag(index.settings, (name, namespace), port, &labels, &index.taken);
     format!("add the Service, correct the name, or start with {flag}")
 }
 
@@ -200,7 +207,7 @@ pub(crate) fn bind(draft: &VirtualServiceDraft, clusters: &[ClusterKey], site: S
 }
 
 /// Does a match block concern this gateway at all?
-fn open(gate: &Gate, site: Site<'_>) -> bool {
+pub(crate) fn open(gate: &Gate, site: Site<'_>) -> bool {
     if gate.port != 0 && gate.port != u32::from(site.declared.get()) {
         return false;
     }

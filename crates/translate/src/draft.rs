@@ -28,6 +28,8 @@ pub(crate) struct VirtualServiceDraft {
     /// Whether the workload sees it, and how near it stands: near ones go first.
     pub(crate) reach: Option<Reach>,
     pub(crate) routes: Vec<RouteDraft>,
+    /// Routes of connections whatever is said on them.
+    pub(crate) tcp: Vec<ConnectionRouteDraft>,
     /// About the object whatever its routes.
     pub(crate) problems: Vec<Problem>,
 }
@@ -93,6 +95,24 @@ pub(crate) struct Gate {
     pub(crate) gateways: Vec<String>,
     pub(crate) source_labels: BTreeMap<String, String>,
     pub(crate) source_namespace: String,
+}
+
+/// A `tcp` route.
+#[derive(Debug)]
+pub(crate) struct ConnectionRouteDraft {
+    pub(crate) field: String,
+    /// Any of them; none: it takes every connection.
+    pub(crate) matches: Vec<ConnectionMatch>,
+    pub(crate) destinations: Vec<DestinationDraft>,
+    /// Said if the route is used.
+    pub(crate) problems: Vec<Problem>,
+}
+
+/// One match block of a `tcp` route.
+#[derive(Debug)]
+pub(crate) struct ConnectionMatch {
+    /// Of the gate only port and gateways are ever written.
+    pub(crate) gate: Gate,
 }
 
 /// What a route does.

@@ -73,10 +73,10 @@ impl Same for Inputs {
     }
 }
 
-/// The endpoints of all clusters. Adds to `names` what DNS is to be asked for.
+/// The endpoints of all clusters. `taken`: the ports that the process itself may listen on. Adds to `names` what DNS is to be asked for.
 pub(crate) fn endpoints(
     (snapshot, settings): (&Snapshot, &Settings),
-    clusters: &BTreeMap<ClusterKey, ClusterPlan>,
+    (clusters, taken): (&BTreeMap<ClusterKey, ClusterPlan>, &BTreeSet<u16>),
     memo: &mut EndpointMemo,
     names: &mut BTreeSet<String>,
     report: &mut Report,
@@ -107,7 +107,7 @@ pub(crate) fn endpoints(
         report.problems(&*found.problems);
         if found.endpoints.endpoints.is_empty() {
             if !found.explained {
-                say_empty(key, plan, report);
+                say_empty(key, plan, settings, taken, report);
             }
         } else {
             all.push((key.clone(), found.endpoints));
@@ -179,7 +179,8 @@ impl Inputs {
             self.pods.extend(all.filter(|pod| names::selects(selector, &pod.meta.labels)).cloned());
         }
         let all = snapshot.workload_entries().in_namespace(namespace);
-        self.workload_entries.extend(all.filter(|entry| names::selects(selector, labels_of(entry))).cloned());
+        self.workload_entries
+            .extend(all.filter(|entry| names::selects(selector, &labels_of(entry))).cloned());
     }
 }
 
@@ -250,7 +251,13 @@ impl Collector<'_> {
 }
 
 /// A cluster without endpoints, with the way out.
-fn say_empty(key: &ClusterKey, plan: &ClusterPlan, report: &mut Report) {
+fn say_empty(
+    key: &ClusterKey,
+    plan: &ClusterPlan,
+    settings: &Settings,
+    taken: &BTreeSet<u16>,
+    report: &mut Report,
+) {
     let service = &plan.service;
     let what = match &*key.subset {
         "" => format!("service `{}`", key.host),
@@ -259,7 +266,8 @@ fn say_empty(key: &ClusterKey, plan: &ClusterPlan, report: &mut Report) {
     let mend = match &service.source {
         ServiceSource::Entries(_) => "list endpoints in its ServiceEntry".to_owned(),
         ServiceSource::Kubernetes(_) | ServiceSource::Outside(_) | ServiceSource::Backend => {
-            let flag = BackendOverride::flag(service.flag_name(), &service.namespace, key.port, &plan.labels);
+            let name = (service.flag_name(), &*service.namespace);
+            let flag = BackendOverride::flag(settings, name, key.port, &plan.labels, taken);
             format!("add Pods or an EndpointSlice, or start with {flag}")
         }
     };

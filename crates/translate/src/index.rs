@@ -1,5 +1,6 @@
 //! Who is there, in Istio's order, seen from the gateway workload.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use limen_ir::origin::Origin;
@@ -22,19 +23,37 @@ pub(crate) struct Index<'a> {
     pub(crate) services: Registry,
     /// DestinationRules by namespace and host.
     pub(crate) rules: Rules<'a>,
+    /// The ports that the process itself may listen on, for advice.
+    pub(crate) taken: BTreeSet<u16>,
 }
 
 impl<'a> Index<'a> {
     pub(crate) fn new(snapshot: &'a Snapshot, settings: &'a Settings, memo: &mut ServiceMemo) -> Index<'a> {
+        let gateways = oldest_first(snapshot.gateways());
         Index {
+            taken: taken(&gateways, settings),
             snapshot,
             settings,
-            gateways: oldest_first(snapshot.gateways()),
+            gateways,
             virtual_services: oldest_first(snapshot.virtual_services()),
             services: Registry::new(snapshot, settings, memo),
             rules: Rules::new(oldest_first(snapshot.destination_rules()), settings),
         }
     }
+}
+
+/// What Gateways declare, as it is bound; a port below 1024 may be bound 8000 higher where the system refuses it.
+fn taken(gateways: &[&Arc<Object<Gateway>>], settings: &Settings) -> BTreeSet<u16> {
+    let declared = gateways.iter().flat_map(|gateway| &gateway.spec.servers).map(|server| server.port.number);
+    let mut taken = BTreeSet::new();
+    for port in declared {
+        let bound = settings.port_map.get(&port).copied().unwrap_or(port);
+        taken.insert(bound);
+        if bound < 1024 {
+            taken.insert(bound + 8000);
+        }
+    }
+    taken
 }
 
 /// By creation, then name, then namespace.

@@ -100,13 +100,18 @@ impl Translator {
             *self = Translator { mesh, settings: Some(settings.clone()), ..Translator::default() };
         }
         let assembled = assemble::assemble(snapshot, settings, &mut self.assemble);
-        let Assembled { ir, clusters, report, wants } = &*assembled;
+        let Assembled { ir, clusters, report, wants, taken } = &*assembled;
         let mut report = Report::clone(report);
         report.problems(mesh_problems);
         let mut wants = wants.clone();
         let memo = &mut self.endpoints;
-        let endpoints =
-            endpoints::endpoints((snapshot, settings), clusters, memo, &mut wants.names, &mut report);
+        let endpoints = endpoints::endpoints(
+            (snapshot, settings),
+            (clusters, taken),
+            memo,
+            &mut wants.names,
+            &mut report,
+        );
         let (problems, verdicts) = report.into_lists();
         Translation { ir: Arc::clone(ir), endpoints, verdicts, problems, wants }
     }

@@ -1,5 +1,7 @@
 //! Drafts and servers together: route tables, and the clusters that they ask for.
 
+mod connections;
+
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,13 +15,15 @@ use limen_resources::{Kind, Object, ObjectKey, Verdict};
 use crate::bind::{self, Bound, BoundRule, Site, Target};
 use crate::draft::VirtualServiceDraft;
 use crate::index::Index;
-use crate::istio::gateway::{PortPlan, ServerPlan, ServesPlan};
+use crate::istio::gateway::{InsidePlan, PortPlan, ServerPlan, ServesPlan};
 use crate::istio::names;
 use crate::lookup::Lookup;
 use crate::memo::{ByValue, Memo, keep};
 use crate::messages::{At, route as messages};
 use crate::report::Report;
 use crate::services::ServiceFacts;
+
+pub(crate) use connections::Connections;
 
 /// What was made before, for sharing.
 #[derive(Debug, Default)]
@@ -38,6 +42,8 @@ type BoundInputs = (Arc<VirtualServiceDraft>, ByValue<Vec<ClusterKey>>);
 /// The route tables, and what they need.
 pub(crate) struct Routing {
     pub(crate) tables: BTreeMap<RouteTableName, Arc<RouteTable>>,
+    /// Where connections go that are not looked into.
+    pub(crate) connections: Connections,
     pub(crate) wanted: WantedClusters,
 }
 
@@ -99,7 +105,11 @@ pub(crate) fn route_tables(
             by_gateway.entry(&gateway.name).or_default().add(draft);
         }
     }
-    let routing = Routing { tables: BTreeMap::new(), wanted: WantedClusters::default() };
+    let routing = Routing {
+        tables: BTreeMap::new(),
+        connections: Connections::default(),
+        wanted: WantedClusters::default(),
+    };
     let mut merger = Merger {
         index,
         by_gateway,
@@ -108,24 +118,35 @@ pub(crate) fn route_tables(
         routing,
         hosts: Lookup::default(),
         attached: BTreeMap::new(),
+        idle: BTreeSet::new(),
     };
     for port in ports {
         let guard = guards.get(port.instance).and_then(Option::as_ref);
         match &port.serves {
             ServesPlan::Http { table, servers } => merger.table(port, table, servers, false, guard),
+            // What is closed is closed for connections, too.
+            ServesPlan::Tcp(_) if guard.is_some() => {}
+            ServesPlan::Tcp(server) => merger.tcp(port.instance, server),
             ServesPlan::Tls(chains) => {
                 for chain in chains {
-                    let servers = if chain.tls.is_some() { std::slice::from_ref(&chain.server) } else { &[] };
-                    merger.table(port, &chain.table, servers, true, guard);
+                    match &chain.inside {
+                        InsidePlan::Http(table) => {
+                            let served = chain.tls.is_some();
+                            let servers = if served { std::slice::from_ref(&chain.server) } else { &[] };
+                            merger.table(port, table, servers, true, guard);
+                        }
+                        InsidePlan::Tcp if guard.is_some() => {}
+                        InsidePlan::Tcp => merger.tcp(port.instance, &chain.server),
+                    }
                 }
             }
         }
     }
-    let Merger { routing, hosts, attached, .. } = merger;
+    let Merger { routing, hosts, attached, idle, .. } = merger;
     memo.bound.turn();
     memo.hosts = hosts;
     memo.tables.clone_from(&routing.tables);
-    judge(index, drafts, &attached, report);
+    judge(index, drafts, (&attached, &idle), report);
     routing
 }
 
@@ -177,6 +198,8 @@ struct Merger<'a, 'm, 'i> {
     routing: Routing,
     hosts: Lookup<(RouteTableName, String), Arc<VirtualHost>>,
     attached: Attached<'a>,
+    /// VirtualServices that share a host with a server for connections and have no route for it, by gateway name.
+    idle: BTreeSet<(&'a ObjectKey, &'a str)>,
 }
 
 /// A virtual host that rules are gathered for.
@@ -352,7 +375,7 @@ impl HostDraft {
 fn judge(
     index: &Index<'_>,
     drafts: &[Arc<VirtualServiceDraft>],
-    attached: &Attached<'_>,
+    (attached, idle): (&Attached<'_>, &BTreeSet<(&ObjectKey, &str)>),
     report: &mut Report,
 ) {
     for draft in drafts {
@@ -377,6 +400,11 @@ fn judge(
                     (Some(_), Some(hosts)) => {
                         let hosts: Vec<_> = hosts.iter().map(String::as_str).collect();
                         (true, "Accepted", format!("served as {}", hosts.join(", ")))
+                    }
+                    (Some(_), None) if idle.contains(&(&draft.object.key, &*reference.name)) => {
+                        let message =
+                            "it has no route for the connections of its servers, or not the first one";
+                        (false, "NoRouteForServer", message.to_owned())
                     }
                     (Some(gateway), None) if any_server_has(gateway, draft) => {
                         (false, "ServerNotServed", "no server that has its hosts is served here".to_owned())

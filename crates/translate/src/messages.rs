@@ -20,6 +20,8 @@ codes! {
     NO_WORKLOAD = "IST0127" "NoMatchingWorkloadsFound" Warning;
     /// Istio's: a host that the Gateway does not have.
     HOST_NOT_IN_GATEWAY = "IST0132" "VirtualServiceHostNotFoundInGateway" Warning;
+    /// Istio's: ServiceEntries that disagree on what a port speaks.
+    CONFLICTING_PROTOCOL = "IST0177" "ConflictingServiceEntryProtocol" Warning;
     /// A field that is not served yet and without which traffic means something else.
     NOT_SERVED = "LIM0101" "FeatureNotServed" Error;
     /// A field that has no effect yet and without which traffic means the same.
@@ -42,6 +44,10 @@ codes! {
     BAD_ADDRESS = "LIM0109" "EndpointAddress" Error;
     /// A name that has no address, or for which DNS does not answer.
     UNRESOLVED_NAME = "LIM0110" "UnresolvedName" Error;
+    /// A server for connections that no route leads from.
+    NO_ROUTE = "LIM0120" "NoConnectionRoute" Warning;
+    /// A route of connections that another one stands before.
+    SHADOWED_ROUTE = "LIM0121" "ConnectionRouteShadowed" Warning;
 }
 
 /// A field of an object, about which something is said.
@@ -88,8 +94,8 @@ pub(crate) mod gateway {
     }
 
     pub(crate) fn protocol_not_served(at: At<'_>, protocol: &str) -> Problem {
-        let message = format!("protocol {protocol} is not served yet: nothing listens for this server");
-        at.say(NOT_SERVED, message, "only HTTP, HTTP2, GRPC and HTTPS with tls.mode SIMPLE are served")
+        let message = format!("protocol {protocol} is not served: nothing listens for this server");
+        at.say(NOT_SERVED, message, "write a protocol that has connections, such as TCP or HTTP")
     }
 
     pub(crate) fn tls_not_served(at: At<'_>, what: &str) -> Problem {
@@ -106,6 +112,15 @@ pub(crate) mod gateway {
     pub(crate) fn bind_not_served(at: At<'_>, bind: &str) -> Problem {
         let message = format!("this server is not served: `{bind}` is no IP address");
         at.say(NOT_SERVED, message, "write an IP address, or leave `bind` out")
+    }
+
+    pub(crate) fn no_connection_route(at: At<'_>, kind: &str, what: &str) -> Problem {
+        let message = format!("no VirtualService has a {kind} route for this server, so {what}");
+        let mend = format!(
+            "write a VirtualService with this Gateway in `gateways`, a host of the server in `hosts`, and a {kind} \
+             route for the port"
+        );
+        at.say(NO_ROUTE, message, mend)
     }
 
     pub(crate) fn selects_nothing(at: At<'_>, own: &str) -> Problem {
@@ -252,6 +267,11 @@ pub(crate) mod route {
         )
     }
 
+    pub(crate) fn one_per_port(at: At<'_>, port: u16, first: &str) -> Problem {
+        let message = format!("port {port} has one route for all connections, and {first} comes first");
+        at.say(SHADOWED_ROUTE, message, "give the server a port of its own, or remove one of the two")
+    }
+
     pub(crate) fn delegate(at: At<'_>, message: &str, mend: &str) -> Problem {
         at.say(codes::REFERENCE_NOT_FOUND, format!("{message}; the rule is left out"), mend)
     }
@@ -330,6 +350,11 @@ pub(crate) mod destination {
         at.say(UNRESOLVED_NAME, message, "correct the name, or the zone that should have it")
     }
 
+    pub(crate) fn conflicting_protocol(at: At<'_>, host: &str, port: u16, first: &ObjectKey) -> Problem {
+        let message = format!("{first} says that port {port} of `{host}` speaks something else, and counts");
+        at.say(CONFLICTING_PROTOCOL, message, "write the same protocol in both")
+    }
+
     pub(crate) fn unknown_node(at: At<'_>) -> Problem {
         let message = "only endpoints on the gateway's node should count, but which one that is is not known: all count";
         at.say(NO_EFFECT, message, "start with --node NAME")
@@ -347,7 +372,9 @@ pub(crate) mod policy {
 
     pub(crate) fn unenforced(at: At<'_>) -> Problem {
         let kind = at.key.kind;
-        let message = format!("{kind} is not enforced yet, so every host that this one selects answers 403");
+        let message = format!(
+            "{kind} is not enforced yet, so every host that this one selects answers 403, and TCP is not served"
+        );
         at.say(UNENFORCED_POLICY, message, format!("remove it, or serve without it: --ignore-policy {kind}"))
     }
 

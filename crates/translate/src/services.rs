@@ -7,12 +7,13 @@ use limen_ir::cluster::Protocol;
 use limen_ir::origin::Origin;
 use limen_resources::core::{Service, ServicePort};
 use limen_resources::istio::ServiceEntry;
-use limen_resources::{Object, ObjectKey, Snapshot};
+use limen_resources::{Object, ObjectKey, Problem, Snapshot};
 
 use crate::index::{oldest_first, origin};
 use crate::istio::{names, service_entry};
 use crate::lookup::Lookup;
 use crate::memo::Memo;
+use crate::messages::{At, destination as messages};
 use crate::mesh::export_to;
 use crate::settings::Settings;
 
@@ -105,6 +106,8 @@ pub(crate) struct Found<'r> {
 
 /// Services by host. Those of one host: Kubernetes' first, then the oldest.
 pub(crate) struct Registry {
+    /// What is wrong with services as they stand beside one another.
+    pub(crate) problems: Vec<Problem>,
     hosts: Lookup<String, Vec<Arc<ServiceFacts>>>,
 }
 
@@ -119,6 +122,7 @@ impl Registry {
         }
         let mut groups: BTreeMap<(String, String), Entries> = BTreeMap::new();
         let mut order = Vec::new();
+        let mut protocols = Protocols::default();
         for entry in oldest_first(snapshot.service_entries()) {
             let own = &*entry.key.namespace;
             if !names::exported(
@@ -128,6 +132,7 @@ impl Registry {
             ) {
                 continue;
             }
+            protocols.add(entry);
             for host in &entry.spec.hosts {
                 let key = (host.to_ascii_lowercase(), own.to_owned());
                 let group = groups.entry(key.clone()).or_default();
@@ -156,7 +161,7 @@ impl Registry {
                 services.push(memo.backends.get(key, Vec::new(), |_| Arc::new(by_flag(host, backend))));
             }
         }
-        Registry { hosts }
+        Registry { hosts, problems: protocols.problems }
     }
 
     /// The service that `host` means in an object of `namespace`: the one of that namespace, else the first. An
@@ -189,6 +194,30 @@ impl Registry {
     /// Is there a service of this name?
     pub(crate) fn knows(&self, host: &str) -> bool {
         self.hosts.get(host).is_some()
+    }
+}
+
+/// What the ports of hosts are said to speak, to find who says otherwise.
+#[derive(Default)]
+struct Protocols<'a> {
+    first: BTreeMap<(String, u16), (Option<Protocol>, &'a ObjectKey)>,
+    problems: Vec<Problem>,
+}
+
+impl<'a> Protocols<'a> {
+    fn add(&mut self, entry: &'a Arc<Object<ServiceEntry>>) {
+        for (at, port) in entry.spec.ports.iter().enumerate() {
+            let own = service_entry::protocol(&port.protocol.to_ascii_lowercase());
+            for host in &entry.spec.hosts {
+                let key = (host.to_ascii_lowercase(), port.number);
+                let (said, by) = self.first.entry(key).or_insert((own, &entry.key));
+                if *said != own {
+                    let field = format!("spec.ports[{at}].protocol");
+                    let at = At::new(entry, &field);
+                    self.problems.push(messages::conflicting_protocol(at, host, port.number, by));
+                }
+            }
+        }
     }
 }
 

@@ -12,6 +12,8 @@ use crate::mesh::Mesh;
 pub struct Settings {
     /// The gateway workloads that this process stands for, at least one; each with tables of its own.
     pub gateways: Vec<GatewayInstance>,
+    /// The namespace of objects that name none; flags leave it out too.
+    pub namespace: String,
     /// The namespace of the workload: `exportTo`, credentials and DestinationRules are looked up from there.
     pub workload_namespace: String,
     /// The namespace of mesh-wide configuration.
@@ -65,12 +67,21 @@ pub struct BackendOverride {
 }
 
 impl BackendOverride {
-    /// The flag that gives a Service (or a subset of it, by labels) an endpoint on this machine, ready to paste.
-    pub(crate) fn flag(name: &str, namespace: &str, port: u16, labels: &BTreeMap<String, String>) -> String {
-        let namespace = if namespace == "default" { String::new() } else { format!(".{namespace}") };
+    /// The flag that gives a Service (by name and namespace), or a subset of it by labels, an endpoint on this machine,
+    /// ready to paste: at the Service's own port, unless that is among those `taken` by the process itself.
+    pub(crate) fn flag(
+        settings: &Settings,
+        (name, namespace): (&str, &str),
+        port: u16,
+        labels: &BTreeMap<String, String>,
+        taken: &BTreeSet<u16>,
+    ) -> String {
+        let namespace = if namespace == settings.namespace { String::new() } else { format!(".{namespace}") };
         let labels: Vec<_> = labels.iter().map(|(label, value)| format!("{label}={value}")).collect();
         let labels = if labels.is_empty() { String::new() } else { format!("/{}", labels.join(",")) };
-        format!("--backend {name}{namespace}:{port}{labels}=127.0.0.1:{port}")
+        let others = (port.saturating_add(9000)..u16::MAX).chain(port.saturating_add(1)..u16::MAX);
+        let own = std::iter::once(port).chain(others).find(|port| !taken.contains(port)).unwrap_or(port);
+        format!("--backend {name}{namespace}:{port}{labels}=127.0.0.1:{own}")
     }
 }
 
@@ -78,6 +89,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             gateways: vec![GatewayInstance::default()],
+            namespace: "default".to_owned(),
             workload_namespace: "istio-system".to_owned(),
             root_namespace: "istio-system".to_owned(),
             cluster_domain: "cluster.local".to_owned(),

@@ -1,5 +1,6 @@
 //! Who an endpoint is, as metrics name it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use limen_ir::endpoint::WorkloadLabels;
@@ -9,9 +10,16 @@ use limen_resources::istio::WorkloadEntry;
 
 type Labels = BTreeMap<String, String>;
 
-/// The labels of a WorkloadEntry: those of its specification, and where it has none those of its metadata.
-pub(crate) fn labels_of(entry: &Object<WorkloadEntry>) -> &Labels {
-    if entry.spec.labels.is_empty() { &entry.meta.labels } else { &entry.spec.labels }
+/// The labels of a WorkloadEntry: those of its specification and of its metadata. Where both have one, that of the
+/// metadata counts, as in Istio.
+pub(crate) fn labels_of(entry: &Object<WorkloadEntry>) -> Cow<'_, Labels> {
+    let (spec, meta) = (&entry.spec.labels, &entry.meta.labels);
+    if meta.is_empty() {
+        return Cow::Borrowed(spec);
+    }
+    let mut all = spec.clone();
+    all.extend(meta.iter().map(|(label, value)| (label.clone(), value.clone())));
+    Cow::Owned(all)
 }
 
 /// A Pod's.

@@ -242,6 +242,13 @@ impl Fields {
         self.list.push(Field { known, is_line: true, name, value });
     }
 
+    /// Inserts a field line, whose name is lower case, in front of the one at `at`.
+    pub(crate) fn insert(&mut self, at: usize, name: &[u8], value: &[u8]) {
+        self.add(name, value);
+        let last = at.min(self.list.len() - 1);
+        self.list[last..].rotate_right(1);
+    }
+
     /// Copies a field into the buffer as it stands on the wire.
     fn store_line(&mut self, name: &[u8], value: &[u8]) -> (Span, Span) {
         self.bytes.reserve(name.len() + value.len() + 4);
@@ -274,16 +281,6 @@ impl Fields {
             }
         }
         out.extend_from_slice(self.bytes.get(run).unwrap_or_default());
-    }
-
-    /// All that is in the buffer.
-    pub(crate) fn raw(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    /// `(known, name, value and where it stands in the buffer)` of every line in order.
-    pub(crate) fn iter_placed(&self) -> impl Iterator<Item = (Known, &[u8], Range<usize>)> {
-        self.list.iter().map(|field| (field.known, self.text(field.name), field.value.range()))
     }
 
     /// Replaces all lines of that (lower-case) name by one, at the end.

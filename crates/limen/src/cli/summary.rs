@@ -36,7 +36,11 @@ pub(super) fn lines(running: &Running, view: &View, named: &str) -> Vec<String> 
 /// Where clients can connect.
 fn ports(view: &View) -> Vec<String> {
     let line = |listener: &limen_proxy::BoundListener| {
-        let scheme = if listener.tls { "https" } else { "http" };
+        let scheme = match listener {
+            _ if listener.tcp => "tcp",
+            _ if listener.tls => "https",
+            _ => "http",
+        };
         let note = listener.note.as_ref().map(|note| format!("  ({note})")).unwrap_or_default();
         Some(format!("  {scheme:<8} {}  declared port {}{note}", listener.bound?, listener.declared))
     };

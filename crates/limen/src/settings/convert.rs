@@ -13,6 +13,7 @@ impl Meaning {
     pub(crate) fn translation(&self) -> limen_translate::Settings {
         limen_translate::Settings {
             gateways: self.gateways(),
+            namespace: self.namespace.clone(),
             workload_namespace: self.workload_namespace.clone(),
             node: self.node.clone(),
             port_map: self.map_port.iter().map(|map| (map.declared, map.bound)).collect(),

@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use limen_ir::listener::Serves as IrServes;
-use limen_ir::{HostPattern, Ir, RouteTableName};
+use limen_ir::listener::{Inside as IrInside, Serves as IrServes};
+use limen_ir::tcp::{TcpDestination as IrDestination, TcpRoute as IrRoute};
+use limen_ir::{ClusterKey, HostPattern, Ir, Millis, RouteTableName};
 
 use super::tls::TlsMemo;
 use crate::applied::AppliedProblem;
 use crate::observe::Registry;
 use crate::table::hosts::{HostMap, Pattern};
-use crate::table::listeners::{Listener, Serves, TlsChain, TlsChains};
-use crate::table::routes::{Origin, RouteTable};
+use crate::table::listeners::{Inside, Listener, Serves, TlsChain, TlsChains};
+use crate::table::routes::{ClusterSlot, Origin, RouteTable};
+use crate::table::tcp::{TcpDestination, TcpRoute};
 
 /// Slots by bound address; a slot is never given to another. Where the kernel chooses the port, several listeners ask
 /// for port 0, and the declared port tells them apart.
@@ -27,6 +29,7 @@ impl ListenerMemo {
         &mut self,
         ir: &Ir,
         tables: &BTreeMap<&RouteTableName, Arc<RouteTable>>,
+        clusters: &mut dyn FnMut(&ClusterKey) -> ClusterSlot,
         (tls, registry): (&mut TlsMemo, &Registry),
         problems: &mut Vec<AppliedProblem>,
     ) -> Vec<Option<Arc<Listener>>> {
@@ -39,7 +42,8 @@ impl ListenerMemo {
             let slot = *self.slots.entry((listener.bind, told_apart)).or_insert(next) as usize;
             let serves = match &listener.serves {
                 IrServes::Http(name) => Serves::Http(routes(name)),
-                IrServes::Tls(chains) => {
+                IrServes::Tcp(route) => Serves::Tcp(tcp_route(route, clusters)),
+                IrServes::Tls { chains, passthrough: _ } => {
                     let mut by_name: Vec<(HostPattern, u32)> = Vec::new();
                     let mut compiled = Vec::new();
                     for (index, chain) in chains.iter().enumerate() {
@@ -47,7 +51,10 @@ impl ListenerMemo {
                         compiled.push(TlsChain {
                             name: chain.name.as_str().into(),
                             config: tls.server_config(listener, chain, problems),
-                            routes: routes(&chain.routes),
+                            inside: match &chain.inside {
+                                IrInside::Http(name) => Inside::Http(routes(name)),
+                                IrInside::Tcp(route) => Inside::Tcp(tcp_route(route, clusters)),
+                            },
                         });
                     }
                     Serves::Tls(TlsChains { chains: compiled, by_name: host_map(by_name) })
@@ -68,6 +75,21 @@ impl ListenerMemo {
         }
         listeners
     }
+}
+
+fn tcp_route(ir: &IrRoute, clusters: &mut dyn FnMut(&ClusterKey) -> ClusterSlot) -> Arc<TcpRoute> {
+    let IrRoute { destinations, idle_timeout, max_duration, origin: _ } = ir;
+    let destination = |ir: &IrDestination| {
+        let IrDestination { cluster, weight } = ir;
+        let cluster_name = cluster.to_string().into();
+        TcpDestination { cluster: clusters(cluster), cluster_name, weight: *weight }
+    };
+    Arc::new(TcpRoute {
+        total_weight: destinations.iter().map(|to| u64::from(to.weight)).sum(),
+        destinations: destinations.iter().map(destination).collect(),
+        idle_timeout_ms: idle_timeout.map(Millis::get),
+        max_duration_ms: max_duration.map(Millis::get),
+    })
 }
 
 fn origin(ir: &limen_ir::Origin) -> Origin {

@@ -14,7 +14,7 @@ pub(crate) mod tls;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
-use limen_ir::{Endpoints, Ir, Origin};
+use limen_ir::{ClusterKey, Endpoints, Ir, Origin};
 
 use crate::applied::AppliedProblem;
 use crate::limits::outlier::Notice;
@@ -66,8 +66,9 @@ impl Compiler {
                 (name, compiled)
             })
             .collect();
-        let listeners =
-            self.listeners.compile(ir, &tables_by_name, (&mut self.tls, &self.registry), &mut problems);
+        let slots = &mut |key: &ClusterKey| clusters.slot(key);
+        let tls = (&mut self.tls, &*self.registry);
+        let listeners = self.listeners.compile(ir, &tables_by_name, slots, tls, &mut problems);
         let (clusters, endpoints) = self.clusters.compile(ir, endpoints);
         self.routes.sweep();
         self.tls.sweep();

@@ -1,4 +1,4 @@
-use limen_ir::listener::Serves;
+use limen_ir::listener::{Inside, Serves};
 use limen_ir::tls::PrivateKey;
 use limen_ir::{HostPattern, Origin, Port, RouteTableName};
 
@@ -30,15 +30,15 @@ fn server(max_version: TlsVersion) -> (Listener, TlsChain) {
         cipher_suites: Vec::new(),
         alpn: vec!["h2".to_owned()],
     };
-    let routes = RouteTableName("https.443".to_owned());
+    let inside = Inside::Http(RouteTableName("https.443".to_owned()));
     let names = vec![HostPattern::Any];
-    let chain = TlsChain { name: "one".to_owned(), server_names: names, tls, routes, origin: origin() };
+    let chain = TlsChain { name: "one".to_owned(), server_names: names, tls, inside, origin: origin() };
     let listener = Listener {
         name: "0.0.0.0_443".to_owned(),
         declared: Port::new(443).unwrap(),
         bind: ([0, 0, 0, 0], 443).into(),
         http: Default::default(),
-        serves: Serves::Tls(vec![chain.clone()]),
+        serves: Serves::Tls { chains: vec![chain.clone()], passthrough: Vec::new() },
         origin: origin(),
     };
     (listener, chain)

@@ -21,7 +21,7 @@ use std::net::SocketAddr;
 use limen_wire::head::RequestHead;
 
 use crate::filter::normalize::{self, Spelt};
-use crate::table::listeners::{Listener, Serves, Tables};
+use crate::table::listeners::{Inside, Listener, Serves, Tables};
 use crate::table::routes::{Action, RouteTable, Rule, VirtualHost};
 use crate::worker::Worker;
 use crate::worker::memory::Exchange;
@@ -148,12 +148,13 @@ fn routes<'t>(
         (Serves::Tls(chains), Some(own)) => {
             let chain = chains.named(own).ok_or(Elsewhere::Gone)?;
             let meant = chains.by_name.find(authority).and_then(|index| chains.chains.get(*index as usize));
-            match meant {
-                Some(other) if !std::ptr::eq(other, chain) => Err(Elsewhere::OtherChain),
-                _ => Ok(&chain.routes),
+            match (meant, &chain.inside) {
+                (Some(other), _) if !std::ptr::eq(other, chain) => Err(Elsewhere::OtherChain),
+                (_, Inside::Http(routes)) => Ok(routes),
+                (_, Inside::Tcp(_)) => Err(Elsewhere::Gone),
             }
         }
-        // The listener has changed between clear text and TLS since the connection was made.
-        (Serves::Http(_), Some(_)) | (Serves::Tls(_), None) => Err(Elsewhere::Gone),
+        // The listener has changed what it speaks since the connection was made.
+        (Serves::Http(_), Some(_)) | (Serves::Tls(_), None) | (Serves::Tcp(_), _) => Err(Elsewhere::Gone),
     }
 }

@@ -10,12 +10,14 @@ use std::hash::Hash;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::flags::Flags;
 use super::histogram::{self, SharedHistogram};
 use super::names::{Counter, Gauge};
 use super::record::Record;
 use super::render;
 use super::series::{Key, Recorded, SeriesIndex, Slot, Totals};
 use super::sink::LogStats;
+use super::tcp::{TcpCounts, TcpIndex, TcpKey, TcpSlot, TcpTotals};
 
 /// Series of requests that one worker keeps at most. Requests beyond count in one series whose
 /// `destination_service` is `overflow`.
@@ -157,6 +159,7 @@ struct Numbers {
 struct Shared {
     numbers: Numbers,
     series: Mutex<Vec<(Key, Arc<Slot>)>>,
+    tcp: Mutex<Vec<(TcpKey, Arc<TcpSlot>)>>,
     listeners: Mutex<Vec<(ListenerId, Arc<ListenerSlot>)>>,
     /// A worker writes here now.
     taken: AtomicBool,
@@ -217,6 +220,7 @@ impl Registry {
         for (key, slot) in lock(&shared.series).iter() {
             series.adopt(*key, Arc::clone(slot));
         }
+        let tcp = lock(&shared.tcp).iter().cloned().collect();
         let mut listeners = ListenerSlots::default();
         for (id, slot) in lock(&shared.listeners).iter() {
             listeners.put(*id, Arc::clone(slot));
@@ -224,6 +228,7 @@ impl Registry {
         WorkerCounters {
             shared,
             series: RefCell::new(series),
+            tcp: RefCell::new(tcp),
             listeners: RefCell::new(listeners),
             series_limit: self.series_limit,
         }
@@ -291,6 +296,16 @@ impl Registry {
         all
     }
 
+    pub(super) fn read_tcp(&self) -> BTreeMap<TcpKey, TcpTotals> {
+        let mut all = BTreeMap::<TcpKey, TcpTotals>::new();
+        for worker in lock(&self.workers).clone() {
+            for (key, slot) in lock(&worker.tcp).iter() {
+                slot.read(all.entry(*key).or_default());
+            }
+        }
+        all
+    }
+
     /// `(name, opened, closed)` of every listener that was ever named.
     pub(super) fn read_listeners(&self) -> Vec<(Arc<String>, u64, u64)> {
         let names = lock(&self.listeners).list.clone();
@@ -331,6 +346,7 @@ impl Registry {
 pub struct WorkerCounters {
     shared: Arc<Shared>,
     series: RefCell<SeriesIndex>,
+    tcp: RefCell<TcpIndex>,
     listeners: RefCell<ListenerSlots>,
     series_limit: usize,
 }
@@ -364,6 +380,22 @@ impl WorkerCounters {
         if let Recorded::New(key, slot) = series.record(key, record) {
             lock(&self.shared.series).push((key, slot));
         }
+    }
+
+    /// The series of connections to a service that ended (or may end) with these flags.
+    pub fn tcp(&self, service: ServiceId, workload: WorkloadId, flags: Flags) -> TcpCounts {
+        let mut index = self.tcp.borrow_mut();
+        let mut key = TcpKey { service, workload, flags };
+        if index.len() >= self.series_limit && !index.contains_key(&key) {
+            self.add(Counter::SeriesOverflow, 1);
+            key = TcpKey::OVERFLOW;
+        }
+        let slot = index.entry(key).or_insert_with(|| {
+            let slot = Arc::new(TcpSlot::default());
+            lock(&self.shared.tcp).push((key, Arc::clone(&slot)));
+            slot
+        });
+        TcpCounts(Arc::clone(slot))
     }
 
     /// Adds to a counter.

@@ -21,6 +21,7 @@ pub mod record;
 mod render;
 mod series;
 pub mod sink;
+mod tcp;
 pub mod time;
 
 pub use access_log::{AccessLog, AccessLogConfig, JsonField, JsonTemplate};
@@ -32,4 +33,5 @@ pub use histogram::SharedHistogram;
 pub use names::{Counter, Gauge};
 pub use record::Record;
 pub use sink::{LogBuffer, LogStats, LogTarget, LogWriter};
+pub use tcp::TcpCounts;
 pub use time::TimeCache;

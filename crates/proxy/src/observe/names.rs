@@ -55,6 +55,22 @@ pub const REQUEST_BYTES: Metric =
 /// `istio_response_bytes`
 pub const RESPONSE_BYTES: Metric =
     metric("istio_response_bytes", Kind::Histogram, "bytes", "Size of responses: head, body and trailers.");
+/// `istio_tcp_connections_opened_total`
+pub const TCP_OPENED: Metric =
+    metric("istio_tcp_connections_opened_total", Kind::Counter, "connections", "TCP connections opened.");
+/// `istio_tcp_connections_closed_total`
+pub const TCP_CLOSED: Metric =
+    metric("istio_tcp_connections_closed_total", Kind::Counter, "connections", "TCP connections closed.");
+/// `istio_tcp_sent_bytes_total`
+pub const TCP_SENT: Metric =
+    metric("istio_tcp_sent_bytes_total", Kind::Counter, "bytes", "Bytes sent to clients on TCP connections.");
+/// `istio_tcp_received_bytes_total`
+pub const TCP_RECEIVED: Metric = metric(
+    "istio_tcp_received_bytes_total",
+    Kind::Counter,
+    "bytes",
+    "Bytes received from clients on TCP connections.",
+);
 /// `istio_build`
 pub const BUILD: Metric = metric("istio_build", Kind::Gauge, "", "What is running; always 1.");
 /// `limen_downstream_connections_active`
@@ -165,6 +181,10 @@ mod tests {
             REQUEST_DURATION,
             REQUEST_BYTES,
             RESPONSE_BYTES,
+            TCP_OPENED,
+            TCP_CLOSED,
+            TCP_SENT,
+            TCP_RECEIVED,
             BUILD,
             LISTENER_ACTIVE,
             LISTENER_TOTAL,

@@ -3,10 +3,11 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use super::counters::{Registry, ServiceId, ServiceLabels, SourceLabels, WorkloadLabels};
+use super::counters::{Registry, ServiceId, ServiceLabels, SourceLabels, WorkloadId, WorkloadLabels};
 use super::histogram::HistogramTotals;
 use super::names::{self, Counter, Gauge, Metric};
 use super::series::{Key, Protocol, Totals};
+use super::tcp::{TcpKey, TcpTotals};
 
 /// Text is handed on once there is this much of it.
 const PAGE_BYTES: usize = 64 * 1024;
@@ -30,6 +31,7 @@ pub(super) fn render(registry: &Registry, source: &SourceLabels, emit: &mut dyn 
     let mut page = Page { text: String::new(), emit };
     render_build(source, &mut page.text);
     render_requests(registry, source, &mut page);
+    render_tcp(registry, source, &mut page);
     render_process(registry, &mut page.text);
     for histogram in registry.read_histograms() {
         head(histogram.metric(), &mut page.text);
@@ -49,11 +51,7 @@ fn render_build(source: &SourceLabels, out: &mut String) {
 fn render_requests(registry: &Registry, source: &SourceLabels, page: &mut Page<'_>) {
     // Labels after the numbers: an id that stands in a series was interned before.
     let series = registry.read_series();
-    let labeller = Labeller {
-        source: source_labels(source),
-        services: registry.service_labels(),
-        workloads: registry.workload_labels(),
-    };
+    let labeller = Labeller::new(registry, source);
     let series: Vec<(String, Totals)> =
         series.into_iter().map(|(key, totals)| (labeller.labels(key), totals)).collect();
     head(names::REQUESTS, &mut page.text);
@@ -66,6 +64,29 @@ fn render_requests(registry: &Registry, source: &SourceLabels, page: &mut Page<'
     render_family(names::REQUEST_BYTES, 1, &series, |totals| &totals.request_bytes, page);
     render_family(names::RESPONSE_BYTES, 1, &series, |totals| &totals.response_bytes, page);
     single(names::SERIES, series.len(), &mut page.text);
+}
+
+fn render_tcp(registry: &Registry, source: &SourceLabels, page: &mut Page<'_>) {
+    let series = registry.read_tcp();
+    if series.is_empty() {
+        return;
+    }
+    let labeller = Labeller::new(registry, source);
+    let series: Vec<(String, TcpTotals)> =
+        series.into_iter().map(|(key, totals)| (labeller.tcp_labels(key), totals)).collect();
+    let families: [(Metric, fn(&TcpTotals) -> u64); 4] = [
+        (names::TCP_OPENED, |totals| totals.opened),
+        (names::TCP_CLOSED, |totals| totals.closed),
+        (names::TCP_SENT, |totals| totals.sent),
+        (names::TCP_RECEIVED, |totals| totals.received),
+    ];
+    for (metric, number) in families {
+        head(metric, &mut page.text);
+        for (labels, totals) in &series {
+            line(metric, labels, number(totals), &mut page.text);
+            page.turn(PAGE_BYTES);
+        }
+    }
 }
 
 fn render_family(
@@ -171,17 +192,33 @@ struct Labeller {
 }
 
 impl Labeller {
-    fn labels(&self, key: Key) -> String {
+    fn new(registry: &Registry, source: &SourceLabels) -> Labeller {
+        Labeller {
+            source: source_labels(source),
+            services: registry.service_labels(),
+            workloads: registry.workload_labels(),
+        }
+    }
+
+    fn tcp_labels(&self, key: TcpKey) -> String {
+        let mut labels = self.destination(key.service, key.workload);
+        label(&mut labels, "request_protocol", "tcp");
+        label(&mut labels, "response_flags", &key.flags.to_string());
+        label(&mut labels, "connection_security_policy", "unknown");
+        labels
+    }
+
+    /// The labels of the source and of where it went.
+    fn destination(&self, service: ServiceId, workload: WorkloadId) -> String {
         let mut labels = self.source.clone();
         let (unknown_service, unknown_workload) = (ServiceLabels::default(), WorkloadLabels::default());
         let overflow = ServiceLabels { host: "overflow".to_owned(), ..ServiceLabels::default() };
-        let service = match self.services.get(key.service.0 as usize) {
-            Some(service) => service,
-            None if key.service == ServiceId::OVERFLOW => &overflow,
+        let service = match self.services.get(service.0 as usize) {
+            Some(known) => known,
+            None if service == ServiceId::OVERFLOW => &overflow,
             None => &unknown_service,
         };
-        let workload =
-            self.workloads.get(key.workload.0 as usize).map_or(&unknown_workload, |workload| workload);
+        let workload = self.workloads.get(workload.0 as usize).map_or(&unknown_workload, |workload| workload);
         label(&mut labels, "destination_workload", &workload.workload);
         label(&mut labels, "destination_workload_namespace", &workload.namespace);
         label(&mut labels, "destination_principal", &workload.principal);
@@ -193,6 +230,11 @@ impl Labeller {
         label(&mut labels, "destination_service_name", &service.name);
         label(&mut labels, "destination_service_namespace", &service.namespace);
         label(&mut labels, "destination_cluster", &workload.cluster);
+        labels
+    }
+
+    fn labels(&self, key: Key) -> String {
+        let mut labels = self.destination(key.service, key.workload);
         let (protocol, status) = match key.protocol {
             Protocol::Http => ("http", String::new()),
             Protocol::Grpc(status) => ("grpc", status.map(|status| status.to_string()).unwrap_or_default()),

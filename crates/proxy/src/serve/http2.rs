@@ -4,9 +4,8 @@ use std::future::{Future, poll_fn};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes};
 use limen_wire::h1::HeadError;
-use limen_wire::h2::{H2Error, Incoming, Limits, RecvBody, ResetReason, Respond, SendBody, ServerConnection};
+use limen_wire::h2::{H2Error, Incoming, Limits, ResetReason, ServerConnection, ServerStream};
 use limen_wire::head::{BodyLength, RequestHead, ResponseHead};
 
 use super::Connection;
@@ -21,8 +20,6 @@ use crate::stream::Stream;
 use crate::worker::Worker;
 use crate::worker::memory::Exchange;
 
-/// An answer's body up to this size is handed to the codec without asking for room.
-const SMALL: usize = 4096;
 /// How long a client that was told to go may take to do so once no stream is open.
 const LINGER_MS: u64 = 2_000;
 /// How long a connection without streams keeps the memory of the last ones.
@@ -49,6 +46,8 @@ pub(crate) async fn serve<S: Stream>(conn: Connection, io: S, info: Rc<ConnInfo>
         conn,
         info,
         h2,
+        head: RequestHead::default(),
+        second: worker.clock.recent_ms() / 1000,
         timer,
         streams: Streams::new(),
         closing: false,
@@ -63,6 +62,10 @@ struct Driver<S, F> {
     conn: Connection,
     info: Rc<ConnInfo>,
     h2: ServerConnection<S>,
+    /// The head that arrives next.
+    head: RequestHead,
+    /// The second in which it was looked at the time last.
+    second: u64,
     timer: Timer,
     streams: Streams<Started, F>,
     /// The client has been told that no more streams are taken.
@@ -81,10 +84,15 @@ impl<S: Stream, F: Future<Output = ()>> Driver<S, F> {
             self.close();
         }
         self.conn.watch(cx);
+        let second = self.conn.worker.clock.recent_ms() / 1000;
+        if second != self.second {
+            self.h2.pass_time(u32::try_from(second.saturating_sub(self.second)).unwrap_or(u32::MAX));
+            self.second = second;
+        }
         loop {
-            match self.h2.poll_accept(cx) {
+            match self.h2.poll_accept(&mut self.head, cx) {
                 Poll::Ready(Some(Ok(incoming))) => {
-                    let started = Started::new(&self.conn.worker, &self.info, incoming);
+                    let started = Started::new(&self.conn.worker, &self.info, incoming, &mut self.head);
                     self.streams.start(started, &make, cx);
                     continue;
                 }
@@ -136,6 +144,8 @@ impl<S: Stream, F: Future<Output = ()>> Driver<S, F> {
         }
         if self.timer.poll_fired(cx) {
             if self.streams.rest() {
+                self.h2.rest();
+                self.head = RequestHead::default();
                 self.timer.arm_in(idle_ms.saturating_sub(REST_MS));
                 let _ = self.timer.poll_fired(cx);
             } else {
@@ -158,17 +168,19 @@ struct Started {
 }
 
 impl Started {
-    fn new(worker: &Rc<Worker>, info: &Rc<ConnInfo>, incoming: Incoming) -> Started {
+    /// Takes the head out of `head`, and leaves in it the memory of another.
+    fn new(worker: &Rc<Worker>, info: &Rc<ConnInfo>, incoming: Incoming, head: &mut RequestHead) -> Started {
         let mut exchange = worker.take_exchange();
-        let bad = incoming.head(&mut exchange.request).err();
-        let Incoming { body, respond, .. } = incoming;
-        let body_done = bad.is_none() && exchange.request.body == BodyLength::None;
+        std::mem::swap(&mut exchange.request, head);
+        let Incoming { verdict, stream } = incoming;
+        let bad = verdict.err();
         let front = H2Front {
-            body,
-            piece: Bytes::new(),
-            body_done,
-            respond,
-            send: None,
+            body_done: bad.is_none() && exchange.request.body == BodyLength::None,
+            stream,
+            piece: Vec::new(),
+            taken: 0,
+            begun: false,
+            ended: false,
             patience: Patience::new(worker),
         };
         Started { worker: worker.clone(), info: info.clone(), front, exchange, bad }
@@ -200,12 +212,14 @@ async fn stream(started: Started) {
 
 /// One exchange on an HTTP/2 stream.
 struct H2Front {
-    body: RecvBody,
-    piece: Bytes,
+    stream: ServerStream,
+    /// The piece of body that came last, and how much of it is done with.
+    piece: Vec<u8>,
+    taken: usize,
     body_done: bool,
-    respond: Respond,
-    /// The response's body, once its head has gone out.
-    send: Option<SendBody>,
+    /// The head of the response has gone out; the end of its body has.
+    begun: bool,
+    ended: bool,
     patience: Patience,
 }
 
@@ -215,66 +229,62 @@ fn gone(_: H2Error) -> FrontFail {
 
 impl Front for H2Front {
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, FrontFail>> {
-        if !self.piece.is_empty() {
+        if self.taken < self.piece.len() {
             return Poll::Ready(Ok(true));
         }
         if self.body_done {
             return Poll::Ready(Ok(false));
         }
-        loop {
-            let Poll::Ready(next) = self.body.poll_data(cx) else { return self.patience.poll_over(cx) };
-            match next {
-                Some(Ok(piece)) if piece.is_empty() => {}
-                Some(Ok(piece)) => {
-                    self.patience.renew()?;
-                    self.piece = piece;
-                    return Poll::Ready(Ok(true));
-                }
-                Some(Err(error)) => return Poll::Ready(Err(gone(error))),
-                None => {
-                    self.body_done = true;
-                    return Poll::Ready(Ok(false));
-                }
-            }
-        }
+        let Poll::Ready(more) = self.stream.poll_data(&mut self.piece, cx) else {
+            return self.patience.poll_over(cx);
+        };
+        self.patience.renew()?;
+        self.taken = 0;
+        let more = more.map_err(gone)?;
+        self.body_done = !more;
+        Poll::Ready(Ok(more))
     }
 
     fn body(&self) -> &[u8] {
-        &self.piece
+        self.piece.get(self.taken..).unwrap_or_default()
     }
 
     fn consume(&mut self, n: usize) {
-        let n = n.min(self.piece.len());
-        self.piece.advance(n);
-        self.body.release(n);
+        let n = n.min(self.piece.len() - self.taken);
+        self.taken += n;
+        self.stream.release(n);
+    }
+
+    fn passes_interim(&self) -> bool {
+        true
+    }
+
+    fn interim(&mut self, head: &ResponseHead) {
+        // A client that has gone is found out by what follows.
+        let _ = self.stream.send_informational(head);
     }
 
     fn begin(&mut self, head: &ResponseHead, end: bool) -> Result<(), FrontFail> {
-        self.send = self.respond.send_head(head, end).map_err(gone)?;
+        self.stream.send_head(head, end).map_err(gone)?;
+        (self.begun, self.ended) = (true, end);
         Ok(())
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>, data: &[u8], last: bool) -> Poll<Result<usize, FrontFail>> {
-        let Some(send) = &mut self.send else { return Poll::Ready(Err(FrontFail::Gone)) };
-        // A small answer is handed over whole: asking for room first costs more than the few bytes that the codec may
-        // have to hold until there is some.
-        let whole = last && data.len() <= SMALL;
-        let room =
-            if whole { data.len() } else { ready!(send.poll_capacity(data.len(), cx)).map_err(gone)? };
-        let n = room.min(data.len());
-        let last = last && n == data.len();
-        send.send_data(Bytes::copy_from_slice(&data[..n]), last).map_err(gone)?;
-        if last {
-            self.send = None;
+        if !self.begun || self.ended {
+            return Poll::Ready(Err(FrontFail::Gone));
         }
+        let n = ready!(self.stream.poll_capacity(data.len(), cx)).map_err(gone)?;
+        self.ended = last && n == data.len();
+        self.stream.send_data(data.get(..n).unwrap_or_default(), self.ended).map_err(gone)?;
         Poll::Ready(Ok(n))
     }
 
     fn end(&mut self) -> Result<(), FrontFail> {
-        match &mut self.send {
-            Some(send) => send.send_data(Bytes::new(), true).map_err(gone),
-            None => Ok(()),
+        if !self.begun || std::mem::replace(&mut self.ended, true) {
+            return Ok(());
         }
+        self.stream.send_data(b"", true).map_err(gone)
     }
 
     fn poll_flush(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), FrontFail>> {
@@ -283,17 +293,11 @@ impl Front for H2Front {
     }
 
     fn abort(&mut self) {
-        match &mut self.send {
-            Some(send) => send.reset(ResetReason::INTERNAL_ERROR),
-            None => self.respond.reset(ResetReason::INTERNAL_ERROR),
-        }
+        self.stream.reset(ResetReason::INTERNAL_ERROR);
     }
 
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> bool {
-        match &mut self.send {
-            Some(send) => send.poll_reset(cx).is_ready(),
-            None => self.respond.poll_reset(cx).is_ready(),
-        }
+        self.stream.poll_reset(cx).is_ready()
     }
 
     fn closes(&self, _request: &RequestHead) -> bool {

@@ -5,6 +5,7 @@ pub(crate) mod http1;
 pub(crate) mod http2;
 pub(crate) mod patience;
 pub(crate) mod streams;
+pub(crate) mod tcp;
 pub(crate) mod tls;
 
 use std::future::poll_fn;
@@ -79,14 +80,12 @@ pub(crate) async fn connection(conn: Connection, io: TcpStream, remote: SocketAd
     // Heads are written whole, so waiting for more only costs time; a socket that refuses the option still works.
     let _ = io.set_nodelay(true);
     let Ok(local) = io.local_addr() else { return };
-    let clear = match conn.worker.tables().listener(conn.listener).map(|listener| &listener.serves) {
-        Some(Serves::Http(_)) => true,
-        Some(Serves::Tls(_)) => false,
+    let route = match conn.worker.tables().listener(conn.listener).map(|listener| &listener.serves) {
+        Some(Serves::Http(_)) => None,
+        Some(Serves::Tcp(route)) => Some(route.clone()),
+        Some(Serves::Tls(_)) => return tls::serve(conn, io, local, remote).await,
         None => return,
     };
-    if !clear {
-        return tls::serve(conn, io, local, remote).await;
-    }
     let info = ConnInfo {
         listener: conn.listener,
         chain: None,
@@ -97,7 +96,10 @@ pub(crate) async fn connection(conn: Connection, io: TcpStream, remote: SocketAd
         tls_version: None,
         tls_cipher: None,
     };
-    sniff(conn, io, info).await;
+    match route {
+        Some(route) => tcp::spawn(conn, io, info, route),
+        None => sniff(conn, io, info).await,
+    }
 }
 
 /// Tells HTTP/2 with prior knowledge from HTTP/1 by its first bytes.

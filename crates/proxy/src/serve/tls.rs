@@ -10,11 +10,11 @@ use tokio::net::TcpStream;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::{Connection, sniff, spawn_http1, spawn_http2};
+use super::{Connection, sniff, spawn_http1, spawn_http2, tcp};
 use crate::exchange::front::ConnInfo;
 use crate::observe::{Counter, Flags, Record};
 use crate::stream::inbound::Inbound;
-use crate::table::listeners::Serves;
+use crate::table::listeners::{Inside, Serves};
 
 /// Does the handshake within its time and serves what is inside. A hello that no chain covers is closed and logged with
 /// flag `NR`.
@@ -28,10 +28,13 @@ pub(crate) async fn serve(conn: Connection, io: TcpStream, local: SocketAddr, re
         () = timer.expired() => None,
     };
     drop(timer);
-    let Some((stream, info)) = done else {
+    let Some((stream, info, inside)) = done else {
         worker.count(Counter::TlsHandshakeErrors);
         return;
     };
+    if let Inside::Tcp(route) = inside {
+        return tcp::spawn(conn, stream, info, route);
+    }
     let protocol = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
     match protocol.as_deref() {
         Some(b"h2") => spawn_http2(conn, stream, info),
@@ -45,11 +48,11 @@ async fn handshake(
     io: TcpStream,
     local: SocketAddr,
     remote: SocketAddr,
-) -> Option<(Box<TlsStream<TcpStream>>, ConnInfo)> {
+) -> Option<(Box<TlsStream<TcpStream>>, ConnInfo, Inside)> {
     let start_us = conn.worker.clock.now_us();
     let begun = LazyConfigAcceptor::new(Acceptor::default(), io).await.ok()?;
     let server_name = begun.client_hello().server_name().map(Rc::from);
-    let Some((chain, config)) = choose(conn, server_name.as_deref()) else {
+    let Some((chain, config, inside)) = choose(conn, server_name.as_deref()) else {
         let record = Record {
             flags: Flags::NR,
             details: "filter_chain_not_found",
@@ -72,15 +75,15 @@ async fn handshake(
         tls_version: session.protocol_version().map(version),
         tls_cipher: session.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()),
     };
-    Some((stream, info))
+    Some((stream, info, inside))
 }
 
 /// The chain for a server name, if it has a certificate.
-fn choose(conn: &Connection, name: Option<&str>) -> Option<(Arc<str>, Arc<ServerConfig>)> {
+fn choose(conn: &Connection, name: Option<&str>) -> Option<(Arc<str>, Arc<ServerConfig>, Inside)> {
     let tables = conn.worker.tables();
     let Serves::Tls(chains) = &tables.listener(conn.listener)?.serves else { return None };
     let chain = chains.chains.get(chains.choose(name)? as usize)?;
-    Some((chain.name.clone(), chain.config.clone()?))
+    Some((chain.name.clone(), chain.config.clone()?, chain.inside.clone()))
 }
 
 fn version(version: ProtocolVersion) -> &'static str {

@@ -5,6 +5,7 @@
 pub(crate) mod inbound;
 pub(crate) mod outbound;
 pub(crate) mod prefixed;
+pub(crate) mod relay;
 
 use std::cell::RefCell;
 
@@ -37,9 +38,14 @@ impl Buffers {
         self.read.borrow_mut().pop().unwrap_or_else(|| vec![0; BUFFER])
     }
 
+    /// A buffer of `LARGE_BUFFER` initialised bytes.
+    pub(crate) fn take_large(&self) -> Vec<u8> {
+        self.large.borrow_mut().pop().unwrap_or_else(|| vec![0; LARGE_BUFFER])
+    }
+
     /// A buffer of `LARGE_BUFFER` initialised bytes that begins with those of `small`, which is taken back.
     pub(crate) fn enlarge(&self, small: &mut Vec<u8>) {
-        let mut large = self.large.borrow_mut().pop().unwrap_or_else(|| vec![0; LARGE_BUFFER]);
+        let mut large = self.take_large();
         large[..small.len()].copy_from_slice(small);
         self.give_read(std::mem::replace(small, large));
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::clusters::{Cluster, EndpointSet};
 use super::hosts::HostMap;
 use super::routes::{ClusterSlot, Origin, RouteTable};
+use super::tcp::TcpRoute;
 use crate::filter::policy::HttpPolicy;
 use crate::observe::ListenerId;
 
@@ -62,6 +63,8 @@ pub(crate) struct Listener {
 pub(crate) enum Serves {
     /// HTTP in clear text.
     Http(Arc<RouteTable>),
+    /// Anything in clear text.
+    Tcp(Arc<TcpRoute>),
     /// TLS.
     Tls(TlsChains),
 }
@@ -82,8 +85,17 @@ pub(crate) struct TlsChain {
     pub(crate) name: Arc<str>,
     /// `None`: there is no certificate, handshakes are reset.
     pub(crate) config: Option<Arc<rustls::ServerConfig>>,
-    /// The routes inside.
-    pub(crate) routes: Arc<RouteTable>,
+    /// What is spoken inside.
+    pub(crate) inside: Inside,
+}
+
+/// What is spoken inside TLS.
+#[derive(Debug, Clone)]
+pub(crate) enum Inside {
+    /// HTTP.
+    Http(Arc<RouteTable>),
+    /// Anything.
+    Tcp(Arc<TcpRoute>),
 }
 
 impl TlsChains {

@@ -14,3 +14,4 @@ mod re2;
 pub(crate) mod retry;
 pub(crate) mod routes;
 pub(crate) mod substitution;
+pub(crate) mod tcp;

@@ -100,9 +100,13 @@ impl Upstreams {
     /// The cluster that a destination means. A slot that was freed and given to another cluster since the request was
     /// routed does not count.
     pub(crate) fn cluster(&self, destination: &Destination) -> Option<Rc<ClusterState>> {
-        let ClusterSlot(slot) = destination.cluster;
+        self.named(destination.cluster, &destination.cluster_name)
+    }
+
+    /// The cluster of that slot, if it has that name.
+    pub(crate) fn named(&self, ClusterSlot(slot): ClusterSlot, name: &str) -> Option<Rc<ClusterState>> {
         let state = self.by_slot.borrow().get(slot as usize)?.clone()?;
-        let same = state.cluster.borrow().name == destination.cluster_name;
+        let same = &*state.cluster.borrow().name == name;
         same.then_some(state)
     }
 

@@ -28,7 +28,7 @@ pub(super) fn names(
         let selected = inputs
             .workload_entries
             .iter()
-            .filter(|other| selects(entry, &other.key.namespace, labels_of(other)));
+            .filter(|other| selects(entry, &other.key.namespace, &labels_of(other)));
         let addresses = spec.endpoints.iter().chain(selected.map(|other| &other.spec));
         names.extend(addresses.filter_map(|endpoint| name_in(&endpoint.address)));
     }
@@ -78,9 +78,19 @@ struct Written<'a> {
     at: At<'a>,
 }
 
+/// A port of whatever endpoints are made for.
+#[derive(Clone, Copy)]
+pub(super) struct PortOf<'a> {
+    /// What endpoints may have a port of their own for.
+    pub(super) name: &'a str,
+    /// That of endpoints that have none.
+    pub(super) number: u16,
+}
+
 impl Collector<'_> {
     pub(super) fn service_entry(&mut self, entry: &Arc<Object<ServiceEntry>>, port: &ServiceEntryPort) {
         let number = if port.target_port > 0 { port.target_port } else { port.number };
+        let port = PortOf { name: &port.name, number };
         let resolution = entry.spec.resolution;
         match resolution {
             Resolution::None => {
@@ -101,48 +111,55 @@ impl Collector<'_> {
             let at = entry.spec.hosts.iter().position(|written| written.eq_ignore_ascii_case(host));
             let field = format!("spec.hosts[{}]", at.unwrap_or_default());
             let itself = WorkloadEntry { address: host.clone(), ..WorkloadEntry::default() };
-            self.itself(&itself, number, resolution, At::new(entry, &field));
+            self.itself(&itself, port, resolution, At::new(entry, &field));
         }
         for (index, endpoint) in entry.spec.endpoints.iter().enumerate() {
             let field = format!("spec.endpoints[{index}].address");
             let at = At::new(entry, &field);
             let written = Written { entry: endpoint, name: None, labels: &endpoint.labels, at };
-            self.written(written, number, Some(resolution));
+            self.written(written, port, Some(resolution));
         }
         for pod in inputs.pods.iter().filter(|pod| selects(entry, &pod.key.namespace, &pod.meta.labels)) {
             self.pod(pod, number, None);
         }
         for other in &inputs.workload_entries {
-            if selects(entry, &other.key.namespace, labels_of(other)) {
-                self.workload_entry(other, number, Some(resolution));
+            if selects(entry, &other.key.namespace, &labels_of(other)) {
+                self.workload_entry(other, port, Some(resolution));
             }
         }
     }
 
     /// An endpoint that nobody wrote as one: the name of a service is its address.
-    pub(super) fn itself(&mut self, itself: &WorkloadEntry, number: u16, resolution: Resolution, at: At<'_>) {
+    pub(super) fn itself(
+        &mut self,
+        itself: &WorkloadEntry,
+        port: PortOf<'_>,
+        resolution: Resolution,
+        at: At<'_>,
+    ) {
         let written = Written { entry: itself, name: None, labels: &itself.labels, at };
-        self.written(written, number, Some(resolution));
+        self.written(written, port, Some(resolution));
     }
 
-    /// `number`: the port, unless the endpoint has one of its own for the port's name. `resolution`: that of the
+    /// `resolution`: that of the
     /// ServiceEntry; a Service has none, and knows addresses only.
     pub(super) fn workload_entry(
         &mut self,
         object: &Object<WorkloadEntry>,
-        number: u16,
+        port: PortOf<'_>,
         resolution: Option<Resolution>,
     ) {
         let at = At::new(object, "spec.address");
         let name = Some(&*object.key.name);
-        let written = Written { entry: &object.spec, name, labels: labels_of(object), at };
-        self.written(written, number, resolution);
+        let labels = labels_of(object);
+        let written = Written { entry: &object.spec, name, labels: &labels, at };
+        self.written(written, port, resolution);
     }
 
-    fn written(&mut self, written: Written<'_>, number: u16, resolution: Option<Resolution>) {
+    fn written(&mut self, written: Written<'_>, port: PortOf<'_>, resolution: Option<Resolution>) {
         let Written { entry, at, .. } = written;
-        let own = entry.ports.get(&self.inputs.port.0.name).and_then(|port| u16::try_from(*port).ok());
-        let number = own.unwrap_or(number);
+        let own = entry.ports.get(port.name).and_then(|port| u16::try_from(*port).ok());
+        let number = own.unwrap_or(port.number);
         if let Ok(ip) = entry.address.parse() {
             self.address(written, ip, number);
             return;

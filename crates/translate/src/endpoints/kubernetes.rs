@@ -8,8 +8,10 @@ use limen_resources::core::{AddressType, EndpointSlice, IntOrString, Pod, Servic
 use limen_resources::istio::{Resolution, WorkloadEntry};
 use limen_resources::{Object, Snapshot};
 
+use super::entries::PortOf;
 use super::{Collector, Labels};
 use crate::messages::{At, destination as messages};
+use crate::services::PortFacts;
 use crate::workload::pod_workload;
 
 /// Those of the Service's first family before the others, so that a Pod with addresses of both is reached by that.
@@ -69,7 +71,7 @@ impl<'a> Collector<'a> {
                 IntOrString::Int(number) => number,
                 IntOrString::String(_) => inputs.port.0.number,
             };
-            self.workload_entry(entry, number, None);
+            self.workload_entry(entry, PortOf { name: &inputs.port.0.name, number }, None);
         }
     }
 
@@ -184,6 +186,7 @@ impl<'a> Collector<'a> {
         let address = service.spec.external_name.clone();
         let itself = WorkloadEntry { address, ..WorkloadEntry::default() };
         let at = At::new(service, "spec.externalName");
-        self.itself(&itself, self.inputs.port.0.number, Resolution::Dns, at);
+        let PortFacts { name, number, .. } = &self.inputs.port.0;
+        self.itself(&itself, PortOf { name, number: *number }, Resolution::Dns, at);
     }
 }

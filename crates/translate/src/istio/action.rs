@@ -188,22 +188,29 @@ impl Reader<'_> {
         let request_headers = headers::request(ops, self.context.at, &request, self.problems);
         let ops = headers.and_then(|headers| headers.response.as_ref());
         let response_headers = headers::response(ops, self.context.at, &response, self.problems);
-        let Destination { host, subset, port } = &to.destination;
-        let port = match port {
-            Some(port) if port.number > 0 => PortChoice::Number(port.number),
-            Some(port) if !port.name.is_empty() => PortChoice::Name(port.name.clone()),
-            _ => PortChoice::Implied,
-        };
-        let host = names::full_name(host, self.context.namespace, self.context.cluster_domain);
         DestinationDraft {
-            host: host.to_ascii_lowercase(),
-            port,
-            subset: subset.clone(),
+            host: host(&to.destination, self.context.namespace, self.context.cluster_domain),
+            port: port(&to.destination),
+            subset: to.destination.subset.clone(),
             weight: if several { to.weight } else { 1 },
             request_headers,
             response_headers,
             field: format!("{field}.destination"),
         }
+    }
+}
+
+/// The host of a destination that is written in `namespace`: lower case, a short name written out.
+pub(super) fn host(destination: &Destination, namespace: &str, cluster_domain: &str) -> String {
+    names::full_name(&destination.host, namespace, cluster_domain).to_ascii_lowercase()
+}
+
+/// How a destination names its port.
+pub(super) fn port(destination: &Destination) -> PortChoice {
+    match &destination.port {
+        Some(port) if port.number > 0 => PortChoice::Number(port.number),
+        Some(port) if !port.name.is_empty() => PortChoice::Name(port.name.clone()),
+        _ => PortChoice::Implied,
     }
 }
 

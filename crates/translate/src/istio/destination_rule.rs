@@ -171,6 +171,11 @@ impl<'a> Merged<'a> {
         policy
     }
 
+    /// What holds for the service as a whole; of the rules that say it, the first.
+    pub(crate) fn top_level(&self) -> Option<&'a TrafficPolicy> {
+        self.rules.iter().find_map(|rule| rule.spec.traffic_policy.as_ref())
+    }
+
     /// The rule that counts as the origin.
     pub(crate) fn first(&self) -> Option<&'a Rule> {
         self.rules.first().copied()

@@ -38,17 +38,28 @@ pub(crate) enum ServesPlan {
         table: RouteTableName,
         servers: Vec<ServerPlan>,
     },
+    /// Whatever the clients like.
+    Tcp(ServerPlan),
     Tls(Vec<ChainPlan>),
 }
 
 /// A TLS server.
 #[derive(Debug)]
 pub(crate) struct ChainPlan {
-    pub(crate) table: RouteTableName,
+    pub(crate) name: String,
     pub(crate) server_names: Vec<HostPattern>,
     /// `None`: nothing is served; handshakes are reset, so that no other server takes its names.
     pub(crate) tls: Option<TlsPlan>,
+    pub(crate) inside: InsidePlan,
     pub(crate) server: ServerPlan,
+}
+
+/// What is spoken inside TLS.
+#[derive(Debug)]
+pub(crate) enum InsidePlan {
+    /// HTTP with this route table.
+    Http(RouteTableName),
+    Tcp,
 }
 
 /// A server of a Gateway.
@@ -158,7 +169,9 @@ impl Planner<'_, '_> {
         let bound = self.index.settings.port_map.get(&declared).copied().unwrap_or(declared);
         let (key, shown) = if bound == 0 { ((ip, 0, declared), declared) } else { ((ip, bound, 0), bound) };
         let table = match protocol {
-            Protocol::Http | Protocol::Other => TableKey::Plain { port: shown, bind: &server.bind },
+            Protocol::Http | Protocol::Tcp | Protocol::Udp => {
+                TableKey::Plain { port: shown, bind: &server.bind }
+            }
             Protocol::Https | Protocol::Tls => TableKey::Tls,
         };
         let table = self.table_name(table, &plan, instance);
@@ -167,7 +180,9 @@ impl Planner<'_, '_> {
             return false;
         }
         self.taken.insert(key, instance.name.clone());
-        self.tables.insert(table.clone());
+        if !matches!(protocol, Protocol::Tcp | Protocol::Udp) {
+            self.tables.insert(table.clone());
+        }
         let slot =
             slots.entry(key).or_insert_with(|| Slot::new(&plan, format!("{ip}_{shown}"), (ip, bound).into()));
         slot.join(server, plan, protocol, table, self.report)
@@ -189,7 +204,8 @@ impl Planner<'_, '_> {
             return Some(why);
         }
         let joins = slot.is_some_and(Slot::is_plain);
-        (!joins && self.tables.contains(table))
+        let named = !matches!(protocol, Protocol::Tcp | Protocol::Udp);
+        (named && !joins && self.tables.contains(table))
             .then(|| format!("another server of this Gateway has the port name `{}`, too", plan.port_name))
     }
 
@@ -228,7 +244,7 @@ impl Planner<'_, '_> {
                     format!("this server is not served: {} needs a tls block", server.port.protocol);
                 return refuse(&field, message, "write tls with mode and credentialName");
             }
-            (Protocol::Http | Protocol::Other, Some(tls)) if terminates(tls.mode) => {
+            (Protocol::Http | Protocol::Tcp | Protocol::Udp, Some(tls)) if terminates(tls.mode) => {
                 let message = format!(
                     "this server is not served: {} is not encrypted, but TLS is asked for",
                     server.port.protocol

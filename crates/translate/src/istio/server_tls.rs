@@ -33,15 +33,9 @@ pub(crate) enum Credential {
 }
 
 /// How `server` does its handshake; `None` if it may not be done, which is said in `report`.
-pub(crate) fn plan(plan: &ServerPlan, server: &Server, http: bool, report: &mut Report) -> Option<TlsPlan> {
+pub(crate) fn plan(plan: &ServerPlan, server: &Server, report: &mut Report) -> Option<TlsPlan> {
     let tls = server.tls.as_ref()?;
     let field = |part: &str| format!("{}{part}", plan.field);
-    if !http {
-        let part = field(".port.protocol");
-        report
-            .problem(messages::tls_not_served(plan.at().field(&part), "TLS around something else than HTTP"));
-        return None;
-    }
     if tls.mode != TlsMode::Simple {
         let part = field(".tls.mode");
         report.problem(messages::tls_not_served(

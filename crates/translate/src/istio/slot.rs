@@ -8,7 +8,7 @@ use limen_ir::origin::Origin;
 use limen_ir::route::RouteTableName;
 use limen_resources::istio::Server;
 
-use super::gateway::{ChainPlan, PortPlan, ServerPlan, ServesPlan};
+use super::gateway::{ChainPlan, InsidePlan, PortPlan, ServerPlan, ServesPlan};
 use super::server_tls;
 use crate::messages::gateway as messages;
 use crate::report::Report;
@@ -19,8 +19,10 @@ pub(super) enum Protocol {
     Https,
     /// TLS around something else than HTTP.
     Tls,
-    /// Plain, and not HTTP.
-    Other,
+    /// Plain, and looked at by nobody.
+    Tcp,
+    /// No connections at all.
+    Udp,
 }
 
 impl Protocol {
@@ -29,7 +31,9 @@ impl Protocol {
             "HTTP" | "HTTP2" | "GRPC" | "GRPC-WEB" | "HTTP_PROXY" => Protocol::Http,
             "HTTPS" => Protocol::Https,
             "TLS" => Protocol::Tls,
-            "TCP" | "UDP" | "MONGO" | "MYSQL" | "REDIS" => Protocol::Other,
+            // The filters that Istio has for these only count.
+            "TCP" | "MONGO" | "MYSQL" | "REDIS" => Protocol::Tcp,
+            "UDP" => Protocol::Udp,
             _ => return None,
         })
     }
@@ -51,9 +55,10 @@ pub(super) struct Slot {
 }
 
 enum Holds {
-    /// Nothing, or a plain server of a protocol that is not served.
+    /// Nothing, or a server of a protocol that is not served.
     Unserved,
     Http(RouteTableName, Vec<ServerPlan>),
+    Tcp(ServerPlan),
     Tls(Vec<ChainPlan>),
 }
 
@@ -86,12 +91,16 @@ impl Slot {
             return Some(format!("{other}, which comes first, has host `{host}` with a tls block, too"));
         }
         match (&self.holds, protocol) {
-            (Holds::Http(..), Protocol::Http) => None,
+            (Holds::Unserved, _) | (Holds::Http(..), Protocol::Http) => None,
             (Holds::Tls(_), Protocol::Https | Protocol::Tls) => {
                 server_names(plan).into_iter().find_map(|name| {
                     let other = self.server_names.get(&name)?;
                     Some(format!("{other}, which comes first, has server name `{name}`, too"))
                 })
+            }
+            (Holds::Tcp(first), Protocol::Tcp) => {
+                let title = first.title();
+                Some(format!("{title}, which comes first, has TCP, which needs a port of its own"))
             }
             _ => Some(format!("{}, which comes first, speaks another protocol", self.first)),
         }
@@ -110,9 +119,13 @@ impl Slot {
             self.tls_hosts.extend(server.hosts.iter().map(|host| (host.clone(), plan.title())));
         }
         match protocol {
-            Protocol::Other => {
+            Protocol::Udp => {
                 report.problem(messages::protocol_not_served(plan.at(), &server.port.protocol));
                 false
+            }
+            Protocol::Tcp => {
+                self.holds = Holds::Tcp(plan);
+                true
             }
             Protocol::Http => {
                 match &mut self.holds {
@@ -122,11 +135,16 @@ impl Slot {
                 true
             }
             Protocol::Https | Protocol::Tls => {
+                let name = table.0.clone();
                 let server_names = server_names(&plan);
                 self.server_names.extend(server_names.iter().map(|name| (name.clone(), plan.title())));
-                let tls = server_tls::plan(&plan, server, matches!(protocol, Protocol::Https), report);
+                let tls = server_tls::plan(&plan, server, report);
                 let served = tls.is_some();
-                let chain = ChainPlan { table, server_names, tls, server: plan };
+                let inside = match protocol {
+                    Protocol::Https => InsidePlan::Http(table),
+                    _ => InsidePlan::Tcp,
+                };
+                let chain = ChainPlan { name, server_names, tls, inside, server: plan };
                 match &mut self.holds {
                     Holds::Tls(chains) => chains.push(chain),
                     other => *other = Holds::Tls(vec![chain]),
@@ -141,6 +159,7 @@ impl Slot {
         let serves = match self.holds {
             Holds::Unserved => return None,
             Holds::Http(table, servers) => ServesPlan::Http { table, servers },
+            Holds::Tcp(server) => ServesPlan::Tcp(server),
             Holds::Tls(chains) => ServesPlan::Tls(chains),
         };
         let Slot { name, declared, bind, origin, .. } = self;

@@ -9,7 +9,7 @@ use limen_resources::{Object, Problem};
 
 use super::action::{Context, action};
 use super::delegate::SourceRoute;
-use super::{cors, delegate, fault, headers, matching, names};
+use super::{connection, cors, delegate, fault, headers, matching, names};
 use crate::draft::{ActionDraft, Gate, GatewayRef, Reach, RouteDraft, RuleDraft, VirtualServiceDraft};
 use crate::mesh::export_to;
 use crate::messages::{At, route as messages};
@@ -24,11 +24,9 @@ pub(crate) fn draft(
     let spec = &object.spec;
     let mut problems = Vec::new();
     let namespace = &*object.key.namespace;
-    for (part, count) in [("spec.tls", spec.tls.len()), ("spec.tcp", spec.tcp.len())] {
-        if count > 0 {
-            let message = "routes of TLS and TCP connections are not served yet";
-            problems.push(messages::not_served(At::new(object, part), message, "use http routes"));
-        }
+    if !spec.tls.is_empty() {
+        let message = "routes of TLS connections are not served yet";
+        problems.push(messages::not_served(At::new(object, "spec.tls"), message, "use http or tcp routes"));
     }
     let routes = delegate::resolve(object, delegates, settings, &mut problems);
     let routes = routes.iter().map(|source| route(source, settings)).collect();
@@ -43,6 +41,7 @@ pub(crate) fn draft(
             &settings.workload_namespace,
         ),
         routes,
+        tcp: connection::tcp(object, settings),
         problems,
     }
 }

@@ -40,6 +40,7 @@ impl Case {
                     let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == value).expect("a kind");
                     settings.ignored_policies.insert(kind);
                 }
+                "namespace" => settings.namespace = value.to_owned(),
                 "node" => settings.node = Some(value.to_owned()),
                 "workload-namespace" => settings.workload_namespace = value.to_owned(),
                 "root-namespace" => settings.root_namespace = value.to_owned(),
@@ -63,7 +64,7 @@ impl Case {
         if !instances.is_empty() {
             settings.gateways = instances;
         }
-        let parsed = parse("case.yaml", text, "default");
+        let parsed = parse("case.yaml", text, &settings.namespace);
         let wrong = parsed.problems.iter().any(|problem| problem.level == Level::Error);
         assert_eq!(wrong, invalid, "problems of the input: {:#?}", parsed.problems);
         for object in parsed.objects {

@@ -14,7 +14,7 @@ pub use encode::{
     CHUNK_END, LAST_CHUNK, chunked_response, encode_chunk_header, encode_request, encode_response,
 };
 pub use fields::MAX_FIELDS;
-pub(crate) use fields::decimal;
+pub(crate) use fields::{decimal, is_token_byte};
 pub use request::parse_request;
 pub use response::{parse_response, upgrade_accepted};
 
@@ -66,7 +66,7 @@ pub enum Preface {
     NeedMore,
 }
 
-const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(crate) const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Compares the first bytes of a connection with the HTTP/2 preface (RFC 9113 3.4).
 pub fn is_h2_preface(input: &[u8]) -> Preface {

@@ -14,10 +14,18 @@ impl ResetReason {
     pub const PROTOCOL_ERROR: ResetReason = ResetReason(1);
     /// INTERNAL_ERROR: our fault, or that of what is behind us.
     pub const INTERNAL_ERROR: ResetReason = ResetReason(2);
+    /// FLOW_CONTROL_ERROR: more data than there was room for.
+    pub const FLOW_CONTROL_ERROR: ResetReason = ResetReason(3);
+    /// STREAM_CLOSED: a frame on a stream that had ended.
+    pub const STREAM_CLOSED: ResetReason = ResetReason(5);
+    /// FRAME_SIZE_ERROR: a frame of a length that it may not have.
+    pub const FRAME_SIZE_ERROR: ResetReason = ResetReason(6);
     /// REFUSED_STREAM: nothing was done, the request may be sent again.
     pub const REFUSED_STREAM: ResetReason = ResetReason(7);
     /// CANCEL: no longer wanted.
     pub const CANCEL: ResetReason = ResetReason(8);
+    /// COMPRESSION_ERROR: a header block that cannot be decoded.
+    pub const COMPRESSION_ERROR: ResetReason = ResetReason(9);
     /// CONNECT_ERROR: a tunnel broke.
     pub const CONNECT_ERROR: ResetReason = ResetReason(10);
     /// ENHANCE_YOUR_CALM: the peer asks too much.

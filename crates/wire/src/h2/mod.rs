@@ -1,22 +1,29 @@
-//! HTTP/2, server side: a thin skin over the `h2` crate, generic over the stream it is given. It opens no socket and asks
-//! no clock, and nothing of the crate shows outside: heads become ours, errors become [`H2Error`].
+//! HTTP/2, server side (RFC 9113): our own codec. [`session`] is the state machine, which sees bytes only; around it
+//! stands a shell that is generic over the stream it is given. It opens no socket and asks no clock.
 
-mod convert;
 mod error;
+mod head;
+mod hpack;
+mod session;
 mod stream;
 
 #[cfg(test)]
 mod tests;
 
-use bytes::Bytes;
-use std::task::{Context, Poll};
-use tokio::io::{AsyncRead, AsyncWrite};
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
-use crate::h1::HeadError;
+use crate::h1::{H2_PREFACE, HeadError};
 use crate::head::RequestHead;
+use session::{CHOKED, HEADER, MAX_PAYLOAD, Session};
 
 pub use error::{H2Error, ResetReason};
-pub use stream::{RecvBody, Respond, SendBody};
+pub use stream::ServerStream;
 
 /// What one connection may take of us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,15 +34,13 @@ pub struct Limits {
     pub initial_stream_window: u32,
     /// Bytes that a peer may send on all streams together before we give back window.
     pub initial_connection_window: u32,
-    /// Bytes of one decoded header list, 32 more per field (RFC 9113 6.5.2). Above it the stream is answered 431, above
-    /// four times as much the connection is closed.
+    /// Bytes of one decoded header list, 32 more per field (RFC 9113 6.5.2). Above it the stream is answered 431; a
+    /// block of four times as many closes the connection.
     pub max_header_list: u32,
     /// Fields of one head, each cookie crumb counted: small indexed fields cost a sender one byte each.
     pub max_fields: usize,
-    /// Bytes of response data buffered per stream.
-    pub max_send_buffer: usize,
-    /// Streams that the peer reset before we could accept them (rapid reset); more closes the connection.
-    pub max_pending_resets: usize,
+    /// Whether a client may ask for a tunnel with `:protocol` (RFC 8441).
+    pub extended_connect: bool,
 }
 
 impl Default for Limits {
@@ -46,100 +51,190 @@ impl Default for Limits {
             initial_connection_window: 1024 * 1024,
             max_header_list: 64 * 1024,
             max_fields: 128,
-            max_send_buffer: 256 * 1024,
-            max_pending_resets: 20,
+            extended_connect: false,
         }
     }
 }
+
+/// Room for what is read at once: at least one frame.
+const INPUT: usize = 2 * (HEADER + MAX_PAYLOAD);
 
 /// One client connection.
 ///
 /// All reading and writing happens within [`ServerConnection::poll_accept`]: it must be polled for as long as any stream
 /// of the connection is in use.
-#[derive(Debug)]
 pub struct ServerConnection<S> {
-    inner: ::h2::server::Connection<S, Bytes>,
-    max_fields: usize,
+    io: S,
+    session: Rc<RefCell<Session>>,
+    /// `input[start..end]` has been read and is not yet understood.
+    input: Vec<u8>,
+    start: usize,
+    end: usize,
+    /// Something was written that the stream below may still hold.
+    unflushed: bool,
 }
 
 /// One request that arrived.
 #[derive(Debug)]
 pub struct Incoming {
-    parts: http::request::Parts,
-    /// The stream carries no body.
-    ended: bool,
-    max_fields: usize,
-    /// The body.
-    pub body: RecvBody,
-    /// Where the answer goes.
-    pub respond: Respond,
-}
-
-impl Incoming {
-    /// Copies the head into one that is used again from request to request.
-    ///
-    /// # Errors
-    /// The request must be answered with an error: 400, 417 or 431, as for HTTP/1. The head then holds as much as was
-    /// understood.
-    pub fn head(&self, head: &mut RequestHead) -> Result<(), HeadError> {
-        convert::request_head(&self.parts, self.ended, self.max_fields, head)
-    }
+    /// Whether it is to be served; otherwise it must be answered with an error: 400, 417 or 431, as for HTTP/1, and its
+    /// head holds as much as was understood.
+    pub verdict: Result<(), HeadError>,
+    /// Its body, and where the answer goes.
+    pub stream: ServerStream,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> ServerConnection<S> {
-    /// Reads the preface and exchanges settings.
+    /// Reads the preface.
     ///
     /// # Errors
     /// The preface is wrong, or the stream failed.
-    pub async fn handshake(io: S, limits: &Limits) -> Result<ServerConnection<S>, H2Error> {
-        let inner = ::h2::server::Builder::new()
-            .max_concurrent_streams(limits.max_concurrent_streams)
-            .initial_window_size(limits.initial_stream_window)
-            .initial_connection_window_size(limits.initial_connection_window)
-            .max_header_list_size(limits.max_header_list)
-            .max_send_buffer_size(limits.max_send_buffer)
-            .max_pending_accept_reset_streams(limits.max_pending_resets)
-            .handshake(io)
-            .await?;
-        Ok(ServerConnection { inner, max_fields: limits.max_fields })
+    pub async fn handshake(mut io: S, limits: &Limits) -> Result<ServerConnection<S>, H2Error> {
+        let mut preface = [0; H2_PREFACE.len()];
+        io.read_exact(&mut preface).await.map_err(H2Error::Io)?;
+        if preface != H2_PREFACE {
+            return Err(H2Error::GoAway { reason: ResetReason::PROTOCOL_ERROR, remote: false });
+        }
+        let session = Rc::new(RefCell::new(Session::new(limits)));
+        Ok(ServerConnection { io, session, input: Vec::new(), start: 0, end: 0, unflushed: false })
     }
 
-    /// The next request; `None` when the connection has ended in order. Drives all streams.
-    pub fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Incoming, H2Error>>> {
-        self.inner.poll_accept(cx).map(|accepted| {
-            accepted.map(|request| {
-                let (request, respond) = request?;
-                let (parts, body) = request.into_parts();
-                Ok(Incoming {
-                    parts,
-                    ended: body.is_end_stream(),
-                    max_fields: self.max_fields,
-                    body: RecvBody::new(body),
-                    respond: Respond::new(respond),
-                })
-            })
-        })
+    /// The next request, whose head replaces what is in `head`; `None` when the connection has ended in order. Drives
+    /// all streams.
+    pub fn poll_accept(
+        &mut self,
+        head: &mut RequestHead,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Incoming, H2Error>>> {
+        loop {
+            let unread = self.input.get(self.start..self.end).unwrap_or_default();
+            let (used, arrived) = self.session.borrow_mut().receive(unread, head);
+            self.start += used;
+            if let Some(arrived) = arrived {
+                let stream = ServerStream::new(self.session.clone(), arrived.index);
+                return Poll::Ready(Some(Ok(Incoming { verdict: arrived.verdict, stream })));
+            }
+            match self.poll_more(cx) {
+                Poll::Ready(Ok(true)) => {}
+                Poll::Ready(Ok(false)) => return Poll::Ready(None),
+                Poll::Ready(Err(error)) => {
+                    // Streams that are still held learn that nothing more will come.
+                    self.session.borrow_mut().end(ResetReason::CANCEL, true);
+                    return Poll::Ready(Some(Err(error)));
+                }
+                Poll::Pending => return Poll::Pending,
+            }
+        }
     }
 
     /// [`ServerConnection::poll_accept`] as a future.
-    pub async fn accept(&mut self) -> Option<Result<Incoming, H2Error>> {
-        std::future::poll_fn(|cx| self.poll_accept(cx)).await
+    pub async fn accept(&mut self, head: &mut RequestHead) -> Option<Result<Incoming, H2Error>> {
+        poll_fn(|cx| self.poll_accept(head, cx)).await
+    }
+
+    /// Reads more, and writes what there is to be written when there is nothing to read. Ready with `false` when the
+    /// connection has ended.
+    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, H2Error>> {
+        let (failure, done, choked) = {
+            let mut session = self.session.borrow_mut();
+            session.driver.get_or_insert_with(|| cx.waker().clone());
+            (session.failure(), session.is_done(), session.pending().len() > CHOKED)
+        };
+        if let Some(error) = failure {
+            // The last words are written before the connection is given up.
+            ready!(self.poll_write(cx)).map_err(H2Error::Io)?;
+            return Poll::Ready(Err(error));
+        }
+        if done {
+            ready!(self.poll_write(cx)).map_err(H2Error::Io)?;
+            return Poll::Ready(Ok(false));
+        }
+        if choked && self.poll_write(cx).map_err(H2Error::Io)?.is_pending() {
+            return Poll::Pending;
+        }
+        match self.poll_read(cx) {
+            Poll::Ready(Ok(0)) => {
+                self.session.borrow_mut().end(ResetReason::CANCEL, true);
+                Poll::Ready(Ok(false))
+            }
+            Poll::Ready(Ok(_)) => Poll::Ready(Ok(true)),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(H2Error::Io(error))),
+            Poll::Pending => {
+                let _ = self.poll_write(cx).map_err(H2Error::Io)?;
+                Poll::Pending
+            }
+        }
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+        } else if self.input.len() - self.start < INPUT / 2 {
+            self.input.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.end - self.start);
+        }
+        if self.input.is_empty() {
+            self.input.resize(INPUT, 0);
+        }
+        let mut window = ReadBuf::new(self.input.get_mut(self.end..).unwrap_or_default());
+        ready!(Pin::new(&mut self.io).poll_read(cx, &mut window))?;
+        let n = window.filled().len();
+        self.end += n;
+        Poll::Ready(Ok(n))
+    }
+
+    /// Writes what there is.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut session = self.session.borrow_mut();
+        while !session.pending().is_empty() {
+            let n = ready!(Pin::new(&mut self.io).poll_write(cx, session.pending()))?;
+            if n == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            session.wrote(n);
+            self.unflushed = true;
+        }
+        if self.unflushed {
+            ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Announces that no more requests are taken (GOAWAY), and lets those that are under way finish. Go on accepting
     /// until that gives `None`, or an error of the stream below from a client that was gone before our last words.
     pub fn graceful_shutdown(&mut self) {
-        self.inner.graceful_shutdown();
+        self.session.borrow_mut().say_goodbye();
     }
 
     /// Announces that the connection ends now and why. Go on accepting until that gives `None` or an error, so that the
     /// announcement gets written.
     pub fn abrupt_shutdown(&mut self, reason: ResetReason) {
-        self.inner.abrupt_shutdown(reason.into());
+        self.session.borrow_mut().fail(reason);
     }
 
     /// Whether any stream is in use.
     pub fn has_streams(&self) -> bool {
-        self.inner.has_streams()
+        self.session.borrow().has_streams()
+    }
+
+    /// So many seconds have passed since this was last said: a connection that only makes work is sent away sooner than
+    /// one that does so slowly.
+    pub fn pass_time(&mut self, seconds: u32) {
+        self.session.borrow_mut().earn_time(seconds);
+    }
+
+    /// Gives back memory that a connection without streams does not need.
+    pub fn rest(&mut self) {
+        self.session.borrow_mut().rest();
+        if self.start == self.end {
+            (self.input, self.start, self.end) = (Vec::new(), 0, 0);
+        }
+    }
+}
+
+impl<S> std::fmt::Debug for ServerConnection<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServerConnection").field("unread", &(self.end - self.start)).finish_non_exhaustive()
     }
 }

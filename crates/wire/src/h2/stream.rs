@@ -1,181 +1,126 @@
-//! The two directions of one stream.
+//! One stream: the body of a request, and its answer.
 
-use bytes::Bytes;
+use std::cell::RefCell;
 use std::future::poll_fn;
-use std::task::{Context, Poll, ready};
+use std::rc::Rc;
+use std::task::{Context, Poll};
 
 use crate::head::{Fields, ResponseHead};
 
-use super::convert;
+use super::session::Session;
 use super::{H2Error, ResetReason};
 
-/// The body of a request.
-///
-/// The peer may send as much as its window allows; data that was taken gives nothing back until
-/// [`RecvBody::release`] says that it has gone on.
-#[derive(Debug)]
-pub struct RecvBody {
-    inner: ::h2::RecvStream,
+/// One request's stream. Dropped before its answer is complete, it is reset with CANCEL. Only the task that polled last
+/// is woken: poll everything of one stream from one task.
+pub struct ServerStream {
+    session: Rc<RefCell<Session>>,
+    index: u32,
 }
 
-impl RecvBody {
-    pub(super) fn new(inner: ::h2::RecvStream) -> RecvBody {
-        RecvBody { inner }
+impl ServerStream {
+    pub(super) fn new(session: Rc<RefCell<Session>>, index: u32) -> ServerStream {
+        ServerStream { session, index }
     }
 
-    /// The next piece; `None` at the end of the data (trailers may follow).
-    pub fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, H2Error>>> {
-        self.inner.poll_data(cx).map(|data| data.map(|data| data.map_err(H2Error::from)))
+    /// The next piece of the body, which replaces what is in `into`; `false` at the end of the data (trailers may
+    /// follow). The peer may send as much as its window allows; data that was taken gives nothing back until
+    /// [`ServerStream::release`] says that it has gone on.
+    ///
+    /// # Errors
+    /// The stream or connection failed.
+    pub fn poll_data(&mut self, into: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<Result<bool, H2Error>> {
+        self.session.borrow_mut().poll_data(self.index, into, cx)
     }
 
-    /// [`RecvBody::poll_data`] as a future.
-    pub async fn data(&mut self) -> Option<Result<Bytes, H2Error>> {
-        poll_fn(|cx| self.poll_data(cx)).await
+    /// [`ServerStream::poll_data`] as a future.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn data(&mut self, into: &mut Vec<u8>) -> Result<bool, H2Error> {
+        poll_fn(|cx| self.poll_data(into, cx)).await
     }
 
     /// Gives back window for `n` bytes of data that have gone on. More than was received counts as all of it.
     pub fn release(&mut self, n: usize) {
-        let flow = self.inner.flow_control();
-        let n = n.min(flow.used_capacity());
-        // Fails only for more than was received.
-        let _ = flow.release_capacity(n);
+        self.session.borrow_mut().release(self.index, n);
     }
 
-    /// Whether nothing more will come, trailers included.
-    pub fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+    /// The trailers, once the data has ended; fields that may not be trailers are left out (RFC 9110 6.5.1).
+    pub fn take_trailers(&mut self) -> Option<Fields> {
+        self.session.borrow_mut().take_trailers(self.index)
     }
 
-    /// The trailers, after the end of the data; fields that may not be trailers are left out (RFC 9110 6.5.1).
-    pub fn poll_trailers(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Fields>, H2Error>> {
-        let trailers = ready!(self.inner.poll_trailers(cx))?;
-        Poll::Ready(Ok(trailers.map(|headers| convert::trailers(&headers))))
-    }
-
-    /// [`RecvBody::poll_trailers`] as a future.
-    ///
-    /// # Errors
-    /// The stream or connection failed.
-    pub async fn trailers(&mut self) -> Result<Option<Fields>, H2Error> {
-        poll_fn(|cx| self.poll_trailers(cx)).await
-    }
-}
-
-/// Where the answer to one request goes.
-#[derive(Debug)]
-pub struct Respond {
-    inner: ::h2::server::SendResponse<Bytes>,
-}
-
-impl Respond {
-    pub(super) fn new(inner: ::h2::server::SendResponse<Bytes>) -> Respond {
-        Respond { inner }
-    }
-
-    /// Sends the head of the answer. `end`: no body follows, and there is nothing to send data into.
+    /// Sends the head of the answer. `end`: no body follows.
     ///
     /// # Errors
     /// [`H2Error::Head`] if HTTP/2 cannot carry the head; otherwise the stream is gone or was answered already.
-    pub fn send_head(&mut self, head: &ResponseHead, end: bool) -> Result<Option<SendBody>, H2Error> {
-        let inner = self.inner.send_response(convert::response(head)?, end)?;
-        Ok((!end).then_some(SendBody { inner }))
+    pub fn send_head(&mut self, head: &ResponseHead, end: bool) -> Result<(), H2Error> {
+        self.session.borrow_mut().send_head(self.index, head, end)
     }
 
     /// Sends a 1xx head, other than 101, which HTTP/2 does not have (RFC 9113 8.6).
     ///
     /// # Errors
-    /// As [`Respond::send_head`].
+    /// As [`ServerStream::send_head`].
     pub fn send_informational(&mut self, head: &ResponseHead) -> Result<(), H2Error> {
         match head.status {
-            100 | 102..=199 => Ok(self.inner.send_informational(convert::response(head)?)?),
+            100 | 102..=199 => self.send_head(head, false),
             _ => Err(H2Error::Head("status of an informational response")),
         }
     }
 
-    /// Ends the stream without an answer, or without the rest of it.
-    pub fn reset(&mut self, reason: ResetReason) {
-        self.inner.send_reset(reason.into());
-    }
-
-    /// Ready when the client gave up this request, before the answer was begun.
-    pub fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<ResetReason> {
-        self.inner.poll_reset(cx).map(reset_reason)
-    }
-}
-
-/// Where the body of an answer goes. A stream whose handles ([`RecvBody`], [`Respond`], this) are all dropped before its
-/// end is reset with CANCEL. Only the task that polled last is woken: poll capacity and reset from one task.
-#[derive(Debug)]
-pub struct SendBody {
-    inner: ::h2::SendStream<Bytes>,
-}
-
-impl SendBody {
     /// Asks for room for `wanted` bytes; ready with how many, from 1 to `wanted`, may be sent now. 0 for 0.
-    pub fn poll_capacity(&mut self, wanted: usize, cx: &mut Context<'_>) -> Poll<Result<usize, H2Error>> {
-        if wanted == 0 {
-            return Poll::Ready(Ok(0));
-        }
-        self.inner.reserve_capacity(wanted);
-        loop {
-            let room = self.inner.capacity();
-            if room > 0 {
-                return Poll::Ready(Ok(room.min(wanted)));
-            }
-            match ready!(self.inner.poll_capacity(cx)) {
-                Some(Ok(_)) => {}
-                Some(Err(error)) => return Poll::Ready(Err(error.into())),
-                None => {
-                    return Poll::Ready(Err(match self.inner.poll_reset(cx) {
-                        Poll::Ready(Ok(reason)) => H2Error::Reset { reason: reason.into(), remote: true },
-                        Poll::Ready(Err(error)) => error.into(),
-                        Poll::Pending => H2Error::Closed,
-                    }));
-                }
-            }
-        }
-    }
-
-    /// [`SendBody::poll_capacity`] as a future.
     ///
     /// # Errors
-    /// The stream was reset, or the connection failed.
+    /// The stream or connection failed.
+    pub fn poll_capacity(&mut self, wanted: usize, cx: &mut Context<'_>) -> Poll<Result<usize, H2Error>> {
+        self.session.borrow_mut().poll_room(self.index, wanted, cx)
+    }
+
+    /// [`ServerStream::poll_capacity`] as a future.
+    ///
+    /// # Errors
+    /// As there.
     pub async fn capacity(&mut self, wanted: usize) -> Result<usize, H2Error> {
         poll_fn(|cx| self.poll_capacity(wanted, cx)).await
     }
 
-    /// Sends data; `end`: this is the last of it, and no trailers follow. More than [`SendBody::poll_capacity`] allowed
-    /// is buffered without bound, so ask first; an empty piece needs no capacity.
+    /// Sends data, no more than [`ServerStream::poll_capacity`] has just allowed; `end`: this is the last of it, and no
+    /// trailers follow. An empty piece needs no capacity.
     ///
     /// # Errors
-    /// The stream is gone or was ended already.
-    pub fn send_data(&mut self, data: Bytes, end: bool) -> Result<(), H2Error> {
-        Ok(self.inner.send_data(data, end)?)
+    /// The stream is gone or was ended already, or there is no room.
+    pub fn send_data(&mut self, data: &[u8], end: bool) -> Result<(), H2Error> {
+        self.session.borrow_mut().send_data(self.index, data, end)
     }
 
     /// Sends trailers, which end the stream.
     ///
     /// # Errors
-    /// As [`SendBody::send_data`]; [`H2Error::Head`] if HTTP/2 cannot carry them.
+    /// As [`ServerStream::send_data`]; [`H2Error::Head`] if HTTP/2 cannot carry them.
     pub fn send_trailers(&mut self, trailers: &Fields) -> Result<(), H2Error> {
-        Ok(self.inner.send_trailers(convert::header_map(trailers, 0)?)?)
+        self.session.borrow_mut().send_trailers(self.index, trailers)
     }
 
-    /// Ends the stream without the rest of the body.
+    /// Ends the stream without an answer, or without the rest of it.
     pub fn reset(&mut self, reason: ResetReason) {
-        self.inner.send_reset(reason.into());
+        self.session.borrow_mut().reset(self.index, reason);
     }
 
-    /// Ready when the client gave up the answer.
+    /// Ready when the client gave up this request, or the connection ended.
     pub fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<ResetReason> {
-        self.inner.poll_reset(cx).map(reset_reason)
+        self.session.borrow_mut().poll_reset(self.index, cx)
     }
 }
 
-/// A connection that failed gives up all its streams.
-fn reset_reason(outcome: Result<::h2::Reason, ::h2::Error>) -> ResetReason {
-    match outcome {
-        Ok(reason) => reason.into(),
-        Err(error) => error.reason().map_or(ResetReason::CANCEL, ResetReason::from),
+impl Drop for ServerStream {
+    fn drop(&mut self) {
+        self.session.borrow_mut().drop_stream(self.index);
+    }
+}
+
+impl std::fmt::Debug for ServerStream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServerStream").field("index", &self.index).finish_non_exhaustive()
     }
 }

@@ -1,0 +1,125 @@
+//! Servers whose connections are handed on without being looked into: where to.
+
+use std::collections::BTreeMap;
+
+use limen_ir::atoms::Millis;
+use limen_ir::cluster::DEFAULT_IDLE_TIMEOUT_MS;
+use limen_ir::tcp::{TcpDestination, TcpRoute};
+use limen_resources::ObjectKey;
+use limen_resources::istio::TcpPool;
+
+use super::{Merger, shared_hosts};
+use crate::bind::{self, Site, Target};
+use crate::draft::{ConnectionRouteDraft, VirtualServiceDraft};
+use crate::index::origin;
+use crate::istio::gateway::ServerPlan;
+use crate::messages::{At, gateway as gateway_messages, route as messages};
+
+/// The routes of servers.
+#[derive(Default)]
+pub(crate) struct Connections {
+    routes: BTreeMap<ServerId, TcpRoute>,
+}
+
+/// Gateway of this process, Gateway, field of the server.
+type ServerId = (usize, ObjectKey, String);
+
+fn id(instance: usize, server: &ServerPlan) -> ServerId {
+    (instance, server.gateway.key.clone(), server.field.clone())
+}
+
+impl Connections {
+    /// The route of a server, if it has one.
+    pub(crate) fn take(&mut self, instance: usize, server: &ServerPlan) -> Option<TcpRoute> {
+        self.routes.remove(&id(instance, server))
+    }
+}
+
+impl<'a> Merger<'a, '_, '_> {
+    /// Finds the route of a server for all connections: the first that is open, of the oldest VirtualService.
+    pub(super) fn tcp(&mut self, instance: usize, server: &'a ServerPlan) {
+        let settings = self.index.settings;
+        let Some(workload) = settings.gateways.get(instance) else { return };
+        let site = Site {
+            gateway: &server.gateway_name,
+            declared: server.declared,
+            https: false,
+            instance: workload,
+            namespace: &settings.workload_namespace,
+        };
+        let drafts = self.by_gateway.get(&*server.gateway_name).map(|attached| attached.candidates(server));
+        let mut found: Option<String> = None;
+        for draft in drafts.unwrap_or_default() {
+            let shared = shared_hosts(server, draft);
+            if shared.is_empty() {
+                continue;
+            }
+            let route = draft.tcp.iter().find(|route| takes(route, site));
+            let key = (&draft.object.key, &*server.gateway_name);
+            match (route, &found) {
+                (Some(route), None) => {
+                    self.report.problems(&draft.problems);
+                    let made = self.connection_route(instance, draft, route, site);
+                    self.routing.connections.routes.insert(id(instance, server), made);
+                    let attached = self.attached.entry(key).or_default();
+                    attached.extend(shared.iter().map(|host| host.to_ascii_lowercase()));
+                    found = Some(format!("{} {}", draft.object.key, route.field));
+                }
+                (Some(route), Some(first)) => {
+                    let at = At::new(&draft.object, &route.field);
+                    self.report.problem(messages::one_per_port(at, server.declared.get(), first));
+                    self.idle.insert(key);
+                }
+                (None, _) => {
+                    self.idle.insert(key);
+                }
+            }
+        }
+        if found.is_none() {
+            let what = "nothing listens for it";
+            self.report.problem(gateway_messages::no_connection_route(server.at(), "tcp", what));
+        }
+    }
+
+    /// A route with the clusters that its destinations mean.
+    fn connection_route(
+        &mut self,
+        instance: usize,
+        draft: &VirtualServiceDraft,
+        route: &ConnectionRouteDraft,
+        site: Site<'_>,
+    ) -> TcpRoute {
+        self.report.problems(&route.problems);
+        let mut pool = None;
+        let mut destinations = Vec::with_capacity(route.destinations.len());
+        for (at, destination) in route.destinations.iter().enumerate() {
+            let target = bind::target(&draft.object, destination, site.declared, self.index);
+            if at == 0 {
+                pool = self.tcp_pool(&target, site);
+            }
+            destinations.push(TcpDestination { cluster: target.cluster.clone(), weight: destination.weight });
+            self.want(target, instance);
+        }
+        // 0 turns the idle timeout off.
+        let idle = pool.and_then(|pool| pool.idle_timeout).map(|idle| idle.millis());
+        TcpRoute {
+            destinations,
+            idle_timeout: Millis::new(idle.unwrap_or(DEFAULT_IDLE_TIMEOUT_MS)),
+            max_duration: pool.and_then(|pool| Millis::new(pool.max_connection_duration?.millis())),
+            origin: origin(&draft.object.key, route.field.clone()),
+        }
+    }
+
+    /// The times of connections are those that the DestinationRule of the first destination says for the whole service,
+    /// whatever it says for the port or the subset.
+    fn tcp_pool(&self, target: &Target, site: Site<'_>) -> Option<&'a TcpPool> {
+        let service = target.service.as_ref()?;
+        let rules = self.index.rules.find(&service.host, &service.namespace, &site.instance.labels)?;
+        rules.top_level()?.connection_pool.as_ref()?.tcp.as_ref()
+    }
+}
+
+/// Is any of its match blocks open, or has it none?
+fn takes(route: &ConnectionRouteDraft, site: Site<'_>) -> bool {
+    route.matches.is_empty() || route.matches.iter().any(|block| bind::open(&block.gate, site))
+}

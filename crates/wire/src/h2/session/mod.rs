@@ -1,0 +1,203 @@
+//! The state of one connection: bytes in, requests and bytes out. No socket, no clock, no task.
+//!
+//! Everything that a peer can make us do costs it credit, and everything useful that is done for it earns some: a peer
+//! that only makes work runs out and is sent away (ENHANCE_YOUR_CALM). What is waiting to be written is bounded too: a
+//! stream gets room for data only while little waits, and nothing is read while much does.
+
+mod frame;
+mod receive;
+mod send;
+mod settings;
+mod streams;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::task::Waker;
+
+use super::hpack::{Decoder, Encoder};
+use super::{H2Error, Limits, ResetReason};
+use streams::Streams;
+
+pub(super) use frame::{HEADER, MAX_PAYLOAD};
+
+/// Both windows until settings and updates say otherwise (RFC 9113 6.9.2).
+const DEFAULT_WINDOW: i64 = 65_535;
+/// The largest a window may become.
+const MAX_WINDOW: i64 = 0x7fff_ffff;
+/// A stream gets no room for data while this much waits to be written.
+const FULL: usize = 64 * 1024;
+/// Nothing is read while this much waits: the answers to what would be read could only add to it.
+pub(super) const CHOKED: usize = 256 * 1024;
+/// The credit of a new connection, and the most that it can save up.
+const CREDIT: i32 = 4_000;
+/// Credit given for each second that passes.
+const CREDIT_A_SECOND: i32 = 100;
+
+/// What things cost and earn.
+mod price {
+    /// SETTINGS, frames of unknown types, empty DATA, small fragments of heads.
+    pub(super) const IDLE_FRAME: i32 = 4;
+    /// PING, PRIORITY, WINDOW_UPDATE and large fragments of heads.
+    pub(super) const HINT: i32 = 1;
+    /// A frame on a stream that has ended.
+    pub(super) const LATE: i32 = 2;
+    /// A request that its client gives up before the answer, or makes us give up.
+    pub(super) const WASTED: i32 = 10;
+    /// Earned: a frame of data, either way. More than the updates of both windows and the ping that measures the way,
+    /// which clients send for each.
+    pub(super) const DATA: i32 = 4;
+    /// Earned: the head of an answer.
+    pub(super) const ANSWER: i32 = 4;
+}
+
+/// How far the end of the connection has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Going {
+    No,
+    /// Told to open no more streams; those that are on their way are still taken until the client has heard of it.
+    Announced,
+    /// No stream later than the last that was taken is served.
+    Final,
+}
+
+pub(super) struct Session {
+    limits: Limits,
+    decoder: Decoder,
+    encoder: Encoder,
+    /// Frames to be written; those before `written` have been.
+    out: Vec<u8>,
+    written: usize,
+    streams: Streams,
+    /// What the client's settings allow.
+    peer_window: i64,
+    peer_payload: usize,
+    /// Room for data on the connection, out and in.
+    send_window: i64,
+    recv_window: i64,
+    /// Received, done with, and not yet given back.
+    owed: u32,
+    /// Streams that wait for room for data, first come first served.
+    waiting: VecDeque<u32>,
+    /// A head whose CONTINUATION is still to come.
+    open: Option<receive::OpenBlock>,
+    block: Vec<u8>,
+    cookie: Vec<u8>,
+    /// The client's first frame, its settings, has come.
+    greeted: bool,
+    going: Going,
+    failure: Option<(ResetReason, bool)>,
+    credit: i32,
+    /// The task that reads and writes, to be woken when a stream has something to say, unless it has been.
+    pub(super) driver: Option<Waker>,
+}
+
+impl Session {
+    pub(super) fn new(limits: &Limits) -> Session {
+        let mut session = Session {
+            decoder: Decoder::new(),
+            encoder: Encoder::new(),
+            out: Vec::new(),
+            written: 0,
+            streams: Streams::default(),
+            peer_window: DEFAULT_WINDOW,
+            peer_payload: MAX_PAYLOAD,
+            send_window: DEFAULT_WINDOW,
+            recv_window: i64::from(limits.initial_connection_window).max(DEFAULT_WINDOW),
+            owed: 0,
+            waiting: VecDeque::new(),
+            open: None,
+            block: Vec::new(),
+            cookie: Vec::new(),
+            greeted: false,
+            going: Going::No,
+            failure: None,
+            credit: CREDIT,
+            driver: None,
+            limits: *limits,
+        };
+        session.greet();
+        session
+    }
+
+    /// Bytes to be written.
+    pub(super) fn pending(&self) -> &[u8] {
+        self.out.get(self.written..).unwrap_or_default()
+    }
+
+    /// `n` of them have been.
+    pub(super) fn wrote(&mut self, n: usize) {
+        self.written += n;
+        if self.written >= self.out.len() {
+            self.out.clear();
+            self.written = 0;
+        }
+        if self.pending().len() < FULL {
+            self.wake_first_waiting();
+        }
+    }
+
+    /// Gives up memory that only busy connections need. Call when no stream is open.
+    pub(super) fn rest(&mut self) {
+        if self.out.is_empty() {
+            self.out = Vec::new();
+        }
+        self.block = Vec::new();
+        self.cookie = Vec::new();
+        self.streams.rest();
+    }
+
+    /// So many seconds have passed.
+    pub(super) fn earn_time(&mut self, seconds: u32) {
+        self.earn(CREDIT_A_SECOND.saturating_mul(seconds.min(60) as i32));
+    }
+
+    fn earn(&mut self, credit: i32) {
+        self.credit = (self.credit + credit).min(CREDIT);
+    }
+
+    /// Takes credit; the connection ends when there is none left.
+    fn charge(&mut self, credit: i32) {
+        self.credit -= credit;
+        if self.credit < 0 {
+            self.fail(ResetReason::ENHANCE_YOUR_CALM);
+        }
+    }
+
+    /// Ends the connection by our decision.
+    pub(super) fn fail(&mut self, reason: ResetReason) {
+        if self.failure.is_some() {
+            return;
+        }
+        frame::write_goaway(self.streams.last(), reason.0, &mut self.out);
+        self.end(reason, false);
+    }
+
+    /// The connection is over: every stream learns of it.
+    pub(super) fn end(&mut self, reason: ResetReason, remote: bool) {
+        self.failure.get_or_insert((reason, remote));
+        self.streams.wake_all();
+        self.wake_driver();
+    }
+
+    /// Why the connection ended.
+    pub(super) fn failure(&self) -> Option<H2Error> {
+        self.failure.map(|(reason, remote)| H2Error::GoAway { reason, remote })
+    }
+
+    /// No more requests are taken, and those that were have been answered.
+    pub(super) fn is_done(&self) -> bool {
+        self.going == Going::Final && !self.has_streams()
+    }
+
+    pub(super) fn has_streams(&self) -> bool {
+        self.streams.held() > 0
+    }
+
+    /// Wakes whoever reads and writes, if it has not been woken since it last looked.
+    fn wake_driver(&mut self) {
+        if let Some(waker) = self.driver.take() {
+            waker.wake();
+        }
+    }
+}

@@ -1,0 +1,438 @@
+//! Frames in, frames out: what a client may do, what it may not, and what it may not do without end.
+
+use std::task::{Context, Poll, Waker};
+
+use super::frame::*;
+use super::receive::Arrived;
+use super::*;
+use crate::h1::HeadError;
+use crate::head::{RequestHead, ResponseHead};
+
+/// A header block of literals without indexing (RFC 7541 6.2.2).
+fn block(fields: &[(&str, &str)]) -> Vec<u8> {
+    let mut block = Vec::new();
+    for (name, value) in fields {
+        block.push(0);
+        for text in [name, value] {
+            assert!(text.len() < 127);
+            block.push(text.len() as u8);
+            block.extend(text.as_bytes());
+        }
+    }
+    block
+}
+
+const GET: [(&str, &str); 4] = [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "a")];
+const POST: [(&str, &str); 4] =
+    [(":method", "POST"), (":scheme", "http"), (":path", "/"), (":authority", "a")];
+
+fn raw(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    FrameHeader { length: payload.len(), kind, flags, stream }.write(&mut bytes);
+    bytes.extend(payload);
+    bytes
+}
+
+fn get(stream: u32) -> Vec<u8> {
+    raw(HEADERS, END_STREAM | END_HEADERS, stream, &block(&GET))
+}
+
+fn post(stream: u32) -> Vec<u8> {
+    raw(HEADERS, END_HEADERS, stream, &block(&POST))
+}
+
+fn update(stream: u32, by: u32) -> Vec<u8> {
+    raw(WINDOW_UPDATE, 0, stream, &by.to_be_bytes())
+}
+
+fn setting(name: u16, value: u32) -> Vec<u8> {
+    raw(SETTINGS, 0, 0, &[&name.to_be_bytes()[..], &value.to_be_bytes()].concat())
+}
+
+/// A session whose client has greeted.
+fn greeted(limits: Limits) -> Session {
+    let mut session = Session::new(&limits);
+    feed(&mut session, &raw(SETTINGS, 0, 0, &[]));
+    written(&mut session);
+    session
+}
+
+/// Gives the session bytes; the requests that arrive.
+fn feed(session: &mut Session, input: &[u8]) -> Vec<Arrived> {
+    let (mut head, mut rest, mut all) = (RequestHead::default(), input, Vec::new());
+    loop {
+        let (used, arrived) = session.receive(rest, &mut head);
+        rest = &rest[used..];
+        match arrived {
+            Some(arrived) => all.push(arrived),
+            None => break,
+        }
+    }
+    assert!(rest.is_empty() || session.failure().is_some(), "{} bytes were not understood", rest.len());
+    all
+}
+
+/// The frames that are to be written.
+fn written(session: &mut Session) -> Vec<(u8, u8, u32, Vec<u8>)> {
+    let mut frames = Vec::new();
+    let out = session.pending().to_vec();
+    session.wrote(out.len());
+    let mut rest = &out[..];
+    while let Some(header) = FrameHeader::read(rest) {
+        let (payload, more) = rest[HEADER..].split_at(header.length);
+        frames.push((header.kind, header.flags, header.stream, payload.to_vec()));
+        rest = more;
+    }
+    assert!(rest.is_empty());
+    frames
+}
+
+/// Frames of that kind, as stream and first number of the payload.
+fn numbers(frames: &[(u8, u8, u32, Vec<u8>)], kind: u8) -> Vec<(u32, u32)> {
+    let of_kind = frames.iter().filter(|frame| frame.0 == kind);
+    of_kind.map(|frame| (frame.2, number(&frame.3, 0).unwrap_or_default())).collect()
+}
+
+fn answer(session: &mut Session, index: u32) {
+    session.send_head(index, &ResponseHead { status: 200, ..ResponseHead::default() }, true).unwrap();
+    session.drop_stream(index);
+}
+
+fn context() -> Context<'static> {
+    Context::from_waker(Waker::noop())
+}
+
+#[test]
+fn what_breaks_the_protocol_ends_the_connection() {
+    let closed = [get(1), get(1)].concat();
+    let too_long = [&[0, 0x40, 1, DATA, 0, 0, 0, 0, 1][..], &[0; 16_385]].concat();
+    let cases: &[(&str, Vec<u8>, ResetReason)] = &[
+        ("a frame longer than allowed", too_long, ResetReason::FRAME_SIZE_ERROR),
+        ("a head between the pieces of another", [raw(HEADERS, 0, 1, b""), get(3)].concat(), PROTOCOL),
+        ("the piece of no head", raw(CONTINUATION, END_HEADERS, 1, b""), PROTOCOL),
+        (
+            "a piece of another stream",
+            [raw(HEADERS, 0, 1, b""), raw(CONTINUATION, 4, 3, b"")].concat(),
+            PROTOCOL,
+        ),
+        ("a stream of ours", get(2), PROTOCOL),
+        ("a head on no stream", get(0), PROTOCOL),
+        ("a head on a stream that ended", [get(3), get(1)].concat(), ResetReason::STREAM_CLOSED),
+        ("a block that cannot be decoded", raw(HEADERS, 5, 1, &[0x80]), ResetReason::COMPRESSION_ERROR),
+        ("padding longer than the head", raw(HEADERS, 5 | PADDED, 1, &[9, 0]), PROTOCOL),
+        ("a priority cut short", raw(HEADERS, 5 | PRIORITISED, 1, &[0; 4]), ResetReason::FRAME_SIZE_ERROR),
+        ("data on no stream", raw(DATA, 0, 0, b"x"), PROTOCOL),
+        ("data before its head", raw(DATA, 0, 1, b"x"), PROTOCOL),
+        ("padding longer than the data", [post(1), raw(DATA, PADDED, 1, &[2, 0])].concat(), PROTOCOL),
+        ("a push", raw(PUSH_PROMISE, END_HEADERS, 1, &[0; 4]), PROTOCOL),
+        ("a reset of what never was", raw(RST_STREAM, 0, 1, &[0; 4]), PROTOCOL),
+        ("a reset of another length", [get(1), raw(RST_STREAM, 0, 1, &[0; 5])].concat(), FRAME_SIZE),
+        ("a priority on no stream", raw(PRIORITY, 0, 0, &[0; 5]), PROTOCOL),
+        ("a ping of another length", raw(PING, 0, 0, &[0; 7]), FRAME_SIZE),
+        ("a ping on a stream", raw(PING, 0, 1, &[0; 8]), PROTOCOL),
+        ("settings of another length", raw(SETTINGS, 0, 0, &[0; 5]), FRAME_SIZE),
+        ("settings on a stream", raw(SETTINGS, 0, 1, &[]), PROTOCOL),
+        ("an acknowledgement that says something", raw(SETTINGS, ACK, 0, &[0; 6]), FRAME_SIZE),
+        ("push neither on nor off", setting(2, 2), PROTOCOL),
+        ("a window beyond all windows", setting(4, 0x8000_0000), ResetReason::FLOW_CONTROL_ERROR),
+        ("frames smaller than the smallest", setting(5, 16_383), PROTOCOL),
+        ("frames larger than the largest", setting(5, 16_777_216), PROTOCOL),
+        ("an update by nothing", update(0, 0), PROTOCOL),
+        ("an update of another length", raw(WINDOW_UPDATE, 0, 0, &[0; 3]), FRAME_SIZE),
+        ("an update that overflows", update(0, 0x7fff_ffff), ResetReason::FLOW_CONTROL_ERROR),
+        ("an update of what never was", update(1, 1), PROTOCOL),
+        ("a farewell on a stream", raw(GOAWAY, 0, 1, &[0; 8]), PROTOCOL),
+        ("a farewell cut short", raw(GOAWAY, 0, 0, &[0; 7]), FRAME_SIZE),
+        (
+            "a window that overflows with the settings",
+            [get(1), update(1, 0x7fff_0000), setting(4, 0x7fff_ffff)].concat(),
+            ResetReason::FLOW_CONTROL_ERROR,
+        ),
+    ];
+    for (what, input, reason) in cases {
+        let mut session = greeted(Limits::default());
+        feed(&mut session, input);
+        assert_eq!(session.failure().and_then(|error| error.reason()), Some(*reason), "{what}");
+        assert!(numbers(&written(&mut session), GOAWAY).len() == 1, "{what}: the client is told");
+    }
+    let mut session = greeted(Limits::default());
+    for arrived in feed(&mut session, &closed[..closed.len() / 2]) {
+        answer(&mut session, arrived.index);
+    }
+    feed(&mut session, &closed[closed.len() / 2..]);
+    assert_eq!(session.failure().and_then(|error| error.reason()), Some(ResetReason::STREAM_CLOSED));
+}
+
+const PROTOCOL: ResetReason = ResetReason::PROTOCOL_ERROR;
+const FRAME_SIZE: ResetReason = ResetReason::FRAME_SIZE_ERROR;
+
+#[test]
+fn the_first_frame_is_settings() {
+    for first in [get(1), raw(PING, 0, 0, &[0; 8]), raw(SETTINGS, ACK, 0, &[])] {
+        let mut session = Session::new(&Limits::default());
+        feed(&mut session, &first);
+        assert_eq!(session.failure().and_then(|error| error.reason()), Some(PROTOCOL));
+    }
+}
+
+#[test]
+fn what_breaks_a_stream_ends_that_stream_only() {
+    let long = [post(1), raw(DATA, 0, 1, &[0; 9])].concat();
+    let after_end = [post(1), raw(DATA, END_STREAM, 1, b"x"), raw(DATA, 0, 1, b"y")].concat();
+    let announced = block(&[POST[0], POST[1], POST[2], POST[3], ("content-length", "3")]);
+    let announced = raw(HEADERS, END_HEADERS, 1, &announced);
+    let trailers =
+        |flags, fields: &[_]| [post(1), raw(HEADERS, flags | END_HEADERS, 1, &block(fields))].concat();
+    let cases: &[(&str, Vec<u8>, ResetReason)] = &[
+        ("more data than its window", long, ResetReason::FLOW_CONTROL_ERROR),
+        ("data after its end", after_end, ResetReason::STREAM_CLOSED),
+        ("a second head after its end", [get(1), get(1)].concat(), ResetReason::STREAM_CLOSED),
+        ("more data than announced", [announced.clone(), raw(DATA, 0, 1, b"1234")].concat(), PROTOCOL),
+        ("less data than announced", [announced, raw(DATA, END_STREAM, 1, b"12")].concat(), PROTOCOL),
+        ("trailers that do not end", trailers(0, &[("x", "y")]), PROTOCOL),
+        ("a method in trailers", trailers(END_STREAM, &[(":method", "GET")]), PROTOCOL),
+        ("a malformed head", raw(HEADERS, 5, 1, &block(&[("X", "y")])), PROTOCOL),
+        ("a stream that depends on itself", raw(PRIORITY, 0, 1, &[0, 0, 0, 1, 0]), PROTOCOL),
+        ("a priority of another length", raw(PRIORITY, 0, 1, &[0; 4]), FRAME_SIZE),
+        ("an update by nothing", [get(1), update(1, 0)].concat(), PROTOCOL),
+        (
+            "an update that overflows",
+            [get(1), update(1, 0x7fff_ffff)].concat(),
+            ResetReason::FLOW_CONTROL_ERROR,
+        ),
+    ];
+    for (what, input, reason) in cases {
+        let mut session = greeted(Limits { initial_stream_window: 8, ..Limits::default() });
+        if what.contains("priority") || what.contains("depends") {
+            // A stream that was never opened cannot be reset.
+            for arrived in feed(&mut session, &get(1)) {
+                answer(&mut session, arrived.index);
+            }
+            written(&mut session);
+        }
+        feed(&mut session, input);
+        assert!(session.failure().is_none(), "{what}");
+        assert_eq!(numbers(&written(&mut session), RST_STREAM), [(1, reason.0)], "{what}");
+        assert_eq!(feed(&mut session, &get(3)).len(), 1, "{what}: the next one is served");
+    }
+}
+
+#[test]
+fn a_stream_too_many_is_refused_and_its_head_still_decoded() {
+    let mut session = greeted(Limits { max_concurrent_streams: 1, ..Limits::default() });
+    let arrived = feed(&mut session, &get(1));
+    // The second puts a line into the table, the third refers to it.
+    let mut second = block(&GET);
+    second.extend([0x40, 1, b'x', 1, b'y']);
+    feed(&mut session, &raw(HEADERS, 5, 3, &second));
+    assert_eq!(numbers(&written(&mut session), RST_STREAM), [(3, ResetReason::REFUSED_STREAM.0)]);
+    answer(&mut session, arrived[0].index);
+    let mut third = block(&GET);
+    third.push(0xbe);
+    let mut head = RequestHead::default();
+    let (_, arrived) = session.receive(&raw(HEADERS, 5, 5, &third), &mut head);
+    assert!(arrived.is_some_and(|arrived| arrived.verdict.is_ok()));
+    assert_eq!(head.fields.get(b"x"), Some(&b"y"[..]));
+}
+
+#[test]
+fn heads_beyond_the_limits_are_answered_431() {
+    let limits = Limits { max_header_list: 400, max_fields: 4, ..Limits::default() };
+    let long = "v".repeat(120);
+    let large: Vec<_> = GET.into_iter().chain([("a", &long[..]), ("b", &long), ("c", &long)]).collect();
+    let many: Vec<_> = GET.into_iter().chain([("a", ""); 5]).collect();
+    for (fields, error) in [(large, HeadError::TooLarge), (many, HeadError::TooManyFields)] {
+        let mut session = greeted(limits);
+        let arrived = feed(&mut session, &raw(HEADERS, 5, 1, &block(&fields)));
+        assert_eq!(arrived[0].verdict, Err(error));
+    }
+}
+
+/// A client that only makes work is sent away before it has made much, and what it is answered is bounded.
+#[test]
+fn floods_end() {
+    let fragment = |session: &mut Session, round: u32| {
+        let first = if round == 0 { raw(HEADERS, 0, 1, b"") } else { Vec::new() };
+        feed(session, &[first, raw(CONTINUATION, 0, 1, b"")].concat());
+    };
+    let whole = |session: &mut Session, frames: Vec<u8>| drop(feed(session, &frames));
+    type Round<'a> = (&'a str, &'a dyn Fn(&mut Session, u32));
+    let rounds: &[Round<'_>] = &[
+        ("pings", &|session, _| whole(session, raw(PING, 0, 0, &[0; 8]))),
+        ("settings", &|session, _| whole(session, raw(SETTINGS, 0, 0, &[]))),
+        ("priorities", &|session, _| whole(session, raw(PRIORITY, 0, 1, &[0, 0, 0, 3, 0]))),
+        ("unknown frames", &|session, _| whole(session, raw(0xbb, 0, 0, &[]))),
+        ("updates", &|session, _| whole(session, update(0, 1))),
+        ("empty pieces of a head", &fragment),
+        ("empty data", &|session, round| {
+            let first = if round == 0 { post(1) } else { Vec::new() };
+            whole(session, [first, raw(DATA, 0, 1, &[])].concat());
+        }),
+        ("requests that are given up", &|session, round| {
+            for arrived in
+                feed(session, &[get(round * 2 + 1), raw(RST_STREAM, 0, round * 2 + 1, &[0; 4])].concat())
+            {
+                session.drop_stream(arrived.index);
+            }
+        }),
+        ("requests that we are made to give up", &|session, round| {
+            for arrived in feed(session, &[post(round * 2 + 1), update(round * 2 + 1, 0)].concat()) {
+                session.drop_stream(arrived.index);
+            }
+        }),
+        ("malformed requests", &|session, round| {
+            whole(session, raw(HEADERS, 5, round * 2 + 1, &block(&[("X", "")])))
+        }),
+        ("data for what has ended", &|session, round| {
+            if round == 0 {
+                for arrived in feed(session, &get(1)) {
+                    answer(session, arrived.index);
+                }
+            }
+            whole(session, raw(DATA, 0, 1, b"x"));
+        }),
+    ];
+    for (what, round) in rounds {
+        let mut session = greeted(Limits::default());
+        let mut rounds = 0;
+        while session.failure().is_none() {
+            round(&mut session, rounds);
+            rounds += 1;
+            assert!(rounds <= 4_100, "{what} go on");
+        }
+        let reason = session.failure().and_then(|error| error.reason());
+        assert_eq!(reason, Some(ResetReason::ENHANCE_YOUR_CALM), "{what}");
+        assert!(session.pending().len() < 128 * 1024, "{what}: {} bytes", session.pending().len());
+    }
+}
+
+#[test]
+fn a_head_without_end_is_not_gathered_for_ever() {
+    let mut session = greeted(Limits { max_header_list: 16_384, ..Limits::default() });
+    feed(&mut session, &raw(HEADERS, 0, 1, &[0; 16_000]));
+    let mut pieces = 1;
+    while session.failure().is_none() {
+        feed(&mut session, &raw(CONTINUATION, 0, 1, &[0; 16_000]));
+        pieces += 1;
+    }
+    assert_eq!(pieces, 5);
+    assert!(session.block.capacity() <= 2 * 65_536);
+}
+
+#[test]
+fn a_busy_client_may_ping_and_give_up() {
+    let mut session = greeted(Limits::default());
+    for round in 0..20_000 {
+        let id = round * 2 + 1;
+        for arrived in feed(&mut session, &get(id)) {
+            answer(&mut session, arrived.index);
+        }
+        if round % 2 == 0 {
+            feed(&mut session, &raw(PING, 0, 0, &[0; 8]));
+        }
+        if round % 4 == 0 {
+            feed(&mut session, &raw(RST_STREAM, 0, id, &[0; 4]));
+        }
+        written(&mut session);
+    }
+    assert!(session.failure().is_none());
+    // And one that is idle for hours may ping now and then.
+    for _ in 0..10_000 {
+        session.earn_time(10);
+        feed(&mut session, &raw(PING, 0, 0, &[0; 8]));
+        written(&mut session);
+    }
+    assert!(session.failure().is_none());
+}
+
+#[test]
+fn pings_and_settings_are_answered() {
+    let mut session = greeted(Limits::default());
+    feed(&mut session, &[raw(PING, 0, 0, b"12345678"), setting(1, 0), raw(PING, ACK, 0, &[0; 8])].concat());
+    let frames = written(&mut session);
+    assert_eq!(frames, [(PING, ACK, 0, b"12345678".to_vec()), (SETTINGS, ACK, 0, Vec::new())]);
+}
+
+#[test]
+fn nobody_waits_for_room_for_ever() {
+    let mut session = greeted(Limits::default());
+    feed(&mut session, &setting(4, 1_000_000));
+    let streams: Vec<u32> =
+        feed(&mut session, &[get(1), get(3), get(5)].concat()).iter().map(|arrived| arrived.index).collect();
+    let mut cx = context();
+    let mut sent = [0usize; 3];
+    for stream in &streams {
+        let head = ResponseHead { status: 200, ..ResponseHead::default() };
+        session.send_head(*stream, &head, false).unwrap();
+    }
+    for _ in 0..200 {
+        // Always asked in the same order, as a loop over places does.
+        for (at, stream) in streams.iter().enumerate() {
+            if let Poll::Ready(room) = session.poll_room(*stream, 100_000, &mut cx) {
+                let room = room.unwrap();
+                session.send_data(*stream, &vec![0; room], false).unwrap();
+                sent[at] += room;
+            }
+        }
+        assert!(session.pending().len() < 2 * FULL);
+        let frames = written(&mut session);
+        let spent: usize = frames.iter().filter(|frame| frame.0 == DATA).map(|frame| frame.3.len()).sum();
+        if spent > 0 {
+            feed(&mut session, &update(0, spent as u32));
+        }
+    }
+    let (least, most) = (sent.iter().min().unwrap(), sent.iter().max().unwrap());
+    assert!(*least * 2 > *most, "{sent:?}");
+}
+
+#[test]
+fn the_connections_window_comes_back_from_streams_that_nobody_reads() {
+    let mut session = greeted(Limits { initial_connection_window: 65_535, ..Limits::default() });
+    for round in 0..20 {
+        let id = round * 2 + 1;
+        let arrived = feed(&mut session, &[post(id), raw(DATA, 0, id, &[0; 16_000])].concat());
+        session.drop_stream(arrived[0].index);
+        feed(&mut session, &raw(DATA, END_STREAM, id, &[0; 1_000]));
+        session.earn_time(1);
+        written(&mut session);
+        assert!(session.failure().is_none(), "after {round}");
+    }
+}
+
+#[test]
+fn what_was_sent_before_the_farewell_was_heard_is_served() {
+    let mut session = greeted(Limits::default());
+    session.say_goodbye();
+    let frames = written(&mut session);
+    assert_eq!(numbers(&frames, GOAWAY), [(0, 0x7fff_ffff)]);
+    let ping = frames.iter().find(|frame| frame.0 == PING).unwrap().3.clone();
+    let arrived = feed(&mut session, &get(1));
+    assert_eq!(arrived.len(), 1);
+    feed(&mut session, &raw(PING, ACK, 0, &ping));
+    assert_eq!(numbers(&written(&mut session), GOAWAY), [(0, 1)]);
+    assert!(feed(&mut session, &[post(3), raw(DATA, 0, 3, b"x")].concat()).is_empty());
+    assert!(session.failure().is_none() && !session.is_done());
+    answer(&mut session, arrived[0].index);
+    assert!(session.is_done());
+}
+
+#[test]
+fn a_tunnel_is_asked_for_by_its_protocol() {
+    let connect = block(&[
+        (":method", "CONNECT"),
+        (":protocol", "websocket"),
+        (":scheme", "http"),
+        (":path", "/chat"),
+        (":authority", "a"),
+    ]);
+    for allowed in [true, false] {
+        let mut session = greeted(Limits { extended_connect: allowed, ..Limits::default() });
+        let mut head = RequestHead::default();
+        let (_, arrived) = session.receive(&raw(HEADERS, END_HEADERS, 1, &connect), &mut head);
+        assert_eq!(arrived.is_some_and(|arrived| arrived.verdict.is_ok()), allowed);
+        if allowed {
+            assert_eq!(head.upgrade_protocol(), Some(&b"websocket"[..]));
+            assert_eq!(head.path(), b"/chat");
+        }
+    }
+}

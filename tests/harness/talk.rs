@@ -1,0 +1,66 @@
+//! Clients that say bytes and hear bytes, whatever the protocol.
+
+use std::net::SocketAddr;
+
+use serde::Deserialize;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::tls::Authority;
+
+/// One conversation: the client says its piece, says that it has ended, and listens to the end.
+#[derive(Deserialize, Debug, Clone)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Talk {
+    /// The declared port.
+    pub port: u16,
+    /// Said in clear text before anything else.
+    #[serde(default)]
+    pub first: String,
+    /// The server name of a TLS handshake; none: clear text.
+    pub tls: Option<String>,
+    /// The protocol that the handshake offers; left out: none.
+    pub alpn: Option<String>,
+    /// What is said.
+    #[serde(default)]
+    pub say: String,
+}
+
+impl Talk {
+    /// Holds it with the gateway at `to`; returns what was heard to the end, and from which address.
+    ///
+    /// # Errors
+    /// The connection or its handshake failed: the text of the error.
+    pub async fn hold(
+        &self,
+        to: SocketAddr,
+        authority: &Authority,
+    ) -> (Option<SocketAddr>, Result<String, String>) {
+        let mut stream = match TcpStream::connect(to).await {
+            Ok(stream) => stream,
+            Err(error) => return (None, Err(error.to_string())),
+        };
+        let own = stream.local_addr().ok();
+        let _ = stream.write_all(self.first.as_bytes()).await;
+        let heard = match &self.tls {
+            None => Ok(converse(stream, &self.say).await),
+            Some(name) => {
+                let alpn = self.alpn.as_deref().unwrap_or_default();
+                match authority.handshake(stream, name, alpn).await {
+                    Ok(stream) => Ok(converse(stream, &self.say).await),
+                    Err(error) => Err(error),
+                }
+            }
+        };
+        (own, heard)
+    }
+}
+
+/// What is heard before the end, whichever way that comes.
+async fn converse(mut stream: impl AsyncRead + AsyncWrite + Unpin, say: &str) -> String {
+    let _ = stream.write_all(say.as_bytes()).await;
+    let _ = stream.shutdown().await;
+    let mut heard = Vec::new();
+    let _ = stream.read_to_end(&mut heard).await;
+    String::from_utf8_lossy(&heard).into_owned()
+}
