@@ -13,8 +13,8 @@ use crate::index::{oldest_first, origin};
 use crate::istio::{names, service_entry};
 use crate::lookup::Lookup;
 use crate::memo::Memo;
-use crate::messages::{At, destination as messages};
 use crate::mesh::export_to;
+use crate::messages::{At, destination as messages};
 use crate::settings::Settings;
 
 /// A service, whatever kind of object made it.
