@@ -75,4 +75,6 @@ check("several-gateways: three answers", said.count("the stable shop") == 3, sai
 for name in ["edge-nodeport", "systemd", "replace-sidecar"]:
     said = follow(name)
     check(f"{name}: the page comes", "the stable shop" in said, said)
+said = follow("egress-external-host")
+check("egress-external-host: the weather comes in", said.count("sunny") == 2, said)
 finish()

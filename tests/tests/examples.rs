@@ -326,3 +326,31 @@ async fn replace_sidecar() {
     let run = Run::from(std::iter::once("run").chain(words.filter(|word| !word.is_empty())));
     assert!(run.settings.check().is_ok() && run.paths == [PathBuf::from("/etc/limen/config")]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn egress() {
+    let home = tempfile::tempdir().unwrap();
+    let config = copied("egress-external-host", home.path());
+    let outside = Origin::start("outside", Script::echo()).await;
+    let entry = fs::read_to_string(config.join("weather.yaml")).unwrap();
+    let port = outside.address.port().to_string();
+    fs::write(config.join("weather.yaml"), entry.replace("9001", &port)).unwrap();
+    let flags = ["--labels".to_owned(), "istio=egressgateway".to_owned()];
+    let gateway = Gateway::start_in(home, vec![config], &flags).await;
+    assert_eq!(gateway.problems(), Vec::<String>::new());
+
+    let mut connection = h1::Connection::new(TcpStream::connect(gateway.address(80)).await.unwrap());
+    for (target, host, expected) in [
+        ("/", "weather.localhost", 200),
+        ("http://weather.localhost/", "weather.localhost", 200),
+        ("/admin/x", "weather.localhost", 403),
+        ("/", "example.org", 404),
+    ] {
+        connection.send(&h1::request("GET", target, host, &[], b"")).await;
+        let reply = within("a response", connection.read("GET")).await.unwrap();
+        assert_eq!(reply.status, expected, "{target} of {host}: {reply:?}");
+    }
+    assert_eq!(outside.hits(), 2);
+    let lines = gateway.stop().await;
+    assert_eq!(lines[0]["upstream_cluster"], "outbound|80||weather.localhost");
+}
