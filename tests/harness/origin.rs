@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
@@ -35,6 +35,8 @@ pub enum Script {
     Dead,
     /// Says nothing until the client has ended, then says its own name, `heard` and what it heard.
     Talk,
+    /// The same inside TLS.
+    TalkTls(Arc<rustls::ServerConfig>),
     /// Reads a request with its body and switches to the protocol that it asks for, then sends every byte back. When the
     /// client has said its last, says `bye` and closes; a byte 0 makes it close at once.
     Switch,
@@ -108,12 +110,15 @@ async fn connection(
     hits: Arc<watch::Sender<usize>>,
 ) {
     let mut buffer = Vec::new();
-    if let Script::Talk = &*script {
-        while fill(&mut stream, &mut buffer).await {}
-        hits.send_modify(|hits| *hits += 1);
-        let heard = String::from_utf8_lossy(&buffer);
-        let _ = stream.write_all(format!("{name} heard {heard}").as_bytes()).await;
-        return;
+    match &*script {
+        Script::Talk => return talk(stream, &name, &hits).await,
+        Script::TalkTls(config) => {
+            if let Ok(stream) = tokio_rustls::TlsAcceptor::from(config.clone()).accept(stream).await {
+                talk(stream, &name, &hits).await;
+            }
+            return;
+        }
+        _ => {}
     }
     while let Some(head) = read_head(&mut stream, &mut buffer).await {
         let mut nth = 0;
@@ -142,7 +147,7 @@ async fn connection(
                 }
             }
             Script::Never => {}
-            Script::Close | Script::Dead | Script::Talk => return,
+            Script::Close | Script::Dead | Script::Talk | Script::TalkTls(_) => return,
             Script::Switch => {
                 if let Some(body) = read_body(&mut stream, &mut buffer, &request).await {
                     let _ = switch(&mut stream, &request, body.len(), buffer).await;
@@ -182,6 +187,15 @@ async fn switch(
             return stream.shutdown().await;
         }
     }
+}
+
+async fn talk(mut stream: impl AsyncRead + AsyncWrite + Unpin, name: &str, hits: &watch::Sender<usize>) {
+    let mut heard = Vec::new();
+    let _ = stream.read_to_end(&mut heard).await;
+    hits.send_modify(|hits| *hits += 1);
+    let answer = format!("{name} heard {}", String::from_utf8_lossy(&heard));
+    let _ = stream.write_all(answer.as_bytes()).await;
+    let _ = stream.shutdown().await;
 }
 
 /// One more read into the buffer; `false` at the end.

@@ -64,6 +64,9 @@ struct OriginSpec {
     /// Header lines of its answers.
     #[serde(default)]
     headers: BTreeMap<String, String>,
+    /// It talks inside TLS, with a certificate for these names.
+    #[serde(default)]
+    tls: Vec<String>,
     /// Bytes that it answers with.
     raw: Option<String>,
 }
@@ -167,7 +170,7 @@ fn load(name: &str) -> Scenario {
     serde_json::from_value(documents.remove(0)).unwrap_or_else(|error| panic!("{name}.yaml: {error}"))
 }
 
-fn script(spec: &OriginSpec) -> Script {
+fn script(spec: &OriginSpec, authority: &Authority) -> Script {
     if let Some(raw) = &spec.raw {
         return Script::Raw(raw.clone().into_bytes());
     }
@@ -178,7 +181,11 @@ fn script(spec: &OriginSpec) -> Script {
         Some("never") => Script::Never,
         Some("close") => Script::Close,
         Some("dead") => Script::Dead,
-        Some("talk") => Script::Talk,
+        Some("talk") if spec.tls.is_empty() => Script::Talk,
+        Some("talk") => {
+            let names: Vec<&str> = spec.tls.iter().map(String::as_str).collect();
+            Script::TalkTls(authority.server(&names))
+        }
         Some("switch") => Script::Switch,
         Some(other) => panic!("an origin cannot answer {other:?}"),
     }
@@ -190,7 +197,7 @@ async fn set_up(scenario: &Scenario) -> World {
     let mut flags = scenario.flags.clone();
     let mut fill: Vec<(String, String)> = Vec::new();
     for (name, spec) in &scenario.origins {
-        let origin = Origin::start(name, script(spec)).await;
+        let origin = Origin::start(name, script(spec, &authority)).await;
         fill.push((format!("${{{name}.port}}"), origin.address.port().to_string()));
         if let Some(backend) = &spec.backend {
             flags.extend(["--backend".to_owned(), format!("{backend}={}", origin.address)]);
@@ -498,6 +505,7 @@ scenarios! {
     match_gates
     matches
     merged_hosts
+    passthrough
     path_normalization
     path_untouched
     paths

@@ -19,7 +19,7 @@ pub struct ServedListener {
 /// and `connections` says where they go.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ServedChain {
-    /// The TLS chain; `None` for clear text.
+    /// The TLS chain, or the server name that is passed through; `None` for clear text.
     pub tls: Option<String>,
     /// Whether handshakes can succeed: there is a certificate. True for clear text.
     pub ready: bool,
@@ -71,6 +71,12 @@ pub(crate) fn listeners(tables: &Tables) -> Vec<ServedListener> {
                         Inside::Tcp(route) => connections(name, ready, route),
                     }
                 })
+                .chain(
+                    chains
+                        .passthrough
+                        .iter()
+                        .map(|passed| connections(Some(passed.name.to_string()), true, &passed.route)),
+                )
                 .collect(),
         },
     };

@@ -140,15 +140,23 @@ fn listeners(
                 Some(route) => Serves::Tcp(route),
                 None => continue,
             },
-            ServesPlan::Tls(plans) => {
-                let chains = plans.into_iter().filter_map(|plan| {
+            ServesPlan::Tls { chains, passthrough } => {
+                let chains = chains.into_iter().filter_map(|plan| {
                     let inside = match &plan.inside {
                         InsidePlan::Http(table) => Inside::Http(table.clone()),
                         InsidePlan::Tcp => Inside::Tcp(connections.take(instance, &plan.server)?),
                     };
                     Some(chain(plan, inside, certificates, report))
                 });
-                Serves::Tls { chains: chains.collect(), passthrough: Vec::new() }
+                let chains: Vec<_> = chains.collect();
+                let passthrough: Vec<_> = passthrough
+                    .iter()
+                    .flat_map(|server| connections.take_passthrough(instance, server))
+                    .collect();
+                if chains.is_empty() && passthrough.is_empty() {
+                    continue;
+                }
+                Serves::Tls { chains, passthrough }
             }
         };
         let http = certificates.index.settings.mesh.http(instance);

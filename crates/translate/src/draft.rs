@@ -28,6 +28,8 @@ pub(crate) struct VirtualServiceDraft {
     /// Whether the workload sees it, and how near it stands: near ones go first.
     pub(crate) reach: Option<Reach>,
     pub(crate) routes: Vec<RouteDraft>,
+    /// Routes of connections that are not decrypted, by server name.
+    pub(crate) tls: Vec<ConnectionRouteDraft>,
     /// Routes of connections whatever is said on them.
     pub(crate) tcp: Vec<ConnectionRouteDraft>,
     /// About the object whatever its routes.
@@ -97,7 +99,7 @@ pub(crate) struct Gate {
     pub(crate) source_namespace: String,
 }
 
-/// A `tcp` route.
+/// A `tls` or `tcp` route.
 #[derive(Debug)]
 pub(crate) struct ConnectionRouteDraft {
     pub(crate) field: String,
@@ -108,11 +110,14 @@ pub(crate) struct ConnectionRouteDraft {
     pub(crate) problems: Vec<Problem>,
 }
 
-/// One match block of a `tcp` route.
+/// One match block of a `tls` or `tcp` route.
 #[derive(Debug)]
 pub(crate) struct ConnectionMatch {
     /// Of the gate only port and gateways are ever written.
     pub(crate) gate: Gate,
+    /// As written; empty for `tcp`.
+    pub(crate) sni_hosts: Vec<String>,
+    pub(crate) field: String,
 }
 
 /// What a route does.

@@ -127,7 +127,15 @@ pub(crate) fn route_tables(
             // What is closed is closed for connections, too.
             ServesPlan::Tcp(_) if guard.is_some() => {}
             ServesPlan::Tcp(server) => merger.tcp(port.instance, server),
-            ServesPlan::Tls(chains) => {
+            ServesPlan::Tls { chains, passthrough } => {
+                let names = chains.iter().flat_map(|chain| {
+                    let title = chain.server.title();
+                    chain.server_names.iter().map(move |name| (name.clone(), title.clone()))
+                });
+                let mut taken: BTreeMap<HostPattern, String> = names.collect();
+                for server in passthrough.iter().filter(|_| guard.is_none()) {
+                    merger.passthrough(port.instance, server, &mut taken);
+                }
                 for chain in chains {
                     match &chain.inside {
                         InsidePlan::Http(table) => {

@@ -267,6 +267,11 @@ pub(crate) mod route {
         )
     }
 
+    pub(crate) fn name_is_taken(at: At<'_>, name: &str, other: &str) -> Problem {
+        let message = format!("server name `{name}` is taken by {other}, so this match is left out");
+        at.say(SHADOWED_ROUTE, message, "ask for other names in sniHosts, or remove one of the two")
+    }
+
     pub(crate) fn one_per_port(at: At<'_>, port: u16, first: &str) -> Problem {
         let message = format!("port {port} has one route for all connections, and {first} comes first");
         at.say(SHADOWED_ROUTE, message, "give the server a port of its own, or remove one of the two")

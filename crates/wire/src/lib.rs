@@ -5,6 +5,8 @@
 #![forbid(unsafe_code)]
 
 mod authority;
+pub mod client_hello;
 pub mod h1;
 pub mod h2;
 pub mod head;
+pub mod proxy_protocol;

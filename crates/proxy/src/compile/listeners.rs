@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use limen_ir::listener::{Inside as IrInside, Serves as IrServes};
+use limen_ir::listener::{Inside as IrInside, Passthrough as IrPassthrough, Serves as IrServes};
 use limen_ir::tcp::{TcpDestination as IrDestination, TcpRoute as IrRoute};
 use limen_ir::{ClusterKey, HostPattern, Ir, Millis, RouteTableName};
 
@@ -12,7 +12,7 @@ use super::tls::TlsMemo;
 use crate::applied::AppliedProblem;
 use crate::observe::Registry;
 use crate::table::hosts::{HostMap, Pattern};
-use crate::table::listeners::{Inside, Listener, Serves, TlsChain, TlsChains};
+use crate::table::listeners::{Inside, Listener, Named, Passthrough, Serves, TlsChain, TlsChains};
 use crate::table::routes::{ClusterSlot, Origin, RouteTable};
 use crate::table::tcp::{TcpDestination, TcpRoute};
 
@@ -43,11 +43,16 @@ impl ListenerMemo {
             let serves = match &listener.serves {
                 IrServes::Http(name) => Serves::Http(routes(name)),
                 IrServes::Tcp(route) => Serves::Tcp(tcp_route(route, clusters)),
-                IrServes::Tls { chains, passthrough: _ } => {
-                    let mut by_name: Vec<(HostPattern, u32)> = Vec::new();
+                IrServes::Tls { chains, passthrough } => {
+                    let mut by_name: Vec<(HostPattern, Named)> = Vec::new();
+                    for (index, passed) in passthrough.iter().enumerate() {
+                        let named = Named::Passthrough(index as u32);
+                        by_name.extend(passed.server_names.iter().map(|name| (name.clone(), named)));
+                    }
                     let mut compiled = Vec::new();
                     for (index, chain) in chains.iter().enumerate() {
-                        by_name.extend(chain.server_names.iter().map(|name| (name.clone(), index as u32)));
+                        let named = Named::Chain(index as u32);
+                        by_name.extend(chain.server_names.iter().map(|name| (name.clone(), named)));
                         compiled.push(TlsChain {
                             name: chain.name.as_str().into(),
                             config: tls.server_config(listener, chain, problems),
@@ -57,7 +62,11 @@ impl ListenerMemo {
                             },
                         });
                     }
-                    Serves::Tls(TlsChains { chains: compiled, by_name: host_map(by_name) })
+                    Serves::Tls(TlsChains {
+                        chains: compiled,
+                        passthrough: passthrough.iter().map(|ir| self::passthrough(ir, clusters)).collect(),
+                        by_name: host_map(by_name),
+                    })
                 }
             };
             if listeners.len() <= slot {
@@ -75,6 +84,13 @@ impl ListenerMemo {
         }
         listeners
     }
+}
+
+fn passthrough(ir: &IrPassthrough, clusters: &mut dyn FnMut(&ClusterKey) -> ClusterSlot) -> Passthrough {
+    let IrPassthrough { server_names, alpn, route } = ir;
+    let name = server_names.first().map(ToString::to_string).unwrap_or_default();
+    let alpn = alpn.iter().map(|protocol| protocol.as_bytes().into()).collect();
+    Passthrough { name: name.into(), alpn, route: tcp_route(route, clusters) }
 }
 
 fn tcp_route(ir: &IrRoute, clusters: &mut dyn FnMut(&ClusterKey) -> ClusterSlot) -> Arc<TcpRoute> {

@@ -30,6 +30,22 @@ pub(crate) struct ConnInfo {
     pub(crate) tls_cipher: Option<&'static str>,
 }
 
+impl ConnInfo {
+    /// In clear text.
+    pub(crate) fn clear(listener: ListenerSlot, local: SocketAddr, remote: SocketAddr) -> ConnInfo {
+        ConnInfo {
+            listener,
+            chain: None,
+            local,
+            remote,
+            https: false,
+            server_name: None,
+            tls_version: None,
+            tls_cipher: None,
+        }
+    }
+}
+
 /// Why a front cannot go on.
 #[derive(Debug)]
 pub(crate) enum FrontFail {

@@ -21,7 +21,7 @@ use std::net::SocketAddr;
 use limen_wire::head::RequestHead;
 
 use crate::filter::normalize::{self, Spelt};
-use crate::table::listeners::{Inside, Listener, Serves, Tables};
+use crate::table::listeners::{Inside, Listener, Named, Serves, Tables};
 use crate::table::routes::{Action, RouteTable, Rule, VirtualHost};
 use crate::worker::Worker;
 use crate::worker::memory::Exchange;
@@ -147,9 +147,14 @@ fn routes<'t>(
         (Serves::Http(routes), None) => Ok(routes),
         (Serves::Tls(chains), Some(own)) => {
             let chain = chains.named(own).ok_or(Elsewhere::Gone)?;
-            let meant = chains.by_name.find(authority).and_then(|index| chains.chains.get(*index as usize));
-            match (meant, &chain.inside) {
-                (Some(other), _) if !std::ptr::eq(other, chain) => Err(Elsewhere::OtherChain),
+            let other = |named: &Named| match named {
+                Named::Chain(index) => {
+                    chains.chains.get(*index as usize).is_some_and(|other| !std::ptr::eq(other, chain))
+                }
+                Named::Passthrough(_) => true,
+            };
+            match (chains.by_name.find(authority), &chain.inside) {
+                (Some(named), _) if other(named) => Err(Elsewhere::OtherChain),
                 (_, Inside::Http(routes)) => Ok(routes),
                 (_, Inside::Tcp(_)) => Err(Elsewhere::Gone),
             }

@@ -1,6 +1,7 @@
 //! From socket to exchange: accept, TLS, the choice of codec.
 
 pub(crate) mod accept;
+pub(crate) mod hello;
 pub(crate) mod http1;
 pub(crate) mod http2;
 pub(crate) mod patience;
@@ -83,21 +84,15 @@ pub(crate) async fn connection(conn: Connection, io: TcpStream, remote: SocketAd
     let route = match conn.worker.tables().listener(conn.listener).map(|listener| &listener.serves) {
         Some(Serves::Http(_)) => None,
         Some(Serves::Tcp(route)) => Some(route.clone()),
-        Some(Serves::Tls(_)) => return tls::serve(conn, io, local, remote).await,
+        Some(Serves::Tls(chains)) if chains.passthrough.is_empty() => {
+            return tls::serve(conn, io, Vec::new(), local, remote).await;
+        }
+        Some(Serves::Tls(_)) => return hello::serve(conn, io, local, remote).await,
         None => return,
     };
-    let info = ConnInfo {
-        listener: conn.listener,
-        chain: None,
-        local,
-        remote,
-        https: false,
-        server_name: None,
-        tls_version: None,
-        tls_cipher: None,
-    };
+    let info = ConnInfo::clear(conn.listener, local, remote);
     match route {
-        Some(route) => tcp::spawn(conn, io, info, route),
+        Some(route) => tcp::spawn(conn, io, info, route, Vec::new()),
         None => sniff(conn, io, info).await,
     }
 }

@@ -42,19 +42,19 @@ impl Cut for Box<TlsStream<TcpStream>> {
     }
 }
 
-/// The task of a connection.
-pub(crate) fn spawn<S: Cut>(conn: Connection, io: S, info: ConnInfo, route: Arc<TcpRoute>) {
-    tokio::task::spawn_local(Box::pin(serve(conn, io, info, route)));
+/// The task of a connection. `first`: what was read of it already.
+pub(crate) fn spawn<S: Cut>(conn: Connection, io: S, info: ConnInfo, route: Arc<TcpRoute>, first: Vec<u8>) {
+    tokio::task::spawn_local(Box::pin(serve(conn, io, info, route, first)));
 }
 
 /// Connects to an endpoint and passes bytes both ways until both sides have said their last.
-async fn serve<S: Cut>(conn: Connection, io: S, info: ConnInfo, route: Arc<TcpRoute>) {
+async fn serve<S: Cut>(conn: Connection, io: S, info: ConnInfo, route: Arc<TcpRoute>, first: Vec<u8>) {
     let worker = conn.worker.clone();
     let timer = worker.clock.timer();
     let mut session = Session::begin(worker.clone(), info);
     let Some(destination) = route.pick(worker.random_u32()) else { return };
     match reach(&mut session, destination, &timer).await {
-        Ok(origin) => pass(conn, io, origin, &mut session, (&route, &timer)).await,
+        Ok(origin) => pass(conn, (io, first), origin, &mut session, (&route, &timer)).await,
         Err(fail) => session.flags = flags(&fail),
     }
 }
@@ -110,7 +110,7 @@ fn flags(fail: &Fail) -> Flags {
 /// Bytes both ways. Each side may end its own direction first; when one breaks off, so does the other.
 async fn pass<S: Cut>(
     conn: Connection,
-    mut client: S,
+    (mut client, first): (S, Vec<u8>),
     mut origin: Origin,
     session: &mut Session,
     (route, timer): (&TcpRoute, &Timer),
@@ -118,7 +118,7 @@ async fn pass<S: Cut>(
     let worker = session.worker.clone();
     let counts = session.open();
     let mut clocks = Clocks::begin(&worker, route);
-    let (mut up, mut down) = (Way::default(), Way::default());
+    let (mut up, mut down) = (Way::after(first), Way::default());
     let ended = poll_fn(|cx| {
         let sent = up.poll(cx, &mut client, &mut origin.io, &worker.buffers);
         let answered = down.poll(cx, &mut origin.io, &mut client, &worker.buffers);

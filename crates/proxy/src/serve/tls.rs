@@ -5,10 +5,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use rustls::ProtocolVersion;
-use rustls::server::{Acceptor, ServerConfig};
+use rustls::server::{Accepted, Acceptor, ServerConfig};
 use tokio::net::TcpStream;
-use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 
 use super::{Connection, sniff, spawn_http1, spawn_http2, tcp};
 use crate::exchange::front::ConnInfo;
@@ -18,13 +18,20 @@ use crate::table::listeners::{Inside, Serves};
 
 /// Does the handshake within its time and serves what is inside. A hello that no chain covers is closed and logged with
 /// flag `NR`.
-pub(crate) async fn serve(conn: Connection, io: TcpStream, local: SocketAddr, remote: SocketAddr) {
+/// `first`: what was read of the hello already; all of it, or nothing.
+pub(crate) async fn serve(
+    conn: Connection,
+    io: TcpStream,
+    first: Vec<u8>,
+    local: SocketAddr,
+    remote: SocketAddr,
+) {
     let worker = conn.worker.clone();
     let timer = worker.clock.timer();
     timer.arm_in(worker.config.limits.handshake_timeout_ms);
     let done = tokio::select! {
         biased;
-        done = Box::pin(handshake(&conn, io, local, remote)) => done,
+        done = Box::pin(handshake(&conn, io, &first, local, remote)) => done,
         () = timer.expired() => None,
     };
     drop(timer);
@@ -33,7 +40,7 @@ pub(crate) async fn serve(conn: Connection, io: TcpStream, local: SocketAddr, re
         return;
     };
     if let Inside::Tcp(route) = inside {
-        return tcp::spawn(conn, stream, info, route);
+        return tcp::spawn(conn, stream, info, route, Vec::new());
     }
     let protocol = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
     match protocol.as_deref() {
@@ -46,11 +53,15 @@ pub(crate) async fn serve(conn: Connection, io: TcpStream, local: SocketAddr, re
 async fn handshake(
     conn: &Connection,
     io: TcpStream,
+    first: &[u8],
     local: SocketAddr,
     remote: SocketAddr,
 ) -> Option<(Box<TlsStream<TcpStream>>, ConnInfo, Inside)> {
     let start_us = conn.worker.clock.now_us();
-    let begun = LazyConfigAcceptor::new(Acceptor::default(), io).await.ok()?;
+    let begun = match first {
+        [] => LazyConfigAcceptor::new(Acceptor::default(), io).await.ok()?,
+        hello => StartHandshake::from_parts(accepted(hello)?, io),
+    };
     let server_name = begun.client_hello().server_name().map(Rc::from);
     let Some((chain, config, inside)) = choose(conn, server_name.as_deref()) else {
         let record = Record {
@@ -78,11 +89,24 @@ async fn handshake(
     Some((stream, info, inside))
 }
 
+/// A hello that was read already. A client waits for the answer before it says more, so nothing follows it.
+fn accepted(mut hello: &[u8]) -> Option<Accepted> {
+    let mut acceptor = Acceptor::default();
+    loop {
+        if acceptor.read_tls(&mut hello).ok()? == 0 {
+            return None;
+        }
+        if let Some(accepted) = acceptor.accept().ok()? {
+            return hello.is_empty().then_some(accepted);
+        }
+    }
+}
+
 /// The chain for a server name, if it has a certificate.
 fn choose(conn: &Connection, name: Option<&str>) -> Option<(Arc<str>, Arc<ServerConfig>, Inside)> {
     let tables = conn.worker.tables();
     let Serves::Tls(chains) = &tables.listener(conn.listener)?.serves else { return None };
-    let chain = chains.chains.get(chains.choose(name)? as usize)?;
+    let chain = chains.chain(name)?;
     Some((chain.name.clone(), chain.config.clone()?, chain.inside.clone()))
 }
 

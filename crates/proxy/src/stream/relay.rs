@@ -45,7 +45,6 @@ pub(crate) enum Broken {
 }
 
 impl Way {
-    #[cfg(test)]
     /// A direction in which these bytes have come already.
     pub(crate) fn after(first: Vec<u8>) -> Way {
         let end = first.len();

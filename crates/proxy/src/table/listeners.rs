@@ -74,8 +74,30 @@ pub(crate) enum Serves {
 pub(crate) struct TlsChains {
     /// In the order of the configuration.
     pub(crate) chains: Vec<TlsChain>,
-    /// Server name -> index of the chain.
-    pub(crate) by_name: HostMap<u32>,
+    /// What is handed on undecrypted.
+    pub(crate) passthrough: Vec<Passthrough>,
+    /// Server name -> who serves it.
+    pub(crate) by_name: HostMap<Named>,
+}
+
+/// Who serves a server name.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Named {
+    /// Index of a chain.
+    Chain(u32),
+    /// Index of what is handed on.
+    Passthrough(u32),
+}
+
+/// Connections that are handed on undecrypted.
+#[derive(Debug)]
+pub(crate) struct Passthrough {
+    /// Its first server name, for people.
+    pub(crate) name: Arc<str>,
+    /// The client must offer one of these; none: any client will do.
+    pub(crate) alpn: Vec<Box<[u8]>>,
+    /// Where they go.
+    pub(crate) route: Arc<TcpRoute>,
 }
 
 /// One chain.
@@ -99,9 +121,25 @@ pub(crate) enum Inside {
 }
 
 impl TlsChains {
-    /// The chain for a server name (or a Host): exact, then longest suffix, then the chain for any.
-    pub(crate) fn choose(&self, name: Option<&str>) -> Option<u32> {
+    /// Who serves a server name: exact, then longest suffix, then whoever takes any.
+    pub(crate) fn choose(&self, name: Option<&str>) -> Option<Named> {
         self.by_name.find(name.unwrap_or("").as_bytes()).copied()
+    }
+
+    /// The chain for a server name.
+    pub(crate) fn chain(&self, name: Option<&str>) -> Option<&TlsChain> {
+        match self.choose(name)? {
+            Named::Chain(index) => self.chains.get(index as usize),
+            Named::Passthrough(_) => None,
+        }
+    }
+
+    /// What hands connections to a server name on.
+    pub(crate) fn passes(&self, name: Option<&str>) -> Option<&Passthrough> {
+        match self.choose(name)? {
+            Named::Passthrough(index) => self.passthrough.get(index as usize),
+            Named::Chain(_) => None,
+        }
     }
 
     /// The chain of that name.

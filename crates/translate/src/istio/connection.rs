@@ -1,15 +1,22 @@
-//! `tcp` routes of VirtualServices: drafts, before any gateway or service is looked at.
+//! `tls` and `tcp` routes of VirtualServices: drafts, before any gateway or service is looked at.
 
 use std::sync::Arc;
 
 use limen_ir::policy::headers::HeaderOps;
-use limen_resources::istio::{TcpMatch, TcpRoute, VirtualService, WeightedDestination};
+use limen_resources::istio::{TcpMatch, TcpRoute, TlsMatch, TlsRoute, VirtualService, WeightedDestination};
 use limen_resources::{Object, Problem};
 
 use super::{action, names};
 use crate::draft::{ConnectionMatch, ConnectionRouteDraft, DestinationDraft, Gate};
 use crate::messages::{At, route as messages};
 use crate::settings::Settings;
+
+/// The `tls` routes.
+pub(crate) fn tls(object: &Arc<Object<VirtualService>>, settings: &Settings) -> Vec<ConnectionRouteDraft> {
+    let reader = Reader { object, settings };
+    let routes = (0..).zip(&object.spec.tls);
+    routes.map(|(index, route): (usize, _)| reader.tls(format!("spec.tls[{index}]"), route)).collect()
+}
 
 /// The `tcp` routes.
 pub(crate) fn tcp(object: &Arc<Object<VirtualService>>, settings: &Settings) -> Vec<ConnectionRouteDraft> {
@@ -24,6 +31,22 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    fn tls(&self, field: String, route: &TlsRoute) -> ConnectionRouteDraft {
+        let mut problems = Vec::new();
+        let blocks = (0..).zip(&route.matches);
+        let matches = blocks.map(|(index, block): (usize, _)| {
+            let TlsMatch { sni_hosts, destination_subnets, port, source_labels, gateways, source_namespace } =
+                block;
+            let field = format!("{field}.match[{index}]");
+            self.ignored(&field, "destinationSubnets", !destination_subnets.is_empty(), &mut problems);
+            self.ignored(&field, "sourceLabels", !source_labels.is_empty(), &mut problems);
+            self.ignored(&field, "sourceNamespace", !source_namespace.is_empty(), &mut problems);
+            ConnectionMatch { gate: self.gate(*port, gateways), sni_hosts: sni_hosts.clone(), field }
+        });
+        let matches = matches.collect();
+        self.route(field, matches, &route.route, problems)
+    }
+
     fn tcp(&self, field: String, route: &TcpRoute) -> ConnectionRouteDraft {
         let mut problems = Vec::new();
         let blocks = (0..).zip(&route.matches);
@@ -41,7 +64,7 @@ impl Reader<'_> {
             self.ignored(&field, "sourceSubnet", !source_subnet.is_empty(), &mut problems);
             self.ignored(&field, "sourceLabels", !source_labels.is_empty(), &mut problems);
             self.ignored(&field, "sourceNamespace", !source_namespace.is_empty(), &mut problems);
-            ConnectionMatch { gate: self.gate(*port, gateways) }
+            ConnectionMatch { gate: self.gate(*port, gateways), sni_hosts: Vec::new(), field }
         });
         let matches = matches.collect();
         self.route(field, matches, &route.route, problems)

@@ -34,13 +34,14 @@ pub(crate) struct PortPlan {
 #[derive(Debug)]
 pub(crate) enum ServesPlan {
     /// Servers that share a route table.
-    Http {
-        table: RouteTableName,
-        servers: Vec<ServerPlan>,
-    },
+    Http { table: RouteTableName, servers: Vec<ServerPlan> },
     /// Whatever the clients like.
     Tcp(ServerPlan),
-    Tls(Vec<ChainPlan>),
+    Tls {
+        chains: Vec<ChainPlan>,
+        /// Servers that do not decrypt.
+        passthrough: Vec<ServerPlan>,
+    },
 }
 
 /// A TLS server.
@@ -90,7 +91,7 @@ impl ServerPlan {
     }
 
     /// `Gateway namespace/name spec.servers[0]`.
-    pub(super) fn title(&self) -> String {
+    pub(crate) fn title(&self) -> String {
         format!("{} {}", self.gateway.key, self.field)
     }
 

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use limen_ir::atoms::{HostPattern, Port};
 use limen_ir::origin::Origin;
 use limen_ir::route::RouteTableName;
-use limen_resources::istio::Server;
+use limen_resources::istio::{Server, TlsMode};
 
 use super::gateway::{ChainPlan, InsidePlan, PortPlan, ServerPlan, ServesPlan};
 use super::server_tls;
@@ -59,7 +59,10 @@ enum Holds {
     Unserved,
     Http(RouteTableName, Vec<ServerPlan>),
     Tcp(ServerPlan),
-    Tls(Vec<ChainPlan>),
+    Tls {
+        chains: Vec<ChainPlan>,
+        passthrough: Vec<ServerPlan>,
+    },
 }
 
 impl Slot {
@@ -92,7 +95,8 @@ impl Slot {
         }
         match (&self.holds, protocol) {
             (Holds::Unserved, _) | (Holds::Http(..), Protocol::Http) => None,
-            (Holds::Tls(_), Protocol::Https | Protocol::Tls) => {
+            (Holds::Tls { .. }, Protocol::Https | Protocol::Tls) if passes(server) => None,
+            (Holds::Tls { .. }, Protocol::Https | Protocol::Tls) => {
                 server_names(plan).into_iter().find_map(|name| {
                     let other = self.server_names.get(&name)?;
                     Some(format!("{other}, which comes first, has server name `{name}`, too"))
@@ -134,6 +138,10 @@ impl Slot {
                 }
                 true
             }
+            Protocol::Https | Protocol::Tls if passes(server) => {
+                self.tls().1.push(plan);
+                true
+            }
             Protocol::Https | Protocol::Tls => {
                 let name = table.0.clone();
                 let server_names = server_names(&plan);
@@ -145,12 +153,20 @@ impl Slot {
                     _ => InsidePlan::Tcp,
                 };
                 let chain = ChainPlan { name, server_names, tls, inside, server: plan };
-                match &mut self.holds {
-                    Holds::Tls(chains) => chains.push(chain),
-                    other => *other = Holds::Tls(vec![chain]),
-                }
+                self.tls().0.push(chain);
                 served
             }
+        }
+    }
+
+    /// What it holds of TLS, which nothing else stands in the way of.
+    fn tls(&mut self) -> (&mut Vec<ChainPlan>, &mut Vec<ServerPlan>) {
+        if !matches!(self.holds, Holds::Tls { .. }) {
+            self.holds = Holds::Tls { chains: Vec::new(), passthrough: Vec::new() };
+        }
+        match &mut self.holds {
+            Holds::Tls { chains, passthrough } => (chains, passthrough),
+            _ => unreachable!("it was made so above"),
         }
     }
 
@@ -160,11 +176,16 @@ impl Slot {
             Holds::Unserved => return None,
             Holds::Http(table, servers) => ServesPlan::Http { table, servers },
             Holds::Tcp(server) => ServesPlan::Tcp(server),
-            Holds::Tls(chains) => ServesPlan::Tls(chains),
+            Holds::Tls { chains, passthrough } => ServesPlan::Tls { chains, passthrough },
         };
         let Slot { name, declared, bind, origin, .. } = self;
         Some(PortPlan { instance, name, declared, bind, serves, origin })
     }
+}
+
+/// Is TLS handed on undecrypted?
+fn passes(server: &Server) -> bool {
+    server.tls.as_ref().is_some_and(|tls| tls.mode == TlsMode::Passthrough)
 }
 
 /// The names by which SNI finds a server. One that has `*` takes every name, and its other names then ask nothing.

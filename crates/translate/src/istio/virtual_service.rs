@@ -24,10 +24,6 @@ pub(crate) fn draft(
     let spec = &object.spec;
     let mut problems = Vec::new();
     let namespace = &*object.key.namespace;
-    if !spec.tls.is_empty() {
-        let message = "routes of TLS connections are not served yet";
-        problems.push(messages::not_served(At::new(object, "spec.tls"), message, "use http or tcp routes"));
-    }
     let routes = delegate::resolve(object, delegates, settings, &mut problems);
     let routes = routes.iter().map(|source| route(source, settings)).collect();
     let hosts = spec.hosts.iter();
@@ -41,6 +37,7 @@ pub(crate) fn draft(
             &settings.workload_namespace,
         ),
         routes,
+        tls: connection::tls(object, settings),
         tcp: connection::tcp(object, settings),
         problems,
     }

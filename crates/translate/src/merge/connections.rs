@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use limen_ir::atoms::Millis;
+use limen_ir::atoms::{HostPattern, Millis};
 use limen_ir::cluster::DEFAULT_IDLE_TIMEOUT_MS;
+use limen_ir::listener::Passthrough;
 use limen_ir::tcp::{TcpDestination, TcpRoute};
 use limen_resources::ObjectKey;
 use limen_resources::istio::TcpPool;
@@ -19,6 +20,7 @@ use crate::messages::{At, gateway as gateway_messages, route as messages};
 #[derive(Default)]
 pub(crate) struct Connections {
     routes: BTreeMap<ServerId, TcpRoute>,
+    passthrough: BTreeMap<ServerId, Vec<Passthrough>>,
 }
 
 /// Gateway of this process, Gateway, field of the server.
@@ -32,6 +34,11 @@ impl Connections {
     /// The route of a server, if it has one.
     pub(crate) fn take(&mut self, instance: usize, server: &ServerPlan) -> Option<TcpRoute> {
         self.routes.remove(&id(instance, server))
+    }
+
+    /// What a server hands on by server name.
+    pub(crate) fn take_passthrough(&mut self, instance: usize, server: &ServerPlan) -> Vec<Passthrough> {
+        self.passthrough.remove(&id(instance, server)).unwrap_or_default()
     }
 }
 
@@ -79,6 +86,64 @@ impl<'a> Merger<'a, '_, '_> {
             let what = "nothing listens for it";
             self.report.problem(gateway_messages::no_connection_route(server.at(), "tcp", what));
         }
+    }
+
+    /// Finds what a server hands on undecrypted: every open match block of every tls route, for the names that it asks
+    /// for, which need not be the server's. `taken`: names of the port that are another's.
+    pub(super) fn passthrough(
+        &mut self,
+        instance: usize,
+        server: &'a ServerPlan,
+        taken: &mut BTreeMap<HostPattern, String>,
+    ) {
+        let settings = self.index.settings;
+        let Some(workload) = settings.gateways.get(instance) else { return };
+        let site = Site {
+            gateway: &server.gateway_name,
+            declared: server.declared,
+            https: false,
+            instance: workload,
+            namespace: &settings.workload_namespace,
+        };
+        let drafts = self.by_gateway.get(&*server.gateway_name).map(|attached| attached.candidates(server));
+        let mut made = Vec::new();
+        for draft in drafts.unwrap_or_default() {
+            let shared = shared_hosts(server, draft);
+            if shared.is_empty() {
+                continue;
+            }
+            let key = (&draft.object.key, &*server.gateway_name);
+            let mut any = false;
+            for route in &draft.tls {
+                for block in route.matches.iter().filter(|block| bind::open(&block.gate, site)) {
+                    let names = block.sni_hosts.iter().map(|name| HostPattern::istio(name));
+                    let server_names: Vec<HostPattern> = names.collect();
+                    let at = At::new(&draft.object, &block.field);
+                    let other = server_names.iter().find_map(|name| taken.get_key_value(name));
+                    if let Some((name, other)) = other {
+                        self.report.problem(messages::name_is_taken(at, &name.to_string(), other));
+                        continue;
+                    }
+                    let title = format!("{} {}", draft.object.key, block.field);
+                    taken.extend(server_names.iter().map(|name| (name.clone(), title.clone())));
+                    let route = self.connection_route(instance, draft, route, site);
+                    made.push(Passthrough { server_names, alpn: Vec::new(), route });
+                    any = true;
+                }
+            }
+            if any {
+                self.report.problems(&draft.problems);
+                let attached = self.attached.entry(key).or_default();
+                attached.extend(shared.iter().map(|host| host.to_ascii_lowercase()));
+            } else {
+                self.idle.insert(key);
+            }
+        }
+        if made.is_empty() {
+            let what = "connections for its hosts are closed";
+            self.report.problem(gateway_messages::no_connection_route(server.at(), "tls", what));
+        }
+        self.routing.connections.passthrough.insert(id(instance, server), made);
     }
 
     /// A route with the clusters that its destinations mean.

@@ -1,0 +1,78 @@
+//! Ports on which some TLS is handed on undecrypted: the hello is read first, and says which.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use limen_wire::client_hello::{self, ClientHello, Peeked};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+
+use super::{Connection, tcp, tls};
+use crate::exchange::front::ConnInfo;
+use crate::observe::{Counter, Flags, Record};
+use crate::table::listeners::Serves;
+use crate::table::tcp::TcpRoute;
+
+/// Reads the hello within its time and hands the connection on: to where its server name says, or to be decrypted. What
+/// is no TLS is closed and logged with flag `NR`.
+pub(crate) async fn serve(conn: Connection, mut io: TcpStream, local: SocketAddr, remote: SocketAddr) {
+    let worker = conn.worker.clone();
+    let start_us = worker.clock.now_us();
+    let timer = worker.clock.timer();
+    timer.arm_in(worker.config.limits.handshake_timeout_ms);
+    let read = tokio::select! {
+        biased;
+        read = Box::pin(read(&mut io)) => read,
+        () = timer.expired() => None,
+    };
+    drop(timer);
+    let Some((peeked, first)) = read else {
+        return worker.count(Counter::TlsHandshakeErrors);
+    };
+    let Peeked::Hello(hello) = peeked else {
+        worker.count(Counter::TlsHandshakeErrors);
+        let record = Record {
+            flags: Flags::NR,
+            details: "filter_chain_not_found",
+            duration_us: worker.clock.now_us().saturating_sub(start_us),
+            ..Record::new(worker.clock.epoch_ms(start_us), local, remote)
+        };
+        return worker.log(&record);
+    };
+    let Some(route) = passes(&conn, &hello) else {
+        return tls::serve(conn, io, first, local, remote).await;
+    };
+    let info = ConnInfo {
+        server_name: hello.server_name.as_deref().map(Into::into),
+        ..ConnInfo::clear(conn.listener, local, remote)
+    };
+    tcp::spawn(conn, io, info, route, first);
+}
+
+/// Where a connection is handed on to; `None`: it is to be decrypted, or to be refused where that is tried.
+fn passes(conn: &Connection, hello: &ClientHello) -> Option<Arc<TcpRoute>> {
+    let tables = conn.worker.tables();
+    let Serves::Tls(chains) = &tables.listener(conn.listener)?.serves else { return None };
+    let passed = chains.passes(hello.server_name.as_deref())?;
+    let offers = passed.alpn.is_empty()
+        || hello.protocols().any(|protocol| passed.alpn.iter().any(|wanted| **wanted == *protocol));
+    offers.then(|| passed.route.clone())
+}
+
+/// The hello with the bytes that it stands in, or what else comes first. `None`: the client ended before.
+async fn read(io: &mut TcpStream) -> Option<(Peeked, Vec<u8>)> {
+    let mut bytes = Vec::with_capacity(2 * 1024);
+    loop {
+        match client_hello::peek(&bytes) {
+            Peeked::NeedMore(until) => {
+                // So much is on its way; looking earlier would tell nothing new.
+                while bytes.len() < until {
+                    if io.read_buf(&mut bytes).await.ok()? == 0 {
+                        return None;
+                    }
+                }
+            }
+            peeked => return Some((peeked, bytes)),
+        }
+    }
+}
