@@ -69,7 +69,7 @@ pub struct ServiceLabels {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Protocol {
-    /// Nothing that is known: it is found out where that is possible, and HTTP routes send what the client spoke.
+    /// Nothing that is known: it is found out where that is possible, and HTTP routes send HTTP/1.1.
     Undetected,
     /// HTTP/1.1.
     Http,
@@ -119,6 +119,40 @@ pub struct ConnectionPolicy {
     pub max_connections: Option<u32>,
     /// Requests in flight to the cluster in the whole process; `None`: no limit and no counter.
     pub max_active_requests: Option<u32>,
+    /// The version of HTTP; HTTP/1.1 is not printed.
+    #[serde(skip_serializing_if = "HttpVersion::is_http1")]
+    pub http: HttpVersion,
+    /// HTTP/2: streams on one connection at a time; `None`: as many as the origin allows.
+    pub max_streams: Option<u32>,
+    /// HTTP/2: how a connection whose origin is gone without a word is found out; `None`: it is not asked.
+    pub keep_alive: Option<KeepAlive>,
+}
+
+/// The version of HTTP that endpoints are spoken to in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum HttpVersion {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2 with prior knowledge.
+    Http2,
+    /// HTTP/2 for clients of HTTP/2, HTTP/1.1 for others.
+    AsClient,
+}
+
+impl HttpVersion {
+    fn is_http1(&self) -> bool {
+        *self == HttpVersion::Http1
+    }
+}
+
+/// PING frames on an HTTP/2 connection.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct KeepAlive {
+    /// Time from one to the next.
+    pub interval: Millis,
+    /// Time for the answer; then the connection is closed.
+    pub timeout: Millis,
 }
 
 /// Istio's default connect timeout.
@@ -135,6 +169,9 @@ impl ConnectionPolicy {
             max_requests: None,
             max_connections: None,
             max_active_requests: None,
+            http: HttpVersion::Http1,
+            max_streams: None,
+            keep_alive: None,
         }
     }
 }

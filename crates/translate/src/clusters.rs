@@ -7,12 +7,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use limen_ir::atoms::Millis;
-use limen_ir::cluster::{Balance, Cluster, ClusterKey, ConnectionPolicy, Protocol, ServiceLabels};
-use limen_resources::Object;
+use limen_ir::cluster::{
+    Balance, Cluster, ClusterKey, ConnectionPolicy, HttpVersion, KeepAlive, Protocol, ServiceLabels,
+};
 use limen_resources::istio::{
-    ClientTlsMode, ConnectionPool, H2UpgradePolicy, LoadBalancer, SimpleLb, TcpPool, TrafficPolicy,
+    ClientTlsMode, ConnectionPool, H2UpgradePolicy, HttpPool, LoadBalancer, SimpleLb, TcpPool, TrafficPolicy,
     VirtualService,
 };
+use limen_resources::{GoDuration, Object};
 
 use crate::index::{Index, origin};
 use crate::istio::destination_rule::{Block, Merged, Policy, Rules};
@@ -76,20 +78,11 @@ fn cluster(
     };
     let policy = rules.map(|rules| rules.policy(key.port, subset)).unwrap_or_default();
     let mut reader = Reader { report, blocked: false, connect_timeout: index.settings.mesh.connect_timeout };
-    let (balance, connection) = (reader.balance(&policy), reader.connection(&policy));
+    let (balance, connection) = (reader.balance(&policy), reader.connection(&policy, protocol));
     let outlier = policy.outlier_detection.as_ref().map(|block| outlier::detection(block.said));
     reader.rest(&policy);
     let blocked = reader.blocked;
     let by = by.into_iter().next()?;
-    if protocol.is_http2() && protocol != Protocol::GrpcWeb {
-        let field = format!("{}.port", by.1);
-        let message = format!(
-            "port {} of `{}` speaks HTTP/2 only, and backends are spoken to in HTTP/1.1 yet",
-            port.number, service.host
-        );
-        let mend = "if it also takes HTTP/1.1, name its port http-…";
-        report.problem(route::not_served(At::new(&by.0, &field), &message, mend));
-    }
     let shaping = subset.map(|(rule, at, _)| origin(&rule.key, format!("spec.subsets[{at}]")));
     let cluster = Cluster {
         key: key.clone(),
@@ -186,10 +179,13 @@ impl Reader<'_> {
         }
     }
 
-    fn connection(&mut self, policy: &Policy<'_>) -> ConnectionPolicy {
+    fn connection(&mut self, policy: &Policy<'_>, protocol: Protocol) -> ConnectionPolicy {
         let mut connection = ConnectionPolicy::istio_default();
         if let Some(timeout) = self.connect_timeout {
             connection.connect_timeout = timeout;
+        }
+        if protocol.is_http2() {
+            connection.http = HttpVersion::Http2;
         }
         let Some(block) = &policy.connection_pool else { return connection };
         let ConnectionPool { tcp, http } = block.said;
@@ -215,7 +211,7 @@ impl Reader<'_> {
         if let Some(http) = http {
             connection.max_requests = limit(http.max_requests_per_connection);
             connection.max_active_requests = limit(http.http2_max_requests);
-            let h2 = "backends are spoken to in HTTP/1.1 yet";
+            self.http2(block, http, &mut connection);
             for (written, part, message) in [
                 (
                     http.http1_max_pending_requests > 0,
@@ -223,10 +219,6 @@ impl Reader<'_> {
                     "waiting requests have no limit yet",
                 ),
                 (http.max_retries > 0, ".http.maxRetries", "retries have no limit of their own yet"),
-                (http.h2_upgrade_policy == H2UpgradePolicy::Upgrade, ".http.h2UpgradePolicy", h2),
-                (http.use_client_protocol, ".http.useClientProtocol", h2),
-                (http.max_concurrent_streams > 0, ".http.maxConcurrentStreams", h2),
-                (http.http2_keep_alive.is_some(), ".http.http2KeepAlive", h2),
             ] {
                 if written {
                     self.no_effect(block, part, message);
@@ -234,6 +226,35 @@ impl Reader<'_> {
             }
         }
         connection
+    }
+
+    /// The version of HTTP, and what is for HTTP/2 only.
+    fn http2(
+        &mut self,
+        block: &Block<'_, ConnectionPool>,
+        http: &HttpPool,
+        connection: &mut ConnectionPolicy,
+    ) {
+        if http.use_client_protocol {
+            connection.http = HttpVersion::AsClient;
+        } else if http.h2_upgrade_policy == H2UpgradePolicy::Upgrade {
+            connection.http = HttpVersion::Http2;
+        }
+        if connection.http != HttpVersion::Http2 {
+            let what = "the service is not always spoken to in HTTP/2";
+            if http.max_concurrent_streams > 0 {
+                self.no_effect(block, ".http.maxConcurrentStreams", what);
+            }
+            if http.http2_keep_alive.is_some() {
+                self.no_effect(block, ".http.http2KeepAlive", what);
+            }
+            return;
+        }
+        connection.max_streams = limit(http.max_concurrent_streams);
+        connection.keep_alive = http.http2_keep_alive.as_ref().and_then(|wanted| {
+            let millis = |duration: GoDuration| Millis::new(duration.millis());
+            Some(KeepAlive { interval: millis(wanted.interval?)?, timeout: millis(wanted.timeout?)? })
+        });
     }
 
     /// What is left: TLS, and what else changes how a connection begins.

@@ -10,3 +10,4 @@ pub mod h1;
 pub mod h2;
 pub mod head;
 pub mod proxy_protocol;
+mod trailers;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Instant;
 
-use limen_ir::cluster::{Balance as IrBalance, Cluster as IrCluster};
+use limen_ir::cluster::{Balance as IrBalance, Cluster as IrCluster, HttpVersion};
 use limen_ir::{ClusterEndpoints, ClusterKey, Endpoints, Ir};
 
 use super::ejections::{Ejections, Judged};
@@ -15,7 +15,7 @@ use crate::applied::Ejected;
 use crate::limits::outlier::{Notice, Watch};
 use crate::limits::{ClusterLimits, Gauge};
 use crate::observe::counters::{Registry, ServiceLabels};
-use crate::table::clusters::{Balance, Cluster, EndpointSet};
+use crate::table::clusters::{Balance, Cluster, EndpointSet, KeepAlive, Protocol, Speaks};
 use crate::table::routes::ClusterSlot;
 
 /// Endpoints by cluster slot.
@@ -257,6 +257,16 @@ fn cluster(ir: &IrCluster, limits: Option<Arc<ClusterLimits>>, registry: &Regist
         connect_timeout_ms: connection.connect_timeout.get(),
         idle_timeout_ms: connection.idle_timeout.map(limen_ir::Millis::get),
         max_requests: connection.max_requests,
+        protocol: match connection.http {
+            HttpVersion::Http1 => Speaks::Only(Protocol::Http1),
+            HttpVersion::Http2 => Speaks::Only(Protocol::Http2),
+            HttpVersion::AsClient => Speaks::AsClient,
+        },
+        max_streams: connection.max_streams,
+        keep_alive: connection
+            .keep_alive
+            .as_ref()
+            .map(|wanted| KeepAlive { interval_ms: wanted.interval.get(), timeout_ms: wanted.timeout.get() }),
         limits,
         fingerprint: hasher.finish(),
     }

@@ -148,12 +148,20 @@ impl Error {
                 error.overloaded = true;
                 error
             }
-            Fail::Connect(error) => {
-                let why = format!("delayed connect error: {}", os_text(&error));
-                reset(503, Flags::UF, retried, "remote connection failure", Some(why))
+            Fail::Connect(why) => {
+                reset(503, Flags::UF, retried, "remote connection failure", Some(why.to_string()))
             }
             Fail::ConnectTimeout => reset(503, Flags::UF, retried, "connection timeout", None),
             Fail::Closed { .. } => reset(503, Flags::UC, retried, "connection termination", None),
+            Fail::Refused => reset(503, Flags::UR, retried, "remote refused stream reset", None),
+            Fail::Reset => reset(503, Flags::UR, retried, "remote reset", None),
+            Fail::Unsayable => Error::new(
+                Fault::Client,
+                400,
+                Flags::DPE,
+                "http.bad_request{head_that_http2_cannot_carry}",
+                "Bad Request",
+            ),
             Fail::Garbage => reset(502, Flags::UPE, retried, "protocol error", None),
         }
     }
@@ -192,13 +200,4 @@ fn reset(status: u16, flags: Flags, retried: bool, reason: &str, transport: Opti
 /// Details hold no spaces.
 fn detail(text: &str) -> String {
     text.replace(' ', "_")
-}
-
-/// The system's text without Rust's error number.
-fn os_text(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    match text.find(" (os error") {
-        Some(at) => text[..at].to_owned(),
-        None => text,
-    }
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use limen_wire::head::{RequestHead, ResponseHead};
+use limen_wire::head::{Fields, RequestHead, ResponseHead};
 
 use crate::table::listeners::ListenerSlot;
 
@@ -69,6 +69,8 @@ pub(crate) trait Front {
     fn body(&self) -> &[u8];
     /// The first `n` bytes of it are done with.
     fn consume(&mut self, n: usize);
+    /// What came after the request's body, once that has ended.
+    fn trailers(&self) -> Option<&Fields>;
 
     /// Whether [`Front::interim`] does anything: if not, the origin is not asked for leave to send a body.
     fn passes_interim(&self) -> bool {
@@ -82,7 +84,7 @@ pub(crate) trait Front {
     /// until [`Front::poll_flush`].
     fn poll_send(&mut self, cx: &mut Context<'_>, data: &[u8], last: bool) -> Poll<Result<usize, FrontFail>>;
     /// The response's body is complete. Call once after the last piece, then flush.
-    fn end(&mut self) -> Result<(), FrontFail>;
+    fn end(&mut self, trailers: Option<&Fields>) -> Result<(), FrontFail>;
     /// Hands everything queued to the connection.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), FrontFail>>;
     /// The response cannot be completed: makes sure that the client does not take it for complete.

@@ -5,6 +5,7 @@
 //! happened is written to the access log and the metrics when [`Live`] is dropped, on every path out.
 
 pub(crate) mod cors;
+mod download;
 pub(crate) mod error;
 pub(crate) mod fault;
 pub(crate) mod forward;
@@ -13,6 +14,7 @@ pub(crate) mod live;
 pub(crate) mod reply;
 pub(crate) mod retry;
 mod tunnel;
+mod upload;
 
 use crate::filter::forwarded;
 use crate::filter::policy::Underscores;

@@ -169,7 +169,7 @@ async fn send<F: Front>(
         }
         if !ended {
             ended = true;
-            live.front.end()?;
+            live.front.end(None)?;
         }
         match live.front.poll_flush(cx) {
             Poll::Pending if timer.poll_fired(cx) => Poll::Ready(Err(FrontFail::Gone)),

@@ -88,7 +88,8 @@ fn backoff(policy: &RetryPolicy, attempt: u32) -> u64 {
 /// Nothing can have been processed.
 fn safe(fail: &Fail, method: MethodKind) -> bool {
     match fail {
-        Fail::Connect(_) | Fail::ConnectTimeout => true,
+        Fail::Connect(_) | Fail::ConnectTimeout | Fail::Refused => true,
+        Fail::Reset => matches!(method, MethodKind::Head | MethodKind::Idempotent),
         Fail::Closed { sent } => !sent || matches!(method, MethodKind::Head | MethodKind::Idempotent),
         _ => false,
     }
@@ -103,9 +104,10 @@ fn wanted(policy: &RetryPolicy, fail: &Fail) -> bool {
         Fail::Closed { sent } => {
             on.five_xx || on.gateway_error || on.reset || (on.reset_before_request && !sent)
         }
-        Fail::Garbage => on.five_xx || on.gateway_error || on.reset,
+        Fail::Refused => on.refused_stream || on.five_xx || on.gateway_error || on.reset,
+        Fail::Garbage | Fail::Reset => on.five_xx || on.gateway_error || on.reset,
         Fail::PerTryTimeout => on.five_xx || on.gateway_error || on.status(504),
-        Fail::Overflow | Fail::NoCluster | Fail::NoEndpoint | Fail::Timeout => false,
+        Fail::Overflow | Fail::NoCluster | Fail::NoEndpoint | Fail::Timeout | Fail::Unsayable => false,
     }
 }
 

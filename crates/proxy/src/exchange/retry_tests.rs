@@ -1,10 +1,8 @@
-use std::io::{Error, ErrorKind};
-
 use super::*;
 use crate::table::retry::RetryOn;
 
 fn refused() -> Fail {
-    Fail::Connect(Error::from(ErrorKind::ConnectionRefused))
+    Fail::Connect("refused".into())
 }
 
 fn policy(attempts: u32, on: RetryOn) -> Retry {
@@ -31,6 +29,9 @@ fn without_a_policy_only_what_cannot_have_been_processed_is_sent_again() {
         (Fail::Closed { sent: true }, Head, Next::Again(0)),
         (Fail::Closed { sent: true }, Other, Next::Final),
         (Fail::Closed { sent: false }, Other, Next::Again(0)),
+        (Fail::Refused, Other, Next::Again(0)),
+        (Fail::Reset, Idempotent, Next::Again(0)),
+        (Fail::Reset, Other, Next::Final),
         (Fail::Garbage, Idempotent, Next::Final),
         (Fail::Timeout, Idempotent, Next::Final),
         (Fail::NoEndpoint, Idempotent, Next::Final),

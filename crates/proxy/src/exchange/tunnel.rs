@@ -4,11 +4,11 @@ use std::future::poll_fn;
 use std::task::{Context, Poll};
 
 use super::error::Error;
-use super::forward::Upload;
 use super::front::Front;
 use super::live::Live;
+use super::upload::Upload;
 use crate::observe::{Counter, Flags, Gauge, WorkerCounters};
-use crate::upstream::origin::OriginConn;
+use crate::upstream::back::Back;
 
 /// A side of a tunnel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +77,7 @@ impl Drop for Open<'_> {
 /// A side that broke off, or silence. Nothing more can be said to the client then.
 pub(super) async fn run<F: Front>(
     live: &mut Live<'_, '_, F>,
-    origin: &mut OriginConn,
+    origin: &mut Back,
     upload: &mut Upload,
 ) -> Result<(), Error> {
     let _open = Open::new(&live.worker.counters);
@@ -109,7 +109,7 @@ impl Tunnel {
     fn poll<F: Front>(
         &mut self,
         live: &mut Live<'_, '_, F>,
-        origin: &mut OriginConn,
+        origin: &mut Back,
         upload: &mut Upload,
         cx: &mut Context<'_>,
     ) -> Poll<End> {
@@ -142,7 +142,7 @@ impl Tunnel {
     fn poll_up<F: Front>(
         &mut self,
         live: &mut Live<'_, '_, F>,
-        origin: &mut OriginConn,
+        origin: &mut Back,
         upload: &mut Upload,
         cx: &mut Context<'_>,
     ) -> Result<(), End> {
@@ -191,7 +191,7 @@ impl Tunnel {
     fn poll_down<F: Front>(
         &mut self,
         live: &mut Live<'_, '_, F>,
-        origin: &mut OriginConn,
+        origin: &mut Back,
         cx: &mut Context<'_>,
     ) -> Result<(), End> {
         origin.take_buffers(&live.worker.buffers);

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::task::{Context, Poll};
 
 use limen_wire::h1;
-use limen_wire::head::{BodyLength, MethodKind, RequestHead, ResponseHead, Version};
+use limen_wire::head::{BodyLength, Fields, MethodKind, RequestHead, ResponseHead, Version};
 
 use super::Connection;
 use super::patience::Patience;
@@ -200,6 +200,8 @@ struct H1Front<'a, S> {
     output: &'a mut Outbound,
     version: Version,
     method: MethodKind,
+    /// The client understands trailers.
+    te_trailers: bool,
     patience: Patience,
     /// What passes is another protocol's.
     tunnel: bool,
@@ -224,6 +226,7 @@ impl<'a, S: Stream> H1Front<'a, S> {
             output,
             version: request.version,
             method: request.method_kind,
+            te_trailers: request.te_trailers,
             patience: Patience::new(worker),
             tunnel: false,
             close: false,
@@ -269,6 +272,10 @@ impl<S: Stream> Front for H1Front<'_, S> {
         h1::encode_response(head, self.version, self.method, true, self.output.begin(false));
     }
 
+    fn trailers(&self) -> Option<&Fields> {
+        self.input.trailers()
+    }
+
     fn begin(&mut self, head: &ResponseHead, _end: bool) -> Result<(), FrontFail> {
         let chunked = h1::chunked_response(head, self.version, self.method);
         let by_close = matches!(head.body, BodyLength::Marked | BodyLength::UntilClose) && !chunked;
@@ -287,8 +294,9 @@ impl<S: Stream> Front for H1Front<'_, S> {
         self.output.poll_send(self.io, cx, data).map_err(|_| FrontFail::Gone)
     }
 
-    fn end(&mut self) -> Result<(), FrontFail> {
-        self.output.end();
+    fn end(&mut self, trailers: Option<&Fields>) -> Result<(), FrontFail> {
+        // Only a client that says so wants them (RFC 9110 6.5.1).
+        self.output.end(trailers.filter(|_| self.te_trailers));
         Ok(())
     }
 

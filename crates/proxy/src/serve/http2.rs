@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use limen_wire::h1::HeadError;
 use limen_wire::h2::{H2Error, Incoming, Limits, ResetReason, ServerConnection, ServerStream};
-use limen_wire::head::{BodyLength, RequestHead, ResponseHead};
+use limen_wire::head::{BodyLength, Fields, RequestHead, ResponseHead};
 
 use super::Connection;
 use super::streams::{Inbox, Streams};
@@ -179,6 +179,7 @@ impl Started {
             stream,
             piece: Vec::new(),
             taken: 0,
+            trailers: None,
             begun: false,
             ended: false,
             patience: Patience::new(worker),
@@ -217,6 +218,8 @@ struct H2Front {
     piece: Vec<u8>,
     taken: usize,
     body_done: bool,
+    /// What came after the body.
+    trailers: Option<Fields>,
     /// The head of the response has gone out; the end of its body has.
     begun: bool,
     ended: bool,
@@ -242,6 +245,9 @@ impl Front for H2Front {
         self.taken = 0;
         let more = more.map_err(gone)?;
         self.body_done = !more;
+        if self.body_done {
+            self.trailers = self.stream.take_trailers();
+        }
         Poll::Ready(Ok(more))
     }
 
@@ -264,6 +270,10 @@ impl Front for H2Front {
         let _ = self.stream.send_informational(head);
     }
 
+    fn trailers(&self) -> Option<&Fields> {
+        self.trailers.as_ref()
+    }
+
     fn begin(&mut self, head: &ResponseHead, end: bool) -> Result<(), FrontFail> {
         self.stream.send_head(head, end).map_err(gone)?;
         (self.begun, self.ended) = (true, end);
@@ -280,11 +290,14 @@ impl Front for H2Front {
         Poll::Ready(Ok(n))
     }
 
-    fn end(&mut self) -> Result<(), FrontFail> {
+    fn end(&mut self, trailers: Option<&Fields>) -> Result<(), FrontFail> {
         if !self.begun || std::mem::replace(&mut self.ended, true) {
             return Ok(());
         }
-        self.stream.send_data(b"", true).map_err(gone)
+        match trailers.filter(|trailers| !trailers.is_empty()) {
+            Some(trailers) => self.stream.send_trailers(trailers).map_err(gone),
+            None => self.stream.send_data(b"", true).map_err(gone),
+        }
     }
 
     fn poll_flush(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), FrontFail>> {

@@ -17,6 +17,7 @@ use crate::stream::Stream;
 use crate::stream::relay::{Broken, Way};
 use crate::table::tcp::{TcpDestination, TcpRoute};
 use crate::upstream::fail::Fail;
+use crate::upstream::io::OriginIo;
 use crate::upstream::{InFlight, connect};
 use crate::worker::Worker;
 
@@ -61,7 +62,7 @@ async fn serve<S: Cut>(conn: Connection, io: S, info: ConnInfo, route: Arc<TcpRo
 
 /// A connection to an endpoint.
 struct Origin {
-    io: TcpStream,
+    io: OriginIo,
     _permit: crate::limits::Permit,
     _in_flight: InFlight,
     _open: Open,
@@ -138,7 +139,7 @@ async fn pass<S: Cut>(
         End::Closed => {}
         End::Broken(by_client) => {
             // A side that was cut off must not take what it got for the whole.
-            if by_client { origin.io.cut() } else { client.cut() }
+            if by_client { origin.io.socket().cut() } else { client.cut() }
         }
         End::TooOld => session.flags = Flags::DT,
         // Envoy has no flag for it.

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use limen_wire::h1::{self, BodyDecoder, HeadError};
-use limen_wire::head::{BodyLength, MethodKind, RequestHead, ResponseHead};
+use limen_wire::head::{BodyLength, Fields, MethodKind, RequestHead, ResponseHead};
 use tokio::io::ReadBuf;
 
 use super::{BUFFER, Buffers, Stream};
@@ -22,6 +22,14 @@ pub(crate) struct Inbound {
     scanned: usize,
     decoder: BodyDecoder,
     data: Range<usize>,
+    /// What came after the body of the last message; there is seldom anything.
+    trailers: Option<Box<Trailers>>,
+}
+
+#[derive(Default)]
+struct Trailers {
+    lines: Vec<u8>,
+    fields: Fields,
 }
 
 /// Why no more could be read of a message.
@@ -42,7 +50,15 @@ pub(crate) enum ReadFail {
 impl Inbound {
     /// Reads into `buf`, which is initialised as far as it is long.
     pub(crate) fn new(buf: Vec<u8>) -> Inbound {
-        Inbound { buf, start: 0, end: 0, scanned: 0, decoder: BodyDecoder::new(BodyLength::None), data: 0..0 }
+        Inbound {
+            buf,
+            start: 0,
+            end: 0,
+            scanned: 0,
+            decoder: BodyDecoder::new(BodyLength::None),
+            data: 0..0,
+            trailers: None,
+        }
     }
 
     /// No buffer: what an idle connection has.
@@ -125,6 +141,7 @@ impl Inbound {
                 if let Some(n) = parsed.map_err(ReadFail::Head)? {
                     self.start += n;
                     self.decoder = BodyDecoder::new(head.body);
+                    self.trailers = None;
                     return Poll::Ready(Ok(()));
                 }
             }
@@ -148,6 +165,7 @@ impl Inbound {
                 if let Some(n) = parsed.map_err(ReadFail::Head)? {
                     self.start += n;
                     self.decoder = BodyDecoder::new(head.body);
+                    self.trailers = None;
                     return Poll::Ready(Ok(()));
                 }
             }
@@ -172,6 +190,16 @@ impl Inbound {
                 let unread = &self.buf[self.start..self.end];
                 let decoded = self.decoder.decode(unread).map_err(|_| ReadFail::Body)?;
                 self.data = self.start + decoded.data.start..self.start + decoded.data.end;
+                if !decoded.trailers.is_empty() {
+                    let lines =
+                        &self.buf[self.start + decoded.trailers.start..self.start + decoded.trailers.end];
+                    self.trailers.get_or_insert_default().lines.extend_from_slice(lines);
+                }
+                if decoded.done
+                    && let Some(trailers) = &mut self.trailers
+                {
+                    trailers.fields = h1::parse_trailers(&trailers.lines);
+                }
                 self.start += decoded.consumed;
                 if decoded.consumed > 0 || decoded.done {
                     continue;
@@ -206,6 +234,11 @@ impl Inbound {
     /// The piece of body that `poll_data` found.
     pub(crate) fn data(&self) -> &[u8] {
         self.buf.get(self.data.clone()).unwrap_or_default()
+    }
+
+    /// What came after the body, once that has ended.
+    pub(crate) fn trailers(&self) -> Option<&Fields> {
+        self.trailers.as_ref().map(|trailers| &trailers.fields)
     }
 
     /// Whether no more body follows `data`, as far as is known.

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use limen_wire::h1;
+use limen_wire::head::Fields;
 
 use super::Stream;
 
@@ -122,11 +123,15 @@ impl Outbound {
         }
     }
 
-    /// The body is complete: queues the end marker, if the framing has one. Call once, then `poll_flush`.
-    pub(crate) fn end(&mut self) {
+    /// The body is complete: queues the end marker and the trailers, if the framing has room for them. Call once, then
+    /// `poll_flush`.
+    pub(crate) fn end(&mut self, trailers: Option<&Fields>) {
         if self.chunked {
             self.chunked = false;
-            self.pending.extend_from_slice(h1::LAST_CHUNK);
+            match trailers {
+                None => self.pending.extend_from_slice(h1::LAST_CHUNK),
+                Some(trailers) => h1::encode_last_chunk(trailers, &mut self.pending),
+            }
         }
     }
 

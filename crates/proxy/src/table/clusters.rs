@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use limen_wire::head::Version;
+
 use crate::limits::ClusterLimits;
 use crate::limits::outlier::Watch;
 use crate::observe::counters::{ServiceId, WorkloadId};
@@ -16,6 +18,44 @@ pub(crate) enum Balance {
     LeastRequest,
     /// At random, weighted.
     Random,
+}
+
+/// What an origin is spoken to in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2, with prior knowledge.
+    Http2,
+}
+
+/// How the protocol of a cluster is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Speaks {
+    /// Always this one.
+    Only(Protocol),
+    /// The client's: HTTP/2 for HTTP/2, HTTP/1.1 for what is older.
+    AsClient,
+}
+
+impl Speaks {
+    /// The protocol for a request that came in this version.
+    pub(crate) fn towards(self, client: Version) -> Protocol {
+        match (self, client) {
+            (Speaks::Only(protocol), _) => protocol,
+            (Speaks::AsClient, Version::H2) => Protocol::Http2,
+            (Speaks::AsClient, Version::H10 | Version::H11) => Protocol::Http1,
+        }
+    }
+}
+
+/// How an HTTP/2 connection is asked whether the origin is still there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct KeepAlive {
+    /// Milliseconds between two questions.
+    pub(crate) interval_ms: u64,
+    /// Milliseconds to answer one; then the connection is closed.
+    pub(crate) timeout_ms: u64,
 }
 
 /// A cluster.
@@ -33,6 +73,12 @@ pub(crate) struct Cluster {
     pub(crate) idle_timeout_ms: Option<u64>,
     /// Requests on one connection before it is closed.
     pub(crate) max_requests: Option<u32>,
+    /// HTTP/1.1 or HTTP/2.
+    pub(crate) protocol: Speaks,
+    /// HTTP/2: streams on one connection at a time.
+    pub(crate) max_streams: Option<u32>,
+    /// HTTP/2: how a silent connection is found out.
+    pub(crate) keep_alive: Option<KeepAlive>,
     /// Limits of the whole process, shared by all workers and by all generations with the same numbers.
     pub(crate) limits: Option<Arc<ClusterLimits>>,
     /// Says whether a pool made for one generation may serve another: equal settings, equal fingerprint.

@@ -1,9 +1,11 @@
 //! Why an attempt at an origin failed.
 
+use std::rc::Rc;
+
 use crate::stream::inbound::ReadFail;
 
 /// A failed attempt, before it is known what the client will hear.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Fail {
     /// No such cluster.
     NoCluster,
@@ -11,8 +13,8 @@ pub(crate) enum Fail {
     NoEndpoint,
     /// A limit of the cluster is reached.
     Overflow,
-    /// The connection could not be made.
-    Connect(std::io::Error),
+    /// The connection could not be made: why, as the client hears it.
+    Connect(Rc<str>),
     /// The connection was not made in time.
     ConnectTimeout,
     /// The origin closed or reset before any byte of its answer.
@@ -20,8 +22,14 @@ pub(crate) enum Fail {
         /// Bytes of the request had gone out.
         sent: bool,
     },
+    /// The origin gave the request back before it looked at it (HTTP/2: REFUSED_STREAM, or GOAWAY before it).
+    Refused,
+    /// The origin reset the request's stream before its answer.
+    Reset,
     /// The origin answered something that is not HTTP.
     Garbage,
+    /// The request has a head that the origin's version of HTTP cannot carry.
+    Unsayable,
     /// The attempt took longer than its own limit.
     PerTryTimeout,
     /// The request took longer than the route's limit.
@@ -36,9 +44,11 @@ impl Fail {
             | Fail::ConnectTimeout
             | Fail::Closed { .. }
             | Fail::Garbage
+            | Fail::Refused
+            | Fail::Reset
             | Fail::PerTryTimeout
             | Fail::Timeout => true,
-            Fail::NoCluster | Fail::NoEndpoint | Fail::Overflow => false,
+            Fail::NoCluster | Fail::NoEndpoint | Fail::Overflow | Fail::Unsayable => false,
         }
     }
 
@@ -48,5 +58,20 @@ impl Fail {
             ReadFail::Head(_) => Fail::Garbage,
             ReadFail::Closed | ReadFail::Cut | ReadFail::Io | ReadFail::Body => Fail::Closed { sent: true },
         }
+    }
+
+    /// Of a read that failed within the body.
+    pub(crate) fn of_body(fail: ReadFail) -> Fail {
+        match fail {
+            ReadFail::Head(_) | ReadFail::Body => Fail::Garbage,
+            ReadFail::Closed | ReadFail::Cut | ReadFail::Io => Fail::Closed { sent: true },
+        }
+    }
+
+    /// Of a connect call that failed: the system's text without Rust's error number.
+    pub(crate) fn of_connect(error: &std::io::Error) -> Fail {
+        let text = error.to_string();
+        let text = text.split(" (os error").next().unwrap_or_default();
+        Fail::Connect(format!("delayed connect error: {text}").into())
     }
 }

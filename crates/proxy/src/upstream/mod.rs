@@ -3,9 +3,12 @@
 //! A pool outlives the table it was made for as long as the cluster's key and connection settings stay the same; a
 //! changed fingerprint retires it: requests in flight finish, nothing is reused.
 
+pub(crate) mod back;
 pub(crate) mod balance;
 pub(crate) mod connect;
 pub(crate) mod fail;
+mod http2;
+pub(crate) mod io;
 pub(crate) mod origin;
 
 use std::cell::{Cell, RefCell};
@@ -18,15 +21,21 @@ use limen_wire::head::ResponseHead;
 
 use crate::limits::outlier::Watch;
 use crate::observe::counters::WorkloadId;
-use crate::table::clusters::{Cluster, EndpointSet};
+use crate::table::clusters::{Cluster, EndpointSet, Protocol};
 use crate::table::listeners::Tables;
 use crate::table::routes::{ClusterSlot, Destination};
+use back::Back;
 use balance::Balancer;
+use connect::Dial;
 use fail::Fail;
+use http2::Shared;
 use origin::OriginConn;
 
 /// Idle connections kept to one endpoint by one worker.
 const IDLE_PER_ENDPOINT: usize = 1024;
+
+/// Streams that a server is expected to allow before it has said how many (RFC 9113 6.5.2 recommends no less).
+const STREAMS_EXPECTED: u32 = 100;
 
 /// The worker's view of every cluster.
 #[derive(Default)]
@@ -56,6 +65,10 @@ pub(crate) struct EndpointState {
         reason = "taken and given back once a request: a pointer moves, not the connection"
     )]
     idle: RefCell<Vec<Box<OriginConn>>>,
+    /// HTTP/2 connections, in use and idle.
+    shared: RefCell<Vec<Rc<Shared>>>,
+    /// HTTP/2 connections that are being made, with the requests that wait for each.
+    dialing: RefCell<Vec<(Rc<Dial>, u32)>>,
     /// It was removed or its cluster's settings changed: its connections are not kept.
     retired: Cell<bool>,
     /// Counts its errors, if the configuration wants that.
@@ -177,7 +190,11 @@ impl ClusterState {
                 idle.retain_mut(|conn| {
                     oldest.is_none_or(|oldest| conn.idle_since >= oldest) && conn.is_quiet()
                 });
-                idle.len()
+                let mut shared = endpoint.shared.borrow_mut();
+                shared.retain(|conn| {
+                    !conn.is_spent() && !oldest.is_some_and(|oldest| conn.idle_before(oldest))
+                });
+                idle.len() + shared.len()
             })
             .sum()
     }
@@ -190,6 +207,8 @@ impl EndpointState {
             workload: Cell::new(WorkloadId::default()),
             active: Cell::new(0),
             idle: RefCell::default(),
+            shared: RefCell::default(),
+            dialing: RefCell::default(),
             retired: Cell::new(false),
             watch: RefCell::default(),
         })
@@ -214,10 +233,47 @@ impl EndpointState {
     fn retire(&self) {
         self.retired.set(true);
         self.idle.borrow_mut().clear();
+        // Streams that are under way keep theirs until they have ended.
+        self.shared.borrow_mut().clear();
+        self.dialing.borrow_mut().clear();
+    }
+
+    /// What there is for a request without making a connection.
+    pub(crate) fn take(&self, protocol: Protocol) -> Option<Back> {
+        match protocol {
+            Protocol::Http1 => self.take_idle().map(Back::Http1),
+            Protocol::Http2 => {
+                let mut shared = self.shared.borrow_mut();
+                shared.retain(|conn| !conn.is_spent());
+                shared.iter().find(|conn| conn.has_room()).map(|conn| Back::Http2(conn.open()))
+            }
+        }
+    }
+
+    /// The shared connection that is being made and that one more request may wait for.
+    pub(crate) fn dialing(&self, cluster: &Cluster) -> Option<Rc<Dial>> {
+        let most = cluster.max_streams.unwrap_or(u32::MAX).min(STREAMS_EXPECTED);
+        let mut dialing = self.dialing.borrow_mut();
+        let (dial, waiting) = dialing.iter_mut().find(|(_, waiting)| *waiting < most)?;
+        *waiting += 1;
+        Some(dial.clone())
+    }
+
+    /// A shared connection begins to be made, for one request so far.
+    pub(crate) fn begin_dial(&self, dial: &Rc<Dial>) {
+        self.dialing.borrow_mut().push((dial.clone(), 1));
+    }
+
+    /// It has been made, or not.
+    pub(crate) fn dialed(&self, dial: &Rc<Dial>, made: Option<&Rc<Shared>>) {
+        self.dialing.borrow_mut().retain(|(known, _)| !Rc::ptr_eq(known, dial));
+        if let Some(made) = made.filter(|_| !self.retired.get()) {
+            self.shared.borrow_mut().push(made.clone());
+        }
     }
 
     /// The connection that was used last and is still open. Newest first keeps few connections warm.
-    pub(crate) fn take_idle(&self) -> Option<Box<OriginConn>> {
+    fn take_idle(&self) -> Option<Box<OriginConn>> {
         loop {
             let mut conn = self.idle.borrow_mut().pop()?;
             if conn.is_quiet() {

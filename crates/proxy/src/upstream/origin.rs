@@ -3,13 +3,13 @@
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 
 use limen_wire::h1;
-use limen_wire::head::{BodyLength, MethodKind, RequestHead, ResponseHead};
-use tokio::net::TcpStream;
+use limen_wire::head::{BodyLength, Fields, MethodKind, RequestHead, ResponseHead};
 
 use super::fail::Fail;
+use super::io::OriginIo;
 use crate::limits::Permit;
 use crate::observe::{Counter, Gauge, WorkerCounters};
 use crate::stream::Buffers;
@@ -18,7 +18,7 @@ use crate::stream::outbound::Outbound;
 
 /// A connection; between requests it holds no buffers.
 pub(crate) struct OriginConn {
-    io: TcpStream,
+    io: OriginIo,
     /// The gateway's own address on it.
     pub(crate) local: SocketAddr,
     input: Inbound,
@@ -42,7 +42,7 @@ impl Drop for OriginConn {
 
 impl OriginConn {
     pub(crate) fn new(
-        io: TcpStream,
+        io: OriginIo,
         local: SocketAddr,
         permit: Permit,
         counters: Rc<WorkerCounters>,
@@ -65,7 +65,7 @@ impl OriginConn {
     /// Nothing has been heard since it was given back: neither a close nor bytes that no request asked for. Costs no
     /// system call unless the socket was reported readable.
     pub(crate) fn is_quiet(&mut self) -> bool {
-        self.io.poll_read_ready(&mut Context::from_waker(Waker::noop())).is_pending()
+        self.io.is_quiet()
     }
 
     /// Queues a request's head.
@@ -83,8 +83,8 @@ impl OriginConn {
     }
 
     /// The request's body is complete.
-    pub(crate) fn end(&mut self) {
-        self.output.end();
+    pub(crate) fn end(&mut self, trailers: Option<&Fields>) {
+        self.output.end(trailers);
         self.request_done = true;
     }
 
@@ -130,7 +130,7 @@ impl OriginConn {
 
     /// Whether no more body follows the piece that was found, as far as is known.
     pub(crate) fn is_last(&self) -> bool {
-        self.input.is_last()
+        self.input.is_last() && self.input.trailers().is_none()
     }
 
     /// The first `n` bytes of `data` are done with.
@@ -165,6 +165,11 @@ impl OriginConn {
         if let Some(buffer) = self.output.take_buffer() {
             buffers.give_write(buffer);
         }
+    }
+
+    /// What came after the response's body.
+    pub(crate) fn trailers(&self) -> Option<&Fields> {
+        self.input.trailers()
     }
 
     /// After an exchange: whether another request may follow. Gives the buffers back; bytes that nothing asked for

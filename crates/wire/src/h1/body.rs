@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::head::BodyLength;
+use crate::head::{BodyLength, Fields};
 
 use super::fields::is_token_byte;
 
@@ -37,6 +37,8 @@ pub struct Decoded {
     pub consumed: usize,
     /// Which of them are body data; may be empty.
     pub data: Range<usize>,
+    /// Which of them are trailer lines, for [`parse_trailers`]; a later call may have more of them. Mostly empty.
+    pub trailers: Range<usize>,
     /// The body is complete; what follows belongs to the next message.
     pub done: bool,
 }
@@ -78,6 +80,17 @@ enum State {
     EndLf,
 }
 
+impl State {
+    fn is_trailer(self) -> bool {
+        matches!(self, State::TrailerStart | State::TrailerName | State::TrailerValue | State::TrailerLf)
+    }
+}
+
+/// The fields of all trailer lines of one body; those that may not stand there (RFC 9110 6.5.1) are left out.
+pub fn parse_trailers(lines: &[u8]) -> Fields {
+    crate::trailers::parse(lines)
+}
+
 impl BodyDecoder {
     /// A decoder for a body that is delimited so.
     pub fn new(length: BodyLength) -> BodyDecoder {
@@ -96,23 +109,27 @@ impl BodyDecoder {
     }
 
     /// Decodes from the front of `input`: one contiguous piece of data at most, with the framing around it. Call again
-    /// with the rest of the input while some of it was consumed and the body is not done. Trailers are checked and
-    /// dropped.
+    /// with the rest of the input while some of it was consumed and the body is not done. Trailers are
+    /// checked and pointed out.
     ///
     /// # Errors
     /// See [`BodyError`]; later calls then fail or stay where they are.
     pub fn decode(&mut self, input: &[u8]) -> Result<Decoded, BodyError> {
         let mut at = 0;
         let mut data = 0..0;
+        let mut trailers = 0..0;
         while at < input.len() {
             let rest = input.len() - at;
             let left = match &mut self.state {
                 State::Done => break,
                 State::UntilClose => {
-                    return Ok(Decoded { consumed: at + rest, data: at..at + rest, done: false });
+                    return Ok(Decoded { consumed: at + rest, data: at..at + rest, trailers, done: false });
                 }
                 State::Length { left } | State::Data { left } => left,
-                _ => {
+                state => {
+                    if state.is_trailer() && (input[at] != b'\r' || *state != State::TrailerStart) {
+                        trailers = if trailers.is_empty() { at..at + 1 } else { trailers.start..at + 1 };
+                    }
                     self.state = self.step(input[at])?;
                     at += 1;
                     continue;
@@ -131,7 +148,7 @@ impl BodyDecoder {
                     if matches!(self.state, State::Data { .. }) { State::DataCr } else { State::Done };
             }
         }
-        Ok(Decoded { consumed: at, data, done: self.is_done() })
+        Ok(Decoded { consumed: at, data, trailers, done: self.is_done() })
     }
 
     /// The peer closed the connection.

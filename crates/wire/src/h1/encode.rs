@@ -110,6 +110,13 @@ pub fn encode_chunk_header(len: usize, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
+/// Appends the last chunk with trailers (RFC 9112 7.1.2).
+pub fn encode_last_chunk(trailers: &Fields, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"0\r\n");
+    put_fields(trailers, None, out);
+    out.extend_from_slice(b"\r\n");
+}
+
 fn put_status_line(status: u16, out: &mut Vec<u8>) {
     if status == 200 {
         out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");

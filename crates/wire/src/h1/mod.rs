@@ -9,9 +9,10 @@ mod fields;
 mod request;
 mod response;
 
-pub use body::{BodyDecoder, BodyError, Decoded, MAX_EXTENSION_BYTES, MAX_TRAILER_BYTES};
+pub use body::{BodyDecoder, BodyError, Decoded, MAX_EXTENSION_BYTES, MAX_TRAILER_BYTES, parse_trailers};
 pub use encode::{
-    CHUNK_END, LAST_CHUNK, chunked_response, encode_chunk_header, encode_request, encode_response,
+    CHUNK_END, LAST_CHUNK, chunked_response, encode_chunk_header, encode_last_chunk, encode_request,
+    encode_response,
 };
 pub use fields::MAX_FIELDS;
 pub(crate) use fields::{decimal, is_token_byte};

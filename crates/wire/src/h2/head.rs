@@ -244,14 +244,6 @@ fn is_scheme(text: &[u8]) -> bool {
     text.first().is_some_and(u8::is_ascii_alphabetic) && text.iter().all(byte)
 }
 
-/// Whether a field may stand in trailers (RFC 9110 6.5.1): not one of framing, routing or authentication.
-pub(super) fn is_trailer(known: Known, name: &[u8]) -> bool {
-    !known.is_per_hop()
-        && !matches!(name, b"authorization" | b"cookie" | b"set-cookie" | b"proxy-authorization")
-        && !name.starts_with(b"x-forwarded-")
-        && !name.starts_with(b"content-")
-}
-
 /// Whether HTTP/2 can carry these fields. Asked before the first is encoded: a block that is begun must be sent.
 pub(super) fn check(fields: &Fields) -> Result<(), H2Error> {
     for (known, name, value) in fields.iter() {

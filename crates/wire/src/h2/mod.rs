@@ -1,6 +1,8 @@
 //! HTTP/2, server side (RFC 9113): our own codec. [`session`] is the state machine, which sees bytes only; around it
-//! stands a shell that is generic over the stream it is given. It opens no socket and asks no clock.
+//! stands a shell that is generic over the stream it is given. It opens no socket and asks no clock. The client's side,
+//! in [`client`], is bought.
 
+pub mod client;
 mod error;
 mod head;
 mod hpack;

@@ -7,8 +7,9 @@ use super::frame::{
 use super::{Going, MAX_WINDOW, Session, price};
 use crate::h1::HeadError;
 use crate::h2::ResetReason;
-use crate::h2::head::{Flaw, HeadBuilder, is_trailer};
+use crate::h2::head::{Flaw, HeadBuilder};
 use crate::head::{BodyLength, Fields, RequestHead};
+use crate::trailers::may_trail;
 
 /// A head of which CONTINUATION frames are still to come.
 #[derive(Debug, Clone, Copy)]
@@ -213,7 +214,7 @@ impl Session {
         let decoded = self.decoder.decode(block, |line| {
             size += line.name.len() + line.value.len() + 32;
             sound &= line.sound && line.name.first() != Some(&b':') && size <= most;
-            if sound && is_trailer(line.known, line.name) {
+            if sound && may_trail(line.known, line.name) {
                 fields.add_known(line.known, line.name, line.value);
             }
         });

@@ -1,0 +1,184 @@
+//! The response on its way to the client.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use limen_wire::head::BodyLength;
+
+use super::cors;
+use super::error::Error;
+use super::front::Front;
+use super::live::{Live, context};
+use super::tunnel;
+use super::upload::Upload;
+use crate::clock::Timer;
+use crate::filter::response;
+use crate::observe::Flags;
+use crate::table::clusters::Cluster;
+use crate::table::routes::{Destination, Rule};
+use crate::upstream::back::Back;
+use crate::upstream::fail::Fail;
+use crate::upstream::{EndpointState, InFlight};
+
+/// An answered attempt: what the response's body comes from.
+pub(super) struct Answered {
+    pub(super) back: Back,
+    pub(super) endpoint: Rc<EndpointState>,
+    pub(super) _in_flight: InFlight,
+}
+
+/// Sends the response on: its head with the filters applied, then its body as it comes.
+#[expect(clippy::too_many_arguments, reason = "the parts of an exchange that an answer needs")]
+pub(super) async fn respond<F: Front>(
+    live: &mut Live<'_, '_, F>,
+    rule: &Rule,
+    destination: &Destination,
+    cluster: &Cluster,
+    answered: Answered,
+    upload: &mut Upload,
+    (timer, deadline_ms): (&Timer, u64),
+    flags: Flags,
+) -> Result<(), Error> {
+    let (worker, conn) = (live.worker, live.conn);
+    let Answered { mut back, endpoint, _in_flight } = answered;
+    // Operations can ask for the status.
+    let status = live.exchange.response.status;
+    live.outcome(status, flags, "via_upstream".into());
+    let exchange = &mut *live.exchange;
+    let keeps = exchange.response.keep_alive;
+    let added = &live.note.http.added;
+    if added.envoy {
+        let took_ms = live.note.service_time_ms.unwrap_or_default();
+        response::service_time(&mut exchange.response, took_ms, &mut exchange.scratch);
+    }
+    for ops in [&destination.response_headers, &rule.response_headers] {
+        if !ops.is_empty() {
+            let context = context(worker, conn, &exchange.request, &live.note);
+            ops.apply_response(&mut exchange.response, &exchange.request, &context, &mut exchange.headers);
+        }
+    }
+    cors::answer(&live.note, exchange);
+    worker.with_date(|date| response::finish(&mut exchange.response, &added.server, date));
+    exchange.response.keep_alive = !live.front.closes(&exchange.request);
+    let end = exchange.response.body == BodyLength::None;
+    live.front.begin(&live.exchange.response, end).map_err(|_| Error::client_gone())?;
+    if status == 101 {
+        // Boxed: it is seldom needed, and every exchange would have to be large enough to hold it.
+        return Box::pin(tunnel::run(live, &mut back, upload)).await;
+    }
+
+    let mut download = Download { ended: end, stalled: false, watched_at: None, polled: false };
+    timer.arm(deadline_ms);
+    poll_fn(|cx| download.poll(live, &mut back, upload, (timer, deadline_ms), cx)).await?;
+    let now_ms = worker.clock.recent_ms();
+    if back.finish(keeps, cluster.max_requests, &endpoint, &worker.buffers, now_ms) {
+        worker.has_idle();
+    }
+    Ok(())
+}
+
+/// The response's body on its way to the client.
+struct Download {
+    /// The end has been queued.
+    ended: bool,
+    /// The client does not take what is ready for it.
+    stalled: bool,
+    /// It has been polled before, so time may have passed.
+    polled: bool,
+    /// Bytes that had been sent when the timer began to watch a client that takes nothing.
+    watched_at: Option<u64>,
+}
+
+impl Download {
+    fn poll<F: Front>(
+        &mut self,
+        live: &mut Live<'_, '_, F>,
+        back: &mut Back,
+        upload: &mut Upload,
+        (timer, deadline_ms): (&Timer, u64),
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Error>> {
+        if std::mem::replace(&mut self.polled, true) {
+            live.worker.clock.now_us();
+        }
+        if timer.poll_fired(cx) {
+            let now = live.worker.clock.recent_ms();
+            return Poll::Ready(Err(if now >= deadline_ms {
+                Error::origin(Fail::Timeout, false)
+            } else {
+                Error::client_gone()
+            }));
+        }
+        if !upload.done
+            && let Poll::Ready(Err(error)) = upload.poll(live, back, cx)
+        {
+            return Poll::Ready(Err(error));
+        }
+        let moved = self.poll_move(live, back, cx);
+        if self.stalled && moved.is_pending() {
+            // Progress since the last look starts the patience anew.
+            let patience = live.worker.config.limits.stall_timeout_ms;
+            if self.watched_at != Some(live.note.sent) {
+                timer.arm(deadline_ms.min(live.worker.clock.now_ms().saturating_add(patience)));
+                self.watched_at = Some(live.note.sent);
+            }
+            let _ = timer.poll_fired(cx);
+        } else if self.watched_at.take().is_some() {
+            timer.arm(deadline_ms);
+            let _ = timer.poll_fired(cx);
+        }
+        moved
+    }
+
+    fn poll_move<F: Front>(
+        &mut self,
+        live: &mut Live<'_, '_, F>,
+        back: &mut Back,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Error>> {
+        let gone = |_| Error::client_gone();
+        while !self.ended {
+            match back.poll_data(cx) {
+                Poll::Ready(Ok(true)) => {
+                    let Poll::Ready(taken) = live.front.poll_send(cx, back.data(), back.is_last()) else {
+                        self.stalled = true;
+                        return Poll::Pending;
+                    };
+                    let taken = taken.map_err(gone)?;
+                    self.stalled = false;
+                    back.consume(taken, &live.worker.buffers);
+                    live.note.sent += taken as u64;
+                }
+                Poll::Ready(Ok(false)) => {
+                    live.front.end(back.trailers()).map_err(gone)?;
+                    self.ended = true;
+                }
+                Poll::Ready(Err(fail)) => return Poll::Ready(Err(broken(&fail))),
+                Poll::Pending => {
+                    self.stalled = live.front.poll_flush(cx).map_err(gone)?.is_pending();
+                    if live.front.poll_gone(cx) {
+                        return Poll::Ready(Err(Error::client_gone()));
+                    }
+                    return Poll::Pending;
+                }
+            }
+        }
+        let flushed = live.front.poll_flush(cx).map_err(gone)?;
+        self.stalled = flushed.is_pending();
+        flushed.map(Ok)
+    }
+}
+
+/// The origin broke off in the middle of the response.
+fn broken(fail: &Fail) -> Error {
+    let mut error = Error::origin(Fail::Closed { sent: true }, false);
+    let (flags, reason) = match fail {
+        Fail::Garbage => (Flags::UPE, "protocol_error"),
+        Fail::Reset | Fail::Refused => (Flags::UR, "remote_reset"),
+        _ => (Flags::UC, "connection_termination"),
+    };
+    error.flags = flags;
+    error.details = format!("upstream_reset_after_response_started{{{reason}}}").into();
+    error
+}

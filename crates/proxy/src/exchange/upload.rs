@@ -1,0 +1,109 @@
+//! The request's body on its way to the origin.
+
+use std::task::{Context, Poll, ready};
+
+use super::error::Error;
+use super::front::{Front, FrontFail};
+use super::live::Live;
+use crate::upstream::back::Back;
+
+/// The request's body on its way to the origin.
+pub(super) struct Upload {
+    /// Bytes of the replay buffer that this attempt has sent.
+    pub(super) sent_of_replay: usize,
+    /// The body has been sent to its end.
+    pub(super) done: bool,
+    /// Everything read so far is in the replay buffer: the request can be sent again.
+    pub(super) keep: bool,
+    /// The origin does not take any more; it may have answered all the same.
+    pub(super) origin_deaf: bool,
+    /// Interim responses that this attempt has seen.
+    pub(super) interim: u32,
+}
+
+impl Upload {
+    /// Nothing has been sent. `keep`: what is read is kept for another attempt.
+    pub(super) fn new(keep: bool) -> Upload {
+        Upload { sent_of_replay: 0, done: false, keep, origin_deaf: false, interim: 0 }
+    }
+
+    /// Begins anew for the next attempt.
+    pub(super) fn again(&mut self) {
+        *self = Upload::new(self.keep);
+    }
+
+    pub(super) fn any_sent(&self) -> bool {
+        self.sent_of_replay > 0 || !self.keep
+    }
+
+    /// Moves body from the client to the origin as far as both allow. An origin that fails here is left to be found out
+    /// by reading its answer.
+    pub(super) fn poll<F: Front>(
+        &mut self,
+        live: &mut Live<'_, '_, F>,
+        back: &mut Back,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Error>> {
+        if self.origin_deaf {
+            return Poll::Pending;
+        }
+        while !self.done {
+            let replay = live.exchange.replay.get(self.sent_of_replay..).unwrap_or_default();
+            if !replay.is_empty() {
+                match ready!(back.poll_send(cx, replay)) {
+                    Ok(n) => self.sent_of_replay += n,
+                    Err(_) => return self.deaf(),
+                }
+                continue;
+            }
+            match live.front.poll_body(cx) {
+                Poll::Ready(Ok(true)) => {}
+                Poll::Ready(Ok(false)) => {
+                    back.end(live.front.trailers());
+                    self.done = true;
+                    continue;
+                }
+                Poll::Ready(Err(FrontFail::Framing)) => return Poll::Ready(Err(Error::bad_body())),
+                Poll::Ready(Err(FrontFail::Stalled)) => return Poll::Ready(Err(Error::stalled())),
+                Poll::Ready(Err(FrontFail::Late)) => return Poll::Ready(Err(Error::late())),
+                Poll::Ready(Err(FrontFail::Gone)) => return Poll::Ready(Err(Error::client_gone())),
+                Poll::Pending => {
+                    if let Poll::Ready(Err(_)) = back.poll_flush(cx, &live.worker.buffers) {
+                        return self.deaf();
+                    }
+                    return Poll::Pending;
+                }
+            }
+            match ready!(back.poll_send(cx, live.front.body())) {
+                Ok(n) => self.moved(live, n),
+                Err(_) => return self.deaf(),
+            }
+        }
+        match ready!(back.poll_flush(cx, &live.worker.buffers)) {
+            Ok(()) => Poll::Ready(Ok(())),
+            Err(_) => self.deaf(),
+        }
+    }
+
+    fn deaf(&mut self) -> Poll<Result<(), Error>> {
+        self.origin_deaf = true;
+        Poll::Pending
+    }
+
+    /// `n` bytes of the front's body have gone out.
+    fn moved<F: Front>(&mut self, live: &mut Live<'_, '_, F>, n: usize) {
+        let replay = &mut live.exchange.replay;
+        if self.keep {
+            if replay.len() + n > live.worker.config.limits.replay_bytes {
+                self.keep = false;
+                replay.clear();
+                self.sent_of_replay = 0;
+            } else {
+                replay.extend_from_slice(live.front.body().get(..n).unwrap_or_default());
+                self.sent_of_replay = replay.len();
+            }
+        }
+        live.note.received += n as u64;
+        live.front.consume(n);
+    }
+}

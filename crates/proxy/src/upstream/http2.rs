@@ -1,0 +1,292 @@
+//! HTTP/2 behind: connections that the requests of one worker share, and their streams.
+
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use limen_wire::h2::client::{
+    self, Answer, ClientConnection, ClientLimits, Pings, RecvBody, Requests, SendBody,
+};
+use limen_wire::h2::{H2Error, ResetReason};
+use limen_wire::head::{BodyLength, Fields, RequestHead, ResponseHead};
+
+use super::back::Deaf;
+use super::connect::Dialled;
+use super::fail::Fail;
+use super::io::OriginIo;
+use crate::clock::{Clock, Timer};
+use crate::limits::Permit;
+use crate::observe::{Counter, Gauge, WorkerCounters};
+use crate::table::clusters::{Cluster, KeepAlive};
+
+/// One connection, for as long as anybody holds it: the pool, or a stream. When nobody does, its task closes it.
+pub(crate) struct Shared {
+    requests: Requests,
+    state: Rc<State>,
+    /// Streams that the configuration allows at a time.
+    max_streams: u32,
+    /// Requests that the configuration allows in all.
+    max_requests: Option<u32>,
+    /// The gateway's own address on it.
+    local: SocketAddr,
+}
+
+/// What its task and its users both know of a connection.
+#[derive(Default)]
+struct State {
+    /// The connection has ended.
+    ended: Cell<bool>,
+    /// Streams open.
+    active: Cell<u32>,
+    /// Requests begun.
+    begun: Cell<u32>,
+    /// Millisecond in which the last stream ended.
+    idle_since: Cell<u64>,
+}
+
+impl Shared {
+    /// Begins HTTP/2 on a connected stream, and starts the task that moves it.
+    pub(crate) async fn begin(
+        Dialled { io, local, permit }: Dialled,
+        cluster: &Cluster,
+        (clock, counters): (&Rc<Clock>, &Rc<WorkerCounters>),
+    ) -> Result<Rc<Shared>, Fail> {
+        let (requests, connection) =
+            client::connect(io, &ClientLimits::default()).await.map_err(|error| fail(&error))?;
+        let state = Rc::new(State::default());
+        counters.add(Counter::UpstreamConnections, 1);
+        let counted = Counted { counters: counters.clone(), _permit: permit };
+        let keep_alive = cluster.keep_alive.map(|wanted| (wanted, clock.timer()));
+        tokio::task::spawn_local(drive(connection, state.clone(), keep_alive, counted));
+        Ok(Rc::new(Shared {
+            requests,
+            state,
+            max_streams: cluster.max_streams.unwrap_or(u32::MAX),
+            max_requests: cluster.max_requests,
+            local,
+        }))
+    }
+
+    /// Whether it can never again carry a request.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.state.ended.get()
+            || self.max_requests.is_some_and(|most| self.state.begun.get() >= most)
+            || !self.requests.is_open()
+    }
+
+    /// Whether another stream may be opened now.
+    pub(crate) fn has_room(&self) -> bool {
+        let active = self.state.active.get();
+        active < self.max_streams && (active as usize) < self.requests.max_streams()
+    }
+
+    /// Whether it has carried no stream since that millisecond.
+    pub(crate) fn idle_before(&self, ms: u64) -> bool {
+        self.state.active.get() == 0 && self.state.idle_since.get() < ms
+    }
+
+    /// A place for one request.
+    pub(crate) fn open(self: &Rc<Shared>) -> Box<Http2> {
+        let state = &self.state;
+        state.active.set(state.active.get() + 1);
+        state.begun.set(state.begun.get().saturating_add(1));
+        Box::new(Http2 {
+            first: state.begun.get() == 1,
+            shared: self.clone(),
+            answer: None,
+            send: None,
+            body: None,
+            piece: Bytes::new(),
+            trailers: None,
+        })
+    }
+}
+
+/// Counts a connection for as long as its task lives.
+struct Counted {
+    counters: Rc<WorkerCounters>,
+    _permit: Permit,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.counters.gauge_add(Gauge::UpstreamConnectionsActive, -1);
+    }
+}
+
+/// Moves a connection until it ends.
+async fn drive(
+    mut connection: ClientConnection<OriginIo>,
+    state: Rc<State>,
+    keep_alive: Option<(KeepAlive, Timer)>,
+    counted: Counted,
+) {
+    counted.counters.gauge_add(Gauge::UpstreamConnectionsActive, 1);
+    match keep_alive.and_then(|(wanted, timer)| Some((wanted, timer, connection.pings()?))) {
+        None => drop(connection.await),
+        Some((wanted, timer, pings)) => tokio::select! {
+            _ = connection => {}
+            () = watch(wanted, timer, pings) => {}
+        },
+    }
+    state.ended.set(true);
+}
+
+/// Asks the origin from time to time whether it is there; ends when it is not.
+async fn watch(wanted: KeepAlive, timer: Timer, mut pings: Pings) {
+    loop {
+        timer.arm_in(wanted.interval_ms);
+        timer.expired().await;
+        if pings.ask().is_err() {
+            return;
+        }
+        timer.arm_in(wanted.timeout_ms);
+        tokio::select! {
+            biased;
+            answered = std::future::poll_fn(|cx| pings.poll_answer(cx)) => {
+                if answered.is_err() {
+                    return;
+                }
+            }
+            () = timer.expired() => return,
+        }
+    }
+}
+
+/// One request on a shared connection.
+pub(crate) struct Http2 {
+    shared: Rc<Shared>,
+    first: bool,
+    answer: Option<Answer>,
+    /// Where the request's body goes, until its end.
+    send: Option<SendBody>,
+    /// Where the response's body comes from, until its end.
+    body: Option<RecvBody>,
+    piece: Bytes,
+    trailers: Option<Fields>,
+}
+
+impl Drop for Http2 {
+    fn drop(&mut self) {
+        let active = &self.shared.state.active;
+        active.set(active.get().saturating_sub(1));
+    }
+}
+
+impl Http2 {
+    pub(crate) fn local(&self) -> SocketAddr {
+        self.shared.local
+    }
+
+    /// Whether its connection carried no request before.
+    pub(crate) fn is_first(&self) -> bool {
+        self.first
+    }
+
+    pub(crate) fn begin(&mut self, head: &RequestHead, https: bool) -> Result<(), Fail> {
+        let end = head.body == BodyLength::None;
+        let mut requests = self.shared.requests.clone();
+        let (answer, send) = requests.send(head, https, end).map_err(|error| match error {
+            H2Error::Head(_) => Fail::Unsayable,
+            _ => Fail::Closed { sent: false },
+        })?;
+        self.answer = Some(answer);
+        self.send = (!end).then_some(send);
+        Ok(())
+    }
+
+    pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<Result<usize, Deaf>> {
+        let Some(send) = &mut self.send else { return Poll::Ready(Err(Deaf)) };
+        let room = ready!(send.poll_capacity(data.len(), cx)).map_err(|_| Deaf)?;
+        let n = room.min(data.len());
+        let piece = Bytes::copy_from_slice(data.get(..n).unwrap_or_default());
+        send.send_data(piece, false).map_err(|_| Deaf)?;
+        Poll::Ready(Ok(n))
+    }
+
+    pub(crate) fn end(&mut self, trailers: Option<&Fields>) {
+        if let Some(mut send) = self.send.take() {
+            // A stream that has ended says so where the answer is read.
+            let _ = match trailers.filter(|trailers| !trailers.is_empty()) {
+                Some(trailers) => send.send_trailers(trailers),
+                None => send.send_data(Bytes::new(), true),
+            };
+        }
+    }
+
+    pub(crate) fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        head: &mut ResponseHead,
+    ) -> Poll<Result<(), Fail>> {
+        let Some(answer) = &mut self.answer else {
+            return Poll::Ready(Err(Fail::Closed { sent: false }));
+        };
+        if let Some(body) = ready!(answer.poll_head(cx, head)).map_err(|error| fail(&error))? {
+            self.body = (head.body != BodyLength::None).then_some(body);
+        }
+        if head.status == 101 {
+            // HTTP/2 has none (RFC 9113 8.6).
+            return Poll::Ready(Err(Fail::Garbage));
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    pub(crate) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Fail>> {
+        loop {
+            if !self.piece.is_empty() {
+                return Poll::Ready(Ok(true));
+            }
+            let Some(body) = &mut self.body else { return Poll::Ready(Ok(false)) };
+            match ready!(body.poll_data(cx)) {
+                Some(Ok(piece)) => self.piece = piece,
+                Some(Err(error)) => return Poll::Ready(Err(fail(&error))),
+                None => {
+                    self.trailers = ready!(body.poll_trailers(cx)).map_err(|error| fail(&error))?;
+                    self.body = None;
+                }
+            }
+        }
+    }
+
+    pub(crate) fn data(&self) -> &[u8] {
+        &self.piece
+    }
+
+    pub(crate) fn is_last(&self) -> bool {
+        self.body.as_ref().is_none_or(RecvBody::is_end_stream)
+    }
+
+    /// The origin may send as much again as the client has taken.
+    pub(crate) fn consume(&mut self, n: usize) {
+        let n = n.min(self.piece.len());
+        self.piece.advance(n);
+        if let Some(body) = &mut self.body {
+            body.release(n);
+        }
+    }
+
+    pub(crate) fn trailers(&self) -> Option<&Fields> {
+        self.trailers.as_ref()
+    }
+
+    pub(crate) fn finish(self: Box<Self>, now_ms: u64) {
+        self.shared.state.idle_since.set(now_ms);
+    }
+}
+
+/// What a stream's error means for its request.
+fn fail(error: &H2Error) -> Fail {
+    match error {
+        H2Error::Reset { reason: ResetReason::REFUSED_STREAM, .. } => Fail::Refused,
+        // The codec ends only those streams with it that the origin says it has not looked at (RFC 9113 6.8).
+        H2Error::GoAway { remote: true, .. } => Fail::Refused,
+        H2Error::Reset { remote: true, .. } => Fail::Reset,
+        H2Error::Io(_) | H2Error::Closed => Fail::Closed { sent: true },
+        H2Error::Reset { .. } | H2Error::GoAway { .. } | H2Error::Head(_) | H2Error::Misuse(_) => {
+            Fail::Garbage
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! HTTP/2, client side: a thin skin over the `h2` crate, generic over the stream it is given. Nothing of the crate shows
+//! outside: heads become ours, errors become [`H2Error`].
+
+mod stream;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::Bytes;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderValue, Request, Response, Uri};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::h1::decimal;
+use crate::head::{BodyLength, Known, MethodKind, RequestHead, ResponseHead, Version};
+
+use super::H2Error;
+pub use stream::{RecvBody, SendBody};
+
+/// What one connection to a server may hold for us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientLimits {
+    /// Bytes that the server may send on one stream before we give back window.
+    pub initial_stream_window: u32,
+    /// Bytes that the server may send on all streams together before we give back window.
+    pub initial_connection_window: u32,
+    /// Bytes of one decoded header list, 32 more per field (RFC 9113 6.5.2). Above it the stream is reset.
+    pub max_header_list: u32,
+    /// Bytes of request data buffered per stream.
+    pub max_send_buffer: usize,
+}
+
+impl Default for ClientLimits {
+    /// The window of a connection does not hold its streams back: a reader that is slow on one of them must not stop the
+    /// others, and each stream is bounded by its own window.
+    fn default() -> ClientLimits {
+        ClientLimits {
+            initial_stream_window: 256 * 1024,
+            initial_connection_window: (1 << 31) - 1,
+            max_header_list: 64 * 1024,
+            max_send_buffer: 256 * 1024,
+        }
+    }
+}
+
+/// The moving part of one connection to a server: all reading and writing happens while this future is polled. It ends
+/// when the connection has, and of itself once every [`Requests`] and every stream is gone.
+#[derive(Debug)]
+pub struct ClientConnection<S: AsyncRead + AsyncWrite + Unpin> {
+    inner: ::h2::client::Connection<S, Bytes>,
+}
+
+/// Begins HTTP/2 with prior knowledge: sends the preface and our settings, and does not wait for the server's.
+///
+/// # Errors
+/// The stream failed.
+pub async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
+    io: S,
+    limits: &ClientLimits,
+) -> Result<(Requests, ClientConnection<S>), H2Error> {
+    let (requests, inner) = ::h2::client::Builder::new()
+        .initial_window_size(limits.initial_stream_window)
+        .initial_connection_window_size(limits.initial_connection_window)
+        .max_header_list_size(limits.max_header_list)
+        .max_send_buffer_size(limits.max_send_buffer)
+        .enable_push(false)
+        .handshake(io)
+        .await?;
+    Ok((Requests { inner: requests }, ClientConnection { inner }))
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> ClientConnection<S> {
+    /// The means to ask whether the server is still there; there is one.
+    pub fn pings(&mut self) -> Option<Pings> {
+        self.inner.ping_pong().map(|inner| Pings { inner })
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Future for ClientConnection<S> {
+    type Output = Result<(), H2Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.inner).poll(cx).map_err(H2Error::from)
+    }
+}
+
+/// PING frames (RFC 9113 6.7).
+pub struct Pings {
+    inner: ::h2::PingPong,
+}
+
+impl Pings {
+    /// Asks once; the answer is what [`Pings::poll_answer`] waits for.
+    ///
+    /// # Errors
+    /// The connection has ended, or the last question is not answered yet.
+    pub fn ask(&mut self) -> Result<(), H2Error> {
+        Ok(self.inner.send_ping(::h2::Ping::opaque())?)
+    }
+
+    /// Ready when the server has answered.
+    pub fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), H2Error>> {
+        self.inner.poll_pong(cx).map_ok(|_| ()).map_err(H2Error::from)
+    }
+}
+
+/// Where requests of a connection begin. Any number of clones may be used beside each other.
+#[derive(Debug, Clone)]
+pub struct Requests {
+    inner: ::h2::client::SendRequest<Bytes>,
+}
+
+impl Requests {
+    /// Whether another request may be begun: neither side has said that the connection ends.
+    pub fn is_open(&self) -> bool {
+        let mut probe = self.inner.clone();
+        !matches!(probe.poll_ready(&mut Context::from_waker(Waker::noop())), Poll::Ready(Err(_)))
+    }
+
+    /// How many streams the server allows at a time, as far as is known.
+    pub fn max_streams(&self) -> usize {
+        self.inner.current_max_send_streams()
+    }
+
+    /// Sends a request head. `end`: no body follows, and what is sent into must not be used.
+    ///
+    /// # Errors
+    /// [`H2Error::Head`] if HTTP/2 cannot carry the head; otherwise the connection has ended and nothing was sent.
+    pub fn send(
+        &mut self,
+        head: &RequestHead,
+        https: bool,
+        end: bool,
+    ) -> Result<(Answer, SendBody), H2Error> {
+        let (answer, body) = self.inner.send_request(request(head, https)?, end)?;
+        Ok((Answer { inner: answer, method: head.method_kind }, SendBody::new(body)))
+    }
+}
+
+/// The answer to one request.
+#[derive(Debug)]
+pub struct Answer {
+    inner: ::h2::client::ResponseFuture,
+    method: MethodKind,
+}
+
+impl Answer {
+    /// The next head: interim ones (1xx) come without a body and are followed by another. Do not poll again after the
+    /// final one.
+    pub fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        head: &mut ResponseHead,
+    ) -> Poll<Result<Option<RecvBody>, H2Error>> {
+        if let Poll::Ready(Some(interim)) = self.inner.poll_informational(cx) {
+            response_head(&interim?, true, self.method, head)?;
+            return Poll::Ready(Ok(None));
+        }
+        let response = ready!(Pin::new(&mut self.inner).poll(cx))?;
+        response_head(&response, response.body().is_end_stream(), self.method, head)?;
+        Poll::Ready(Ok(Some(RecvBody::new(response.into_body()))))
+    }
+}
+
+/// Makes a request for the codec.
+fn request(head: &RequestHead, https: bool) -> Result<Request<()>, H2Error> {
+    let mut headers = stream::header_map(&head.fields, 3)?;
+    if let BodyLength::Known(length) = head.body {
+        headers.insert(http::header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    if head.te_trailers {
+        headers.insert(http::header::TE, HeaderValue::from_static("trailers"));
+    }
+    if head.expect_continue {
+        headers.insert(http::header::EXPECT, HeaderValue::from_static("100-continue"));
+    }
+    let authority = Authority::try_from(head.authority()).map_err(|_| H2Error::Head("authority"))?;
+    let mut uri = http::uri::Parts::default();
+    uri.authority = Some(authority);
+    if head.method_kind != MethodKind::Connect {
+        uri.scheme = Some(if https { Scheme::HTTPS } else { Scheme::HTTP });
+        uri.path_and_query = Some(target(head.path_and_query())?);
+    }
+    let mut request = Request::new(());
+    *request.method_mut() = http::Method::from_bytes(head.method()).map_err(|_| H2Error::Head("method"))?;
+    *request.uri_mut() = Uri::from_parts(uri).map_err(|_| H2Error::Head("target"))?;
+    *request.version_mut() = http::Version::HTTP_2;
+    *request.headers_mut() = headers;
+    Ok(request)
+}
+
+/// A path as the codec takes it: bytes that no URI has (RFC 3986 2) are percent-encoded, which HTTP/1 would have let
+/// pass.
+fn target(path: &[u8]) -> Result<PathAndQuery, H2Error> {
+    let path = if path.is_empty() { &b"/"[..] } else { path };
+    if let Ok(target) = PathAndQuery::try_from(path) {
+        return Ok(target);
+    }
+    let mut spelled = Vec::with_capacity(path.len() + 16);
+    for byte in path {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => spelled.push(*byte),
+            b'!' | b'$'..=b'/' | b':' | b';' | b'=' | b'?' | b'@' | b'_' | b'~' | b'[' | b']' => {
+                spelled.push(*byte);
+            }
+            _ => spelled.extend_from_slice(format!("%{byte:02X}").as_bytes()),
+        }
+    }
+    PathAndQuery::try_from(spelled.as_slice()).map_err(|_| H2Error::Head("path"))
+}
+
+/// Copies a response head. `ended`: the stream carries no body.
+fn response_head<B>(
+    response: &Response<B>,
+    ended: bool,
+    request: MethodKind,
+    head: &mut ResponseHead,
+) -> Result<(), H2Error> {
+    head.clear();
+    head.version = Version::H2;
+    head.status = response.status().as_u16();
+    let mut length = None;
+    for (name, value) in response.headers() {
+        let (name, value) = (name.as_str().as_bytes(), value.as_bytes());
+        match Known::of(name) {
+            Known::ContentLength => {
+                let named = decimal(value).ok_or(H2Error::Head("content-length"))?;
+                if length.replace(named).is_some_and(|before| before != named) {
+                    return Err(H2Error::Head("several content-length fields"));
+                }
+            }
+            known if known.is_per_hop() => {}
+            // White space at the ends is malformed (RFC 9113 8.2.1); from a server it is forgiven.
+            _ => head.fields.add(name, value.trim_ascii()),
+        }
+    }
+    let bodiless = request == MethodKind::Head || head.status == 304;
+    head.body = match length {
+        _ if bodiless => BodyLength::None,
+        _ if ended => BodyLength::None,
+        Some(0) => BodyLength::None,
+        Some(length) => BodyLength::Known(length),
+        None => BodyLength::Marked,
+    };
+    head.named_length = length.filter(|_| bodiless);
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "client_tests.rs"]
+mod tests;
