@@ -1,5 +1,7 @@
 //! An HTTP/1.1 client that sends the bytes it is given and believes nothing that is not exactly so.
 
+use std::collections::BTreeMap;
+
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::reply::Reply;
@@ -147,7 +149,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             (Some(length), _) => {
                 self.take(length.parse().map_err(|_| format!("content-length {length:?}"))?).await
             }
-            (None, Some("chunked")) => self.chunks().await,
+            (None, Some("chunked")) => self.chunks(&mut reply.trailers).await,
             (None, Some(other)) => Err(format!("transfer-encoding {other:?}")),
             (None, None) => {
                 while self.fill().await? {}
@@ -157,19 +159,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    async fn chunks(&mut self) -> Result<Vec<u8>, String> {
+    async fn chunks(&mut self, trailers: &mut Vec<(String, String)>) -> Result<Vec<u8>, String> {
         let mut body = Vec::new();
         loop {
             let line = self.line().await?;
             let size = usize::from_str_radix(&line, 16).map_err(|_| format!("chunk size {line:?}"))?;
+            if size == 0 {
+                break;
+            }
             body.extend(self.take(size).await?);
             let end = self.line().await?;
             if !end.is_empty() {
                 return Err(format!("{end:?} after a chunk"));
             }
-            if size == 0 {
+        }
+        loop {
+            let line = self.line().await?;
+            if line.is_empty() {
                 return Ok(body);
             }
+            let (name, value) = line.split_once(':').ok_or_else(|| format!("trailer line {line:?}"))?;
+            trailers.push((name.to_owned(), value.trim().to_owned()));
         }
     }
 }
@@ -199,20 +209,39 @@ fn parse(head: &str) -> Result<Reply, String> {
             return Err(format!("{name} stands more than once"));
         }
     }
-    Ok(Reply { status, version, headers, body: Vec::new(), closed: false })
+    Ok(Reply { status, version, headers, body: Vec::new(), trailers: Vec::new(), closed: false })
 }
 
 /// The bytes of an ordinary request.
 pub fn request(method: &str, target: &str, host: &str, headers: &[(String, String)], body: &[u8]) -> Vec<u8> {
+    request_with(method, target, host, headers, body, &BTreeMap::new())
+}
+
+/// The same with trailers after the body, which then goes in a chunk.
+pub fn request_with(
+    method: &str,
+    target: &str,
+    host: &str,
+    headers: &[(String, String)],
+    body: &[u8],
+    trailers: &BTreeMap<String, String>,
+) -> Vec<u8> {
     let mut text = format!("{method} {target} HTTP/1.1\r\nhost: {host}\r\n");
     for (name, value) in headers {
         text.push_str(&format!("{name}: {value}\r\n"));
     }
-    if !body.is_empty() {
-        text.push_str(&format!("content-length: {}\r\n", body.len()));
+    if !trailers.is_empty() {
+        text.push_str(&format!("transfer-encoding: chunked\r\n\r\n{:x}\r\n", body.len()));
+    } else if !body.is_empty() {
+        text.push_str(&format!("content-length: {}\r\n\r\n", body.len()));
+    } else {
+        text.push_str("\r\n");
     }
-    text.push_str("\r\n");
     let mut bytes = text.into_bytes();
     bytes.extend_from_slice(body);
+    if !trailers.is_empty() {
+        let lines: String = trailers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        bytes.extend_from_slice(format!("\r\n0\r\n{lines}\r\n").as_bytes());
+    }
     bytes
 }

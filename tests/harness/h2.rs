@@ -50,16 +50,33 @@ impl Connection {
     /// # Errors
     /// The stream or the connection was reset, with the reason.
     pub async fn exchange(&mut self, request: http::Request<()>, body: Bytes) -> Result<Reply, String> {
+        self.exchange_with(request, body, None).await
+    }
+
+    /// As [`Connection::exchange`], with trailers after the body.
+    ///
+    /// # Errors
+    /// As [`Connection::exchange`].
+    pub async fn exchange_with(
+        &mut self,
+        request: http::Request<()>,
+        body: Bytes,
+        trailers: Option<http::HeaderMap>,
+    ) -> Result<Reply, String> {
         let say = |error: h2::Error| match error.reason() {
             Some(reason) => format!("reset: {reason:?}"),
             None => error.to_string(),
         };
         let is_head = request.method() == http::Method::HEAD;
         let mut send = self.send.clone().ready().await.map_err(say)?;
-        let (response, mut stream) = send.send_request(request, body.is_empty()).map_err(say)?;
+        let (response, mut stream) =
+            send.send_request(request, body.is_empty() && trailers.is_none()).map_err(say)?;
+        // A server may answer and reset the stream before it has read this; then only the answer counts.
         if !body.is_empty() {
-            // A server may answer and reset the stream before it has read this; then only the answer counts.
-            let _ = stream.send_data(body, true);
+            let _ = stream.send_data(body, trailers.is_none());
+        }
+        if let Some(trailers) = trailers {
+            let _ = stream.send_trailers(trailers);
         }
         let response = response.await.map_err(say)?;
         let (head, mut data) = response.into_parts();
@@ -85,11 +102,16 @@ impl Connection {
             ));
         }
         let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        let lines = |headers: &http::HeaderMap| -> Vec<(String, String)> {
+            headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect()
+        };
+        let trailers = data.trailers().await.ok().flatten();
         Ok(Reply {
             status: head.status.as_u16(),
             version: "HTTP/2",
-            headers: head.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect(),
+            headers: lines(&head.headers),
             body: whole,
+            trailers: trailers.as_ref().map(lines).unwrap_or_default(),
             closed: false,
         })
     }

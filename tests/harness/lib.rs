@@ -12,6 +12,7 @@ pub mod gateway;
 pub mod h1;
 pub mod h2;
 pub mod origin;
+mod origin_h2;
 pub mod reply;
 pub mod talk;
 pub mod tls;

@@ -1,15 +1,15 @@
-//! Origins: servers that answer what they saw, or misbehave as told.
+//! Origins: servers that answer what they saw, or misbehave as told, in HTTP/1.1 and HTTP/2 (by its preface).
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 
-use crate::within;
+use crate::{origin_h2, within};
 
 /// What an origin does with requests.
 #[derive(Debug, Clone)]
@@ -20,7 +20,13 @@ pub enum Script {
         statuses: Vec<u16>,
         /// Header lines of its answers.
         headers: Vec<(String, String)>,
+        /// What comes after their bodies.
+        trailers: Vec<(String, String)>,
     },
+    /// Resets the first streams (HTTP/2) with these codes, then as [`Script::echo`].
+    Reset(Vec<u32>),
+    /// Says after each answer that the connection ends (HTTP/2: GOAWAY), otherwise as [`Script::echo`].
+    GoAway,
     /// Reads requests and never answers.
     Never,
     /// As [`Script::echo`], but each answer waits until it is let go.
@@ -45,7 +51,7 @@ pub enum Script {
 impl Script {
     /// Answers 200 with what it saw.
     pub fn echo() -> Script {
-        Script::Echo { statuses: vec![200], headers: Vec::new() }
+        Script::Echo { statuses: vec![200], headers: Vec::new(), trailers: Vec::new() }
     }
 }
 
@@ -99,57 +105,75 @@ async fn serve(listener: TcpListener, name: Arc<str>, script: Arc<Script>, hits:
     let mut connections = tokio::task::JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
         let _ = stream.set_nodelay(true);
-        connections.spawn(connection(stream, name.clone(), script.clone(), hits.clone()));
+        let work = Work { name: name.clone(), script: script.clone(), hits: hits.clone() };
+        connections.spawn(async move {
+            let mut first = [0; 3];
+            match &*work.script {
+                Script::Talk => return talk(stream, &work).await,
+                Script::TalkTls(config) => {
+                    if let Ok(stream) = tokio_rustls::TlsAcceptor::from(config.clone()).accept(stream).await {
+                        talk(stream, &work).await;
+                    }
+                    return;
+                }
+                _ => {}
+            }
+            match stream.peek(&mut first).await {
+                Ok(3) if first == *b"PRI" && !matches!(*work.script, Script::Raw(_)) => {
+                    origin_h2::connection(stream, work).await
+                }
+                _ => connection(stream, work).await,
+            }
+        });
     }
 }
 
-async fn connection(
-    mut stream: TcpStream,
-    name: Arc<str>,
-    script: Arc<Script>,
+/// What a connection needs of its origin.
+#[derive(Clone)]
+pub(crate) struct Work {
+    pub(crate) name: Arc<str>,
+    pub(crate) script: Arc<Script>,
     hits: Arc<watch::Sender<usize>>,
-) {
-    let mut buffer = Vec::new();
-    match &*script {
-        Script::Talk => return talk(stream, &name, &hits).await,
-        Script::TalkTls(config) => {
-            if let Ok(stream) = tokio_rustls::TlsAcceptor::from(config.clone()).accept(stream).await {
-                talk(stream, &name, &hits).await;
-            }
-            return;
-        }
-        _ => {}
-    }
-    while let Some(head) = read_head(&mut stream, &mut buffer).await {
+}
+
+impl Work {
+    /// Counts a request; the first is 0.
+    pub(crate) fn hit(&self) -> usize {
         let mut nth = 0;
-        hits.send_modify(|hits| {
+        self.hits.send_modify(|hits| {
             nth = *hits;
             *hits += 1;
         });
+        nth
+    }
+}
+
+async fn connection<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, work: Work) {
+    let mut buffer = Vec::new();
+    while let Some(head) = read_head(&mut stream, &mut buffer).await {
+        let nth = work.hit();
         let request = parse_head(&head);
-        if let Script::Held(gate) = &*script {
-            gate.notified().await;
-        }
-        match &*script {
-            Script::Echo { .. } | Script::Held(_) | Script::Interim(_) => {
-                if let Script::Interim(bytes) = &*script {
+        match &*work.script {
+            Script::Echo { .. } | Script::Held(_) | Script::GoAway | Script::Interim(_) => {
+                if let Script::Held(gate) = &*work.script {
+                    gate.notified().await;
+                }
+                if let Script::Interim(bytes) = &*work.script {
                     let _ = stream.write_all(bytes).await;
                 }
-                let Some(body) = read_body(&mut stream, &mut buffer, &request).await else { return };
-                let answer = match &*script {
-                    Script::Echo { statuses, headers } => {
-                        echo(&name, &request, &body, statuses[nth.min(statuses.len() - 1)], headers)
-                    }
-                    _ => echo(&name, &request, &body, 200, &[]),
+                let Some((body, trailers)) = read_body(&mut stream, &mut buffer, &request).await else {
+                    return;
                 };
-                if stream.write_all(&answer).await.is_err() {
+                let seen = request.seen(&work.name, "HTTP/1.1", &body, trailers);
+                let answer = Answer::of(&work.script, nth);
+                if stream.write_all(&h1_answer(&request, &answer, &seen)).await.is_err() {
                     return;
                 }
             }
             Script::Never => {}
-            Script::Close | Script::Dead | Script::Talk | Script::TalkTls(_) => return,
+            Script::Close | Script::Dead | Script::Talk | Script::TalkTls(_) | Script::Reset(_) => return,
             Script::Switch => {
-                if let Some(body) = read_body(&mut stream, &mut buffer, &request).await {
+                if let Some((body, _)) = read_body(&mut stream, &mut buffer, &request).await {
                     let _ = switch(&mut stream, &request, body.len(), buffer).await;
                 }
                 return;
@@ -163,8 +187,8 @@ async fn connection(
 }
 
 /// Answers 101 and sends bytes back until either side ends it.
-async fn switch(
-    stream: &mut TcpStream,
+async fn switch<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
     request: &Request,
     body: usize,
     mut early: Vec<u8>,
@@ -189,21 +213,40 @@ async fn switch(
     }
 }
 
-async fn talk(mut stream: impl AsyncRead + AsyncWrite + Unpin, name: &str, hits: &watch::Sender<usize>) {
+async fn talk(mut stream: impl AsyncRead + AsyncWrite + Unpin, work: &Work) {
     let mut heard = Vec::new();
     let _ = stream.read_to_end(&mut heard).await;
-    hits.send_modify(|hits| *hits += 1);
-    let answer = format!("{name} heard {}", String::from_utf8_lossy(&heard));
+    work.hit();
+    let answer = format!("{} heard {}", work.name, String::from_utf8_lossy(&heard));
     let _ = stream.write_all(answer.as_bytes()).await;
     let _ = stream.shutdown().await;
 }
 
+/// How an echo is dressed.
+#[derive(Default)]
+pub(crate) struct Answer<'s> {
+    pub(crate) status: u16,
+    pub(crate) headers: &'s [(String, String)],
+    pub(crate) trailers: &'s [(String, String)],
+}
+
+impl Answer<'_> {
+    pub(crate) fn of(script: &Script, nth: usize) -> Answer<'_> {
+        match script {
+            Script::Echo { statuses, headers, trailers } => {
+                Answer { status: statuses[nth.min(statuses.len() - 1)], headers, trailers }
+            }
+            _ => Answer { status: 200, ..Answer::default() },
+        }
+    }
+}
+
 /// One more read into the buffer; `false` at the end.
-async fn fill(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> bool {
+async fn fill<S: AsyncRead + Unpin>(stream: &mut S, buffer: &mut Vec<u8>) -> bool {
     matches!(stream.read_buf(buffer).await, Ok(n) if n > 0)
 }
 
-async fn read_head(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<String> {
+async fn read_head<S: AsyncRead + Unpin>(stream: &mut S, buffer: &mut Vec<u8>) -> Option<String> {
     loop {
         if let Some(end) = buffer.windows(4).position(|w| w == b"\r\n\r\n") {
             let head: Vec<u8> = buffer.drain(..end + 4).collect();
@@ -216,11 +259,42 @@ async fn read_head(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Strin
 }
 
 /// A request head as it stood on the wire.
-struct Request {
-    method: String,
-    path: String,
+pub(crate) struct Request {
+    pub(crate) method: String,
+    pub(crate) path: String,
     /// Names in lower case; lines of one name joined by commas.
-    headers: Map<String, Value>,
+    pub(crate) headers: Map<String, Value>,
+}
+
+impl Request {
+    /// What an echo says of it.
+    pub(crate) fn seen(
+        &self,
+        origin: &str,
+        protocol: &str,
+        body: &[u8],
+        trailers: Map<String, Value>,
+    ) -> String {
+        json!({
+            "origin": origin,
+            "protocol": protocol,
+            "method": self.method,
+            "path": self.path,
+            "headers": self.headers,
+            "length": body.len(),
+            "body": String::from_utf8_lossy(&body[..body.len().min(1000)]),
+            "trailers": trailers,
+        })
+        .to_string()
+    }
+}
+
+/// One more line.
+pub(crate) fn add(headers: &mut Map<String, Value>, name: &str, value: &str) {
+    headers
+        .entry(name.to_ascii_lowercase())
+        .and_modify(|old| *old = json!(format!("{},{value}", old.as_str().unwrap_or_default())))
+        .or_insert_with(|| json!(value));
 }
 
 fn parse_head(head: &str) -> Request {
@@ -229,17 +303,19 @@ fn parse_head(head: &str) -> Request {
     let mut headers = Map::new();
     for line in lines {
         let (name, value) = line.split_once(':').unwrap_or((line, ""));
-        let value = value.trim();
-        headers
-            .entry(name.to_ascii_lowercase())
-            .and_modify(|old| *old = json!(format!("{},{value}", old.as_str().unwrap_or_default())))
-            .or_insert_with(|| json!(value));
+        add(&mut headers, name, value.trim());
     }
     let mut word = || start.next().unwrap_or_default().to_owned();
     Request { method: word(), path: word(), headers }
 }
 
-async fn read_body(stream: &mut TcpStream, buffer: &mut Vec<u8>, request: &Request) -> Option<Vec<u8>> {
+type Body = (Vec<u8>, Map<String, Value>);
+
+async fn read_body<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    buffer: &mut Vec<u8>,
+    request: &Request,
+) -> Option<Body> {
     let header = |name: &str| request.headers.get(name).and_then(Value::as_str);
     if header("transfer-encoding").is_some() {
         return read_chunks(stream, buffer).await;
@@ -250,51 +326,58 @@ async fn read_body(stream: &mut TcpStream, buffer: &mut Vec<u8>, request: &Reque
             return None;
         }
     }
-    Some(buffer.drain(..length).collect())
+    Some((buffer.drain(..length).collect(), Map::new()))
 }
 
-async fn read_chunks(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Vec<u8>> {
+async fn read_line<S: AsyncRead + Unpin>(stream: &mut S, buffer: &mut Vec<u8>) -> Option<String> {
+    loop {
+        if let Some(end) = buffer.windows(2).position(|w| w == b"\r\n") {
+            let line: Vec<u8> = buffer.drain(..end + 2).collect();
+            return String::from_utf8(line[..end].to_vec()).ok();
+        }
+        if !fill(stream, buffer).await {
+            return None;
+        }
+    }
+}
+
+async fn read_chunks<S: AsyncRead + Unpin>(stream: &mut S, buffer: &mut Vec<u8>) -> Option<Body> {
     let mut body = Vec::new();
     loop {
-        let Some(end) = buffer.windows(2).position(|w| w == b"\r\n") else {
-            if !fill(stream, buffer).await {
-                return None;
-            }
-            continue;
-        };
-        let size =
-            usize::from_str_radix(std::str::from_utf8(&buffer[..end]).ok()?.split(';').next()?, 16).ok()?;
-        let whole = end + 2 + size + 2;
-        while buffer.len() < whole {
-            if !fill(stream, buffer).await {
-                return None;
-            }
-        }
-        body.extend_from_slice(&buffer[end + 2..end + 2 + size]);
-        buffer.drain(..whole);
+        let line = read_line(stream, buffer).await?;
+        let size = usize::from_str_radix(line.split(';').next()?, 16).ok()?;
         if size == 0 {
-            return Some(body);
+            break;
         }
+        while buffer.len() < size + 2 {
+            if !fill(stream, buffer).await {
+                return None;
+            }
+        }
+        body.extend_from_slice(&buffer[..size]);
+        buffer.drain(..size + 2);
+    }
+    let mut trailers = Map::new();
+    loop {
+        let line = read_line(stream, buffer).await?;
+        let Some((name, value)) = line.split_once(':') else { return Some((body, trailers)) };
+        add(&mut trailers, name, value.trim());
     }
 }
 
-fn echo(name: &str, request: &Request, body: &[u8], status: u16, headers: &[(String, String)]) -> Vec<u8> {
-    let seen = json!({
-        "origin": name,
-        "method": request.method,
-        "path": request.path,
-        "headers": request.headers,
-        "length": body.len(),
-        "body": String::from_utf8_lossy(&body[..body.len().min(1000)]),
-    });
-    let text = seen.to_string();
-    let mut answer = format!("HTTP/1.1 {status} Whatever\r\ncontent-type: application/json\r\n");
-    for (name, value) in headers {
-        answer.push_str(&format!("{name}: {value}\r\n"));
+fn h1_answer(request: &Request, answer: &Answer<'_>, text: &str) -> Vec<u8> {
+    let mut head = format!("HTTP/1.1 {} Whatever\r\ncontent-type: application/json\r\n", answer.status);
+    for (name, value) in answer.headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
     }
-    answer.push_str(&format!("content-length: {}\r\n\r\n", text.len()));
-    if request.method != "HEAD" {
-        answer.push_str(&text);
+    let body = if request.method == "HEAD" { "" } else { text };
+    if answer.trailers.is_empty() {
+        head.push_str(&format!("content-length: {}\r\n\r\n{body}", text.len()));
+    } else {
+        let lines: String =
+            answer.trailers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let size = body.len();
+        head.push_str(&format!("transfer-encoding: chunked\r\n\r\n{size:x}\r\n{body}\r\n0\r\n{lines}\r\n"));
     }
-    answer.into_bytes()
+    head.into_bytes()
 }

@@ -13,6 +13,8 @@ pub struct Reply {
     pub headers: Vec<(String, String)>,
     /// The body without its framing.
     pub body: Vec<u8>,
+    /// What came after the body, names in lower case.
+    pub trailers: Vec<(String, String)>,
     /// The connection was announced to be closed, and was, with no byte after the response.
     pub closed: bool,
 }
@@ -23,6 +25,11 @@ impl Reply {
         let values: Vec<&str> =
             self.headers.iter().filter(|(n, _)| n == name).map(|(_, v)| v.as_str()).collect();
         (!values.is_empty()).then(|| values.join(","))
+    }
+
+    /// The value of a trailer.
+    pub fn trailer(&self, name: &str) -> Option<String> {
+        self.trailers.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone())
     }
 
     /// The body as text.

@@ -56,7 +56,7 @@ fn yes() -> bool {
 struct OriginSpec {
     /// Given to the gateway as `--backend <this>=HOST:PORT`.
     backend: Option<String>,
-    /// `echo`, `never`, `close`, `dead`, `talk` or `switch`.
+    /// `echo`, `never`, `close`, `goaway`, `talk`, `switch` or `dead`.
     answers: Option<String>,
     /// The status of the first answer, the second, and so on.
     #[serde(default)]
@@ -67,6 +67,11 @@ struct OriginSpec {
     /// It talks inside TLS, with a certificate for these names.
     #[serde(default)]
     tls: Vec<String>,
+    /// What comes after the bodies of its answers.
+    #[serde(default)]
+    trailers: BTreeMap<String, String>,
+    /// Codes that it resets the first streams with (HTTP/2).
+    resets: Option<Vec<u32>>,
     /// Bytes that it answers with.
     raw: Option<String>,
 }
@@ -112,6 +117,9 @@ struct Step {
     headers: BTreeMap<String, String>,
     #[serde(default)]
     body: String,
+    /// After the body.
+    #[serde(default)]
+    trailers: BTreeMap<String, String>,
     over: Option<Vec<Over>>,
     #[serde(default = "once")]
     times: usize,
@@ -138,6 +146,14 @@ struct Expect {
     path: Option<String>,
     #[serde(default)]
     seen: BTreeMap<String, Option<String>>,
+    /// `HTTP/1.1` or `HTTP/2`.
+    protocol_seen: Option<String>,
+    /// After the request's body.
+    #[serde(default)]
+    trailers_seen: BTreeMap<String, Option<String>>,
+    /// After the response's body.
+    #[serde(default)]
+    trailers: BTreeMap<String, Option<String>>,
     /// How many requests reached each origin.
     #[serde(default)]
     hits: BTreeMap<String, usize>,
@@ -174,10 +190,15 @@ fn script(spec: &OriginSpec, authority: &Authority) -> Script {
     if let Some(raw) = &spec.raw {
         return Script::Raw(raw.clone().into_bytes());
     }
+    if let Some(codes) = &spec.resets {
+        return Script::Reset(codes.clone());
+    }
+    let trailers = spec.trailers.iter().map(|(n, v)| (n.clone(), v.clone())).collect();
     let headers = spec.headers.iter().map(|(n, v)| (n.clone(), v.clone())).collect();
     let statuses = if spec.statuses.is_empty() { vec![200] } else { spec.statuses.clone() };
     match spec.answers.as_deref() {
-        None | Some("echo") => Script::Echo { statuses, headers },
+        None | Some("echo") => Script::Echo { statuses, headers, trailers },
+        Some("goaway") => Script::GoAway,
         Some("never") => Script::Never,
         Some("close") => Script::Close,
         Some("dead") => Script::Dead,
@@ -353,7 +374,7 @@ async fn exchange(world: &World, step: &Step, over: Over, agent: &str) -> Result
     let address = world.gateway.address(step.port.unwrap_or(if over.tls() { 443 } else { 80 }));
     let name = step.sni.as_deref().unwrap_or(host.split(':').next().unwrap_or_default());
     let body = step.body.as_bytes();
-    let h1_bytes = h1::request(method, path, host, &headers, body);
+    let h1_bytes = h1::request_with(method, path, host, &headers, body, &step.trailers);
     match over {
         Over::H1 => one_h1(TcpStream::connect(address).await.unwrap(), method, &h1_bytes).await,
         Over::H1Tls => {
@@ -365,7 +386,7 @@ async fn exchange(world: &World, step: &Step, over: Over, agent: &str) -> Result
             for (name, value) in &headers {
                 request = request.header(name, value);
             }
-            if !body.is_empty() {
+            if !body.is_empty() && step.trailers.is_empty() {
                 request = request.header("content-length", body.len());
             }
             let request = request.body(()).map_err(|error| error.to_string())?;
@@ -373,9 +394,16 @@ async fn exchange(world: &World, step: &Step, over: Over, agent: &str) -> Result
                 Over::H2 => h2::Connection::new(TcpStream::connect(address).await.unwrap()).await?,
                 _ => h2::Connection::new(world.authority.connect(address, name, "h2").await?).await?,
             };
-            connection.exchange(request, body.to_vec().into()).await
+            connection.exchange_with(request, body.to_vec().into(), trailers(&step.trailers)).await
         }
     }
+}
+
+fn trailers(lines: &BTreeMap<String, String>) -> Option<http::HeaderMap> {
+    let pair = |(name, value): (&String, &String)| {
+        (http::HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap())
+    };
+    (!lines.is_empty()).then(|| lines.iter().map(pair).collect())
 }
 
 async fn one_h1<S>(stream: S, method: &str, bytes: &[u8]) -> Result<Reply, String>
@@ -400,6 +428,11 @@ fn check_reply(expect: &Expect, reply: &Reply, over: Over) -> Vec<String> {
     equal("body", expect.body.clone(), reply.text());
     equal("origin", expect.origin.clone(), reply.origin().unwrap_or_default());
     equal("method seen", expect.method.clone(), seen["method"].as_str().unwrap_or_default().to_owned());
+    equal(
+        "protocol seen",
+        expect.protocol_seen.clone(),
+        seen["protocol"].as_str().unwrap_or_default().to_owned(),
+    );
     equal("path seen", expect.path.clone(), seen["path"].as_str().unwrap_or_default().to_owned());
     if !matches!(over, Over::H2 | Over::H2Tls) {
         equal("closed", expect.closed.map(|c| c.to_string()), reply.closed.to_string());
@@ -411,6 +444,10 @@ fn check_reply(expect: &Expect, reply: &Reply, over: Over) -> Vec<String> {
     let of_origin = |name: &str| seen["headers"][name].as_str().map(str::to_owned);
     failures.extend(check_headers("response header", &expect.headers, &filled, &of_reply));
     failures.extend(check_headers("header seen", &expect.seen, &filled, &of_origin));
+    let of_trailers = |name: &str| reply.trailer(name);
+    let of_seen_trailers = |name: &str| seen["trailers"][name].as_str().map(str::to_owned);
+    failures.extend(check_headers("trailer", &expect.trailers, &filled, &of_trailers));
+    failures.extend(check_headers("trailer seen", &expect.trailers_seen, &filled, &of_seen_trailers));
     if !failures.is_empty() {
         failures.push(format!("the response was {} {:?} {:?}", reply.status, reply.headers, reply.text()));
     }
@@ -498,6 +535,8 @@ scenarios! {
     faults
     header_operations
     hosts
+    http2_backends
+    http2_failures
     https_redirect
     identity_headers
     malformed
