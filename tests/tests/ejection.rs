@@ -51,7 +51,7 @@ async fn start(outlier: &str, origins: &[&Origin]) -> Gateway {
 }
 
 fn answers(statuses: &[u16]) -> Script {
-    Script::Echo { statuses: statuses.to_vec(), headers: Vec::new() }
+    Script::Echo { statuses: statuses.to_vec(), headers: Vec::new(), trailers: Vec::new() }
 }
 
 /// On a connection of its own, so that it may come to any worker.
