@@ -62,11 +62,11 @@ impl Control {
     fn take_update(&mut self, update: Update) {
         let Translation { ir, endpoints, verdicts, problems, wants, .. } =
             self.translator.translate(&update.snapshot, &self.settings);
-        let Wants { files, names } = wants;
+        let Wants { files, names, name_retry } = wants;
         let answered = files.iter().all(|file| update.snapshot.file(file).is_some())
             && names.iter().all(|name| update.snapshot.name(name).is_some());
         self.sources.want_files(files);
-        self.sources.want_names(names);
+        self.sources.want_names(names, name_retry.map(limen_ir::Millis::duration));
         let before = Arc::clone(&self.views.borrow());
         let first = before.generation == 0;
         let generation = if first || !same(&before.ir, &ir) {

@@ -28,6 +28,15 @@ pub(crate) enum Outcome {
     Silence(String),
 }
 
+/// What is wanted from now on.
+#[derive(Debug)]
+pub(crate) struct WantedNames {
+    /// These names and no others.
+    pub(crate) names: BTreeSet<String>,
+    /// The longest wait after failures, if not the usual one.
+    pub(crate) longest: Option<Duration>,
+}
+
 /// When to ask again.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rhythm {
@@ -53,6 +62,12 @@ impl Default for Rhythm {
 }
 
 impl Rhythm {
+    /// The same with this longest wait after failures, if there is one.
+    fn with_longest(self, longest: Option<Duration>) -> Rhythm {
+        let most_silent = longest.map_or(self.most_silent, |longest| longest.max(self.least));
+        Rhythm { most_silent, ..self }
+    }
+
     /// The wait after `outcome`, which is the last of `failures` without answer in a row (0: it is an answer).
     fn wait(&self, outcome: &Outcome, failures: u32) -> Duration {
         match outcome {
@@ -67,7 +82,7 @@ impl Rhythm {
 
     fn ttl(&self, outcome: &Outcome) -> Duration {
         match outcome {
-            Outcome::Answer(_, ttl) => (*ttl).clamp(self.least, self.most),
+            Outcome::Answer(_, ttl) => (*ttl).max(self.least).min(self.most),
             Outcome::Silence(_) => self.least,
         }
     }
@@ -96,7 +111,7 @@ struct Names {
 pub(crate) async fn ask_on(
     asker: Asker,
     rhythm: Rhythm,
-    mut wanted: UnboundedReceiver<BTreeSet<String>>,
+    mut wanted: UnboundedReceiver<WantedNames>,
     out: UnboundedSender<Batch>,
 ) {
     let mut names =
@@ -104,7 +119,10 @@ pub(crate) async fn ask_on(
     loop {
         let events = tokio::select! {
             list = wanted.recv() => match list {
-                Some(list) => names.want(&list),
+                Some(WantedNames { names: list, longest }) => {
+                    names.rhythm = rhythm.with_longest(longest);
+                    names.want(&list)
+                }
                 None => return,
             },
             Some(asked) = names.open.join_next() => match asked {

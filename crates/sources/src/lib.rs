@@ -21,12 +21,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use limen_resources::{Snapshot, Store};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use dns::{Asker, Rhythm};
+use dns::{Asker, Rhythm, WantedNames};
 use files::FileSource;
 use handoff::{Giver, Taker, handoff};
 use source::{Batch, Counts};
@@ -73,7 +73,7 @@ pub struct Update {
 #[derive(Debug)]
 pub struct Sources {
     waker: Waker,
-    names: UnboundedSender<BTreeSet<String>>,
+    names: UnboundedSender<WantedNames>,
 }
 
 /// The way of the updates.
@@ -103,10 +103,11 @@ impl Sources {
     }
 
     /// From now on DNS is asked for these names (all that are wanted, not only new ones), again and again. The answers
-    /// come with later updates.
-    pub fn want_names(&self, names: BTreeSet<String>) {
+    /// come with later updates. A name without answer is asked for after ever longer waits, `longest` (or a minute) at
+    /// most.
+    pub fn want_names(&self, names: BTreeSet<String>, longest: Option<Duration>) {
         // The task ends with the reader of the updates; then nobody needs an answer.
-        let _ = self.names.send(names);
+        let _ = self.names.send(WantedNames { names, longest });
     }
 }
 

@@ -40,7 +40,7 @@ mod workload;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use limen_ir::{Endpoints, Ir};
+use limen_ir::{Endpoints, Ir, Millis};
 use limen_resources::{Problem, Snapshot, Verdict};
 
 pub use mesh::Mesh;
@@ -74,6 +74,8 @@ pub struct Wants {
     pub files: BTreeSet<String>,
     /// Names whose addresses DNS knows, in lower case and without trailing dot.
     pub names: BTreeSet<String>,
+    /// The longest wait before DNS is asked again for a name that it did not answer for, if one is written.
+    pub name_retry: Option<Millis>,
 }
 
 /// Translates one snapshot after the other. Where nothing changed, parts of the new IR are the former objects.
@@ -103,7 +105,7 @@ impl Translator {
         let Assembled { ir, clusters, report, wants, taken } = &*assembled;
         let mut report = Report::clone(report);
         report.problems(mesh_problems);
-        let mut wants = wants.clone();
+        let mut wants = Wants { name_retry: settings.mesh.dns_refresh, ..wants.clone() };
         let memo = &mut self.endpoints;
         let endpoints = endpoints::endpoints(
             (snapshot, settings),

@@ -21,6 +21,8 @@ use crate::settings::{GatewayInstance, Settings};
 pub struct Mesh {
     /// Time to connect, where no DestinationRule says otherwise.
     pub(crate) connect_timeout: Option<Millis>,
+    /// The longest wait before DNS is asked again for a name that it did not answer for.
+    pub(crate) dns_refresh: Option<Millis>,
     /// Retries, where a route has no block of its own.
     pub(crate) retry: Option<Retry>,
     /// `exportTo` of Services and ServiceEntries that have none; none: `*`.
@@ -108,6 +110,7 @@ fn complete(snapshot: &Snapshot, given: &Settings) -> (Settings, Vec<Problem>) {
     });
     settings.mesh = Mesh {
         connect_timeout: said.connect_timeout.and_then(|timeout| Millis::new(timeout.millis())),
+        dns_refresh: said.dns_refresh_rate.and_then(|rate| Millis::new(rate.millis())),
         retry,
         service_export_to: said.default_service_export_to.clone(),
         virtual_service_export_to: said.default_virtual_service_export_to.clone(),

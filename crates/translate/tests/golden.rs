@@ -36,7 +36,7 @@ fn show(translation: &Translation) -> String {
         "endpoints": to_value(&endpoints.clusters),
         "verdicts": to_value(verdicts),
         "problems": problems.iter().map(|problem| problem.to_string()).collect::<Vec<_>>(),
-        "wants": { "files": wants.files, "names": wants.names },
+        "wants": { "files": wants.files, "names": wants.names, "name_retry": wants.name_retry },
     });
     yaml(&all)
 }

@@ -25,7 +25,7 @@ const FAST: Rhythm = Rhythm {
 
 struct Asking {
     server: DnsServer,
-    wanted: UnboundedSender<BTreeSet<String>>,
+    wanted: UnboundedSender<WantedNames>,
     batches: UnboundedReceiver<Batch>,
 }
 
@@ -40,7 +40,8 @@ impl Asking {
     }
 
     fn want(&self, names: &[&str]) {
-        self.wanted.send(names.iter().map(|name| (*name).to_owned()).collect()).unwrap();
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        self.wanted.send(WantedNames { names, longest: None }).unwrap();
     }
 
     /// The next thing that is told, as text: addresses, `none`, `silence` or `forget`.
@@ -129,4 +130,12 @@ fn waits_follow_dns_within_bounds() {
         let wait = rhythm.wait(&outcome, failures);
         assert_eq!(wait, Duration::from_secs(seconds), "{outcome:?} after {failures} failures");
     }
+}
+
+#[test]
+fn the_longest_wait_can_be_set_down_to_the_shortest() {
+    let wait = |longest| Rhythm::default().with_longest(longest).wait(&Outcome::Silence(String::new()), 30);
+    assert_eq!(wait(None), Duration::from_secs(60));
+    assert_eq!(wait(Some(Duration::from_secs(5))), Duration::from_secs(5));
+    assert_eq!(wait(Some(Duration::from_millis(1))), Duration::from_secs(1));
 }
