@@ -56,7 +56,11 @@ impl Gateway {
             line.extend([ours.to_owned(), "127.0.0.1:0".to_owned()]);
         }
         line.extend(DECLARED.iter().flat_map(|port| ["--map-port".to_owned(), format!("{port}:0")]));
-        line.extend(["--access-log", "json", "--access-log-file"].map(str::to_owned));
+        // A format of a test's own must make JSON, too.
+        if !flags.iter().any(|flag| flag == "--access-log-format") {
+            line.extend(["--access-log", "json"].map(str::to_owned));
+        }
+        line.push("--access-log-file".to_owned());
         line.push(log.to_string_lossy().into_owned());
         line.extend(flags.iter().cloned());
         let settings =

@@ -539,6 +539,7 @@ scenarios! {
     http2_failures
     https_redirect
     identity_headers
+    log_operators
     malformed
     match_fields
     match_gates

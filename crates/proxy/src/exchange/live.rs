@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::net::SocketAddr;
 
-use limen_wire::head::{BodyLength, RequestHead, Span};
+use limen_wire::head::{BodyLength, Fields, RequestHead, Span};
 
 use super::front::{ConnInfo, Front};
 use crate::filter::cors::CorsFields;
@@ -105,6 +105,7 @@ impl<'a, F: Front> Live<'a, '_, F> {
         let (note, request) = (&self.note, &self.exchange.request);
         let rewritten = request.path_span() != note.path;
         let duration_us = clock.recent_us().saturating_sub(note.start_us);
+        let grpc = speaks_grpc(request);
         let record = Record {
             method: request.method(),
             path: request.path_and_query(),
@@ -119,6 +120,9 @@ impl<'a, F: Front> Live<'a, '_, F> {
             upstream_transport_failure: &self.exchange.transport,
             response_fields: Some(&self.exchange.response.fields),
             response_content_length: known(self.exchange.response.body),
+            local_reply_body: &self.exchange.local_body,
+            grpc,
+            grpc_status: if grpc { grpc_status(&self.exchange.response.fields) } else { None },
             bytes_received: note.received,
             bytes_sent: note.sent,
             request_total_bytes: request.fields.size() as u64 + note.received,
@@ -139,6 +143,17 @@ impl<'a, F: Front> Live<'a, '_, F> {
         };
         self.worker.finished(note.service, note.workload, &record);
     }
+}
+
+/// Is it a gRPC call?
+pub(crate) fn speaks_grpc(request: &RequestHead) -> bool {
+    let kind = request.fields.get(b"content-type").unwrap_or_default();
+    kind.strip_prefix(b"application/grpc").is_some_and(|rest| matches!(rest.first(), None | Some(b'+')))
+}
+
+/// The status of a gRPC call in these fields or trailers.
+pub(crate) fn grpc_status(fields: &Fields) -> Option<u32> {
+    std::str::from_utf8(fields.get(b"grpc-status")?).ok()?.parse().ok()
 }
 
 /// What header templates can see.

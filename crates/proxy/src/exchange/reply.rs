@@ -4,12 +4,12 @@ use std::borrow::Cow;
 use std::future::poll_fn;
 use std::task::{Poll, ready};
 
-use limen_wire::head::{BodyLength, RequestHead};
+use limen_wire::head::BodyLength;
 
 use super::cors;
 use super::error::{Error, Fault};
 use super::front::{Front, FrontFail};
-use super::live::{Live, context};
+use super::live::{Live, context, speaks_grpc};
 use crate::filter::redirect::{self, Redirect};
 use crate::filter::response;
 use crate::observe::{Counter, Flags};
@@ -45,12 +45,6 @@ pub(crate) async fn error<F: Front>(live: &mut Live<'_, '_, F>, mut error: Error
     }
     let rule = live.note.rule;
     let _ = send(live, status, error.body.as_bytes(), rule).await;
-}
-
-/// Does the client understand an answer that is trailers only?
-fn speaks_grpc(request: &RequestHead) -> bool {
-    let kind = request.fields.get(b"content-type").unwrap_or_default();
-    kind.strip_prefix(b"application/grpc").is_some_and(|rest| matches!(rest.first(), None | Some(b'+')))
 }
 
 /// A rule's fixed response.
@@ -130,6 +124,9 @@ async fn send<F: Front>(
     let (worker, conn) = (live.worker, live.conn);
     let exchange = &mut *live.exchange;
     exchange.response.status = status;
+    if worker.logs_bodies() {
+        exchange.local_body.extend_from_slice(body);
+    }
     let bodyless = matches!(status, 204 | 304);
     exchange.response.body = match body.len() as u64 {
         0 => BodyLength::None,

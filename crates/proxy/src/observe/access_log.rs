@@ -116,6 +116,8 @@ pub struct AccessLog {
     /// Behind the last piece.
     end: Vec<u8>,
     absent: Vec<String>,
+    /// Does a line hold the bodies of answers that the gateway makes?
+    bodies: bool,
     /// What a missing value prints as within text.
     missing: Literal,
 }
@@ -146,6 +148,17 @@ enum Computed {
         operator: Operator,
         limit: Option<usize>,
     },
+}
+
+impl Computed {
+    fn is_body(&self) -> bool {
+        match self {
+            Computed::Operator { operator, .. } | Computed::Member { operator, .. } => {
+                *operator == Operator::Plain(Plain::LocalReplyBody)
+            }
+            Computed::Direct(_) | Computed::Comma => false,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -183,12 +196,24 @@ impl AccessLog {
             AccessLogConfig::NginxUpstreamInfo => compiler.nginx(),
         }
         let missing = Literal::new(if compiler.omit_empty { b"" } else { b"-" });
-        Ok(AccessLog { pieces: compiler.pieces, end: compiler.literal, absent: compiler.absent, missing })
+        let bodies = compiler.pieces.iter().any(|piece| piece.computed.is_body());
+        Ok(AccessLog {
+            pieces: compiler.pieces,
+            end: compiler.literal,
+            absent: compiler.absent,
+            bodies,
+            missing,
+        })
     }
 
     /// Whether nothing is logged.
     pub fn is_off(&self) -> bool {
         self.pieces.is_empty() && self.end.is_empty()
+    }
+
+    /// Whether records need [`Record::local_reply_body`].
+    pub fn wants_bodies(&self) -> bool {
+        self.bodies
     }
 
     /// Operators in the format that Envoy knows but for which this gateway keeps no value: they always print as

@@ -247,6 +247,18 @@ fn wrong_formats_are_told_with_operator_and_place() {
 }
 
 #[test]
+fn bodies_are_asked_for_by_formats_that_hold_them() {
+    let log = |format: &str| {
+        let config = AccessLogConfig::Text { format: format.to_owned(), omit_empty: false };
+        AccessLog::compile(&config, "").unwrap()
+    };
+    assert!(log("%LOCAL_REPLY_BODY:9%").wants_bodies() && !log("%PROTOCOL%").wants_bodies());
+    let record = Record { local_reply_body: b"no \"healthy\" upstream", ..empty() };
+    assert_eq!(text("%LOCAL_REPLY_BODY:3%|%LOCAL_REPLY_BODY%", &record), "no |no \\\"healthy\\\" upstream\n");
+    assert_eq!(text("%LOCAL_REPLY_BODY%", &empty()), "-\n");
+}
+
+#[test]
 fn operators_without_a_value_here_are_told() {
     let config = AccessLogConfig::Text {
         format: "%DOWNSTREAM_PEER_SUBJECT% %DYNAMIC_METADATA(a:b)% %PROTOCOL%".to_owned(),

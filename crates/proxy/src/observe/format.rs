@@ -125,7 +125,7 @@ fn take_end(text: &str) -> Option<(Option<usize>, &str)> {
 }
 
 /// Names that take no argument.
-const PLAIN: [(&str, Plain); 20] = [
+const PLAIN: [(&str, Plain); 21] = [
     ("PROTOCOL", Plain::Protocol),
     ("RESPONSE_CODE", Plain::ResponseCode),
     ("RESPONSE_CODE_DETAILS", Plain::ResponseCodeDetails),
@@ -146,6 +146,7 @@ const PLAIN: [(&str, Plain); 20] = [
     ("ROUTE_NAME", Plain::RouteName),
     ("DOWNSTREAM_TLS_VERSION", Plain::TlsVersion),
     ("DOWNSTREAM_TLS_CIPHER", Plain::TlsCipher),
+    ("LOCAL_REPLY_BODY", Plain::LocalReplyBody),
 ];
 
 const ADDRESSES: [(&str, Endpoint); 6] = [
@@ -166,7 +167,7 @@ const PORTS: [(&str, Endpoint); 5] = [
 ];
 
 /// Operators of Envoy's for which no value is kept; a trailing `_` names a whole family.
-const ABSENT: [&str; 46] = [
+const ABSENT: [&str; 45] = [
     "ACCESS_LOG_TYPE",
     "CEL",
     "CLUSTER_METADATA",
@@ -183,7 +184,6 @@ const ABSENT: [&str; 46] = [
     "DYNAMIC_METADATA",
     "FILTER_CHAIN_NAME",
     "FILTER_STATE",
-    "LOCAL_REPLY_BODY",
     "METADATA",
     "PATH",
     "QUERY_PARAM",

@@ -48,6 +48,7 @@ pub(super) enum Plain {
     RouteName,
     TlsVersion,
     TlsCipher,
+    LocalReplyBody,
     // The rest have no name in format strings; ingress-nginx's line is made of them.
     NginxTime,
     NginxProtocol,
@@ -393,6 +394,7 @@ impl Plain {
             Plain::RouteName => Value::filled(record.route_name.as_bytes()),
             Plain::TlsVersion => Value::maybe(record.tls_version.map(str::as_bytes)),
             Plain::TlsCipher => Value::maybe(record.tls_cipher.map(str::as_bytes)),
+            Plain::LocalReplyBody => Value::filled(record.local_reply_body),
             Plain::NginxTime => Value::NginxTime(record.start_ms.saturating_add(record.duration_us / 1_000)),
             Plain::NginxProtocol => match record.protocol {
                 Some(Version::H2) => Value::Name("HTTP/2.0"),

@@ -43,6 +43,8 @@ pub struct Record<'a> {
     pub response_fields: Option<&'a Fields>,
     /// The response's `content-length`, which heads keep apart from their fields.
     pub response_content_length: Option<u64>,
+    /// The body of an answer that the gateway made itself; empty if it made none, or if no log asks for it.
+    pub local_reply_body: &'a [u8],
     /// The request is a gRPC call (its content type begins with `application/grpc`).
     pub grpc: bool,
     /// `grpc-status` of a gRPC call's response or trailers.
@@ -111,6 +113,7 @@ impl Record<'_> {
             upstream_transport_failure: "",
             response_fields: None,
             response_content_length: None,
+            local_reply_body: b"",
             grpc: false,
             grpc_status: None,
             bytes_received: 0,

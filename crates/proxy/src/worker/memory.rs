@@ -20,6 +20,8 @@ pub(crate) struct Exchange {
     pub(crate) scratch: Vec<u8>,
     /// The origin that scripts of the request come from, where a rule lets it in.
     pub(crate) origin: Vec<u8>,
+    /// The body of an answer that was made here, where the access log wants it.
+    pub(crate) local_body: Vec<u8>,
     /// For header operations.
     pub(crate) headers: HeaderScratch,
     /// Endpoints that were tried.
@@ -41,6 +43,7 @@ impl Exchange {
             replay: Vec::new(),
             scratch: Vec::new(),
             origin: Vec::new(),
+            local_body: Vec::new(),
             headers: HeaderScratch::default(),
             tried: Vec::new(),
             transport: String::new(),
@@ -61,7 +64,7 @@ impl Exchange {
         self.tried.clear();
         self.transport.clear();
         self.timer.release();
-        for buffer in [&mut self.replay, &mut self.scratch, &mut self.origin] {
+        for buffer in [&mut self.replay, &mut self.scratch, &mut self.origin, &mut self.local_body] {
             buffer.clear();
             buffer.shrink_to(KEPT_BYTES);
         }

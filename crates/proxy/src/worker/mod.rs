@@ -225,6 +225,11 @@ impl Worker {
         self.log.borrow_mut().log(&self.access_log, record);
     }
 
+    /// Whether the access log wants the bodies of answers that are made here.
+    pub(crate) fn logs_bodies(&self) -> bool {
+        self.access_log.wants_bodies()
+    }
+
     /// Counts.
     pub(crate) fn count(&self, counter: Counter) {
         self.counters.add(counter, 1);
