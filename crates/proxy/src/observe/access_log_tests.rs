@@ -254,7 +254,10 @@ fn bodies_are_asked_for_by_formats_that_hold_them() {
     };
     assert!(log("%LOCAL_REPLY_BODY:9%").wants_bodies() && !log("%PROTOCOL%").wants_bodies());
     let record = Record { local_reply_body: b"no \"healthy\" upstream", ..empty() };
-    assert_eq!(text("%LOCAL_REPLY_BODY:3%|%LOCAL_REPLY_BODY%", &record), "no |no \\\"healthy\\\" upstream\n");
+    assert_eq!(
+        text("%LOCAL_REPLY_BODY:3%|%LOCAL_REPLY_BODY%", &record),
+        "no |no \\x22healthy\\x22 upstream\n"
+    );
     assert_eq!(text("%LOCAL_REPLY_BODY%", &empty()), "-\n");
 }
 
