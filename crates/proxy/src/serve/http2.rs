@@ -53,6 +53,7 @@ pub(crate) async fn serve<S: Stream>(conn: Connection, io: S, info: Rc<ConnInfo>
         closing: false,
         lingering: false,
         rested: false,
+        slim: false,
     };
     poll_fn(|cx| driver.poll(cx, place)).await;
 }
@@ -72,8 +73,10 @@ struct Driver<S, F> {
     closing: bool,
     /// The client has a moment left to close.
     lingering: bool,
-    /// No stream is open and the memory of streams has been given back; the timer waits for the idle timeout.
+    /// No stream is open, and the timer runs.
     rested: bool,
+    /// The memory of streams has been given back, and the timer waits for the idle timeout.
+    slim: bool,
 }
 
 impl<S: Stream, F: Future<Output = ()>> Driver<S, F> {
@@ -139,21 +142,24 @@ impl<S: Stream, F: Future<Output = ()>> Driver<S, F> {
             return;
         }
         if !self.rested {
-            self.rested = true;
-            self.timer.arm_in(if self.streams.holds_memory() { REST_MS.min(idle_ms) } else { idle_ms });
+            (self.rested, self.slim) = (true, false);
+            self.timer.arm_in(REST_MS.min(idle_ms));
         }
-        if self.timer.poll_fired(cx) {
-            if self.streams.rest() {
-                self.h2.rest();
-                self.head = RequestHead::default();
-                self.timer.arm_in(idle_ms.saturating_sub(REST_MS));
-                let _ = self.timer.poll_fired(cx);
-            } else {
-                self.close();
-                // The codec writes what closing queued when it is polled again.
-                cx.waker().wake_by_ref();
-            }
+        if !self.timer.poll_fired(cx) {
+            return;
         }
+        if self.slim {
+            self.close();
+            // The codec writes what closing queued when it is polled again.
+            cx.waker().wake_by_ref();
+            return;
+        }
+        self.slim = true;
+        self.streams.rest();
+        self.h2.rest();
+        self.head = RequestHead::default();
+        self.timer.arm_in(idle_ms.saturating_sub(REST_MS));
+        let _ = self.timer.poll_fired(cx);
     }
 }
 

@@ -72,11 +72,6 @@ impl<T, F: Future<Output = ()>> Streams<T, F> {
         self.free.len() == self.places.len()
     }
 
-    /// Whether there are places.
-    pub(crate) fn holds_memory(&self) -> bool {
-        !self.places.is_empty()
-    }
-
     /// Takes a stream in; it is polled by the next [`Streams::poll`]. `make` makes the future of a new place.
     pub(crate) fn start(&mut self, stream: T, make: impl Fn(Rc<Inbox<T>>) -> F, cx: &Context<'_>) {
         let index = self.free.pop().unwrap_or_else(|| {
@@ -112,13 +107,11 @@ impl<T, F: Future<Output = ()>> Streams<T, F> {
         any
     }
 
-    /// Gives back the memory of places, if no stream is open; true if there was any.
-    pub(crate) fn rest(&mut self) -> bool {
-        let held = self.is_empty() && !self.places.is_empty();
-        if held {
+    /// Gives back the memory of places, if no stream is open.
+    pub(crate) fn rest(&mut self) {
+        if self.is_empty() {
             *self = Streams::new();
         }
-        held
     }
 }
 

@@ -74,6 +74,8 @@ pub struct ServerConnection<S> {
     end: usize,
     /// Something was written that the stream below may still hold.
     unflushed: bool,
+    /// Nothing is expected: what is read is not given memory for longer than it takes.
+    resting: bool,
 }
 
 /// One request that arrived.
@@ -98,7 +100,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerConnection<S> {
             return Err(H2Error::GoAway { reason: ResetReason::PROTOCOL_ERROR, remote: false });
         }
         let session = Rc::new(RefCell::new(Session::new(limits)));
-        Ok(ServerConnection { io, session, input: Vec::new(), start: 0, end: 0, unflushed: false })
+        Ok(ServerConnection {
+            io,
+            session,
+            input: Vec::new(),
+            start: 0,
+            end: 0,
+            unflushed: false,
+            resting: false,
+        })
     }
 
     /// The next request, whose head replaces what is in `head`; `None` when the connection has ended in order. Drives
@@ -113,6 +123,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerConnection<S> {
             let (used, arrived) = self.session.borrow_mut().receive(unread, head);
             self.start += used;
             if let Some(arrived) = arrived {
+                self.resting = false;
                 let stream = ServerStream::new(self.session.clone(), arrived.index);
                 return Poll::Ready(Some(Ok(Incoming { verdict: arrived.verdict, stream })));
             }
@@ -163,6 +174,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerConnection<S> {
             Poll::Ready(Err(error)) => Poll::Ready(Err(H2Error::Io(error))),
             Poll::Pending => {
                 let _ = self.poll_write(cx).map_err(H2Error::Io)?;
+                if self.resting {
+                    self.give_up_input();
+                }
                 Poll::Pending
             }
         }
@@ -226,9 +240,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerConnection<S> {
         self.session.borrow_mut().earn_time(seconds);
     }
 
-    /// Gives back memory that a connection without streams does not need.
+    /// Gives back memory that a connection without streams does not need, until the next request arrives.
     pub fn rest(&mut self) {
         self.session.borrow_mut().rest();
+        self.resting = true;
+        self.give_up_input();
+    }
+
+    fn give_up_input(&mut self) {
         if self.start == self.end {
             (self.input, self.start, self.end) = (Vec::new(), 0, 0);
         }

@@ -402,6 +402,32 @@ async fn an_abrupt_shutdown_says_why() {
 }
 
 #[tokio::test]
+async fn a_resting_connection_holds_nothing() {
+    let (ours, mut theirs) = tokio::io::duplex(64 * 1024);
+    theirs.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+    theirs.write_all(&frame(4, 0, 0, &[])).await.unwrap();
+    let mut server = ServerConnection::handshake(ours, &Limits::default()).await.unwrap();
+    let mut head = RequestHead::default();
+    let mut poll =
+        async |server: &mut Server| poll_fn(|cx| Poll::Ready(server.poll_accept(&mut head, cx))).await;
+    assert!(poll(&mut server).await.is_pending());
+    assert!(!server.input.is_empty());
+    server.rest();
+    assert!(server.input.is_empty());
+    theirs.write_all(&frame(6, 0, 0, &[7; 8])).await.unwrap();
+    assert!(poll(&mut server).await.is_pending());
+    assert!(server.input.is_empty(), "a ping is understood and forgotten");
+    theirs
+        .write_all(&frame(1, 5, 1, &block(&[(":method", "GET"), (":scheme", "http"), (":path", "/")])))
+        .await
+        .unwrap();
+    assert!(poll(&mut server).await.is_ready());
+    let mut seen = vec![0; 1024];
+    let n = theirs.read(&mut seen).await.unwrap();
+    assert!(seen[..n].windows(17).any(|bytes| bytes == frame(6, 1, 0, &[7; 8])), "the ping is answered");
+}
+
+#[tokio::test]
 async fn a_wrong_preface_is_an_error() {
     let (ours, mut theirs) = tokio::io::duplex(1024);
     theirs.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
