@@ -143,7 +143,8 @@ pub(crate) fn forbidden(source: &Source) -> Vec<Finding> {
 
 /// Only `compile` reads the IR; the crate's root hands it over.
 pub(crate) fn ir_in_compile_only(source: &Source) -> Vec<Finding> {
-    let hands_over = matches!(source.path.as_str(), "crates/proxy/src/lib.rs" | "crates/proxy/src/control.rs");
+    let hands_over =
+        matches!(source.path.as_str(), "crates/proxy/src/lib.rs" | "crates/proxy/src/control.rs");
     let inside = hands_over
         || source.path == "crates/proxy/src/compile.rs"
         || source.path.starts_with("crates/proxy/src/compile/");
