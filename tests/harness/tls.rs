@@ -2,14 +2,22 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DistinguishedName,
+    DnType, ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, PublicKeyData, RevokedCertParams, SanType,
+    SerialNumber, date_time_ymd,
+};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+
+/// Serial numbers of clients' certificates.
+static SERIAL: AtomicU64 = AtomicU64::new(1000);
 
 /// A certificate authority that lives as long as a test.
 pub struct Authority {
@@ -23,6 +31,18 @@ pub struct Pair {
     pub certificate: String,
     /// The private key.
     pub key: String,
+}
+
+/// A client's certificate.
+pub struct Issued {
+    /// It and its key.
+    pub pair: Pair,
+    /// DER of the certificate.
+    pub der: Vec<u8>,
+    /// DER of its public key.
+    pub public_key: Vec<u8>,
+    /// Its serial number.
+    pub serial: u64,
 }
 
 impl Default for Authority {
@@ -60,12 +80,69 @@ impl Authority {
         Arc::new(config.with_single_cert(vec![certificate], key).unwrap())
     }
 
+    /// Issues a certificate for a client: its common name, and names of any kind, as they look.
+    pub fn issue_client(&self, common_name: &str, names: &[String]) -> Issued {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+        params.serial_number = Some(SerialNumber::from(serial));
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::OrganizationName, "Limen, tests");
+        params.distinguished_name.push(DnType::CommonName, common_name);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        params.subject_alt_names = names.iter().map(|name| kind_of_name(name)).collect();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        Issued {
+            pair: Pair { certificate: certificate.pem(), key: key.serialize_pem() },
+            der: certificate.der().to_vec(),
+            public_key: key.subject_public_key_info(),
+            serial,
+        }
+    }
+
+    /// PEM of its own certificate.
+    pub fn certificate(&self) -> String {
+        self.issuer.pem()
+    }
+
+    /// PEM of a revocation list with these serial numbers.
+    pub fn revoke(&self, serials: &[u64]) -> String {
+        let revoked = |serial: &u64| RevokedCertParams {
+            serial_number: SerialNumber::from(*serial),
+            revocation_time: date_time_ymd(2024, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = CertificateRevocationListParams {
+            this_update: date_time_ymd(2024, 1, 1),
+            next_update: date_time_ymd(2100, 1, 1),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: serials.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        list.signed_by(&self.issuer).unwrap().pem().unwrap()
+    }
+
     /// A client that trusts this authority and offers one protocol (such as `h2`), or none at all if
     /// that is empty.
     pub fn client(&self, alpn: &str) -> Arc<ClientConfig> {
+        self.client_with(None, alpn)
+    }
+
+    /// The same with a certificate of its own.
+    pub fn client_with(&self, own: Option<&Pair>, alpn: &str) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(self.issuer.der().clone()).unwrap();
-        let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let builder = ClientConfig::builder().with_root_certificates(roots);
+        let mut config = match own {
+            None => builder.with_no_client_auth(),
+            Some(pair) => {
+                let chain = CertificateDer::pem_slice_iter(pair.certificate.as_bytes());
+                let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
+                builder.with_client_auth_cert(chain.map(Result::unwrap).collect(), key).unwrap()
+            }
+        };
         config.alpn_protocols = if alpn.is_empty() { Vec::new() } else { vec![alpn.as_bytes().to_vec()] };
         Arc::new(config)
     }
@@ -80,8 +157,7 @@ impl Authority {
         name: &str,
         alpn: &str,
     ) -> Result<TlsStream<TcpStream>, String> {
-        let stream = TcpStream::connect(to).await.map_err(|error| error.to_string())?;
-        self.handshake(stream, name, alpn).await
+        connect_with(self.client(alpn), to, name).await
     }
 
     /// Does the handshake with a server name on a connection.
@@ -94,9 +170,39 @@ impl Authority {
         name: &str,
         alpn: &str,
     ) -> Result<TlsStream<TcpStream>, String> {
-        let name = ServerName::try_from(name.to_owned()).map_err(|error| error.to_string())?;
-        let connector = TlsConnector::from(self.client(alpn));
-        connector.connect(name, stream).await.map_err(|error| error.to_string())
+        shake(self.client(alpn), stream, name).await
+    }
+}
+
+/// Connects with a server name as a client that may do so again.
+///
+/// # Errors
+/// The handshake failed: the text of the error.
+pub async fn connect_with(
+    config: Arc<ClientConfig>,
+    to: SocketAddr,
+    name: &str,
+) -> Result<TlsStream<TcpStream>, String> {
+    let stream = TcpStream::connect(to).await.map_err(|error| error.to_string())?;
+    shake(config, stream, name).await
+}
+
+async fn shake(
+    config: Arc<ClientConfig>,
+    stream: TcpStream,
+    name: &str,
+) -> Result<TlsStream<TcpStream>, String> {
+    let name = ServerName::try_from(name.to_owned()).map_err(|error| error.to_string())?;
+    TlsConnector::from(config).connect(name, stream).await.map_err(|error| error.to_string())
+}
+
+fn kind_of_name(name: &str) -> SanType {
+    let text = || name.try_into().unwrap();
+    match name.parse() {
+        Ok(ip) => SanType::IpAddress(ip),
+        Err(_) if name.contains("://") => SanType::URI(text()),
+        Err(_) if name.contains('@') => SanType::Rfc822Name(text()),
+        Err(_) => SanType::DnsName(text()),
     }
 }
 
@@ -106,11 +212,11 @@ pub fn peer_certificate(stream: &TlsStream<TcpStream>) -> CertificateDer<'static
     connection.peer_certificates().and_then(|chain| chain.first()).unwrap().clone().into_owned()
 }
 
-/// Base64 of a text, as the `data` of a Secret wants it.
-pub fn base64(text: &str) -> String {
+/// Base64, as the `data` of a Secret wants it.
+pub fn base64(bytes: impl AsRef<[u8]>) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut out = String::new();
-    for group in text.as_bytes().chunks(3) {
+    for group in bytes.as_ref().chunks(3) {
         let bits = group.iter().fold(0u32, |bits, b| bits << 8 | u32::from(*b)) << (8 * (3 - group.len()));
         for digit in 0..4 {
             let six = (bits >> (18 - 6 * digit)) & 63;

@@ -5,12 +5,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use limen_e2e::clients::{ClientSpec, Clients};
 use limen_e2e::dns::{DnsServer, Says};
 use limen_e2e::gateway::Gateway;
 use limen_e2e::origin::{Origin, Script};
 use limen_e2e::reply::Reply;
 use limen_e2e::talk::Talk;
-use limen_e2e::tls::{Authority, base64};
+use limen_e2e::tls::{Authority, base64, connect_with};
 use limen_e2e::{h1, h2, within, yaml};
 use serde::Deserialize;
 use serde_json::Value;
@@ -40,6 +41,9 @@ struct Scenario {
     /// Certificates to issue, with their DNS names.
     #[serde(default)]
     certificates: BTreeMap<String, Vec<String>>,
+    /// Certificates of clients.
+    #[serde(default)]
+    clients: BTreeMap<String, ClientSpec>,
     config: String,
     /// Texts that problems contain: each text at least one problem, each problem at least one text.
     #[serde(default)]
@@ -111,6 +115,9 @@ struct Step {
     talk: Option<Talk>,
     /// The declared port, if not 80 or 443.
     port: Option<u16>,
+    /// The client whose certificate is shown; left out: none.
+    #[serde(rename = "as")]
+    client: Option<String>,
     /// The server name, if not the host.
     sni: Option<String>,
     #[serde(default)]
@@ -171,6 +178,7 @@ struct World {
     gateway: Gateway,
     origins: Vec<Origin>,
     authority: Authority,
+    clients: Clients,
     /// Answers for as long as the gateway runs.
     _dns: Option<DnsServer>,
 }
@@ -214,9 +222,10 @@ fn script(spec: &OriginSpec, authority: &Authority) -> Script {
 
 async fn set_up(scenario: &Scenario) -> World {
     let authority = Authority::new();
+    let clients = Clients::issue(&scenario.clients, &authority);
     let mut origins = Vec::new();
     let mut flags = scenario.flags.clone();
-    let mut fill: Vec<(String, String)> = Vec::new();
+    let mut fill: Vec<(String, String)> = clients.fill().to_vec();
     for (name, spec) in &scenario.origins {
         let origin = Origin::start(name, script(spec, &authority)).await;
         fill.push((format!("${{{name}.port}}"), origin.address.port().to_string()));
@@ -245,7 +254,7 @@ async fn set_up(scenario: &Scenario) -> World {
     let files = [("edge.yaml", filled(&edge)), ("config.yaml", filled(&scenario.config))];
     let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
     let gateway = Gateway::start(&files, &flags).await;
-    World { gateway, origins, authority, _dns: dns }
+    World { gateway, origins, authority, clients, _dns: dns }
 }
 
 /// A server that says these things, if there are any.
@@ -320,7 +329,7 @@ async fn send(world: &World, step: &Step, over: Over, agent: &str) -> Vec<String
         None => exchange(world, step, over, agent).await,
     };
     let mut failures = match (outcome, &step.expect.error) {
-        (Ok(reply), None) => check_reply(&step.expect, &reply, over),
+        (Ok(reply), None) => check_reply(&step.expect, &reply, over, world),
         (Ok(reply), Some(text)) => vec![format!("expected the error {text:?}, got {reply:?}")],
         (Err(error), Some(text)) if error.contains(text) => Vec::new(),
         (Err(error), _) => vec![format!("no response: {error}")],
@@ -374,12 +383,12 @@ async fn exchange(world: &World, step: &Step, over: Over, agent: &str) -> Result
     let address = world.gateway.address(step.port.unwrap_or(if over.tls() { 443 } else { 80 }));
     let name = step.sni.as_deref().unwrap_or(host.split(':').next().unwrap_or_default());
     let body = step.body.as_bytes();
+    let own = step.client.as_deref().map(|client| world.clients.get(client));
+    let tls = |alpn| connect_with(world.authority.client_with(own, alpn), address, name);
     let h1_bytes = h1::request_with(method, path, host, &headers, body, &step.trailers);
     match over {
         Over::H1 => one_h1(TcpStream::connect(address).await.unwrap(), method, &h1_bytes).await,
-        Over::H1Tls => {
-            one_h1(world.authority.connect(address, name, "http/1.1").await?, method, &h1_bytes).await
-        }
+        Over::H1Tls => one_h1(tls("http/1.1").await?, method, &h1_bytes).await,
         Over::H2 | Over::H2Tls => {
             let uri = format!("{}://{host}{path}", over.scheme());
             let mut request = http::Request::builder().method(method).uri(uri);
@@ -392,7 +401,7 @@ async fn exchange(world: &World, step: &Step, over: Over, agent: &str) -> Result
             let request = request.body(()).map_err(|error| error.to_string())?;
             let mut connection = match over {
                 Over::H2 => h2::Connection::new(TcpStream::connect(address).await.unwrap()).await?,
-                _ => h2::Connection::new(world.authority.connect(address, name, "h2").await?).await?,
+                _ => h2::Connection::new(tls("h2").await?).await?,
             };
             connection.exchange_with(request, body.to_vec().into(), trailers(&step.trailers)).await
         }
@@ -415,8 +424,8 @@ where
     connection.read(method).await
 }
 
-fn check_reply(expect: &Expect, reply: &Reply, over: Over) -> Vec<String> {
-    let filled = |text: &str| text.replace("${scheme}", over.scheme());
+fn check_reply(expect: &Expect, reply: &Reply, over: Over, world: &World) -> Vec<String> {
+    let filled = |text: &str| world.clients.filled(&text.replace("${scheme}", over.scheme()));
     let seen = reply.seen();
     let mut failures = Vec::new();
     let mut equal = |what: &str, expected: Option<String>, found: String| {
@@ -524,6 +533,8 @@ macro_rules! scenarios {
 scenarios! {
     absent
     broken_objects
+    client_certificates
+    client_names
     cluster_failures
     cors
     delegation
@@ -533,6 +544,8 @@ scenarios! {
     edge_profile
     fail_closed
     faults
+    forwarded_client_cert
+    forwarded_client_cert_modes
     header_operations
     hosts
     http2_backends

@@ -31,7 +31,7 @@ pub use endpoint::{ClusterEndpoints, Endpoint, Endpoints};
 pub use listener::Listener;
 pub use origin::Origin;
 pub use route::{RouteTable, RouteTableName, Rule, VirtualHost};
-pub use tls::{Certificate, CertificateId};
+pub use tls::{Authorities, Certificate, CertificateId};
 
 /// All that a gateway process serves, but for the endpoints, which change more often and travel apart.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -44,4 +44,6 @@ pub struct Ir {
     pub clusters: BTreeMap<ClusterKey, Arc<Cluster>>,
     /// Server certificates by id.
     pub certificates: BTreeMap<CertificateId, Arc<Certificate>>,
+    /// Certificate authorities by id.
+    pub authorities: BTreeMap<CertificateId, Arc<Authorities>>,
 }

@@ -24,6 +24,60 @@ pub struct ServerTls {
     pub cipher_suites: Vec<String>,
     /// ALPN protocols in order of preference.
     pub alpn: Vec<String>,
+    /// What is asked of clients; `None`: no certificate is asked for.
+    pub clients: Option<ClientPolicy>,
+}
+
+/// Which clients a chain lets in by their certificates.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+pub struct ClientPolicy {
+    /// A client without a certificate is refused; if not, only one whose certificate does not hold.
+    pub required: bool,
+    /// Who signs certificates of clients, and what is revoked. While the IR has none of that id every handshake is
+    /// reset.
+    pub authorities: CertificateId,
+    /// Names (DNS, URI, IP address, email) of which the certificate must carry one exactly; empty: any will do.
+    pub subject_alt_names: Vec<String>,
+    /// Certificates and public keys of which the client's must be one; both empty: any will do.
+    pub pinned: Pinned,
+}
+
+/// Certificates that are named one by one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize)]
+pub struct Pinned {
+    /// Of the DER of the public key with its algorithm (`SubjectPublicKeyInfo`).
+    pub public_keys: Vec<Fingerprint>,
+    /// Of the DER of the certificate.
+    pub certificates: Vec<Fingerprint>,
+}
+
+impl Pinned {
+    /// Is none named?
+    pub fn is_empty(&self) -> bool {
+        self.public_keys.is_empty() && self.certificates.is_empty()
+    }
+}
+
+/// A SHA-256; shown in hexadecimal.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Fingerprint(pub [u8; 32]);
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for Fingerprint {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
 }
 
 /// Versions that can be offered.
@@ -58,6 +112,20 @@ pub struct Certificate {
     /// The key.
     pub key: PrivateKey,
     /// The Secret or file.
+    pub origin: Origin,
+}
+
+/// Certificate authorities that are trusted to vouch for a peer. Whether they can be read is seen when `proxy` compiles
+/// them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Authorities {
+    /// Its id: `kubernetes://<secret>`, `configmap://<namespace>/<name>` or `file-root:<path>`.
+    pub id: CertificateId,
+    /// PEM of their certificates.
+    pub pem: String,
+    /// PEM of their revocation lists. If it is there, a certificate of which it says nothing is refused.
+    pub crl_pem: Option<String>,
+    /// The Secret, ConfigMap or file.
     pub origin: Origin,
 }
 

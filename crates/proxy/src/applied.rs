@@ -70,5 +70,7 @@ pub const PORT_NOT_BOUND: &str = "LIM0201";
 pub const CERTIFICATE_REJECTED: &str = "LIM0202";
 /// A TLS server that is left without anything to offer.
 pub const TLS_NOT_SERVED: &str = "LIM0203";
+/// Certificate authorities that cannot be used.
+pub const AUTHORITIES_REJECTED: &str = "LIM0205";
 /// A rule that cannot be compiled.
 pub const RULE_NOT_COMPILED: &str = "LIM0204";

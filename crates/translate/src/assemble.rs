@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use limen_ir::cluster::ClusterKey;
 use limen_ir::listener::{Inside, Serves, TlsChain};
-use limen_ir::tls::ServerTls;
+use limen_ir::tls::{ClientPolicy, ServerTls};
 use limen_ir::{Ir, Listener};
 use limen_resources::istio::VirtualService;
 use limen_resources::{Object, ObjectKey, Snapshot};
@@ -15,6 +15,7 @@ use crate::clusters::{self, ClusterPlan};
 use crate::draft::VirtualServiceDraft;
 use crate::guard;
 use crate::index::Index;
+use crate::istio::client_tls::ClientPlan;
 use crate::istio::gateway::{self, ChainPlan, InsidePlan, PortPlan, ServesPlan};
 use crate::istio::virtual_service;
 use crate::memo::{Memo, Same, keep};
@@ -64,22 +65,18 @@ pub(crate) fn assemble(snapshot: &Snapshot, settings: &Settings, memo: &mut Asse
     let guards = guard::guards(&index, &mut report);
     let drafts = drafts(&index, &mut memo.drafts);
     let routing = merge::route_tables(&index, &ports, &drafts, &guards, &mut memo.merge, &mut report);
-    let mut certificates = Certificates {
-        index: &index,
-        last: &last.ir.certificates,
-        found: BTreeMap::new(),
-        files: Default::default(),
-    };
+    let mut certificates = Certificates::new(&index, &last.ir);
     let Routing { tables, wanted, mut connections } = routing;
     let clusters = clusters::clusters(&index, wanted, &last.clusters, &mut report);
     let listeners = listeners(ports, &mut connections, &last.ir, &mut certificates, &mut report);
-    let Certificates { found, files, .. } = certificates;
+    let Certificates { found, authorities, files, .. } = certificates;
     let taken = index.taken;
     let ir = Ir {
         listeners,
         route_tables: tables,
         clusters: clusters.iter().map(|(key, plan)| (key.clone(), Arc::clone(&plan.cluster))).collect(),
         certificates: found,
+        authorities,
     };
     memo.services.turn();
     let ir = keep(Some(&last.ir), ir);
@@ -98,6 +95,7 @@ fn same_inputs(a: &Snapshot, b: &Snapshot) -> bool {
         && a.service_entries().same(b.service_entries())
         && a.services().same(b.services())
         && a.secrets().same(b.secrets())
+        && a.config_maps().same(b.config_maps())
         && a.files() == b.files()
         && policies(a).same(&policies(b))
         // Only whether an object has any is asked, but they are few and seldom change.
@@ -180,6 +178,7 @@ fn chain(
         max_version: limen_ir::tls::TlsVersion::V1_3,
         cipher_suites: Vec::new(),
         alpn: vec!["h2".to_owned(), "http/1.1".to_owned()],
+        clients: None,
     };
     if let Some(tls) = tls {
         offered.min_version = tls.min_version;
@@ -188,6 +187,10 @@ fn chain(
         let references = tls.credentials.iter();
         offered.certificates =
             references.map(|reference| certificates.resolve(&server, reference, report)).collect();
+        offered.clients = tls.clients.map(|ClientPlan { required, authority, subject_alt_names, pinned }| {
+            let authorities = certificates.authorities(&server, &authority, report);
+            ClientPolicy { required, authorities, subject_alt_names, pinned }
+        });
     }
     TlsChain { name, server_names, tls: offered, inside, origin: server.origin() }
 }

@@ -103,10 +103,14 @@ pub(crate) mod gateway {
         at.say(NOT_SERVED, message, "use protocol HTTPS with tls.mode SIMPLE where that is enough")
     }
 
-    pub(crate) fn client_verification_not_served(at: At<'_>) -> Problem {
-        let message =
-            "client certificates are not verified yet: handshakes for the hosts of this server are reset";
-        at.say(NOT_SERVED, message, "remove the field if clients need no certificate")
+    /// A client policy that cannot be read lets nobody in.
+    pub(crate) fn client_policy(at: At<'_>, why: &str, mend: &str) -> Problem {
+        let message = format!("{why}: handshakes for the hosts of this server are reset");
+        at.say(codes::INVALID, message, mend)
+    }
+
+    pub(crate) fn no_effect(at: At<'_>, message: &str, mend: &str) -> Problem {
+        at.say(NO_EFFECT, message, mend)
     }
 
     pub(crate) fn bind_not_served(at: At<'_>, bind: &str) -> Problem {
@@ -206,8 +210,43 @@ pub(crate) mod credential {
         )
     }
 
+    pub(crate) fn no_authority(at: At<'_>, names: &[&str], namespaces: &[&str]) -> Problem {
+        let (name, place) = (names.first().unwrap_or(&""), namespaces.first().unwrap_or(&""));
+        let message = format!(
+            "there is no Secret `{}` in namespace {}: without the CA of clients handshakes for the hosts of this server are reset",
+            names.join("` or `"),
+            namespaces.join(" or ")
+        );
+        let mend =
+            format!("create it: kubectl create secret generic {name} --from-file=ca.crt=FILE -n {place}");
+        at.say(codes::REFERENCE_NOT_FOUND, message, mend)
+    }
+
+    pub(crate) fn no_authority_map(at: At<'_>, name: &str) -> Problem {
+        let message = format!(
+            "there is no ConfigMap {name}: without the CA of clients handshakes for the hosts of this server are reset"
+        );
+        at.say(codes::REFERENCE_NOT_FOUND, message, "create it, with the PEM of the CA under the key ca.crt")
+    }
+
+    pub(crate) fn authority(at: At<'_>, what: &str, why: &str) -> Problem {
+        let message = format!(
+            "{what} cannot be used: {why}; without the CA of clients handshakes for the hosts of this server are reset"
+        );
+        at.say(
+            codes::INVALID_CREDENTIAL,
+            message,
+            "it needs the PEM of the CA under the key ca.crt or cacert",
+        )
+    }
+
     pub(crate) fn file(at: At<'_>, path: &str, why: &str) -> Problem {
         let message = format!("{path}: {why}; the certificate is not offered");
+        at.say(codes::INVALID_CREDENTIAL, message, "put PEM there; the file is watched")
+    }
+
+    pub(crate) fn authority_file(at: At<'_>, path: &str, why: &str) -> Problem {
+        let message = format!("{path}: {why}; without it handshakes for the hosts of this server are reset");
         at.say(codes::INVALID_CREDENTIAL, message, "put PEM there; the file is watched")
     }
 

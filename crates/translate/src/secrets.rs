@@ -1,9 +1,11 @@
-//! Certificates: from what servers name to PEM.
+//! Credentials: from what servers name to PEM.
+
+mod authorities;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use limen_ir::tls::{Certificate, CertificateId, PrivateKey};
+use limen_ir::tls::{Authorities, Certificate, CertificateId, PrivateKey};
 use limen_resources::core::{Secret, SecretBytes};
 use limen_resources::{Kind, Object, ObjectKey};
 
@@ -14,17 +16,37 @@ use crate::memo::keep;
 use crate::messages::{At, credential as messages};
 use crate::report::Report;
 
-/// Looks certificates up, and gathers those that were found.
+/// Looks credentials up, and gathers those that were found.
 pub(crate) struct Certificates<'a, 'i> {
     pub(crate) index: &'a Index<'i>,
     /// Of the run before, for sharing.
-    pub(crate) last: &'a BTreeMap<CertificateId, Arc<Certificate>>,
+    pub(crate) last: &'a limen_ir::Ir,
     pub(crate) found: BTreeMap<CertificateId, Arc<Certificate>>,
+    pub(crate) authorities: BTreeMap<CertificateId, Arc<Authorities>>,
     /// Files that were asked for.
     pub(crate) files: BTreeSet<String>,
 }
 
-impl Certificates<'_, '_> {
+/// A Secret that is sought: its name, and the namespaces to look into, one after the other.
+struct Sought<'w> {
+    name: &'w str,
+    namespaces: Vec<&'w str>,
+}
+
+/// What became of a search.
+enum Look<'s> {
+    Found(&'s Object<Secret>),
+    /// It was written there, but is not valid.
+    Refused(String),
+    Absent,
+}
+
+impl<'a, 'i> Certificates<'a, 'i> {
+    pub(crate) fn new(index: &'a Index<'i>, last: &'a limen_ir::Ir) -> Certificates<'a, 'i> {
+        let (found, authorities) = (BTreeMap::new(), BTreeMap::new());
+        Certificates { index, last, found, authorities, files: BTreeSet::new() }
+    }
+
     /// The name of the certificate that a server refers to; whether there is one is seen by looking it up.
     pub(crate) fn resolve(
         &mut self,
@@ -39,6 +61,67 @@ impl Certificates<'_, '_> {
         }
     }
 
+    /// Where a Secret may stand that an object of the namespace `own` refers to. `Err`: the name of what it refers to
+    /// instead, of which there is none.
+    fn sought<'w>(
+        &self,
+        own: &'w str,
+        written: &'w str,
+        at: At<'_>,
+        report: &mut Report,
+    ) -> Result<Sought<'w>, CertificateId>
+    where
+        'a: 'w,
+    {
+        let workload = &*self.index.settings.workload_namespace;
+        // Without a provider of its own, an external source is a Secret, too.
+        let plain = ["kubernetes://", "sds://"].into_iter().find_map(|scheme| written.strip_prefix(scheme));
+        let plain = plain.unwrap_or(written);
+        let (named, name) = match plain.split_once('/') {
+            _ if plain.contains("://") => {
+                let why = "is a form of reference that is not served yet";
+                report.problem(messages::form_not_served(at, written, why));
+                return Err(CertificateId(written.to_owned()));
+            }
+            Some((namespace, name)) => (Some(namespace), name),
+            None => (None, plain),
+        };
+        let from_files = self.index.settings.files && own != workload;
+        let namespaces: Vec<&str> = match named {
+            None if from_files => vec![workload, own],
+            None => vec![workload],
+            Some(namespace) if namespace == workload || (from_files && namespace == own) => vec![namespace],
+            Some(_) => {
+                let why = "names another namespace than the gateway's, which is never allowed";
+                report.problem(messages::form_not_served(at, written, why));
+                return Err(CertificateId(format!("kubernetes://{plain}")));
+            }
+        };
+        Ok(Sought { name, namespaces })
+    }
+
+    fn look(&self, name: &str, namespaces: &[&str]) -> Look<'a> {
+        let snapshot = self.index.snapshot;
+        let found = namespaces.iter().find_map(|namespace| snapshot.secrets().get(namespace, name));
+        if let Some(secret) = found {
+            return Look::Found(secret);
+        }
+        let refused =
+            namespaces.iter().find(|ns| self.index.refused(&ObjectKey::new(Kind::Secret, **ns, name)));
+        refused.map_or(Look::Absent, |namespace| Look::Refused(format!("Secret {namespace}/{name}")))
+    }
+
+    /// The id of a Secret that was found, and a word about its place, where only files may have it.
+    fn name(&self, secret: &Object<Secret>, at: At<'_>, report: &mut Report) -> CertificateId {
+        let (namespace, name) = (&*secret.key.namespace, &*secret.key.name);
+        let workload = &*self.index.settings.workload_namespace;
+        if namespace == workload {
+            return CertificateId(format!("kubernetes://{name}"));
+        }
+        report.problem(messages::gateway_namespace(at, name, workload, namespace));
+        CertificateId(format!("kubernetes://{namespace}/{name}"))
+    }
+
     fn secret(
         &mut self,
         server: &ServerPlan,
@@ -46,55 +129,22 @@ impl Certificates<'_, '_> {
         at: At<'_>,
         report: &mut Report,
     ) -> CertificateId {
-        let own = &*server.gateway.key.namespace;
-        let workload = &*self.index.settings.workload_namespace;
-        let plain = written.strip_prefix("kubernetes://").unwrap_or(written);
-        let id = |name: &str| CertificateId(format!("kubernetes://{name}"));
-        let (named, name) = match plain.split_once('/') {
-            _ if plain.contains("://") => {
-                report.problem(messages::form_not_served(
-                    at,
-                    written,
-                    "is a form of reference that is not served yet",
-                ));
-                return CertificateId(written.to_owned());
+        let sought = match self.sought(&server.gateway.key.namespace, written, at, report) {
+            Ok(sought) => sought,
+            Err(id) => return id,
+        };
+        match self.look(sought.name, &sought.namespaces) {
+            Look::Found(secret) => {
+                let id = self.name(secret, at, report);
+                self.take_secret(secret, &id, at, report);
+                return id;
             }
-            Some((namespace, name)) => (Some(namespace), name),
-            None => (None, plain),
-        };
-        let from_files = self.index.settings.files && own != workload;
-        let sought: Vec<&str> = match named {
-            None if from_files => vec![workload, own],
-            None => vec![workload],
-            Some(namespace) if namespace == workload || (from_files && namespace == own) => vec![namespace],
-            Some(_) => {
-                let why = "names another namespace than the gateway's, which is never allowed";
-                report.problem(messages::form_not_served(at, written, why));
-                return id(plain);
+            Look::Refused(title) => {
+                report.problem(messages::unusable(at, &title, "it is not valid, see its problem"));
             }
-        };
-        let found = sought.iter().find_map(|namespace| self.index.snapshot.secrets().get(namespace, name));
-        let Some(secret) = found else {
-            let refused =
-                sought.iter().find(|ns| self.index.refused(&ObjectKey::new(Kind::Secret, **ns, name)));
-            report.problem(match refused {
-                Some(ns) => {
-                    messages::unusable(at, &format!("Secret {ns}/{name}"), "it is not valid, see its problem")
-                }
-                None => messages::not_found(at, name, &sought),
-            });
-            return id(name);
-        };
-        let namespace = &*secret.key.namespace;
-        if namespace == workload {
-            let id = id(name);
-            self.take_secret(secret, &id, at, report);
-            return id;
+            Look::Absent => report.problem(messages::not_found(at, sought.name, &sought.namespaces)),
         }
-        report.problem(messages::gateway_namespace(at, name, workload, namespace));
-        let id = id(&format!("{namespace}/{name}"));
-        self.take_secret(secret, &id, at, report);
-        id
+        CertificateId(format!("kubernetes://{}", sought.name))
     }
 
     fn take_secret(&mut self, secret: &Object<Secret>, id: &CertificateId, at: At<'_>, report: &mut Report) {
@@ -129,24 +179,11 @@ impl Certificates<'_, '_> {
         let mut contents = Vec::new();
         for path in [chain, key] {
             if path.is_empty() {
-                report.problem(messages::file(
-                    at,
-                    "(no path)",
-                    "both the certificate and its key are needed",
-                ));
+                let why = "both the certificate and its key are needed";
+                report.problem(messages::file(at, "(no path)", why));
                 return id;
             }
-            self.files.insert(path.to_owned());
-            // Who has not been looked for yet is not missing.
-            let Some(state) = self.index.snapshot.file(path) else { continue };
-            match (&state.content, &state.error) {
-                (Some(_), Some(why)) => report.problem(messages::stale_file(at, path, why)),
-                (None, why) => {
-                    report.problem(messages::file(at, path, why.as_deref().unwrap_or("it is empty")));
-                }
-                (Some(_), None) => {}
-            }
-            contents.extend(&state.content);
+            contents.extend(self.file(path, at, messages::file, report));
         }
         if let [certificate, private_key] = contents[..] {
             let origin = origin(&server.gateway.key, reference.field.clone());
@@ -155,6 +192,25 @@ impl Certificates<'_, '_> {
             }
         }
         id
+    }
+
+    /// What a file holds; asks for it. `say` tells that there is nothing.
+    fn file(
+        &mut self,
+        path: &str,
+        at: At<'_>,
+        say: impl Fn(At<'_>, &str, &str) -> limen_resources::Problem,
+        report: &mut Report,
+    ) -> Option<&'a SecretBytes> {
+        self.files.insert(path.to_owned());
+        // Who has not been looked for yet is not missing.
+        let state = self.index.snapshot.file(path)?;
+        match (&state.content, &state.error) {
+            (Some(_), Some(why)) => report.problem(messages::stale_file(at, path, why)),
+            (None, why) => report.problem(say(at, path, why.as_deref().unwrap_or("it is empty"))),
+            (Some(_), None) => {}
+        }
+        state.content.as_ref()
     }
 
     /// Whether the two belong together is seen where they are loaded. False: the chain is not text.
@@ -167,10 +223,25 @@ impl Certificates<'_, '_> {
     ) -> bool {
         let Ok(chain) = std::str::from_utf8(chain.expose()) else { return false };
         let key = PrivateKey::from_pem(key.expose().to_vec());
-        let certificate = Certificate { id: id.clone(), chain_pem: chain.to_owned(), key, origin };
-        self.found.insert(id.clone(), keep(self.last.get(id), certificate));
+        let certificate = Certificate { id: id.clone(), chain_pem: without_keys(chain), key, origin };
+        self.found.insert(id.clone(), keep(self.last.certificates.get(id), certificate));
         true
     }
+}
+
+/// PEM without the private keys that some keep beside their certificates: what goes into the IR is shown.
+fn without_keys(pem: &str) -> String {
+    let mut inside = false;
+    let mut kept = String::with_capacity(pem.len());
+    for line in pem.split_inclusive('\n') {
+        let about_key = line.contains("PRIVATE KEY");
+        inside |= about_key && line.contains("BEGIN");
+        if !inside {
+            kept.push_str(line);
+        }
+        inside &= !(about_key && line.contains("END"));
+    }
+    kept
 }
 
 /// Helm's releases and the tokens of accounts are Secrets, too.

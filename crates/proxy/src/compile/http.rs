@@ -3,10 +3,11 @@
 use limen_ir::atoms::Millis;
 use limen_ir::policy::http as ir;
 
+use crate::filter::client_cert::ForwardClientCert;
 use crate::filter::policy::{AddedHeaders, EscapedSlashes, HttpPolicy, PathPolicy, ServerName, Underscores};
 
 pub(crate) fn policy(policy: &ir::HttpPolicy) -> HttpPolicy {
-    let ir::HttpPolicy { path, underscores, trusted_hops, client_cert: _, added, times, max_streams: _ } =
+    let ir::HttpPolicy { path, underscores, trusted_hops, client_cert, added, times, max_streams: _ } =
         policy;
     let ir::HttpTimes { idle, stream_idle, request, request_head } = times;
     let millis = |time: &Option<Millis>| time.map(Millis::get);
@@ -18,6 +19,13 @@ pub(crate) fn policy(policy: &ir::HttpPolicy) -> HttpPolicy {
             ir::Underscores::Drop => Underscores::Drop,
         },
         trusted_hops: *trusted_hops,
+        client_cert: match client_cert {
+            ir::ForwardClientCert::Sanitize => ForwardClientCert::Sanitize,
+            ir::ForwardClientCert::ForwardOnly => ForwardClientCert::ForwardOnly,
+            ir::ForwardClientCert::AppendForward => ForwardClientCert::AppendForward,
+            ir::ForwardClientCert::SanitizeSet => ForwardClientCert::SanitizeSet,
+            ir::ForwardClientCert::AlwaysForwardOnly => ForwardClientCert::AlwaysForwardOnly,
+        },
         added: added_headers(added),
         idle_ms: millis(idle),
         stream_idle_ms: millis(stream_idle),

@@ -8,7 +8,7 @@ use limen_ir::listener::{Inside as IrInside, Passthrough as IrPassthrough, Serve
 use limen_ir::tcp::{TcpDestination as IrDestination, TcpRoute as IrRoute};
 use limen_ir::{ClusterKey, HostPattern, Ir, Millis, RouteTableName};
 
-use super::tls::TlsMemo;
+use super::tls::{Handshake, TlsMemo};
 use crate::applied::AppliedProblem;
 use crate::observe::Registry;
 use crate::table::hosts::{HostMap, Pattern};
@@ -53,9 +53,13 @@ impl ListenerMemo {
                     for (index, chain) in chains.iter().enumerate() {
                         let named = Named::Chain(index as u32);
                         by_name.extend(chain.server_names.iter().map(|name| (name.clone(), named)));
+                        let Handshake { config, clients, own_uris } =
+                            tls.handshake(listener, chain, problems);
                         compiled.push(TlsChain {
                             name: chain.name.as_str().into(),
-                            config: tls.server_config(listener, chain, problems),
+                            config,
+                            clients,
+                            own_uris,
                             inside: match &chain.inside {
                                 IrInside::Http(name) => Inside::Http(routes(name)),
                                 IrInside::Tcp(route) => Inside::Tcp(tcp_route(route, clusters)),

@@ -14,6 +14,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs;
 use rustls::server::{
     ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert, ServerConfig,
+    WebPkiClientVerifier,
 };
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
@@ -21,13 +22,17 @@ use rustls::{SupportedCipherSuite, SupportedProtocolVersion};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
+use super::clients::{self, AuthorityMemo, Trusted};
 use super::problem;
 use crate::applied::{AppliedProblem, CERTIFICATE_REJECTED, TLS_NOT_SERVED};
+use crate::observe::peer;
+use crate::table::listeners::Clients;
 
 /// What was compiled, by certificate and by chain.
 pub(crate) struct TlsMemo {
     provider: Arc<CryptoProvider>,
     certificates: BTreeMap<CertificateId, Loaded>,
+    authorities: AuthorityMemo,
     chains: BTreeMap<ChainKey, CompiledChain>,
 }
 
@@ -41,10 +46,23 @@ struct Loaded {
 /// Names of the listener and of the chain.
 type ChainKey = (String, String);
 
+/// How a chain does its handshake.
+#[derive(Debug, Clone)]
+pub(crate) struct Handshake {
+    /// `None`: handshakes are reset.
+    pub(crate) config: Option<Arc<ServerConfig>>,
+    /// Whom it lets in.
+    pub(crate) clients: Clients,
+    /// URIs of the certificate.
+    pub(crate) own_uris: Arc<[String]>,
+}
+
 struct CompiledChain {
     tls: ServerTls,
     keys: Vec<Arc<CertifiedKey>>,
-    config: Option<Arc<ServerConfig>>,
+    /// Who vouches for clients, if anybody does.
+    trusted: Option<Arc<Trusted>>,
+    handshake: Handshake,
     tickets: Arc<dyn ProducesTickets>,
     used: bool,
 }
@@ -54,12 +72,14 @@ impl TlsMemo {
         TlsMemo {
             provider: Arc::new(aws_lc_rs::default_provider()),
             certificates: BTreeMap::new(),
+            authorities: AuthorityMemo::default(),
             chains: BTreeMap::new(),
         }
     }
 
-    /// Loads the certificates of an IR. One that cannot be served leaves its last good version in place.
+    /// Loads the certificates and authorities of an IR. One that cannot be served leaves its last good version in place.
     pub(crate) fn certificates(&mut self, ir: &Ir, problems: &mut Vec<AppliedProblem>) {
+        self.authorities.load(ir, problems);
         self.certificates.retain(|id, _| ir.certificates.contains_key(id));
         for (id, certificate) in &ir.certificates {
             let known = self.certificates.get(id);
@@ -86,17 +106,23 @@ impl TlsMemo {
         }
     }
 
-    /// The handshake settings of a chain; `None` and a problem where there is nothing to offer.
-    pub(crate) fn server_config(
+    /// The handshake settings of a chain; a problem where there is nothing to offer.
+    pub(crate) fn handshake(
         &mut self,
         listener: &Listener,
         chain: &TlsChain,
         problems: &mut Vec<AppliedProblem>,
-    ) -> Option<Arc<ServerConfig>> {
+    ) -> Handshake {
         let keys: Vec<_> =
             chain.tls.certificates.iter().filter_map(|id| self.certificates.get(id)?.good.clone()).collect();
+        let wanted = chain.tls.clients.as_ref().map(|clients| &clients.authorities);
+        let trusted = wanted.and_then(|id| self.authorities.get(id)).cloned();
         let key = (listener.name.clone(), chain.name.clone());
-        let known = self.chains.remove(&key).filter(|known| known.tls == chain.tls);
+        // A ticket vouches for what was asked of the client when it was issued.
+        let known = self.chains.remove(&key).filter(|known| {
+            known.tls == chain.tls
+                && known.trusted.as_ref().map(Arc::as_ptr) == trusted.as_ref().map(Arc::as_ptr)
+        });
         let same_keys = |known: &CompiledChain| {
             known.keys.len() == keys.len() && known.keys.iter().zip(&keys).all(|(a, b)| Arc::ptr_eq(a, b))
         };
@@ -110,27 +136,23 @@ impl TlsMemo {
                         Err(_) => Arc::new(NoTickets),
                     },
                 };
-                let config = build(&chain.tls, &keys, &tickets, &self.provider);
-                let config = config.map_err(|why| {
+                let built = build(&chain.tls, &keys, (trusted.as_deref(), &tickets), &self.provider);
+                let handshake = built.unwrap_or_else(|why| {
                     problems.push(problem(
                         TLS_NOT_SERVED,
                         &chain.origin,
                         format!("the TLS server is not served: {why}"),
                         "allow TLS 1.2 with an ECDHE AES-GCM or CHACHA20 suite, or TLS 1.3",
                     ));
+                    let clients = if wanted.is_some() { Clients::Nobody } else { Clients::Unasked };
+                    Handshake { config: None, clients, own_uris: Arc::default() }
                 });
-                CompiledChain {
-                    tls: chain.tls.clone(),
-                    config: config.ok().filter(|_| !keys.is_empty()),
-                    keys,
-                    tickets,
-                    used: true,
-                }
+                CompiledChain { tls: chain.tls.clone(), handshake, keys, trusted, tickets, used: true }
             }
         };
-        let config = compiled.config.clone();
+        let handshake = compiled.handshake.clone();
         self.chains.insert(key, compiled);
-        config
+        handshake
     }
 
     /// Forgets the chains that the generation just compiled did not use.
@@ -158,9 +180,9 @@ fn load(certificate: &Certificate, provider: &CryptoProvider) -> Result<Certifie
 fn build(
     tls: &ServerTls,
     keys: &[Arc<CertifiedKey>],
-    tickets: &Arc<dyn ProducesTickets>,
+    (trusted, tickets): (Option<&Trusted>, &Arc<dyn ProducesTickets>),
     provider: &CryptoProvider,
-) -> Result<Arc<ServerConfig>, String> {
+) -> Result<Handshake, String> {
     let mut versions: Vec<&'static SupportedProtocolVersion> = Vec::new();
     if tls.max_version >= TlsVersion::V1_3 {
         versions.push(&TLS13);
@@ -184,16 +206,32 @@ fn build(
     if versions.is_empty() {
         return Err("its versions and cipher suites leave nothing that can be offered".to_owned());
     }
-    let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
+    let provider = Arc::new(provider);
+    let clients = match (&tls.clients, trusted) {
+        (None, _) => Clients::Unasked,
+        (Some(_), None) => Clients::Nobody,
+        (Some(policy), Some(trusted)) => Clients::Verified(clients::verifier(policy, trusted, &provider)?),
+    };
+    let verifier = match &clients {
+        Clients::Unasked => WebPkiClientVerifier::no_client_auth(),
+        Clients::Verified(verifier) => verifier.clone(),
+        Clients::Nobody => return Ok(Handshake { config: None, clients, own_uris: Arc::default() }),
+    };
+    let builder = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&versions)
-        .map_err(|error| error.to_string())?
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(Keys(keys.to_vec())));
+        .map_err(|error| error.to_string())?;
+    let builder = builder.with_client_cert_verifier(verifier);
+    let mut config = builder.with_cert_resolver(Arc::new(Keys(keys.to_vec())));
     config.alpn_protocols = tls.alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
     config.ticketer = tickets.clone();
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 1;
-    Ok(Arc::new(config))
+    // Without a certificate there is nothing to shake hands with.
+    let config = (!keys.is_empty()).then(|| Arc::new(config));
+    // Several certificates of one server have the same names.
+    let leaf = keys.first().and_then(|key| key.cert.first());
+    let names = leaf.and_then(|leaf| peer::subject_alt_names(leaf)).unwrap_or_default();
+    Ok(Handshake { config, clients, own_uris: names.uris.into() })
 }
 
 /// The name that OpenSSL, and so Istio, has for a suite of TLS 1.2.

@@ -29,6 +29,7 @@ fn server(max_version: TlsVersion) -> (Listener, TlsChain) {
         max_version,
         cipher_suites: Vec::new(),
         alpn: vec!["h2".to_owned()],
+        clients: None,
     };
     let inside = Inside::Http(RouteTableName("https.443".to_owned()));
     let names = vec![HostPattern::Any];
@@ -46,7 +47,7 @@ fn server(max_version: TlsVersion) -> (Listener, TlsChain) {
 
 fn config(memo: &mut TlsMemo, listener: &Listener, chain: &TlsChain) -> Arc<ServerConfig> {
     let mut problems = Vec::new();
-    let config = memo.server_config(listener, chain, &mut problems).unwrap();
+    let config = memo.handshake(listener, chain, &mut problems).config.unwrap();
     assert_eq!(problems, []);
     config
 }
@@ -123,6 +124,6 @@ fn a_server_with_nothing_to_offer_is_not_served() {
     let (listener, mut chain) = server(TlsVersion::V1_2);
     chain.tls.cipher_suites = vec!["AES128-SHA".to_owned()];
     let mut problems = Vec::new();
-    assert!(memo.server_config(&listener, &chain, &mut problems).is_none());
+    assert!(memo.handshake(&listener, &chain, &mut problems).config.is_none());
     assert_eq!(problems[0].code, TLS_NOT_SERVED);
 }

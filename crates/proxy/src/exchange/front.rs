@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 
 use limen_wire::head::{Fields, RequestHead, ResponseHead};
 
+use super::secured::Secured;
 use crate::table::listeners::ListenerSlot;
 
 /// What is known of a client's connection.
@@ -24,6 +25,8 @@ pub(crate) struct ConnInfo {
     pub(crate) https: bool,
     /// The server name of the handshake.
     pub(crate) server_name: Option<Rc<str>>,
+    /// What the handshake established; `None`: clear text.
+    pub(crate) secured: Option<Rc<Secured>>,
     /// Such as `TLSv1.3`.
     pub(crate) tls_version: Option<&'static str>,
     /// Such as `TLS_AES_128_GCM_SHA256`.
@@ -40,6 +43,7 @@ impl ConnInfo {
             remote,
             https: false,
             server_name: None,
+            secured: None,
             tls_version: None,
             tls_cipher: None,
         }

@@ -137,6 +137,7 @@ impl<'a, F: Front> Live<'a, '_, F> {
             sni: self.conn.server_name.as_deref(),
             tls_version: self.conn.tls_version,
             tls_cipher: self.conn.tls_cipher,
+            peer: self.conn.secured.as_ref().and_then(|tls| tls.peer()).map(|shown| &shown.peer),
             route_name: note.rule.map_or("", |rule| &rule.name),
             downstream_remote: note.client,
             ..Record::new(clock.epoch_ms(note.start_us), self.conn.local, self.conn.remote)

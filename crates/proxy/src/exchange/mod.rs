@@ -13,9 +13,11 @@ pub(crate) mod front;
 pub(crate) mod live;
 pub(crate) mod reply;
 pub(crate) mod retry;
+pub(crate) mod secured;
 mod tunnel;
 mod upload;
 
+use crate::filter::client_cert;
 use crate::filter::forwarded;
 use crate::filter::policy::Underscores;
 use std::net::SocketAddr;
@@ -84,14 +86,19 @@ fn admit<'t, F: Front>(live: &mut Live<'_, 't, F>, tables: &'t Tables) -> Result
     underscores(head, listener.http.underscores)?;
     let spelt = normalize::normalize(head, listener.http.path, &mut live.exchange.scratch);
     let spelt = spelt.map_err(|_| Error::bad_path())?;
+    let peer = live.conn.secured.as_ref().and_then(|tls| tls.peer());
     let edge = forwarded::Edge {
         policy: &listener.http,
         port: listener.declared,
         peer: live.conn.remote.ip(),
         https: live.conn.https,
+        keep_client_cert: listener.http.client_cert.keeps(peer.is_some()),
         random: live.worker.random_u128(),
     };
     let heard = forwarded::apply(head, &edge, &mut live.exchange.scratch);
+    if let Some(peer) = peer.filter(|_| listener.http.client_cert.tells()) {
+        client_cert::append(head, &peer.element, &mut live.exchange.scratch);
+    }
     live.note.https = heard.https;
     if let Some(client) = heard.client {
         live.note.client = SocketAddr::new(client, 0);
@@ -104,6 +111,12 @@ fn admit<'t, F: Front>(live: &mut Live<'_, 't, F>, tables: &'t Tables) -> Result
     }
     let misdirected =
         || if live.worker.config.misdirected_is_404 { Error::no_route() } else { Error::misdirected() };
+    let clock = &live.worker.clock;
+    if !live.conn.secured.as_ref().is_none_or(|tls| tls.stands(tables, || clock.epoch_ms(clock.recent_us())))
+    {
+        // The client is asked to come again: what it is now let in by, or not, is told in the handshake.
+        return Err(misdirected());
+    }
     let routes = routes(listener, live.conn, head.authority()).map_err(|why| match why {
         Elsewhere::Gone => Error::no_route(),
         Elsewhere::OtherChain => misdirected(),

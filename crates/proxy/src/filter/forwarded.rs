@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use limen_wire::head::{Known, RequestHead, Span};
 
 use super::policy::{AddedHeaders, HttpPolicy};
-use super::{request_id, text};
+use super::{client_cert, request_id, text};
 
 /// What the gateway itself knows about a request.
 #[derive(Debug, Clone, Copy)]
@@ -18,6 +18,8 @@ pub(crate) struct Edge<'p> {
     pub(crate) peer: IpAddr,
     /// The request came over TLS.
     pub(crate) https: bool,
+    /// What the client says of certificates before its own stays.
+    pub(crate) keep_client_cert: bool,
     /// For the request id.
     pub(crate) random: u128,
 }
@@ -90,7 +92,7 @@ pub(crate) fn apply(head: &mut RequestHead, edge: &Edge<'_>, scratch: &mut Vec<u
             has_port = *trusted_hops > 0;
             has_port
         }
-        Known::Other => name.len() != 23 || name != b"x-forwarded-client-cert",
+        Known::Other => name.len() != 23 || name != client_cert::NAME || edge.keep_client_cert,
         _ => true,
     });
     let received = scratch.len();

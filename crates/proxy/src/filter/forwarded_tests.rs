@@ -13,7 +13,14 @@ fn lines(head: &RequestHead) -> Vec<String> {
 }
 
 fn edge(peer: &str) -> Edge<'static> {
-    Edge { policy: &policy::DEFAULT, port: 443, peer: peer.parse().unwrap(), https: true, random: 0 }
+    Edge {
+        policy: &policy::DEFAULT,
+        port: 443,
+        peer: peer.parse().unwrap(),
+        https: true,
+        keep_client_cert: false,
+        random: 0,
+    }
 }
 
 #[test]

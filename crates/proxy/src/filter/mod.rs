@@ -6,6 +6,7 @@
 //! 1. [`normalize`]: every later decision and the upstream must see the same path.
 //! 2. [`forwarded`]: what an outside client may not say about itself is dropped before a rule can match on it; what
 //!    the gateway knows is written before a rule's operations can read or change it.
+//!    [`client_cert`] goes with it.
 //! 3. `https_redirect` of the host, by [`redirect::to_https`]: before the rules, as none may exempt itself.
 //! 4. The rule is chosen.
 //! 5. [`fault`] of the rule: whatever the request would meet, an injected failure comes before it.
@@ -18,6 +19,7 @@
 //! On the way back: [`response::service_time`], which operations may drop; [`headers`] of the destination, then of the
 //! rule; [`cors`] and [`response::finish`], which they cannot change. Responses of the gateway's own begin with the rule's operations.
 
+pub(crate) mod client_cert;
 pub(crate) mod cors;
 pub(crate) mod fault;
 pub(crate) mod field;

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::client_cert::ForwardClientCert;
+
 /// How a listener understands HTTP, whatever its routes say. Times in milliseconds.
 #[derive(Debug, Clone)]
 pub(crate) struct HttpPolicy {
@@ -11,6 +13,8 @@ pub(crate) struct HttpPolicy {
     pub(crate) underscores: Underscores,
     /// Proxies in front that are trusted to say who the client is.
     pub(crate) trusted_hops: u32,
+    /// What becomes of `x-forwarded-client-cert`.
+    pub(crate) client_cert: ForwardClientCert,
     /// Header fields that the gateway adds.
     pub(crate) added: AddedHeaders,
     /// A connection without a request.
@@ -28,6 +32,7 @@ pub(crate) static DEFAULT: HttpPolicy = HttpPolicy {
     path: PathPolicy { escaped_slashes: EscapedSlashes::Keep, normalize: true, merge_slashes: false },
     underscores: Underscores::Allow,
     trusted_hops: 0,
+    client_cert: ForwardClientCert::SanitizeSet,
     added: AddedHeaders {
         server: ServerName::Istio,
         request_id: true,

@@ -264,11 +264,11 @@ fn bodies_are_asked_for_by_formats_that_hold_them() {
 #[test]
 fn operators_without_a_value_here_are_told() {
     let config = AccessLogConfig::Text {
-        format: "%DOWNSTREAM_PEER_SUBJECT% %DYNAMIC_METADATA(a:b)% %PROTOCOL%".to_owned(),
+        format: "%DOWNSTREAM_PEER_CHAIN% %DYNAMIC_METADATA(a:b)% %PROTOCOL%".to_owned(),
         omit_empty: false,
     };
     let log = AccessLog::compile(&config, "").unwrap();
-    assert_eq!(log.absent_operators(), ["DOWNSTREAM_PEER_SUBJECT", "DYNAMIC_METADATA"]);
+    assert_eq!(log.absent_operators(), ["DOWNSTREAM_PEER_CHAIN", "DYNAMIC_METADATA"]);
 }
 
 proptest! {

@@ -1,6 +1,7 @@
 //! Parser of Envoy's access log format strings: literals and `%OPERATOR(arguments):length%`.
 
 use super::operator::{AddressPart, Endpoint, GrpcStatusForm, Operator, Plain, RequestPart, ResponsePart};
+use super::peer::PeerPart;
 use super::time::TimeFormat;
 
 /// What is wrong with an access log format, and where.
@@ -158,6 +159,18 @@ const ADDRESSES: [(&str, Endpoint); 6] = [
     ("DOWNSTREAM_DIRECT_REMOTE_ADDRESS", Endpoint::DownstreamDirectRemote),
 ];
 
+const PEER: [(&str, PeerPart); 9] = [
+    ("DOWNSTREAM_PEER_SUBJECT", PeerPart::Subject),
+    ("DOWNSTREAM_PEER_ISSUER", PeerPart::Issuer),
+    ("DOWNSTREAM_PEER_SERIAL", PeerPart::Serial),
+    ("DOWNSTREAM_PEER_FINGERPRINT_256", PeerPart::Fingerprint),
+    ("DOWNSTREAM_PEER_CERT", PeerPart::Pem),
+    ("DOWNSTREAM_PEER_URI_SAN", PeerPart::Uris),
+    ("DOWNSTREAM_PEER_DNS_SAN", PeerPart::Dns),
+    ("DOWNSTREAM_PEER_IP_SAN", PeerPart::Ips),
+    ("DOWNSTREAM_PEER_EMAIL_SAN", PeerPart::Emails),
+];
+
 const PORTS: [(&str, Endpoint); 5] = [
     ("UPSTREAM_REMOTE_PORT", Endpoint::UpstreamRemote),
     ("UPSTREAM_LOCAL_PORT", Endpoint::UpstreamLocal),
@@ -230,6 +243,8 @@ fn operator(written: &Written<'_>, hostname: &str) -> Result<Operator, String> {
     match written.name {
         "START_TIME" => Ok(Operator::StartTime(time_format(written.arguments)?)),
         "EMIT_TIME" => Ok(Operator::EmitTime(time_format(written.arguments)?)),
+        "DOWNSTREAM_PEER_CERT_V_START" => Ok(Operator::PeerNotBefore(time_format(written.arguments)?)),
+        "DOWNSTREAM_PEER_CERT_V_END" => Ok(Operator::PeerNotAfter(time_format(written.arguments)?)),
         "REQ" => {
             let (name, other) = field_names(written.arguments)?;
             Ok(Operator::Request(RequestPart::of(name), other.map(RequestPart::of)))
@@ -262,6 +277,9 @@ fn operator(written: &Written<'_>, hostname: &str) -> Result<Operator, String> {
 fn without_arguments(name: &str, hostname: &str) -> Option<Operator> {
     if let Some(plain) = find(&PLAIN, name) {
         return Some(Operator::Plain(plain));
+    }
+    if let Some(part) = find(&PEER, name) {
+        return Some(Operator::Peer(part));
     }
     if let Some(endpoint) = find(&ADDRESSES, name) {
         return Some(Operator::Address(endpoint, AddressPart::Whole));

@@ -17,6 +17,7 @@ pub mod format;
 mod histogram;
 pub mod names;
 mod operator;
+pub mod peer;
 pub mod record;
 mod render;
 mod series;

@@ -6,6 +6,7 @@ use limen_wire::head::{Fields, Known, Version};
 
 use super::escape;
 use super::flags::Flags;
+use super::peer::{Peer, PeerPart};
 use super::record::Record;
 use super::time::{TimeCache, TimeFormat};
 
@@ -19,6 +20,11 @@ pub(super) enum Operator {
     Response(ResponsePart, Option<ResponsePart>),
     GrpcStatus(GrpcStatusForm),
     Address(Endpoint, AddressPart),
+    Peer(PeerPart),
+    /// From when the client's certificate is good.
+    PeerNotBefore(Option<TimeFormat>),
+    /// Until when.
+    PeerNotAfter(Option<TimeFormat>),
     /// An operator that Envoy knows and for which no value is kept here.
     Absent,
     /// The process knew the value when the format was compiled.
@@ -305,11 +311,27 @@ impl Operator {
                 .or_else(|| other.as_ref().map_or(Value::Missing, |other| other.value(record))),
             Operator::GrpcStatus(form) => grpc_status(*form, record),
             Operator::Address(endpoint, part) => address(*endpoint, *part, record),
+            Operator::Peer(part) => {
+                record.peer.map_or(Value::Missing, |peer| Value::filled(peer.part(*part).as_bytes()))
+            }
+            Operator::PeerNotBefore(format) => peer_time(record, |peer| peer.not_before, time, format),
+            Operator::PeerNotAfter(format) => peer_time(record, |peer| peer.not_after, time, format),
             Operator::Absent => Value::Missing,
             Operator::Fixed(text) => Value::filled(text),
             Operator::Plain(plain) => plain.value(record),
         }
     }
+}
+
+/// A time of the client's certificate. One before 1970 is not shown.
+fn peer_time<'r>(
+    record: &Record<'r>,
+    seconds: impl FnOnce(&Peer) -> i64,
+    time: impl FnOnce(&'r Option<TimeFormat>, u64) -> Value<'r>,
+    format: &'r Option<TimeFormat>,
+) -> Value<'r> {
+    let seconds = record.peer.and_then(|peer| u64::try_from(seconds(peer)).ok());
+    seconds.map_or(Value::Missing, |seconds| time(format, seconds.saturating_mul(1000)))
 }
 
 fn request<'r>(part: &'r RequestPart, other: Option<&'r RequestPart>, record: &'r Record<'_>) -> Value<'r> {

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use limen_wire::head::{Fields, Version};
 
 use super::flags::Flags;
+use super::peer::Peer;
 
 /// What is known of a request (or TCP connection) when it has ended. Borrows everything; made on the stack.
 ///
@@ -90,6 +91,8 @@ pub struct Record<'a> {
     pub tls_version: Option<&'a str>,
     /// TLS cipher of the client's connection, such as `TLS_AES_128_GCM_SHA256`.
     pub tls_cipher: Option<&'a str>,
+    /// What the client's certificate says, if it has shown one.
+    pub peer: Option<&'a Peer>,
     /// The route's name; empty if it has none.
     pub route_name: &'a str,
 }
@@ -134,6 +137,7 @@ impl Record<'_> {
             sni: None,
             tls_version: None,
             tls_cipher: None,
+            peer: None,
             route_name: "",
         }
     }

@@ -18,6 +18,7 @@ use limen_wire::h1::{self, Preface};
 use tokio::net::TcpStream;
 
 use crate::exchange::front::ConnInfo;
+use crate::exchange::secured::Secured;
 use crate::observe::{Counter, ListenerId};
 use crate::stream::Stream;
 use crate::stream::inbound::Inbound;
@@ -30,6 +31,8 @@ use crate::worker::Worker;
 pub(crate) struct Connection {
     pub(crate) worker: Rc<Worker>,
     pub(crate) listener: ListenerSlot,
+    /// What its handshake established.
+    secured: Option<Rc<Secured>>,
     counted: ListenerId,
     place: usize,
     /// How long it may be without a request.
@@ -48,6 +51,7 @@ impl Connection {
         Some(Connection {
             worker: worker.clone(),
             listener,
+            secured: None,
             counted: served.id,
             place: worker.parking.enter(),
             idle_ms: served.http.idle_ms.unwrap_or(limits.idle_timeout_ms),
@@ -55,9 +59,13 @@ impl Connection {
         })
     }
 
-    /// Has the connection's listener gone, or is the process draining?
+    /// Has the connection's listener gone, would its client be refused now, or is the process draining?
     pub(crate) fn ending(&self) -> bool {
-        self.worker.draining() || self.worker.tables().listener(self.listener).is_none()
+        let tables = self.worker.tables();
+        let clock = &self.worker.clock;
+        self.worker.draining()
+            || tables.listener(self.listener).is_none()
+            || !self.secured.as_ref().is_none_or(|tls| tls.stands(&tables, || clock.epoch_ms(clock.now_us())))
     }
 
     /// Wakes this task when the tables are swapped or draining begins.

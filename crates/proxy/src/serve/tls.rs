@@ -4,23 +4,24 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use rustls::ProtocolVersion;
 use rustls::server::{Accepted, Acceptor, ServerConfig};
+use rustls::{HandshakeKind, ProtocolVersion};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 
 use super::{Connection, sniff, spawn_http1, spawn_http2, tcp};
 use crate::exchange::front::ConnInfo;
+use crate::exchange::secured::Secured;
 use crate::observe::{Counter, Flags, Record};
 use crate::stream::inbound::Inbound;
-use crate::table::listeners::{Inside, Serves};
+use crate::table::listeners::{Clients, Inside, Serves};
 
 /// Does the handshake within its time and serves what is inside. A hello that no chain covers is closed and logged with
 /// flag `NR`.
 /// `first`: what was read of the hello already; all of it, or nothing.
 pub(crate) async fn serve(
-    conn: Connection,
+    mut conn: Connection,
     io: TcpStream,
     first: Vec<u8>,
     local: SocketAddr,
@@ -39,6 +40,7 @@ pub(crate) async fn serve(
         worker.count(Counter::TlsHandshakeErrors);
         return;
     };
+    conn.secured.clone_from(&info.secured);
     if let Inside::Tcp(route) = inside {
         return tcp::spawn(conn, stream, info, route, Vec::new());
     }
@@ -63,7 +65,8 @@ async fn handshake(
         hello => StartHandshake::from_parts(accepted(hello)?, io),
     };
     let server_name = begun.client_hello().server_name().map(Rc::from);
-    let Some((chain, config, inside)) = choose(conn, server_name.as_deref()) else {
+    let Some(Chosen { chain, config, clients, own_uris, inside }) = choose(conn, server_name.as_deref())
+    else {
         let record = Record {
             flags: Flags::NR,
             details: "filter_chain_not_found",
@@ -76,6 +79,19 @@ async fn handshake(
     };
     let stream = Box::new(begun.into_stream(config).await.ok()?);
     let session = stream.get_ref().1;
+    // What the ticket remembers was true when it was issued; the certificates may have run out since.
+    let resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
+    let certificates = session.peer_certificates().unwrap_or_default();
+    let certificates = certificates.iter().map(|der| der.clone().into_owned()).collect();
+    let satisfied = match clients {
+        Clients::Verified(verifier) if !resumed => Some(verifier),
+        _ => None,
+    };
+    let secured = Secured::new(conn.listener, (chain.clone(), own_uris), certificates, satisfied);
+    let clock = &conn.worker.clock;
+    if !secured.stands(&conn.worker.tables(), || clock.epoch_ms(clock.now_us())) {
+        return None;
+    }
     let info = ConnInfo {
         listener: conn.listener,
         chain: Some(chain),
@@ -83,6 +99,7 @@ async fn handshake(
         remote,
         https: true,
         server_name,
+        secured: Some(Rc::new(secured)),
         tls_version: session.protocol_version().map(version),
         tls_cipher: session.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()),
     };
@@ -102,12 +119,27 @@ fn accepted(mut hello: &[u8]) -> Option<Accepted> {
     }
 }
 
-/// The chain for a server name, if it has a certificate.
-fn choose(conn: &Connection, name: Option<&str>) -> Option<(Arc<str>, Arc<ServerConfig>, Inside)> {
+/// A chain that can do its handshake.
+struct Chosen {
+    chain: Arc<str>,
+    config: Arc<ServerConfig>,
+    clients: Clients,
+    own_uris: Arc<[String]>,
+    inside: Inside,
+}
+
+/// The chain for a server name, if it has what its handshake needs.
+fn choose(conn: &Connection, name: Option<&str>) -> Option<Chosen> {
     let tables = conn.worker.tables();
     let Serves::Tls(chains) = &tables.listener(conn.listener)?.serves else { return None };
     let chain = chains.chain(name)?;
-    Some((chain.name.clone(), chain.config.clone()?, chain.inside.clone()))
+    Some(Chosen {
+        chain: chain.name.clone(),
+        config: chain.config.clone()?,
+        clients: chain.clients.clone(),
+        own_uris: chain.own_uris.clone(),
+        inside: chain.inside.clone(),
+    })
 }
 
 fn version(version: ProtocolVersion) -> &'static str {

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use rustls::server::danger::ClientCertVerifier;
+
 use super::clusters::{Cluster, EndpointSet};
 use super::hosts::HostMap;
 use super::routes::{ClusterSlot, Origin, RouteTable};
@@ -105,8 +107,12 @@ pub(crate) struct Passthrough {
 pub(crate) struct TlsChain {
     /// Unique on the listener, stable between generations.
     pub(crate) name: Arc<str>,
-    /// `None`: there is no certificate, handshakes are reset.
+    /// `None`: there is no certificate, or nobody to vouch for clients; handshakes are reset.
     pub(crate) config: Option<Arc<rustls::ServerConfig>>,
+    /// What clients' certificates must be.
+    pub(crate) clients: Clients,
+    /// URIs of the certificate, such as a SPIFFE id.
+    pub(crate) own_uris: Arc<[String]>,
     /// What is spoken inside.
     pub(crate) inside: Inside,
 }
@@ -118,6 +124,17 @@ pub(crate) enum Inside {
     Http(Arc<RouteTable>),
     /// Anything.
     Tcp(Arc<TcpRoute>),
+}
+
+/// Whom a chain lets in.
+#[derive(Debug, Clone)]
+pub(crate) enum Clients {
+    /// Everybody: no certificate is asked for.
+    Unasked,
+    /// Nobody: those who vouch for clients are missing.
+    Nobody,
+    /// Those whom this lets in. Another policy is another object.
+    Verified(Arc<dyn ClientCertVerifier>),
 }
 
 impl TlsChains {

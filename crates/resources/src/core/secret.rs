@@ -100,6 +100,25 @@ impl Secret {
     }
 }
 
+/// The keys of a Secret under which certificate authorities stand.
+#[derive(Debug, Clone, Copy)]
+pub struct AuthorityBytes<'a> {
+    /// `cacert` or `ca.crt`: PEM of their certificates.
+    pub certificates: &'a SecretBytes,
+    /// `crl` or `ca.crl`: PEM of their revocation lists.
+    pub revocations: Option<&'a SecretBytes>,
+}
+
+impl Secret {
+    /// The certificate authorities: `cacert` with `crl` if that is there and not empty, else `ca.crt` with `ca.crl`.
+    pub fn authorities(&self) -> Option<AuthorityBytes<'_>> {
+        let value = |key: &str| self.data.get(key).filter(|bytes| !bytes.is_empty());
+        [("cacert", "crl"), ("ca.crt", "ca.crl")].into_iter().find_map(|(certificates, revocations)| {
+            Some(AuthorityBytes { certificates: value(certificates)?, revocations: value(revocations) })
+        })
+    }
+}
+
 spec! {
     /// A Secret as it is written.
     struct Written {

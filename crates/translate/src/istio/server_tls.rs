@@ -3,6 +3,7 @@
 use limen_ir::tls::TlsVersion;
 use limen_resources::istio::{Server, ServerTls, TlsMode, TlsVersion as WrittenVersion};
 
+use super::client_tls::{self, ClientPlan};
 use super::gateway::ServerPlan;
 use crate::messages::{At, gateway as messages};
 use crate::report::Report;
@@ -14,6 +15,7 @@ pub(crate) struct TlsPlan {
     pub(crate) min_version: TlsVersion,
     pub(crate) max_version: TlsVersion,
     pub(crate) cipher_suites: Vec<String>,
+    pub(crate) clients: Option<ClientPlan>,
 }
 
 /// A certificate that a server names.
@@ -36,7 +38,7 @@ pub(crate) enum Credential {
 pub(crate) fn plan(plan: &ServerPlan, server: &Server, report: &mut Report) -> Option<TlsPlan> {
     let tls = server.tls.as_ref()?;
     let field = |part: &str| format!("{}{part}", plan.field);
-    if tls.mode != TlsMode::Simple {
+    if !matches!(tls.mode, TlsMode::Simple | TlsMode::Mutual | TlsMode::OptionalMutual) {
         let part = field(".tls.mode");
         report.problem(messages::tls_not_served(
             plan.at().field(&part),
@@ -44,12 +46,7 @@ pub(crate) fn plan(plan: &ServerPlan, server: &Server, report: &mut Report) -> O
         ));
         return None;
     }
-    if !tls.subject_alt_names.is_empty() {
-        // Istio's own configuration would be refused here, too.
-        let part = field(".tls.subjectAltNames");
-        report.problem(messages::client_verification_not_served(plan.at().field(&part)));
-        return None;
-    }
+    let clients = client_tls::plan(plan.at(), &field(".tls"), tls, report).ok()?;
     let (min_version, max_version) = versions(plan.at(), &field(".tls"), tls, report)?;
     let suites = suites(plan.at(), &field(".tls.cipherSuites"), &tls.cipher_suites, report);
     let (min_version, cipher_suites) = match suites {
@@ -63,7 +60,8 @@ pub(crate) fn plan(plan: &ServerPlan, server: &Server, report: &mut Report) -> O
             return None;
         }
     };
-    Some(TlsPlan { credentials: credentials(&field(".tls"), tls), min_version, max_version, cipher_suites })
+    let credentials = credentials(&field(".tls"), tls);
+    Some(TlsPlan { credentials, min_version, max_version, cipher_suites, clients })
 }
 
 fn versions(

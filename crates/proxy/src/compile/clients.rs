@@ -1,0 +1,204 @@
+//! Who may come in: certificate authorities, what they revoked, and what else a client's certificate must be.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use limen_ir::tls::{Authorities, ClientPolicy, Pinned};
+use limen_ir::{CertificateId, Ir};
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::CryptoProvider;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme,
+};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
+use sha2::{Digest, Sha256};
+
+use super::problem;
+use crate::applied::{AUTHORITIES_REJECTED, AppliedProblem};
+use crate::observe::peer;
+
+/// The authorities of an IR, read.
+#[derive(Default)]
+pub(crate) struct AuthorityMemo {
+    loaded: BTreeMap<CertificateId, Loaded>,
+}
+
+struct Loaded {
+    source: Arc<Authorities>,
+    /// The last set that could be used, which may be older than `source`.
+    good: Option<Arc<Trusted>>,
+    rejected: Option<String>,
+}
+
+/// Authorities as the handshake needs them.
+pub(crate) struct Trusted {
+    roots: Arc<RootCertStore>,
+    /// `None`: nothing is asked about revocation.
+    revoked: Option<Vec<CertificateRevocationListDer<'static>>>,
+}
+
+impl AuthorityMemo {
+    /// Reads the authorities of an IR. A set that cannot be used leaves its last good version in place.
+    pub(crate) fn load(&mut self, ir: &Ir, problems: &mut Vec<AppliedProblem>) {
+        self.loaded.retain(|id, _| ir.authorities.contains_key(id));
+        for (id, source) in &ir.authorities {
+            let known = self.loaded.get(id);
+            if !known.is_some_and(|known| known.source == *source) {
+                let last_good = known.and_then(|known| known.good.clone());
+                let (good, rejected) = match read(source) {
+                    Ok(trusted) => (Some(Arc::new(trusted)), None),
+                    Err(why) => (last_good, Some(why)),
+                };
+                self.loaded.insert(id.clone(), Loaded { source: source.clone(), good, rejected });
+            }
+            let Some(Loaded { rejected: Some(why), good, .. }) = self.loaded.get(id) else { continue };
+            let outcome = match good {
+                Some(_) => "the previous one is still used",
+                None => "handshakes that need it are reset",
+            };
+            problems.push(problem(
+                AUTHORITIES_REJECTED,
+                &source.origin,
+                format!("{id} cannot be used: {why}; {outcome}"),
+                "store PEM of certificates of CAs, and of their revocation lists if there are any",
+            ));
+        }
+    }
+
+    /// The authorities of that id, if there are any.
+    pub(crate) fn get(&self, id: &CertificateId) -> Option<&Arc<Trusted>> {
+        self.loaded.get(id)?.good.as_ref()
+    }
+}
+
+fn read(source: &Authorities) -> Result<Trusted, String> {
+    let Authorities { id: _, pem, crl_pem, origin: _ } = source;
+    let certificates = CertificateDer::pem_slice_iter(pem.as_bytes())
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|_| "the CA is not valid PEM".to_owned())?;
+    let mut roots = RootCertStore::empty();
+    let (added, _) = roots.add_parsable_certificates(certificates);
+    if added == 0 {
+        return Err("there is no certificate of a CA in it".to_owned());
+    }
+    let revoked = match crl_pem {
+        None => None,
+        Some(text) => {
+            let lists = CertificateRevocationListDer::pem_slice_iter(text.as_bytes())
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(|_| "the revocation list is not valid PEM".to_owned())?;
+            if lists.is_empty() {
+                return Err("there is no revocation list where one is meant to be".to_owned());
+            }
+            Some(lists)
+        }
+    };
+    Ok(Trusted { roots: Arc::new(roots), revoked })
+}
+
+/// The verifier of a policy.
+pub(crate) fn verifier(
+    policy: &ClientPolicy,
+    trusted: &Trusted,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, String> {
+    let ClientPolicy { required, authorities: _, subject_alt_names, pinned } = policy;
+    let mut builder = WebPkiClientVerifier::builder_with_provider(trusted.roots.clone(), provider.clone());
+    if let Some(revoked) = &trusted.revoked {
+        // As BoringSSL does: a list that has run out says nothing, and what no list covers is not let in.
+        builder = builder.with_crls(revoked.iter().cloned()).enforce_revocation_expiration();
+    }
+    if !required {
+        builder = builder.allow_unauthenticated();
+    }
+    let chain = builder.build().map_err(|error| error.to_string())?;
+    if subject_alt_names.is_empty() && pinned.is_empty() {
+        return Ok(chain);
+    }
+    Ok(Arc::new(Named { chain, names: subject_alt_names.clone(), pinned: pinned.clone() }))
+}
+
+/// Lets in those of the certificates that `chain` lets in that are among the named ones.
+#[derive(Debug)]
+struct Named {
+    chain: Arc<dyn ClientCertVerifier>,
+    names: Vec<String>,
+    pinned: Pinned,
+}
+
+impl Named {
+    fn has_name(&self, certificate: &CertificateDer<'_>) -> bool {
+        self.names.is_empty()
+            || peer::subject_alt_names(certificate)
+                .is_some_and(|names| self.names.iter().any(|name| names.has(name)))
+    }
+
+    fn is_pinned(&self, certificate: &CertificateDer<'_>) -> Result<bool, Error> {
+        if self.pinned.is_empty() {
+            return Ok(true);
+        }
+        let hash = |bytes: &[u8]| <[u8; 32]>::from(Sha256::digest(bytes));
+        let own = hash(certificate);
+        if self.pinned.certificates.iter().any(|pinned| pinned.0 == own) {
+            return Ok(true);
+        }
+        let key = hash(&ParsedCertificate::try_from(certificate)?.subject_public_key_info());
+        Ok(self.pinned.public_keys.iter().any(|pinned| pinned.0 == key))
+    }
+}
+
+impl ClientCertVerifier for Named {
+    fn offer_client_auth(&self) -> bool {
+        self.chain.offer_client_auth()
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        self.chain.client_auth_mandatory()
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.chain.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let verified = self.chain.verify_client_cert(end_entity, intermediates, now)?;
+        if self.has_name(end_entity) && self.is_pinned(end_entity)? {
+            return Ok(verified);
+        }
+        Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chain.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chain.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.chain.supported_verify_schemes()
+    }
+}
+
+#[cfg(test)]
+#[path = "clients_tests.rs"]
+mod tests;
