@@ -21,6 +21,8 @@ pub struct Talk {
     pub tls: Option<String>,
     /// The protocol that the handshake offers; left out: none.
     pub alpn: Option<String>,
+    /// The client's address in the log, if not its own.
+    pub logged: Option<SocketAddr>,
     /// What is said.
     #[serde(default)]
     pub say: String,
@@ -40,7 +42,7 @@ impl Talk {
             Ok(stream) => stream,
             Err(error) => return (None, Err(error.to_string())),
         };
-        let own = stream.local_addr().ok();
+        let own = self.logged.or(stream.local_addr().ok());
         let _ = stream.write_all(self.first.as_bytes()).await;
         let heard = match &self.tls {
             None => Ok(converse(stream, &self.say).await),

@@ -563,6 +563,7 @@ scenarios! {
     path_untouched
     paths
     proxy_headers
+    proxy_protocol
     redirect_ports
     redirects
     retries

@@ -23,6 +23,9 @@ pub struct Listener {
     /// How HTTP is understood there.
     #[serde(skip_serializing_if = "is_default")]
     pub http: HttpPolicy,
+    /// Every connection begins with a PROXY header, which says where the client is; others are closed.
+    #[serde(skip_serializing_if = "is_default")]
+    pub proxy_protocol: bool,
     /// What is spoken there.
     pub serves: Serves,
     /// The first server that declared it.

@@ -158,8 +158,9 @@ fn listeners(
             }
         };
         let http = certificates.index.settings.mesh.http(instance);
+        let proxy_protocol = certificates.index.settings.mesh.proxy_protocol(instance);
         let before = last.listeners.iter().find(|listener| listener.name == name);
-        listeners.push(keep(before, Listener { name, declared, bind, http, serves, origin }));
+        listeners.push(keep(before, Listener { name, declared, bind, http, proxy_protocol, serves, origin }));
     }
     listeners
 }

@@ -77,7 +77,9 @@ fn cluster(
         },
     };
     let policy = rules.map(|rules| rules.policy(key.port, subset)).unwrap_or_default();
-    let mut reader = Reader { report, blocked: false, connect_timeout: index.settings.mesh.connect_timeout };
+    let http = by.iter().any(|(_, field)| field.starts_with("spec.http"));
+    let connect_timeout = index.settings.mesh.connect_timeout;
+    let mut reader = Reader { report, blocked: false, http, connect_timeout };
     let (balance, connection) = (reader.balance(&policy), reader.connection(&policy, protocol));
     let outlier = policy.outlier_detection.as_ref().map(|block| outlier::detection(block.said));
     reader.rest(&policy);
@@ -125,6 +127,8 @@ fn say_unknown_subset(
 struct Reader<'a> {
     report: &'a mut Report,
     blocked: bool,
+    /// HTTP routes name the cluster.
+    http: bool,
     /// What the mesh says.
     connect_timeout: Option<Millis>,
 }
@@ -264,8 +268,9 @@ impl Reader<'_> {
         }
         for block in &policy.whole {
             let TrafficPolicy { tunnel, proxy_protocol, retry_budget, .. } = block.said;
-            if proxy_protocol.is_some() {
-                self.block(block, ".proxyProtocol", "a PROXY header to the service");
+            // Routes of connections have it from their own draft.
+            if proxy_protocol.is_some() && self.http {
+                self.block(block, ".proxyProtocol", "a PROXY header in front of HTTP");
             }
             if tunnel.is_some() {
                 self.no_effect(block, ".tunnel", "a tunnel is for TCP routes only");

@@ -33,12 +33,19 @@ pub struct Mesh {
     pub(crate) destination_rule_export_to: Vec<String>,
     /// How HTTP is understood, for each gateway of the process.
     http: Vec<HttpPolicy>,
+    /// Whether connections begin with a PROXY header, for each gateway of the process.
+    proxy_protocol: Vec<bool>,
 }
 
 impl Mesh {
     /// How HTTP is understood by the gateway with this number.
     pub(crate) fn http(&self, instance: usize) -> HttpPolicy {
         self.http.get(instance).cloned().unwrap_or_default()
+    }
+
+    /// Do connections to the gateway with this number begin with a PROXY header?
+    pub(crate) fn proxy_protocol(&self, instance: usize) -> bool {
+        self.proxy_protocol.get(instance).copied().unwrap_or_default()
     }
 }
 
@@ -101,9 +108,11 @@ fn complete(snapshot: &Snapshot, given: &Settings) -> (Settings, Vec<Problem>) {
     let defaults = said.default_config.clone().unwrap_or_default();
     let http = given.gateways.iter().map(|instance| {
         let options = options(snapshot, given, instance, &defaults, &mut problems);
-        http_policy::read(said, &options)
+        let topology = options.gateway_topology.as_ref();
+        let proxied = topology.is_some_and(|topology| topology.proxy_protocol.is_some());
+        (http_policy::read(said, &options), proxied)
     });
-    let http = http.collect();
+    let (http, proxy_protocol) = http.unzip();
     let retry = said.default_http_retry_policy.as_ref().zip(config).map(|(policy, config)| {
         let field = "defaultHttpRetryPolicy";
         retry::written(policy, At::new(config, field), field, &mut problems)
@@ -116,6 +125,7 @@ fn complete(snapshot: &Snapshot, given: &Settings) -> (Settings, Vec<Problem>) {
         virtual_service_export_to: said.default_virtual_service_export_to.clone(),
         destination_rule_export_to: said.default_destination_rule_export_to.clone(),
         http,
+        proxy_protocol,
     };
     if let Some(config) = config {
         say_without_effect(config, &mut problems);

@@ -7,6 +7,8 @@
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+/// The shortest header of version 1, `PROXY UNKNOWN` with its line end. None of version 2 is shorter.
+const SHORTEST: usize = 15;
 /// The longest header of version 1, line end included.
 const LONGEST_V1: usize = 107;
 /// Bytes behind the fixed part of a header of version 2; a longer one is refused.
@@ -17,8 +19,8 @@ const FIXED_V2: usize = 16;
 /// The first bytes of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Parsed {
-    /// Not enough to tell.
-    NeedMore,
+    /// Not enough to tell: at least so many bytes more belong to the header.
+    NeedMore(usize),
     /// A whole header and its length.
     Header(Header, usize),
     /// No header, or one that is not as it must be.
@@ -50,7 +52,9 @@ pub enum ProxyVersion {
 
 /// Reads the header at the beginning of a connection.
 pub fn parse(bytes: &[u8]) -> Parsed {
-    if begins(bytes, SIGNATURE) {
+    if bytes.len() < SHORTEST && (begins(bytes, SIGNATURE) || begins(bytes, b"PROXY ")) {
+        Parsed::NeedMore(SHORTEST - bytes.len())
+    } else if begins(bytes, SIGNATURE) {
         v2(bytes)
     } else if begins(bytes, b"PROXY ") {
         v1(bytes)
@@ -68,7 +72,7 @@ fn begins(bytes: &[u8], start: &[u8]) -> bool {
 fn v1(bytes: &[u8]) -> Parsed {
     let seen = bytes.get(..LONGEST_V1).unwrap_or(bytes);
     let Some(end) = memchr::memchr(b'\n', seen) else {
-        return if seen.len() == LONGEST_V1 { Parsed::Malformed } else { Parsed::NeedMore };
+        return if seen.len() == LONGEST_V1 { Parsed::Malformed } else { Parsed::NeedMore(1) };
     };
     let line = seen.get(..end).and_then(|line| line.strip_suffix(b"\r"));
     match line.and_then(|line| std::str::from_utf8(line).ok()).and_then(v1_line) {
@@ -107,7 +111,9 @@ fn port(text: &str) -> Option<u16> {
 }
 
 fn v2(bytes: &[u8]) -> Parsed {
-    let Some((fixed, rest)) = bytes.split_at_checked(FIXED_V2) else { return Parsed::NeedMore };
+    let Some((fixed, rest)) = bytes.split_at_checked(FIXED_V2) else {
+        return Parsed::NeedMore(FIXED_V2 - bytes.len());
+    };
     let Some(&[version, family, high, low]) = fixed.get(SIGNATURE.len()..) else { return Parsed::Malformed };
     let length = usize::from(u16::from_be_bytes([high, low]));
     let local = match version {
@@ -118,7 +124,7 @@ fn v2(bytes: &[u8]) -> Parsed {
     if length > LONGEST_V2 {
         return Parsed::Malformed;
     }
-    let Some(body) = rest.get(..length) else { return Parsed::NeedMore };
+    let Some(body) = rest.get(..length) else { return Parsed::NeedMore(length - rest.len()) };
     let header = match family {
         _ if local => Some(Header::Local),
         // Unspecified, or local sockets: the real addresses of the connection count.

@@ -7,8 +7,15 @@ fn check_v1(text: &str, expected: Option<(&str, &str)>) {
         to: to.parse().unwrap(),
     });
     assert_eq!(parsed, Parsed::Header(expected, text.find('\n').unwrap() + 1), "{text:?}");
-    for end in 0..=text.find('\n').unwrap() {
-        assert_eq!(parse(&text.as_bytes()[..end]), Parsed::NeedMore, "{end} bytes of {text:?}");
+    needs_more(text.as_bytes(), text.find('\n').unwrap() + 1);
+}
+
+/// No part of a header of `length` bytes is taken for the whole, or asks for more than the rest of it.
+fn needs_more(bytes: &[u8], length: usize) {
+    for end in 0..length {
+        let parsed = parse(&bytes[..end]);
+        assert!(matches!(parsed, Parsed::NeedMore(1..)), "{end}: {parsed:?}");
+        assert!(!matches!(parsed, Parsed::NeedMore(more) if end + more > length), "{end}: {parsed:?}");
     }
 }
 
@@ -41,7 +48,7 @@ fn what_is_not_to_the_letter_is_refused() {
         "PROXY TCP4 1.2.3.004 5.6.7.8 1 2\r\n",
         "PROXY UDP4 1.2.3.4 5.6.7.8 1 2\r\n",
         "PROXY UNKNOWNS\r\n",
-        "PROXY \r\n",
+        "PROXY \r\nand so on",
     ] {
         assert_eq!(parse(text.as_bytes()), Parsed::Malformed, "{text:?}");
     }
@@ -57,9 +64,7 @@ fn what_is_written_is_read_again() {
             let mut bytes = Vec::new();
             encode(version, from, to, &mut bytes);
             let length = bytes.len();
-            for end in 0..length {
-                assert_eq!(parse(&bytes[..end]), Parsed::NeedMore);
-            }
+            needs_more(&bytes, length);
             bytes.extend_from_slice(b"and the rest");
             assert_eq!(parse(&bytes), Parsed::Header(Header::Addresses { from, to }, length));
         }

@@ -5,8 +5,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use limen_ir::listener::{Inside as IrInside, Passthrough as IrPassthrough, Serves as IrServes};
-use limen_ir::tcp::{TcpDestination as IrDestination, TcpRoute as IrRoute};
+use limen_ir::tcp::{ProxyVersion as IrVersion, TcpDestination as IrDestination, TcpRoute as IrRoute};
 use limen_ir::{ClusterKey, HostPattern, Ir, Millis, RouteTableName};
+
+use limen_wire::proxy_protocol::ProxyVersion;
 
 use super::tls::{Handshake, TlsMemo};
 use crate::applied::AppliedProblem;
@@ -80,6 +82,7 @@ impl ListenerMemo {
                 name: listener.name.as_str().into(),
                 declared: listener.declared.get(),
                 wanted: listener.bind,
+                proxy_protocol: listener.proxy_protocol,
                 http: super::http::policy(&listener.http),
                 serves,
                 id: registry.listener(&listener.name),
@@ -100,9 +103,13 @@ fn passthrough(ir: &IrPassthrough, clusters: &mut dyn FnMut(&ClusterKey) -> Clus
 fn tcp_route(ir: &IrRoute, clusters: &mut dyn FnMut(&ClusterKey) -> ClusterSlot) -> Arc<TcpRoute> {
     let IrRoute { destinations, idle_timeout, max_duration, origin: _ } = ir;
     let destination = |ir: &IrDestination| {
-        let IrDestination { cluster, weight } = ir;
+        let IrDestination { cluster, weight, proxy_protocol } = ir;
+        let proxy_protocol = proxy_protocol.map(|version| match version {
+            IrVersion::V1 => ProxyVersion::V1,
+            IrVersion::V2 => ProxyVersion::V2,
+        });
         let cluster_name = cluster.to_string().into();
-        TcpDestination { cluster: clusters(cluster), cluster_name, weight: *weight }
+        TcpDestination { cluster: clusters(cluster), cluster_name, weight: *weight, proxy_protocol }
     };
     Arc::new(TcpRoute {
         total_weight: destinations.iter().map(|to| u64::from(to.weight)).sum(),

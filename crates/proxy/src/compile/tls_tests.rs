@@ -39,6 +39,7 @@ fn server(max_version: TlsVersion) -> (Listener, TlsChain) {
         declared: Port::new(443).unwrap(),
         bind: ([0, 0, 0, 0], 443).into(),
         http: Default::default(),
+        proxy_protocol: false,
         serves: Serves::Tls { chains: vec![chain.clone()], passthrough: Vec::new() },
         origin: origin(),
     };

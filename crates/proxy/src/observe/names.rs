@@ -148,6 +148,8 @@ process_metrics! {
     OriginFaults "limen_faults_origin_total" "requests" "Requests that failed through the origin.",
     SeriesOverflow "limen_request_series_overflow_total" "requests"
         "Requests counted without their labels because there were too many label sets.",
+    ProxyHeaderErrors "limen_proxy_header_errors_total" "connections"
+        "Clients' connections closed because they did not begin with a PROXY header as they must.",
     AcceptErrors "limen_accept_errors_total" "errors"
         "Connections that the system refused to hand over, such as for want of file descriptors.",
     Ejections "limen_outlier_ejections_total" "endpoints" "Endpoints left out for their errors in a row.",

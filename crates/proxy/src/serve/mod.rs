@@ -5,6 +5,7 @@ pub(crate) mod hello;
 pub(crate) mod http1;
 pub(crate) mod http2;
 pub(crate) mod patience;
+pub(crate) mod proxied;
 pub(crate) mod streams;
 pub(crate) mod tcp;
 pub(crate) mod tls;
@@ -15,6 +16,7 @@ use std::rc::Rc;
 use std::task::{Poll, ready};
 
 use limen_wire::h1::{self, Preface};
+use limen_wire::proxy_protocol::Header;
 use tokio::net::TcpStream;
 
 use crate::exchange::front::ConnInfo;
@@ -85,10 +87,16 @@ impl Drop for Connection {
 }
 
 /// Serves an accepted socket to its end.
-pub(crate) async fn connection(conn: Connection, io: TcpStream, remote: SocketAddr) {
+pub(crate) async fn connection(conn: Connection, mut io: TcpStream, mut remote: SocketAddr) {
     // Heads are written whole, so waiting for more only costs time; a socket that refuses the option still works.
     let _ = io.set_nodelay(true);
-    let Ok(local) = io.local_addr() else { return };
+    let Ok(mut local) = io.local_addr() else { return };
+    if conn.worker.tables().listener(conn.listener).is_some_and(|listener| listener.proxy_protocol) {
+        let Some(header) = Box::pin(proxied::header(&conn, &mut io)).await else { return };
+        if let Header::Addresses { from, to } = header {
+            (remote, local) = (from, to);
+        }
+    }
     let route = match conn.worker.tables().listener(conn.listener).map(|listener| &listener.serves) {
         Some(Serves::Http(_)) => None,
         Some(Serves::Tcp(route)) => Some(route.clone()),

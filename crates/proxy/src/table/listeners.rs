@@ -52,6 +52,8 @@ pub(crate) struct Listener {
     pub(crate) wanted: SocketAddr,
     /// How HTTP is understood.
     pub(crate) http: HttpPolicy,
+    /// Every connection begins with a PROXY header.
+    pub(crate) proxy_protocol: bool,
     /// What is spoken.
     pub(crate) serves: Serves,
     /// Whom its connections are counted under.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use limen_wire::proxy_protocol::ProxyVersion;
+
 use super::routes::ClusterSlot;
 
 /// One of several destinations for each connection.
@@ -26,6 +28,8 @@ pub(crate) struct TcpDestination {
     pub(crate) cluster_name: Arc<str>,
     /// At least 1.
     pub(crate) weight: u32,
+    /// The PROXY header that goes first.
+    pub(crate) proxy_protocol: Option<ProxyVersion>,
 }
 
 impl TcpRoute {
@@ -49,8 +53,12 @@ mod tests {
 
     #[test]
     fn a_destination_gets_its_share_of_all_numbers() {
-        let destination =
-            |weight| TcpDestination { cluster: ClusterSlot(0), cluster_name: "".into(), weight };
+        let destination = |weight| TcpDestination {
+            cluster: ClusterSlot(0),
+            cluster_name: "".into(),
+            weight,
+            proxy_protocol: None,
+        };
         let route = TcpRoute {
             destinations: vec![destination(1), destination(3)],
             total_weight: 4,

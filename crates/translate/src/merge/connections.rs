@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use limen_ir::atoms::{HostPattern, Millis};
 use limen_ir::cluster::DEFAULT_IDLE_TIMEOUT_MS;
 use limen_ir::listener::Passthrough;
-use limen_ir::tcp::{TcpDestination, TcpRoute};
+use limen_ir::tcp::{ProxyVersion, TcpDestination, TcpRoute};
 use limen_resources::ObjectKey;
-use limen_resources::istio::TcpPool;
+use limen_resources::istio::{ProxyProtocolVersion, TcpPool};
 
 use super::{Merger, shared_hosts};
 use crate::bind::{self, Site, Target};
@@ -162,7 +162,11 @@ impl<'a> Merger<'a, '_, '_> {
             if at == 0 {
                 pool = self.tcp_pool(&target, site);
             }
-            destinations.push(TcpDestination { cluster: target.cluster.clone(), weight: destination.weight });
+            destinations.push(TcpDestination {
+                cluster: target.cluster.clone(),
+                weight: destination.weight,
+                proxy_protocol: self.proxy_protocol(&target, site),
+            });
             self.want(target, instance);
         }
         // 0 turns the idle timeout off.
@@ -173,6 +177,18 @@ impl<'a> Merger<'a, '_, '_> {
             max_duration: pool.and_then(|pool| Millis::new(pool.max_connection_duration?.millis())),
             origin: origin(&draft.object.key, route.field.clone()),
         }
+    }
+
+    /// The PROXY header that the policy for the port and the subset of a destination asks for.
+    fn proxy_protocol(&self, target: &Target, site: Site<'_>) -> Option<ProxyVersion> {
+        let service = target.service.as_ref()?;
+        let rules = self.index.rules.find(&service.host, &service.namespace, &site.instance.labels)?;
+        let policy = rules.policy(target.cluster.port, rules.subset(&target.cluster.subset));
+        let said = policy.whole.iter().rev().find_map(|block| block.said.proxy_protocol.as_ref())?;
+        Some(match said.version {
+            ProxyProtocolVersion::V1 => ProxyVersion::V1,
+            ProxyProtocolVersion::V2 => ProxyVersion::V2,
+        })
     }
 
     /// The times of connections are those that the DestinationRule of the first destination says for the whole service,
