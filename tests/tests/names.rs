@@ -80,3 +80,52 @@ async fn traffic_follows_dns_and_outlives_its_failures() {
     assert_eq!(ports(&silent), [two.address.port()]);
     assert_eq!(answered_by(&gateway).await, "two", "what DNS said before still holds");
 }
+
+/// With resolution DNS_ROUND_ROBIN another first address is for new connections only. Nothing listens at it here.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_outlive_the_address_that_was_first() {
+    let dns = DnsServer::start().await;
+    let at = |last| Says::Addresses(vec![[127, 0, 0, last].into()], 0);
+    let (one, two) = (Origin::start("one", Script::echo()).await, Origin::start("two", Script::echo()).await);
+    dns.say("api.example.net", at(1));
+    let both = config(&one, &two);
+    let (gateway_and_route, _) = both.rsplit_once("---").unwrap();
+    let entry = format!(
+        "---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {{name: api}}
+spec:
+  hosts: [api.example.net]
+  resolution: DNS_ROUND_ROBIN
+  ports: [{{number: 80, name: http, protocol: HTTP, targetPort: {}}}]
+",
+        one.address.port()
+    );
+    let flags = ["--dns-server".to_owned(), dns.address.to_string()];
+    let gateway = Gateway::start(&[("all.yaml", &format!("{gateway_and_route}{entry}"))], &flags).await;
+    let mut client = h1::Connection::new(TcpStream::connect(gateway.address(80)).await.unwrap());
+    let request = h1::request("GET", "/", "shop.example.com", &[], b"");
+    client.send(&request).await;
+    assert_eq!(within("a response", client.read("GET")).await.unwrap().status, 200);
+
+    dns.say("api.example.net", at(9));
+    let moved = |view: &View| {
+        let mut all = view.endpoints.clusters.values().flat_map(|cluster| &cluster.endpoints);
+        all.any(|endpoint| endpoint.address.ip().to_string() == "127.0.0.9")
+    };
+    gateway.until("the other address", moved).await;
+    client.send(&request).await;
+    assert_eq!(within("a response", client.read("GET")).await.unwrap().status, 200, "on the same worker");
+    assert_eq!(one.hits(), 2);
+
+    dns.say("api.example.net", Says::NoSuchName);
+    let told = |view: &View| view.problems().iter().any(|problem| problem.message.contains("no address"));
+    gateway.until("the empty answer", told).await;
+    client.send(&request).await;
+    assert_eq!(
+        within("a response", client.read("GET")).await.unwrap().status,
+        200,
+        "an empty answer changes nothing"
+    );
+}

@@ -47,6 +47,10 @@ pub struct Cluster {
     /// When an endpoint is left out; `None`: never.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outlier: Option<OutlierDetection>,
+    /// Its endpoint is the first address of a name's answers: another address means no more than that new connections go
+    /// there, and those that there are go on being used.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub keeps_connections: bool,
     /// The Service or ServiceEntry.
     pub origin: Origin,
     /// The DestinationRule that shaped it, if one did.

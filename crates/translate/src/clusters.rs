@@ -97,6 +97,7 @@ fn cluster(
         balance,
         connection,
         outlier,
+        keeps_connections: service.first_address_only(),
         origin: service.origin.clone(),
         policy_origin: shaping.or_else(|| rules?.first().map(|rule| origin(&rule.key, String::new()))),
     };

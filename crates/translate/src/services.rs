@@ -6,7 +6,7 @@ use std::sync::Arc;
 use limen_ir::cluster::Protocol;
 use limen_ir::origin::Origin;
 use limen_resources::core::{Service, ServicePort};
-use limen_resources::istio::ServiceEntry;
+use limen_resources::istio::{Resolution, ServiceEntry};
 use limen_resources::{Object, ObjectKey, Problem, Snapshot};
 
 use crate::index::{oldest_first, origin};
@@ -60,6 +60,12 @@ impl ServiceFacts {
         let any = matches!(self.source, ServiceSource::Backend | ServiceSource::Outside(_));
         let unsaid = || PortFacts { number, name: String::new(), protocol: Some(Protocol::Undetected) };
         known.or_else(|| any.then(unsaid)).filter(|port| port.protocol.is_some())
+    }
+
+    /// Is its one endpoint whatever address DNS names first?
+    pub(crate) fn first_address_only(&self) -> bool {
+        let ServiceSource::Entries(entries) = &self.source else { return false };
+        entries.first().is_some_and(|entry| entry.spec.resolution == Resolution::DnsRoundRobin)
     }
 
     /// What `--backend` calls it.

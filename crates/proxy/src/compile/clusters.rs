@@ -238,8 +238,17 @@ impl ClusterMemo {
 }
 
 fn cluster(ir: &IrCluster, limits: Option<Arc<ClusterLimits>>, registry: &Registry) -> Cluster {
-    let IrCluster { key, service, protocol: _, balance, connection, outlier: _, origin: _, policy_origin: _ } =
-        ir;
+    let IrCluster {
+        key,
+        service,
+        protocol: _,
+        balance,
+        connection,
+        outlier: _,
+        keeps_connections,
+        origin: _,
+        policy_origin: _,
+    } = ir;
     let mut hasher = DefaultHasher::new();
     (key, connection).hash(&mut hasher);
     Cluster {
@@ -268,6 +277,7 @@ fn cluster(ir: &IrCluster, limits: Option<Arc<ClusterLimits>>, registry: &Regist
             .as_ref()
             .map(|wanted| KeepAlive { interval_ms: wanted.interval.get(), timeout_ms: wanted.timeout.get() }),
         limits,
+        keeps_connections: *keeps_connections,
         fingerprint: hasher.finish(),
     }
 }

@@ -81,6 +81,8 @@ pub(crate) struct Cluster {
     pub(crate) keep_alive: Option<KeepAlive>,
     /// Limits of the whole process, shared by all workers and by all generations with the same numbers.
     pub(crate) limits: Option<Arc<ClusterLimits>>,
+    /// Connections to an endpoint that is no more go on being used.
+    pub(crate) keeps_connections: bool,
     /// Says whether a pool made for one generation may serve another: equal settings, equal fingerprint.
     pub(crate) fingerprint: u64,
 }

@@ -7,6 +7,7 @@ pub(crate) mod back;
 pub(crate) mod balance;
 pub(crate) mod connect;
 pub(crate) mod fail;
+mod former;
 mod http2;
 pub(crate) mod io;
 pub(crate) mod origin;
@@ -28,6 +29,7 @@ use back::Back;
 use balance::Balancer;
 use connect::Dial;
 use fail::Fail;
+use former::Former;
 use http2::Shared;
 use origin::OriginConn;
 
@@ -50,6 +52,8 @@ pub(crate) struct ClusterState {
     /// Every endpoint, the unhealthy too: they keep their connections for when they come back.
     endpoints: RefCell<HashMap<SocketAddr, Rc<EndpointState>>>,
     source: RefCell<Arc<EndpointSet>>,
+    /// Endpoints that are no more, in a cluster that goes on using its connections to them.
+    former: Former,
 }
 
 /// An endpoint.
@@ -137,6 +141,7 @@ impl ClusterState {
             balancer: RefCell::new(Balancer::new(cluster.balance)),
             endpoints: RefCell::default(),
             source: RefCell::default(),
+            former: Former::default(),
         });
         state.update(cluster, endpoints);
         state
@@ -157,18 +162,27 @@ impl ClusterState {
         let mut known = self.endpoints.borrow_mut();
         let mut states = Vec::with_capacity(set.endpoints.len());
         for endpoint in &set.endpoints {
-            let state = old.remove(&endpoint.address).unwrap_or_else(|| EndpointState::new(endpoint.address));
+            let known_before =
+                old.remove(&endpoint.address).or_else(|| self.former.come_back(endpoint.address));
+            let state = known_before.unwrap_or_else(|| EndpointState::new(endpoint.address));
             state.workload.set(endpoint.workload);
             state.watch.replace(endpoint.watch.clone());
             known.insert(endpoint.address, state.clone());
             states.push(state);
         }
-        old.values().for_each(|gone| gone.retire());
+        // None is left where the name has no address any more: then nobody is to be reached.
+        if cluster.keeps_connections && !set.endpoints.is_empty() {
+            self.former.keep(old.into_values());
+        } else {
+            old.values().for_each(|gone| gone.retire());
+            self.former.retire();
+        }
         self.balancer.borrow_mut().update(cluster.balance, set, &states);
     }
 
     fn retire(&self) {
         self.endpoints.borrow().values().for_each(|endpoint| endpoint.retire());
+        self.former.retire();
     }
 
     /// An endpoint for a request, if possible none of those it has `tried`.
@@ -177,26 +191,18 @@ impl ClusterState {
         random: &mut dyn FnMut() -> u32,
         tried: &[SocketAddr],
     ) -> Option<Rc<EndpointState>> {
-        self.balancer.borrow_mut().pick(random, tried)
+        let picked = self.balancer.borrow_mut().pick(random, tried)?;
+        if self.former.is_empty() || picked.has_connection() {
+            return Some(picked);
+        }
+        Some(self.former.with_connection(tried).unwrap_or(picked))
     }
 
     fn sweep(&self, now_ms: u64) -> usize {
         let oldest = self.cluster.borrow().idle_timeout_ms.map(|idle| now_ms.saturating_sub(idle));
         let endpoints = self.endpoints.borrow();
-        endpoints
-            .values()
-            .map(|endpoint| {
-                let mut idle = endpoint.idle.borrow_mut();
-                idle.retain_mut(|conn| {
-                    oldest.is_none_or(|oldest| conn.idle_since >= oldest) && conn.is_quiet()
-                });
-                let mut shared = endpoint.shared.borrow_mut();
-                shared.retain(|conn| {
-                    !conn.is_spent() && !oldest.is_some_and(|oldest| conn.idle_before(oldest))
-                });
-                idle.len() + shared.len()
-            })
-            .sum()
+        let kept: usize = endpoints.values().map(|endpoint| endpoint.sweep(oldest)).sum();
+        kept + self.former.sweep(oldest)
     }
 }
 
@@ -228,6 +234,25 @@ impl EndpointState {
         {
             watch.failed();
         }
+    }
+
+    /// Closes idle connections that were last used before `oldest` or that the origin has closed. Returns how many are
+    /// left.
+    fn sweep(&self, oldest: Option<u64>) -> usize {
+        let mut idle = self.idle.borrow_mut();
+        idle.retain_mut(|conn| oldest.is_none_or(|oldest| conn.idle_since >= oldest) && conn.is_quiet());
+        let mut shared = self.shared.borrow_mut();
+        shared.retain(|conn| !conn.is_spent() && !oldest.is_some_and(|oldest| conn.idle_before(oldest)));
+        idle.len() + shared.len()
+    }
+
+    /// Is there a connection that a request could use at once? Those that the origin has closed go.
+    fn has_connection(&self) -> bool {
+        let mut idle = self.idle.borrow_mut();
+        while idle.last_mut().is_some_and(|conn| !conn.is_quiet()) {
+            idle.pop();
+        }
+        !idle.is_empty() || self.shared.borrow().iter().any(|conn| !conn.is_spent() && conn.has_room())
     }
 
     fn retire(&self) {
