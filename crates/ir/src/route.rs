@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::atoms::{HostPattern, Millis, Port};
+use crate::atoms::{HostPattern, Millis, Port, Share};
 use crate::cluster::ClusterKey;
 use crate::matcher::Match;
 use crate::origin::Origin;
@@ -106,6 +106,17 @@ pub struct Forward {
     pub timeout: Option<Millis>,
     /// When a failed attempt is tried again.
     pub retry: Retry,
+    /// Where copies go, and nothing that becomes of them comes back.
+    pub mirrors: Vec<Mirror>,
+}
+
+/// Where a share of the requests is sent as well.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Mirror {
+    /// The cluster; where the IR has none of that key nothing is sent.
+    pub cluster: ClusterKey,
+    /// Of the requests.
+    pub share: Share,
 }
 
 /// One weighted destination.

@@ -10,6 +10,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinHandle;
 
 use crate::board::Board;
+use crate::exchange::mirror;
 use crate::serve::accept;
 use crate::table::listeners::ListenerSlot;
 use crate::worker::{Mail, Start, Worker};
@@ -26,6 +27,7 @@ pub(crate) async fn run(start: Start, board: Arc<Board>, mut mail: UnboundedRece
     tokio::task::spawn_local(worker.clock.clone().drive());
     tokio::task::spawn_local(flush_log(worker.clone()));
     tokio::task::spawn_local(sweep_idle(worker.clone()));
+    tokio::task::spawn_local(mirror::serve(worker.clone()));
     let mut accepting = BTreeMap::<ListenerSlot, JoinHandle<()>>::new();
     while let Some(mail) = mail.recv().await {
         match mail {

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use limen_ir::atoms::Port;
 use limen_ir::cluster::ClusterKey;
-use limen_ir::route::{Action, Destination, Forward, Redirect, RedirectPort, Rule};
+use limen_ir::route::{Action, Destination, Forward, Mirror, Redirect, RedirectPort, Rule};
 use limen_resources::istio::VirtualService;
 use limen_resources::{Object, Problem};
 
 use crate::draft::{
-    ActionDraft, DestinationDraft, Gate, PortChoice, RedirectDraft, RedirectPortDraft, RouteDraft, RuleDraft,
-    VirtualServiceDraft,
+    ActionDraft, DestinationDraft, Gate, MirrorDraft, PortChoice, RedirectDraft, RedirectPortDraft,
+    RouteDraft, RuleDraft, VirtualServiceDraft,
 };
 use crate::index::{Index, origin};
 use crate::istio::names;
@@ -60,14 +60,16 @@ pub(crate) struct BoundRule {
 pub(crate) fn destinations(
     draft: &VirtualServiceDraft,
 ) -> impl Iterator<Item = (&RouteDraft, &DestinationDraft)> {
-    draft.routes.iter().flat_map(|route| of_route(route).iter().map(move |destination| (route, destination)))
+    draft.routes.iter().flat_map(|route| of_route(route).map(move |destination| (route, destination)))
 }
 
-fn of_route(route: &RouteDraft) -> &[DestinationDraft] {
-    match &route.action {
-        ActionDraft::Forward(forward) => &forward.destinations,
-        ActionDraft::Redirect(_) | ActionDraft::Reply(_) => &[],
-    }
+/// The destinations of a route, then its mirrors.
+fn of_route(route: &RouteDraft) -> impl Iterator<Item = &DestinationDraft> {
+    let (destinations, mirrors): (&[DestinationDraft], &[MirrorDraft]) = match &route.action {
+        ActionDraft::Forward(forward) => (&forward.destinations, &forward.mirrors),
+        ActionDraft::Redirect(_) | ActionDraft::Reply(_) => (&[], &[]),
+    };
+    destinations.iter().chain(mirrors.iter().map(|mirror| &mirror.to))
 }
 
 /// What the destinations of a draft mean behind a server that declares `declared`.
@@ -185,7 +187,7 @@ pub(crate) fn bind(draft: &VirtualServiceDraft, clusters: &[ClusterKey], site: S
             }
             continue;
         }
-        let (own, others) = rest.split_at_checked(of_route(route).len()).unwrap_or((rest, &[]));
+        let (own, others) = rest.split_at_checked(of_route(route).count()).unwrap_or((rest, &[]));
         rest = others;
         let before = bound.rules.len();
         for draft in rules {
@@ -237,7 +239,9 @@ fn action(draft: &ActionDraft, clusters: &[ClusterKey], site: Site<'_>) -> Actio
         ActionDraft::Redirect(draft) => return Action::Redirect(redirect(draft, site)),
         ActionDraft::Reply(reply) => return Action::Reply(reply.clone()),
     };
-    let destinations = forward.destinations.iter().zip(clusters);
+    let (own, shadows) = clusters.split_at_checked(forward.destinations.len()).unwrap_or((clusters, &[]));
+    let destinations = forward.destinations.iter().zip(own);
+    let mirrors = forward.mirrors.iter().zip(shadows);
     Action::Forward(Forward {
         destinations: destinations
             .map(|(draft, cluster)| Destination {
@@ -251,6 +255,9 @@ fn action(draft: &ActionDraft, clusters: &[ClusterKey], site: Site<'_>) -> Actio
         host_rewrite: forward.host_rewrite.clone(),
         timeout: forward.timeout,
         retry: forward.retry.clone(),
+        mirrors: mirrors
+            .map(|(draft, cluster)| Mirror { cluster: cluster.clone(), share: draft.share })
+            .collect(),
     })
 }
 

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use limen_ir::Share;
 use limen_ir::atoms::Millis;
 use limen_ir::matcher::Match;
 use limen_ir::policy::cors::Cors;
@@ -136,6 +137,14 @@ pub(crate) struct ForwardDraft {
     pub(crate) host_rewrite: Option<String>,
     pub(crate) timeout: Option<Millis>,
     pub(crate) retry: Retry,
+    pub(crate) mirrors: Vec<MirrorDraft>,
+}
+
+/// Where a share of the requests is sent as well.
+#[derive(Debug)]
+pub(crate) struct MirrorDraft {
+    pub(crate) to: DestinationDraft,
+    pub(crate) share: Share,
 }
 
 /// A destination whose service is not looked up yet.

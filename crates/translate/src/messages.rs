@@ -50,6 +50,8 @@ codes! {
     SHADOWED_ROUTE = "LIM0121" "ConnectionRouteShadowed" Warning;
 }
 
+const NOTHING_MIRRORED: &str = "nothing is mirrored there";
+
 /// A field of an object, about which something is said.
 #[derive(Clone, Copy)]
 pub(crate) struct At<'a> {
@@ -69,6 +71,16 @@ impl<'a> At<'a> {
         'a: 'b,
     {
         At { key: self.key, source: self.source, field }
+    }
+
+    /// Is it a part of a mirror's destination?
+    fn is_mirror(&self) -> bool {
+        self.field.contains(".mirror")
+    }
+
+    /// What happens where a destination means no cluster.
+    fn without_cluster(&self) -> &'static str {
+        if self.is_mirror() { NOTHING_MIRRORED } else { "requests answer 503 (flag NC)" }
     }
 
     fn say(&self, code: Code, message: impl Into<String>, mend: impl Into<String>) -> Problem {
@@ -326,12 +338,12 @@ pub(crate) mod destination {
     use super::*;
 
     pub(crate) fn unknown_host(at: At<'_>, host: &str, mend: String) -> Problem {
-        let message = format!("no service `{host}` is known to the gateway: requests answer 503 (flag NC)");
+        let message = format!("no service `{host}` is known to the gateway: {}", at.without_cluster());
         at.say(codes::REFERENCE_NOT_FOUND, message, mend)
     }
 
     pub(crate) fn unknown_port(at: At<'_>, host: &str, port: &str, ports: &str) -> Problem {
-        let message = format!("service `{host}` has no port {port}: requests answer 503 (flag NC)");
+        let message = format!("service `{host}` has no port {port}: {}", at.without_cluster());
         let mend = match ports {
             "" => "name another service: this one has no port for requests".to_owned(),
             ports => format!("write one of its ports: {ports}"),
@@ -351,13 +363,15 @@ pub(crate) mod destination {
 
     pub(crate) fn unknown_subset(at: At<'_>, subset: &str, host: &str, known: &str) -> Problem {
         let message = format!(
-            "no DestinationRule that the gateway sees defines subset `{subset}` of `{host}`: requests answer 503 (flag NC)"
+            "no DestinationRule that the gateway sees defines subset `{subset}` of `{host}`: {}",
+            at.without_cluster()
         );
         at.say(codes::REFERENCE_NOT_FOUND, message, format!("define it, or write one that exists: {known}"))
     }
 
     pub(crate) fn no_endpoints(at: At<'_>, what: &str, mend: String) -> Problem {
-        at.say(NO_ENDPOINTS, format!("{what} has no endpoint: requests answer 503 (flag UH)"), mend)
+        let then = if at.is_mirror() { NOTHING_MIRRORED } else { "requests answer 503 (flag UH)" };
+        at.say(NO_ENDPOINTS, format!("{what} has no endpoint: {then}"), mend)
     }
 
     pub(crate) fn blocked(at: At<'_>, what: &str) -> Problem {

@@ -19,13 +19,18 @@ use crate::filter::field::RequestField;
 use crate::filter::headers::HeaderOps;
 use crate::filter::redirect::{Redirect, RedirectPath, RedirectPort};
 use crate::filter::rewrite::PathRewrite;
+use crate::filter::share::Share;
 use crate::table::cors::Cors;
 use crate::table::matcher::{HeaderTest, Matcher, PathTest, QueryTest, TextTest};
 use crate::table::pattern::{Engines, Pattern};
+use crate::table::retry::Retry;
 use crate::table::routes::{
-    Action, ClusterSlot, Destination, Forward, Origin, Reply, Rewrite, RouteTable, Rule, VirtualHost,
+    Action, ClusterSlot, Destination, Forward, Mirror, Origin, Reply, Rewrite, RouteTable, Rule, VirtualHost,
 };
 use crate::table::substitution::{Piece, Substitution};
+
+/// Milliseconds that a mirror may take where the rule's timeout does not say.
+const MIRROR_TIMEOUT_MS: u64 = 60_000;
 
 /// Gives a cluster its slot.
 type Clusters<'a> = dyn FnMut(&ClusterKey) -> ClusterSlot + 'a;
@@ -237,7 +242,8 @@ impl<'i> Room<'_, '_, 'i> {
         path: &PathMatch,
         refused: &mut Vec<String>,
     ) -> Result<Forward, String> {
-        let ir::Forward { destinations, path_rewrite, host_rewrite, timeout, retry } = forward;
+        let ir::Forward { destinations, path_rewrite, host_rewrite, timeout, retry, mirrors } = forward;
+        let mirrors = mirrors.iter().map(|mirror| self.mirror(mirror, *timeout)).collect();
         let destinations: Vec<_> = destinations.iter().map(|one| self.destination(one, refused)).collect();
         Ok(Forward {
             total_weight: destinations.iter().map(|destination| u64::from(destination.weight)).sum(),
@@ -246,15 +252,60 @@ impl<'i> Room<'_, '_, 'i> {
             host_rewrite: host_rewrite.as_ref().map(|host| host.as_bytes().into()),
             timeout_ms: timeout.map(limen_ir::Millis::get),
             retry: policy::retry(retry),
+            mirrors,
         })
+    }
+
+    fn mirror(&mut self, mirror: &'i ir::Mirror, timeout: Option<limen_ir::Millis>) -> Mirror {
+        let ir::Mirror { cluster, share } = mirror;
+        let nothing = self.memo.text("");
+        let (cluster, cluster_name) = self.cluster(cluster);
+        let to = Destination {
+            cluster,
+            cluster_name,
+            weight: 1,
+            request_headers: HeaderOps::default(),
+            response_headers: HeaderOps::default(),
+        };
+        let forward = Forward {
+            total_weight: 1,
+            destinations: vec![to],
+            path_rewrite: None,
+            host_rewrite: None,
+            timeout_ms: Some(timeout.map_or(MIRROR_TIMEOUT_MS, limen_ir::Millis::get)),
+            retry: Retry::Off,
+            mirrors: Box::default(),
+        };
+        let rule = Rule {
+            ordinal: 0,
+            name: nothing.clone(),
+            matcher: never(),
+            fault: None,
+            cors: None,
+            action: Action::Forward(forward),
+            request_headers: HeaderOps::default(),
+            response_headers: HeaderOps::default(),
+            origin: Origin {
+                kind: nothing.clone(),
+                namespace: nothing.clone(),
+                name: nothing.clone(),
+                field: nothing,
+            },
+        };
+        Mirror { share: Share::new(share.millionths()), rule: Arc::new(rule) }
+    }
+
+    fn cluster(&mut self, cluster: &'i ClusterKey) -> (ClusterSlot, Arc<str>) {
+        let Room { memo, clusters, slots, .. } = self;
+        (*slots.entry(cluster).or_insert_with(|| clusters(cluster)), memo.text(&cluster.to_string()))
     }
 
     fn destination(&mut self, destination: &'i ir::Destination, refused: &mut Vec<String>) -> Destination {
         let ir::Destination { cluster, weight, request_headers, response_headers } = destination;
-        let Room { memo, clusters, slots, .. } = self;
+        let (cluster, cluster_name) = self.cluster(cluster);
         Destination {
-            cluster: *slots.entry(cluster).or_insert_with(|| clusters(cluster)),
-            cluster_name: memo.text(&cluster.to_string()),
+            cluster,
+            cluster_name,
             weight: *weight,
             request_headers: header_ops::request(request_headers, refused),
             response_headers: header_ops::response(response_headers, refused),

@@ -11,6 +11,7 @@ use super::download::{Answered, respond};
 use super::error::Error;
 use super::front::Front;
 use super::live::{Live, context};
+use super::mirror;
 use super::retry::{Attempts, Next};
 use super::upload::Upload;
 use crate::clock::Timer;
@@ -46,6 +47,9 @@ pub(crate) async fn run<'t, F: Front>(
     let _permit =
         Permit::request(cluster.limits.as_ref()).ok_or_else(|| Error::origin(Fail::Overflow, false))?;
     prepare(live, rule, to, destination);
+    if live.exchange.request.body == BodyLength::None {
+        mirror::complete(live);
+    }
 
     let timer = live.exchange.timer.clone();
     let deadline_ms = to.timeout_ms.map_or(NEVER, |ms| worker.clock.recent_ms().saturating_add(ms));

@@ -108,6 +108,10 @@ pub(crate) trait Front {
     /// Gives back the buffers that hold nothing, while a tunnel is silent.
     fn rest(&mut self) {}
 
+    /// Whether the access log and the metrics are to know of the exchange.
+    fn is_recorded(&self) -> bool {
+        true
+    }
     /// Whether the client has gone, as far as is known without reading what it may still send.
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> bool;
     /// Whether the connection ends with this exchange (HTTP/1).

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use limen_wire::head::{BodyLength, Fields, RequestHead, Span};
 
 use super::front::{ConnInfo, Front};
+use super::mirror::Copies;
 use crate::filter::cors::CorsFields;
 use crate::filter::headers::Context;
 use crate::filter::policy::{self, HttpPolicy};
@@ -53,6 +54,8 @@ pub(crate) struct Live<'a, 't, F: Front> {
     pub(crate) conn: &'a ConnInfo,
     pub(crate) front: &'a mut F,
     pub(crate) exchange: &'a mut Exchange,
+    /// What is copied of the request for mirrors, until all of it is read.
+    pub(crate) copies: Option<Box<Copies>>,
     pub(crate) note: Note<'t>,
 }
 
@@ -90,7 +93,7 @@ impl<'a, F: Front> Live<'a, '_, F> {
             authority: exchange.request.authority_span(),
         };
         worker.counters.gauge_add(Gauge::RequestsActive, 1);
-        Live { worker, conn, front, exchange, note }
+        Live { worker, conn, front, exchange, copies: None, note }
     }
 
     /// What ends the exchange, for the log. Flags of earlier attempts are not kept.
@@ -189,6 +192,8 @@ fn known(body: BodyLength) -> Option<u64> {
 impl<F: Front> Drop for Live<'_, '_, F> {
     fn drop(&mut self) {
         self.worker.counters.gauge_add(Gauge::RequestsActive, -1);
-        self.write();
+        if self.front.is_recorded() {
+            self.write();
+        }
     }
 }

@@ -11,6 +11,7 @@ pub(crate) mod fault;
 pub(crate) mod forward;
 pub(crate) mod front;
 pub(crate) mod live;
+pub(crate) mod mirror;
 pub(crate) mod reply;
 pub(crate) mod retry;
 pub(crate) mod secured;
@@ -50,7 +51,12 @@ pub(crate) async fn run<F: Front>(worker: &Worker, conn: &ConnInfo, front: &mut 
             match (injected, &rule.action) {
                 (Err(error), _) => Err(error),
                 _ if preflight => reply::preflight(&mut live, rule).await,
-                (_, Action::Forward(to)) => forward::run(&mut live, &tables, rule, to).await,
+                (_, Action::Forward(to)) => {
+                    if !to.mirrors.is_empty() {
+                        live.copies = mirror::begin(&live, &tables, to);
+                    }
+                    forward::run(&mut live, &tables, rule, to).await
+                }
                 (_, Action::Redirect(to)) => reply::redirect(&mut live, host, rule, to).await,
                 (_, Action::Reply(fixed)) => reply::fixed(&mut live, rule, fixed).await,
             }

@@ -5,6 +5,7 @@ use std::task::{Context, Poll, ready};
 use super::error::Error;
 use super::front::{Front, FrontFail};
 use super::live::Live;
+use super::mirror;
 use crate::upstream::back::Back;
 
 /// The request's body on its way to the origin.
@@ -61,6 +62,7 @@ impl Upload {
                 Poll::Ready(Ok(false)) => {
                     back.end(live.front.trailers());
                     self.done = true;
+                    mirror::complete(live);
                     continue;
                 }
                 Poll::Ready(Err(FrontFail::Framing)) => return Poll::Ready(Err(Error::bad_body())),
@@ -103,6 +105,7 @@ impl Upload {
                 self.sent_of_replay = replay.len();
             }
         }
+        mirror::copy(live, n);
         live.note.received += n as u64;
         live.front.consume(n);
     }

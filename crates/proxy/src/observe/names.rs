@@ -137,6 +137,9 @@ process_metrics! {
     UpstreamConnectErrors "limen_upstream_connect_errors_total" "connections"
         "Connections to upstreams that could not be made, TLS included.",
     Retries "limen_retries_total" "requests" "Attempts made again.",
+    Mirrors "limen_mirrors_total" "requests" "Copies of requests sent to mirrors.",
+    MirrorsDropped "limen_mirrors_dropped_total" "requests"
+        "Copies of requests not sent, because a body was too long or too many were under way.",
     Upgrades "limen_upgrades_total" "connections" "Connections that changed to another protocol by a 101.",
     Panics "limen_panics_total" "panics" "Requests that ended in a panic.",
     ConnectionsRefused "limen_downstream_connections_refused_total" "connections"

@@ -15,6 +15,7 @@ use crate::filter::fault::Fault;
 use crate::filter::headers::HeaderOps;
 use crate::filter::redirect::Redirect;
 use crate::filter::rewrite::PathRewrite;
+use crate::filter::share::Share;
 
 /// Index of a cluster in the tables; equal keys have equal slots for as long as a table names them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -169,6 +170,17 @@ pub(crate) struct Forward {
     pub(crate) timeout_ms: Option<u64>,
     /// When a failed attempt is tried again.
     pub(crate) retry: Retry,
+    /// Where copies go.
+    pub(crate) mirrors: Box<[Mirror]>,
+}
+
+/// Where a share of the requests is sent as well.
+#[derive(Debug)]
+pub(crate) struct Mirror {
+    /// Of the requests.
+    pub(crate) share: Share,
+    /// A rule that no request matches: it forwards copies.
+    pub(crate) rule: Arc<Rule>,
 }
 
 /// What becomes of a path.

@@ -3,6 +3,7 @@
 
 pub(crate) mod memory;
 pub(crate) mod parking;
+pub(crate) mod shadow;
 
 use std::cell::{Cell, RefCell};
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -18,6 +19,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use memory::Exchange;
 use parking::Parking;
+use shadow::Shadows;
 
 use crate::Config;
 use crate::clock::Clock;
@@ -111,6 +113,7 @@ pub(crate) struct Worker {
     pub(crate) upstreams: Upstreams,
     pub(crate) buffers: Buffers,
     pub(crate) parking: Parking,
+    pub(crate) shadows: Shadows,
     tables: RefCell<Rc<Held>>,
     back: std::sync::mpsc::Sender<Arc<Tables>>,
     #[expect(
@@ -144,6 +147,7 @@ impl Worker {
             upstreams: Upstreams::default(),
             buffers: Buffers::default(),
             parking: Parking::default(),
+            shadows: Shadows::default(),
             tables: RefCell::new(Rc::new(Held { tables: Some(Arc::default()), back: back.clone() })),
             back,
             exchanges: RefCell::default(),

@@ -2,19 +2,21 @@
 
 use std::sync::Arc;
 
+use limen_ir::Share;
 use limen_ir::atoms::Millis;
+use limen_ir::policy::headers::HeaderOps;
 use limen_ir::policy::retry::Retry;
 use limen_ir::policy::rewrite::PathRewrite;
 use limen_ir::route::{RedirectPath, Reply};
 use limen_resources::Problem;
 use limen_resources::istio::{
-    Body, DerivePort, Destination, DirectResponse, HttpRoute, Redirect, RegexRewrite, RouteDestination,
-    StringMatch,
+    Body, DerivePort, Destination, DirectResponse, HttpRoute, Mirror, Redirect, RegexRewrite,
+    RouteDestination, StringMatch,
 };
 
 use super::{headers, matching, names, retry, substitution};
 use crate::draft::{
-    ActionDraft, DestinationDraft, ForwardDraft, PortChoice, RedirectDraft, RedirectPortDraft,
+    ActionDraft, DestinationDraft, ForwardDraft, MirrorDraft, PortChoice, RedirectDraft, RedirectPortDraft,
 };
 use crate::messages::{At, route as messages};
 
@@ -142,6 +144,7 @@ impl Reader<'_> {
             host_rewrite: rewrite.and_then(|rewrite| non_empty(&rewrite.authority)),
             timeout: route.timeout.and_then(|timeout| Millis::new(timeout.millis())),
             retry: self.retry(route),
+            mirrors: self.mirrors(route),
         })
     }
 
@@ -189,14 +192,47 @@ impl Reader<'_> {
         let ops = headers.and_then(|headers| headers.response.as_ref());
         let response_headers = headers::response(ops, self.context.at, &response, self.problems);
         DestinationDraft {
-            host: host(&to.destination, self.context.namespace, self.context.cluster_domain),
-            port: port(&to.destination),
-            subset: to.destination.subset.clone(),
             weight: if several { to.weight } else { 1 },
             request_headers,
             response_headers,
-            field: format!("{field}.destination"),
+            ..self.target(&to.destination, format!("{field}.destination"))
         }
+    }
+
+    /// A destination without weight and operations of its own.
+    fn target(&self, to: &Destination, field: String) -> DestinationDraft {
+        DestinationDraft {
+            host: host(to, self.context.namespace, self.context.cluster_domain),
+            port: port(to),
+            subset: to.subset.clone(),
+            weight: 1,
+            request_headers: HeaderOps::default(),
+            response_headers: HeaderOps::default(),
+            field,
+        }
+    }
+
+    /// `mirror` with the share that stands beside it, then `mirrors`, each with its own; no share is every request.
+    fn mirrors(&self, route: &HttpRoute) -> Vec<MirrorDraft> {
+        let beside = match (&route.mirror_percentage, route.mirror_percent) {
+            (Some(percentage), _) => Share::percent(percentage.value),
+            (None, Some(percent)) => Share::percent(percent.into()),
+            (None, None) => Some(Share::ALL),
+        };
+        let one = route
+            .mirror
+            .as_ref()
+            .zip(beside)
+            .map(|(to, share)| MirrorDraft { to: self.target(to, format!("{}.mirror", self.field)), share });
+        let several = (0..).zip(&route.mirrors).filter_map(|(index, mirror): (usize, &Mirror)| {
+            let share = match &mirror.percentage {
+                Some(percentage) => Share::percent(percentage.value)?,
+                None => Share::ALL,
+            };
+            let field = format!("{}.mirrors[{index}].destination", self.field);
+            Some(MirrorDraft { to: self.target(&mirror.destination, field), share })
+        });
+        one.into_iter().chain(several).collect()
     }
 }
 

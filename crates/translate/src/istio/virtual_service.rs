@@ -161,11 +161,6 @@ fn rule(source: &SourceRoute<'_>, index: usize, block: &HttpMatch) -> RuleDraft 
 /// What the route asks for and does not get.
 fn unserved(route: &HttpRoute, at: At<'_>, field: &str) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let mirrored = if route.mirrors.is_empty() { "mirror" } else { "mirrors" };
-    if route.mirror.is_some() || !route.mirrors.is_empty() {
-        let field = format!("{field}.{mirrored}");
-        problems.push(messages::no_effect(at.field(&field), "requests are not mirrored yet", ""));
-    }
     if route.retries.as_ref().is_some_and(|retries| retries.retry_remote_localities == Some(true)) {
         let field = format!("{field}.retries.retryRemoteLocalities");
         problems.push(messages::no_effect(at.field(&field), "localities are not looked at yet", ""));

@@ -7,7 +7,6 @@ use limen_wire::head::RequestHead;
 
 use super::*;
 use crate::table::matcher::MatchScratch;
-use crate::table::retry::Retry;
 
 /// Slots as the clusters' own memo gives them: one for each key, in the order of asking.
 #[derive(Default)]
@@ -65,6 +64,7 @@ fn forward(destinations: Vec<ir::Destination>) -> ir::Forward {
         host_rewrite: None,
         timeout: None,
         retry: ir_retry::Retry::Safe,
+        mirrors: Vec::new(),
     }
 }
 
