@@ -334,7 +334,7 @@ async fn send(world: &World, step: &Step, over: Over, agent: &str) -> Vec<String
         (Err(error), Some(text)) if error.contains(text) => Vec::new(),
         (Err(error), _) => vec![format!("no response: {error}")],
     };
-    failures.extend(check_hits(world, &before, &step.expect));
+    failures.extend(check_hits(world, &before, &step.expect).await);
     failures
 }
 
@@ -350,14 +350,14 @@ async fn converse(world: &World, talk: &Talk, expect: &Expect) -> (Vec<String>, 
             vec![format!("heard {outcome:?}, expected {:?}, error {:?}", expect.hears, expect.error)]
         }
     };
-    failures.extend(check_hits(world, &before, expect));
+    failures.extend(check_hits(world, &before, expect).await);
     (failures, own.map(|own| own.to_string()).unwrap_or_default())
 }
 
-fn check_hits(world: &World, before: &[usize], expect: &Expect) -> Vec<String> {
+async fn check_hits(world: &World, before: &[usize], expect: &Expect) -> Vec<String> {
     let mut failures = Vec::new();
     for (origin, before) in world.origins.iter().zip(before) {
-        if let Some(expected) = step.expect.hits.get(&origin.name) {
+        if let Some(expected) = expect.hits.get(&origin.name) {
             // Mirrors are hit when they are hit.
             origin.hit(before + expected).await;
         }
