@@ -572,6 +572,7 @@ scenarios! {
     redirect_ports
     redirects
     retries
+    retry_conditions
     rewrites
     server_name
     service_entries

@@ -51,6 +51,8 @@ pub struct RetryOn {
     pub retriable_4xx: bool,
     /// Numbers in `retryOn`: these statuses.
     pub status_codes: Vec<u16>,
+    /// `envoy-ratelimited`: answers that say `x-envoy-ratelimited`; without this condition they are never asked again.
+    pub rate_limited: bool,
     /// gRPC statuses by name: `cancelled`, `deadline-exceeded`, `internal`, `resource-exhausted`, `unavailable`.
     pub grpc: Vec<String>,
 }

@@ -15,7 +15,7 @@ use super::mirror;
 use super::retry::{Attempts, Next};
 use super::upload::Upload;
 use crate::clock::Timer;
-use crate::filter::{forwarded, rewrite};
+use crate::filter::{forwarded, grpc_timeout, rewrite};
 use crate::limits::Permit;
 use crate::observe::{Counter, Flags};
 use crate::table::clusters::Cluster;
@@ -52,7 +52,8 @@ pub(crate) async fn run<'t, F: Front>(
     }
 
     let timer = live.exchange.timer.clone();
-    let deadline_ms = to.timeout_ms.map_or(NEVER, |ms| worker.clock.recent_ms().saturating_add(ms));
+    let timeout_ms = grpc_timeout::effective(&live.exchange.request, to.timeout_ms);
+    let deadline_ms = timeout_ms.map_or(NEVER, |ms| worker.clock.recent_ms().saturating_add(ms));
     let mut attempts = Attempts::new(&to.retry, live.exchange.request.method_kind);
     let mut upload = Upload::new(attempts.possible());
     let answered = loop {
@@ -61,8 +62,7 @@ pub(crate) async fn run<'t, F: Front>(
         let outcome = attempt(live, cluster, destination, &attempts, &mut upload, &timer, deadline_ms).await;
         let (next, answered) = match outcome {
             Ok(answered) => {
-                let status = live.exchange.response.status;
-                let next = attempts.after_answer(status, grpc_status(live), upload.keep);
+                let next = attempts.after_answer(&live.exchange.response, upload.keep);
                 if !matches!(next, Next::Again(_)) {
                     break (answered, next);
                 }
@@ -180,7 +180,8 @@ async fn attempt<F: Front>(
     let per_try = attempts.policy().and_then(|policy| policy.per_try_timeout_ms);
     let attempt_by = per_try.map_or(NEVER, |ms| (connected_us / 1000).saturating_add(ms));
     timer.arm(deadline_ms.min(attempt_by));
-    let expected_ms = (deadline_ms != NEVER).then(|| deadline_ms.saturating_sub(now_ms).max(1));
+    let left_ms = (deadline_ms != NEVER).then(|| deadline_ms.saturating_sub(now_ms).max(1));
+    let expected_ms = per_try.into_iter().chain(left_ms).min();
     let exchange = &mut *live.exchange;
     let said = (attempts.begun, expected_ms);
     forwarded::attempt(&mut exchange.request, &live.note.http.added, said, &mut exchange.scratch);
@@ -287,9 +288,4 @@ async fn pause<F: Front>(
         Poll::Pending
     })
     .await
-}
-
-/// `grpc-status` of an answer that is trailers only.
-fn grpc_status<F: Front>(live: &Live<'_, '_, F>) -> Option<u32> {
-    std::str::from_utf8(live.exchange.response.fields.get(b"grpc-status")?).ok()?.parse().ok()
 }

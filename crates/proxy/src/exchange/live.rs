@@ -8,6 +8,7 @@ use limen_wire::head::{BodyLength, Fields, RequestHead, Span};
 use super::front::{ConnInfo, Front};
 use super::mirror::Copies;
 use crate::filter::cors::CorsFields;
+use crate::filter::grpc_timeout;
 use crate::filter::headers::Context;
 use crate::filter::policy::{self, HttpPolicy};
 use crate::observe::counters::WorkloadId;
@@ -108,7 +109,7 @@ impl<'a, F: Front> Live<'a, '_, F> {
         let (note, request) = (&self.note, &self.exchange.request);
         let rewritten = request.path_span() != note.path;
         let duration_us = clock.recent_us().saturating_sub(note.start_us);
-        let grpc = speaks_grpc(request);
+        let grpc = grpc_timeout::is_call(request);
         let record = Record {
             method: request.method(),
             path: request.path_and_query(),
@@ -147,12 +148,6 @@ impl<'a, F: Front> Live<'a, '_, F> {
         };
         self.worker.finished(note.service, note.workload, &record);
     }
-}
-
-/// Is it a gRPC call?
-pub(crate) fn speaks_grpc(request: &RequestHead) -> bool {
-    let kind = request.fields.get(b"content-type").unwrap_or_default();
-    kind.strip_prefix(b"application/grpc").is_some_and(|rest| matches!(rest.first(), None | Some(b'+')))
 }
 
 /// The status of a gRPC call in these fields or trailers.

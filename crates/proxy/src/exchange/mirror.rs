@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use limen_wire::head::{BodyLength, MethodKind, RequestHead, ResponseHead};
+use limen_wire::head::{BodyLength, Fields, MethodKind, RequestHead, ResponseHead};
 
 use super::forward;
 use super::front::{ConnInfo, Front, FrontFail};
@@ -108,6 +108,9 @@ async fn send(worker: &Worker, shadow: Shadow) {
     };
     let mut front = Nobody { body, read: 0 };
     let mut live = Live::begin(worker, &conn, &mut front, &mut exchange);
+    if let Some(listener) = tables.listener(listener) {
+        live.note.http = &listener.http;
+    }
     // Whatever comes of it, there is nobody to tell.
     let _ = forward::run(&mut live, &tables, &rule, to).await;
     drop(live);
@@ -133,6 +136,10 @@ impl Front for Nobody {
         self.read += n;
     }
 
+    fn trailers(&self) -> Option<&Fields> {
+        None
+    }
+
     fn begin(&mut self, _head: &ResponseHead, _end: bool) -> Result<(), FrontFail> {
         Ok(())
     }
@@ -146,7 +153,7 @@ impl Front for Nobody {
         Poll::Ready(Ok(data.len()))
     }
 
-    fn end(&mut self) -> Result<(), FrontFail> {
+    fn end(&mut self, _trailers: Option<&Fields>) -> Result<(), FrontFail> {
         Ok(())
     }
 

@@ -9,7 +9,8 @@ use limen_wire::head::BodyLength;
 use super::cors;
 use super::error::{Error, Fault};
 use super::front::{Front, FrontFail};
-use super::live::{Live, context, speaks_grpc};
+use super::live::{Live, context};
+use crate::filter::grpc_timeout;
 use crate::filter::redirect::{self, Redirect};
 use crate::filter::response;
 use crate::observe::{Counter, Flags};
@@ -37,7 +38,7 @@ pub(crate) async fn error<F: Front>(live: &mut Live<'_, '_, F>, mut error: Error
     if error.overloaded && live.note.http.added.envoy {
         response.fields.add(b"x-envoy-overloaded", b"true");
     }
-    if let Some(grpc_status) = error.grpc_status.filter(|_| speaks_grpc(&live.exchange.request)) {
+    if let Some(grpc_status) = error.grpc_status.filter(|_| grpc_timeout::is_call(&live.exchange.request)) {
         response.fields.add(b"content-type", b"application/grpc");
         response.fields.add(b"grpc-status", grpc_status.to_string().as_bytes());
         response.fields.add(b"grpc-message", error.body.as_bytes());

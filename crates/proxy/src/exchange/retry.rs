@@ -1,8 +1,9 @@
 //! Whether a failed attempt is tried again.
 
-use limen_wire::head::MethodKind;
+use limen_wire::head::{MethodKind, ResponseHead};
 
-use crate::table::retry::{Retry, RetryPolicy};
+use super::live::grpc_status;
+use crate::table::retry::{Retry, RetryOn, RetryPolicy};
 use crate::upstream::fail::Fail;
 
 /// Longest back-off as a multiple of the base.
@@ -56,12 +57,9 @@ impl<'t> Attempts<'t> {
         self.next(wanted)
     }
 
-    /// Whether another attempt is wanted after an answer of this status.
-    pub(crate) fn after_answer(&self, status: u16, grpc_status: Option<u32>, replayable: bool) -> Next {
-        let wanted = replayable
-            && self.policy().is_some_and(|policy| {
-                policy.on.status(status) || grpc_status.is_some_and(|status| policy.on.grpc_status(status))
-            });
+    /// Whether another attempt is wanted after an answer.
+    pub(crate) fn after_answer(&self, answer: &ResponseHead, replayable: bool) -> Next {
+        let wanted = replayable && self.policy().is_some_and(|policy| wanted_after(&policy.on, answer));
         self.next(wanted)
     }
 
@@ -95,18 +93,25 @@ fn safe(fail: &Fail, method: MethodKind) -> bool {
     }
 }
 
+fn wanted_after(on: &RetryOn, answer: &ResponseHead) -> bool {
+    if answer.fields.get(b"x-envoy-ratelimited").is_some() {
+        return on.rate_limited;
+    }
+    on.status(answer.status)
+        || on.grpc != 0 && grpc_status(&answer.fields).is_some_and(|status| on.grpc_status(status))
+}
+
 fn wanted(policy: &RetryPolicy, fail: &Fail) -> bool {
     let on = &policy.on;
     match fail {
         Fail::Connect(_) | Fail::ConnectTimeout => {
-            on.connect_failure || on.five_xx || on.gateway_error || on.reset
+            on.connect_failure || on.five_xx || on.gateway_error || on.reset || on.reset_before_request
         }
         Fail::Closed { sent } => {
             on.five_xx || on.gateway_error || on.reset || (on.reset_before_request && !sent)
         }
         Fail::Refused => on.refused_stream || on.five_xx || on.gateway_error || on.reset,
-        Fail::Garbage | Fail::Reset => on.five_xx || on.gateway_error || on.reset,
-        Fail::PerTryTimeout => on.five_xx || on.gateway_error || on.status(504),
+        Fail::Garbage | Fail::Reset | Fail::PerTryTimeout => on.five_xx || on.gateway_error || on.reset,
         Fail::Overflow | Fail::NoCluster | Fail::NoEndpoint | Fail::Timeout | Fail::Unsayable => false,
     }
 }

@@ -70,10 +70,50 @@ fn a_policy_does_what_it_says() {
 }
 
 #[test]
+fn what_never_reached_the_origin_is_before_the_request() {
+    let before = policy(1, RetryOn { reset_before_request: true, ..RetryOn::default() });
+    assert!(matches!(after(&before, MethodKind::Other, 1, &refused(), true), Next::Again(_)));
+    assert_eq!(after(&before, MethodKind::Other, 1, &Fail::PerTryTimeout, true), Next::Final);
+}
+
+#[test]
+fn an_attempt_that_takes_too_long_is_a_reset_and_no_status() {
+    let on = |on: RetryOn| after(&policy(1, on), MethodKind::Other, 1, &Fail::PerTryTimeout, true);
+    assert!(matches!(on(RetryOn { reset: true, ..RetryOn::default() }), Next::Again(_)));
+    assert!(matches!(on(RetryOn { gateway_error: true, ..RetryOn::default() }), Next::Again(_)));
+    assert_eq!(on(RetryOn { status_codes: [504].into(), ..RetryOn::default() }), Next::Final);
+    assert_eq!(on(RetryOn { connect_failure: true, ..RetryOn::default() }), Next::Final);
+}
+
+fn answer(status: u16, fields: &[(&str, &str)]) -> ResponseHead {
+    let mut answer = ResponseHead { status, ..ResponseHead::default() };
+    fields.iter().for_each(|(name, value)| answer.fields.add(name.as_bytes(), value.as_bytes()));
+    answer
+}
+
+#[test]
+fn answers_are_judged_by_what_they_say_of_calls_and_of_rates() {
+    let again = |on: RetryOn, answer: &ResponseHead| {
+        let retry = policy(1, on);
+        let attempts = Attempts { begun: 1, ..Attempts::new(&retry, MethodKind::Other) };
+        matches!(attempts.after_answer(answer, true), Next::Again(_))
+    };
+    let unavailable = || RetryOn { grpc: 1 << 14, ..RetryOn::default() };
+    assert!(again(unavailable(), &answer(200, &[("grpc-status", "14")])));
+    assert!(!again(unavailable(), &answer(200, &[("grpc-status", "13")])));
+    assert!(!again(unavailable(), &answer(200, &[("grpc-status", "x")])));
+    let limited = answer(503, &[("x-envoy-ratelimited", "true")]);
+    assert!(!again(RetryOn { five_xx: true, ..RetryOn::default() }, &limited));
+    assert!(again(RetryOn { rate_limited: true, ..RetryOn::default() }, &limited));
+    assert!(!again(RetryOn { rate_limited: true, ..RetryOn::default() }, &answer(503, &[])));
+}
+
+#[test]
 fn answers_are_judged_by_status() {
     let retry = policy(2, RetryOn { gateway_error: true, status_codes: [429].into(), ..RetryOn::default() });
     let again = |begun, status| {
-        Attempts { begun, ..Attempts::new(&retry, MethodKind::Idempotent) }.after_answer(status, None, true)
+        let answer = answer(status, &[]);
+        Attempts { begun, ..Attempts::new(&retry, MethodKind::Idempotent) }.after_answer(&answer, true)
     };
     assert!(matches!(again(1, 503), Next::Again(_)));
     assert!(matches!(again(1, 429), Next::Again(_)));

@@ -24,6 +24,7 @@ pub(crate) mod cors;
 pub(crate) mod fault;
 pub(crate) mod field;
 pub(crate) mod forwarded;
+pub(crate) mod grpc_timeout;
 pub(crate) mod headers;
 pub(crate) mod normalize;
 pub(crate) mod policy;

@@ -42,6 +42,8 @@ pub(crate) struct RetryOn {
     pub(crate) connect_failure: bool,
     /// HTTP/2 REFUSED_STREAM.
     pub(crate) refused_stream: bool,
+    /// An answer that says `x-envoy-ratelimited`; without this it is final whatever its status.
+    pub(crate) rate_limited: bool,
     /// 409.
     pub(crate) retriable_4xx: bool,
     /// Further statuses, sorted.

@@ -63,12 +63,17 @@ fn read_conditions(text: &str, at: At<'_>, problems: &mut Vec<Problem>) -> Retry
             "retriable-4xx" => on.retriable_4xx = true,
             // Only says that the numbers count, which they do anyway.
             "retriable-status-codes" => {}
+            "envoy-ratelimited" => on.rate_limited = true,
             "cancelled" | "deadline-exceeded" | "internal" | "resource-exhausted" | "unavailable" => {
                 on.grpc.push(token.to_owned());
             }
-            "retriable-headers" | "envoy-ratelimited" | "http3-post-connect-failure" => {
-                let message = format!("condition {token} has no effect yet");
-                problems.push(route::no_effect(at, &message, "remove it"));
+            "retriable-headers" => {
+                let message = "condition retriable-headers has no effect: there is no way to say which headers";
+                problems.push(route::no_effect(at, message, "remove it"));
+            }
+            "http3-post-connect-failure" => {
+                let message = "condition http3-post-connect-failure has no effect: backends are not spoken to in HTTP/3";
+                problems.push(route::no_effect(at, message, "remove it"));
             }
             _ => match token.parse().ok().filter(|code| (100..=599).contains(code)) {
                 Some(code) => on.status_codes.push(code),

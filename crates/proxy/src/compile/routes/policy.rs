@@ -72,6 +72,7 @@ pub(super) fn retry(retry: &IrRetry) -> Retry {
             connect_failure: policy.on.connect_failure,
             refused_stream: policy.on.refused_stream,
             retriable_4xx: policy.on.retriable_4xx,
+            rate_limited: policy.on.rate_limited,
             status_codes: status_codes.into(),
             grpc: policy.on.grpc.iter().fold(0, |bits, name| bits | grpc_bit(name)),
         },
