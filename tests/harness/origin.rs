@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 
@@ -63,6 +63,8 @@ pub struct Origin {
     pub address: SocketAddr,
     hits: Arc<watch::Sender<usize>>,
     task: Option<AbortHandle>,
+    /// Keeps the address of a dead origin from anybody else: connections are refused there.
+    _bound: Option<TcpSocket>,
 }
 
 impl Drop for Origin {
@@ -76,16 +78,18 @@ impl Drop for Origin {
 impl Origin {
     /// Starts an origin on a port that the kernel chooses.
     pub async fn start(name: &str, script: Script) -> Origin {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = socket.local_addr().unwrap();
         let hits = Arc::new(watch::Sender::new(0));
-        let task = if matches!(script, Script::Dead) {
-            None
+        let (task, bound) = if matches!(script, Script::Dead) {
+            (None, Some(socket))
         } else {
+            let listener = socket.listen(1024).unwrap();
             let serve = serve(listener, Arc::from(name), Arc::new(script), hits.clone());
-            Some(tokio::spawn(serve).abort_handle())
+            (Some(tokio::spawn(serve).abort_handle()), None)
         };
-        Origin { name: name.to_owned(), address, hits, task }
+        Origin { name: name.to_owned(), address, hits, task, _bound: bound }
     }
 
     /// How many whole request heads (or conversations) it has read so far.

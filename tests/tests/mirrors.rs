@@ -81,7 +81,7 @@ async fn read_until(stream: &mut TcpStream, end: &str) -> String {
 #[tokio::test]
 async fn a_copy_is_what_the_origin_sees_once_and_is_not_logged() {
     let World { gateway, shop, shadow } =
-        world(Script::Echo { statuses: vec![503, 200], headers: Vec::new() }).await;
+        world(Script::Echo { statuses: vec![503, 200], headers: Vec::new(), trailers: Vec::new() }).await;
     let mut client = client(&gateway).await;
     assert_eq!(status(&mut client, "/old/a?q", b"the body").await, 200);
     assert_eq!(shop.hits(), 2, "the request itself was retried");
