@@ -96,16 +96,7 @@ pub(crate) async fn serve(worker: Rc<Worker>) {
 async fn send(worker: &Worker, shadow: Shadow) {
     let Shadow { tables, rule, mut exchange, body, listener, local, remote, https } = shadow;
     let Action::Forward(to) = &rule.action else { return };
-    let conn = ConnInfo {
-        listener,
-        chain: None,
-        local,
-        remote,
-        https,
-        server_name: None,
-        tls_version: None,
-        tls_cipher: None,
-    };
+    let conn = ConnInfo { https, ..ConnInfo::clear(listener, local, remote) };
     let mut front = Nobody { body, read: 0 };
     let mut live = Live::begin(worker, &conn, &mut front, &mut exchange);
     if let Some(listener) = tables.listener(listener) {
