@@ -163,6 +163,12 @@ impl Table {
         self.inserted = self.inserted.wrapping_add(1);
     }
 
+    /// Bytes that are held for names and values.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.bytes.len()
+    }
+
     fn make_room(&mut self, size: usize) {
         while self.size + size > self.max {
             let Some(oldest) = self.entries.pop_front() else { break };

@@ -116,6 +116,33 @@ fn what_repeats_takes_one_byte_from_the_third_time_on() {
     assert_eq!(unique.len(), 1, "lines that never repeat have driven it out");
 }
 
+#[test]
+fn a_table_that_changes_its_size_says_so() {
+    let mut encoder = Encoder::new();
+    for (sizes, said) in [
+        (&[0][..], &[0x20][..]),
+        (&[10, 20], &[0x2a, 0x34]),
+        (&[1, 4096, 9999], &[0x21, 0x3f, 0xe1, 0x1f]),
+        (&[4096], &[]),
+    ] {
+        sizes.iter().for_each(|size| encoder.set_max(*size));
+        let mut block = Vec::new();
+        encoder.begin(&mut block);
+        assert_eq!(block, said, "{sizes:?}");
+    }
+}
+
+#[test]
+fn what_was_evicted_takes_no_memory() {
+    let mut table = table::Table::new(TABLE_BYTES);
+    for number in 0..10_000 {
+        let value = number.to_string().repeat(10);
+        table.insert(Line { known: Known::Other, sound: true, name: b"x", value: value.as_bytes() });
+        assert_eq!(table.get(0).map(|line| line.value), Some(value.as_bytes()));
+        assert!(table.held() <= 2 * TABLE_BYTES, "{}", table.held());
+    }
+}
+
 proptest! {
     /// Whatever is encoded decodes to itself, through changes of the table's size.
     #[test]
