@@ -388,6 +388,30 @@ fn nobody_waits_for_room_for_ever() {
     assert!(*least * 2 > *most, "{sent:?}");
 }
 
+/// Sends as much as there is room for; how much that was.
+fn fill(session: &mut Session, index: u32) -> usize {
+    let mut sent = 0;
+    session.send_head(index, &ResponseHead { status: 200, ..ResponseHead::default() }, false).unwrap();
+    while let Poll::Ready(room) = session.poll_room(index, 100_000, &context()) {
+        let room = room.unwrap();
+        session.send_data(index, &vec![0; room], false).unwrap();
+        written(session);
+        sent += room;
+    }
+    sent
+}
+
+#[test]
+fn no_more_is_sent_than_either_window_allows() {
+    for (of_stream, one, other) in [(10, 10, 10), (1_000_000, 65_535, 0), (40_000, 40_000, 25_535)] {
+        let mut session = greeted(Limits::default());
+        feed(&mut session, &setting(4, of_stream));
+        let arrived = feed(&mut session, &[get(1), get(3)].concat());
+        assert_eq!(fill(&mut session, arrived[0].index), one, "a window of {of_stream}");
+        assert_eq!(fill(&mut session, arrived[1].index), other, "a window of {of_stream}");
+    }
+}
+
 #[test]
 fn the_connections_window_comes_back_from_streams_that_nobody_reads() {
     let mut session = greeted(Limits { initial_connection_window: 65_535, ..Limits::default() });
