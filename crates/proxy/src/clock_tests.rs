@@ -90,3 +90,14 @@ fn the_wheel_knows_when_to_turn_next() {
     clock.turn(400);
     assert_eq!(clock.next.get() * TICK_MS, 4_000);
 }
+
+#[test]
+fn a_timer_that_is_armed_again_and_again_takes_one_place() {
+    let clock = Clock::new();
+    let timer = clock.timer();
+    for at_ms in 0..10_000 {
+        timer.arm(50_000 + at_ms);
+    }
+    let listed = clock.wheel.borrow().values().map(Vec::len).sum::<usize>();
+    assert_eq!(listed, 1);
+}
