@@ -78,8 +78,14 @@ impl Drop for Origin {
 impl Origin {
     /// Starts an origin on a port that the kernel chooses.
     pub async fn start(name: &str, script: Script) -> Origin {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        Origin::start_at("127.0.0.1", name, script).await
+    }
+
+    /// Starts an origin on an address of this machine.
+    pub async fn start_at(ip: &str, name: &str, script: Script) -> Origin {
+        let at = SocketAddr::new(ip.parse().unwrap(), 0);
+        let socket = if at.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.unwrap();
+        socket.bind(at).unwrap();
         let address = socket.local_addr().unwrap();
         let hits = Arc::new(watch::Sender::new(0));
         let (task, bound) = if matches!(script, Script::Dead) {

@@ -68,6 +68,9 @@ struct OriginSpec {
     /// Header lines of its answers.
     #[serde(default)]
     headers: BTreeMap<String, String>,
+    /// It listens on `::1`.
+    #[serde(default)]
+    ipv6: bool,
     /// It talks inside TLS, with a certificate for these names.
     #[serde(default)]
     tls: Vec<String>,
@@ -227,7 +230,9 @@ async fn set_up(scenario: &Scenario) -> World {
     let mut flags = scenario.flags.clone();
     let mut fill: Vec<(String, String)> = clients.fill().to_vec();
     for (name, spec) in &scenario.origins {
-        let origin = Origin::start(name, script(spec, &authority)).await;
+        let origin =
+            Origin::start_at(if spec.ipv6 { "::1" } else { "127.0.0.1" }, name, script(spec, &authority))
+                .await;
         fill.push((format!("${{{name}.port}}"), origin.address.port().to_string()));
         if let Some(backend) = &spec.backend {
             flags.extend(["--backend".to_owned(), format!("{backend}={}", origin.address)]);
@@ -556,6 +561,7 @@ scenarios! {
     http2_failures
     https_redirect
     identity_headers
+    ipv6
     log_operators
     malformed
     match_fields
