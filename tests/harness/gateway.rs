@@ -56,12 +56,15 @@ impl Gateway {
             line.extend([ours.to_owned(), "127.0.0.1:0".to_owned()]);
         }
         line.extend(DECLARED.iter().flat_map(|port| ["--map-port".to_owned(), format!("{port}:0")]));
-        // A format of a test's own must make JSON, too.
-        if !flags.iter().any(|flag| flag == "--access-log-format") {
-            line.extend(["--access-log", "json"].map(str::to_owned));
+        // A test that names a file of its own is about the form of the lines; a format of a test's own must make JSON.
+        let own = |name: &str| flags.iter().any(|flag| flag == name);
+        if !own("--access-log-file") {
+            if !own("--access-log-format") {
+                line.extend(["--access-log", "json"].map(str::to_owned));
+            }
+            line.push("--access-log-file".to_owned());
+            line.push(log.to_string_lossy().into_owned());
         }
-        line.push("--access-log-file".to_owned());
-        line.push(log.to_string_lossy().into_owned());
         line.extend(flags.iter().cloned());
         let settings =
             Flags::try_parse_from(&line).unwrap_or_else(|error| panic!("{line:?}: {error}")).settings;

@@ -557,6 +557,8 @@ scenarios! {
     forwarded_client_cert_modes
     header_operations
     hosts
+    http10
+    http10_refused
     http2_backends
     http2_failures
     https_redirect

@@ -9,6 +9,7 @@
 //! [`atoms`]: if one exists it is right.
 #![forbid(unsafe_code)]
 
+pub mod access_log;
 pub mod atoms;
 pub mod cluster;
 pub mod endpoint;
@@ -42,6 +43,9 @@ pub struct Ir {
     pub route_tables: BTreeMap<RouteTableName, Arc<RouteTable>>,
     /// Clusters by key.
     pub clusters: BTreeMap<ClusterKey, Arc<Cluster>>,
+    /// What the access log looks like; `None`: as the process was started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access_log: Option<access_log::AccessLog>,
     /// Server certificates by id.
     pub certificates: BTreeMap<CertificateId, Arc<Certificate>>,
     /// Certificate authorities by id.

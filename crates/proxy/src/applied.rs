@@ -74,3 +74,5 @@ pub const TLS_NOT_SERVED: &str = "LIM0203";
 pub const AUTHORITIES_REJECTED: &str = "LIM0205";
 /// A rule that cannot be compiled.
 pub const RULE_NOT_COMPILED: &str = "LIM0204";
+/// A format of the access log that is not understood.
+pub const ACCESS_LOG_FORMAT: &str = "LIM0206";

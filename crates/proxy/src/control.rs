@@ -7,6 +7,7 @@ use std::time::Instant;
 use limen_ir::{Endpoints, Ir};
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::Config;
 use crate::applied::Applied;
 use crate::board::Board;
 use crate::compile::Compiler;
@@ -37,6 +38,7 @@ pub(crate) struct Control {
 /// What a control side is made of.
 pub(crate) struct Parts {
     pub(crate) sockets: Sockets,
+    pub(crate) config: Arc<Config>,
     pub(crate) returned: mpsc::Receiver<Arc<Tables>>,
     pub(crate) workers: Vec<UnboundedSender<Mail>>,
     pub(crate) board: Arc<Board>,
@@ -47,9 +49,9 @@ pub(crate) struct Parts {
 impl Control {
     /// Serves nothing yet.
     pub(crate) fn new(parts: Parts) -> Control {
-        let Parts { sockets, returned, workers, board, registry, notices } = parts;
+        let Parts { config, sockets, returned, workers, board, registry, notices } = parts;
         Control {
-            compiler: Compiler::new(registry.clone(), notices.clone()),
+            compiler: Compiler::new(config, registry.clone(), notices.clone()),
             sockets,
             last: Applied::default(),
             tables: Arc::default(),

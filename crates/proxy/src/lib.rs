@@ -51,12 +51,16 @@ pub struct Config {
     pub strict_ports: bool,
     /// The access log's format.
     pub access_log: AccessLogConfig,
+    /// The configuration may say otherwise.
+    pub access_log_by_mesh: bool,
     /// How long connections have to end when draining.
     pub drain: Duration,
     /// Bounds on what clients can cost.
     pub limits: Limits,
     /// A request whose host belongs to another TLS chain is answered 404 instead of 421.
     pub misdirected_is_404: bool,
+    /// HTTP/1.0 is served; if not it is answered 426.
+    pub http10: bool,
     /// `%HOSTNAME%`.
     pub hostname: String,
 }
@@ -67,9 +71,11 @@ impl Default for Config {
             workers: None,
             strict_ports: false,
             access_log: AccessLogConfig::default(),
+            access_log_by_mesh: true,
             drain: Duration::from_secs(30),
             limits: Limits::default(),
             misdirected_is_404: false,
+            http10: true,
             hostname: String::new(),
         }
     }
@@ -139,6 +145,7 @@ impl Proxy {
         }
         let (notices, inbox) = mpsc::channel();
         let control = Arc::new(Mutex::new(Control::new(control::Parts {
+            config: config.clone(),
             sockets: Sockets::new(count, config.strict_ports),
             returned,
             workers: workers.clone(),

@@ -72,6 +72,7 @@ pub(crate) fn assemble(snapshot: &Snapshot, settings: &Settings, memo: &mut Asse
     let Certificates { found, authorities, files, .. } = certificates;
     let taken = index.taken;
     let ir = Ir {
+        access_log: settings.mesh.access_log.clone(),
         listeners,
         route_tables: tables,
         clusters: clusters.iter().map(|(key, plan)| (key.clone(), Arc::clone(&plan.cluster))).collect(),

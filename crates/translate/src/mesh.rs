@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
+use limen_ir::access_log::{AccessLog, AccessLogForm};
 use limen_ir::atoms::Millis;
 use limen_ir::policy::http::HttpPolicy;
 use limen_ir::policy::retry::Retry;
 use limen_resources::core::Pod;
 use limen_resources::istio::{
-    H2UpgradePolicy, MESH_CONFIG_MAP, MESH_FILE, MeshConfig, PROXY_CONFIG_ANNOTATION, ProxyConfig,
-    ProxyOptions,
+    AccessLogEncoding, H2UpgradePolicy, MESH_CONFIG_MAP, MESH_FILE, MeshConfig, PROXY_CONFIG_ANNOTATION,
+    ProxyConfig, ProxyOptions,
 };
 use limen_resources::{Object, Problem, Snapshot, Table, parse_proxy_options};
 
+use crate::index::origin;
 use crate::istio::{http_policy, names, retry};
 use crate::messages::{At, mesh as messages, route};
 use crate::settings::{GatewayInstance, Settings};
@@ -19,6 +21,8 @@ use crate::settings::{GatewayInstance, Settings};
 /// What the mesh configuration means to this process; without one, Istio's defaults.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Mesh {
+    /// What the access log looks like, if anything is said of it.
+    pub(crate) access_log: Option<AccessLog>,
     /// Time to connect, where no DestinationRule says otherwise.
     pub(crate) connect_timeout: Option<Millis>,
     /// The longest wait before DNS is asked again for a name that it did not answer for.
@@ -118,6 +122,7 @@ fn complete(snapshot: &Snapshot, given: &Settings) -> (Settings, Vec<Problem>) {
         retry::written(policy, At::new(config, field), field, &mut problems)
     });
     settings.mesh = Mesh {
+        access_log: config.and_then(|config| access_log(config, &mut problems)),
         connect_timeout: said.connect_timeout.and_then(|timeout| Millis::new(timeout.millis())),
         dns_refresh: said.dns_refresh_rate.and_then(|rate| Millis::new(rate.millis())),
         retry,
@@ -175,6 +180,34 @@ fn options(
         Err(said) => problems.extend(said),
     }
     options
+}
+
+/// The form of the access log. Where it goes is the process's to say, and so is whether there is one.
+fn access_log(config: &Arc<Object<MeshConfig>>, problems: &mut Vec<Problem>) -> Option<AccessLog> {
+    let MeshConfig {
+        access_log_file: file, access_log_format: format, access_log_encoding: encoding, ..
+    } = &config.spec;
+    if !matches!(&**file, "" | "/dev/stdout" | "/dev/stderr") {
+        let message =
+            "the access log goes where the process was told to write it: standard output, if nowhere";
+        let mend = format!("start with --access-log-file {file}");
+        problems.push(route::no_effect(At::new(config, "accessLogFile"), message, &mend));
+    }
+    let mut format = Some(format.clone()).filter(|format| !format.is_empty());
+    let json = *encoding == AccessLogEncoding::Json;
+    if !json && format.is_none() && file.is_empty() {
+        return None;
+    }
+    let is_object =
+        |text: &String| serde_json::from_str::<serde_json::Value>(text).is_ok_and(|value| value.is_object());
+    if json && format.as_ref().is_some_and(|text| !is_object(text)) {
+        problems.push(messages::no_json_object(At::new(config, "accessLogFormat")));
+        format = None;
+    }
+    let form = if json { AccessLogForm::Json(format) } else { AccessLogForm::Text(format) };
+    let field =
+        if config.spec.access_log_format.is_empty() { "accessLogEncoding" } else { "accessLogFormat" };
+    Some(AccessLog { form, origin: origin(&config.key, field.to_owned()) })
 }
 
 fn say_without_effect(config: &Arc<Object<MeshConfig>>, problems: &mut Vec<Problem>) {

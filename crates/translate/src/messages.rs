@@ -171,6 +171,12 @@ pub(crate) mod gateway {
 pub(crate) mod mesh {
     use super::*;
 
+    pub(crate) fn no_json_object(at: At<'_>) -> Problem {
+        let message =
+            "this is no JSON object, as accessLogEncoding JSON needs it: Istio's members are printed";
+        at.say(codes::SCHEMA_WARNING, message, r#"write such as {"code": "%RESPONSE_CODE%"}"#)
+    }
+
     pub(crate) fn not_used(at: At<'_>, root: &str, chosen: Option<&ObjectKey>) -> Problem {
         let message = match chosen {
             Some(chosen) => format!("has no effect: {chosen} is the mesh configuration"),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use limen_proxy::observe::{AccessLogConfig, LogTarget, SourceLabels};
 use limen_translate::{BackendOverride, GatewayInstance};
 
-use super::{AccessLog, Backend, GatewayIdentity, Limits, Meaning, Settings, SniHostMismatch};
+use super::{AccessLog, Backend, GatewayIdentity, Http10, Limits, Meaning, Settings, SniHostMismatch};
 
 impl Meaning {
     /// What translation is told.
@@ -53,15 +53,17 @@ impl Settings {
             workers: self.serving.workers.map(NonZeroUsize::get),
             strict_ports: self.serving.strict_ports,
             access_log: self.access_log(),
+            access_log_by_mesh: self.serving.access_log.is_none() && self.serving.access_log_format.is_none(),
             drain: self.serving.drain,
             limits: self.limits.proxy(),
             misdirected_is_404: self.serving.sni_host_mismatch == SniHostMismatch::NotFound,
+            http10: self.serving.http10 == Http10::Serve,
             hostname: hostname(),
         }
     }
 
     fn access_log(&self) -> AccessLogConfig {
-        match (self.serving.access_log, &self.serving.access_log_format) {
+        match (self.serving.access_log.unwrap_or(AccessLog::Text), &self.serving.access_log_format) {
             (AccessLog::Off, _) => AccessLogConfig::Off,
             (AccessLog::Json, _) => AccessLogConfig::istio_json(),
             (AccessLog::Nginx, _) => AccessLogConfig::NginxUpstreamInfo,

@@ -171,9 +171,13 @@ pub struct Serving {
     #[arg(long, env = "LIMEN_SNI_HOST_MISMATCH", default_value = "421", value_name = "CODE", help_heading = SERVING)]
     pub sni_host_mismatch: SniHostMismatch,
 
-    /// Access log
-    #[arg(long, env = "LIMEN_ACCESS_LOG", default_value = "text", value_name = "FORM", help_heading = LOGS)]
-    pub access_log: AccessLog,
+    /// Requests of HTTP/1.0
+    #[arg(long, env = "LIMEN_HTTP10", default_value = "serve", value_name = "HOW", help_heading = SERVING)]
+    pub http10: Http10,
+
+    /// Access log [default: as the mesh configuration says, else text]
+    #[arg(long, env = "LIMEN_ACCESS_LOG", value_name = "FORM", help_heading = LOGS)]
+    pub access_log: Option<AccessLog>,
 
     /// Format of the text access log, with Envoy's command operators, instead of Istio's
     #[arg(long, env = "LIMEN_ACCESS_LOG_FORMAT", value_name = "FORMAT", help_heading = LOGS)]
@@ -265,6 +269,17 @@ pub enum AccessLog {
     Nginx,
 }
 
+/// What becomes of HTTP/1.0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Http10 {
+    /// It is served.
+    #[value(help = "they are served")]
+    Serve,
+    /// 426 Upgrade Required, as Istio does unless it is told otherwise.
+    #[value(help = "426, as Istio does")]
+    Refuse,
+}
+
 /// What a Host that belongs to another TLS chain is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum SniHostMismatch {
@@ -282,7 +297,8 @@ impl Settings {
     /// # Errors
     /// What to change, for the user.
     pub fn check(&self) -> Result<(), String> {
-        if self.serving.access_log_format.is_some() && self.serving.access_log != AccessLog::Text {
+        let other = self.serving.access_log.is_some_and(|form| form != AccessLog::Text);
+        if self.serving.access_log_format.is_some() && other {
             return Err("--access-log-format needs --access-log text".to_owned());
         }
         Ok(())

@@ -18,7 +18,7 @@ fn the_defaults_are_those_of_the_product() {
     assert_eq!(serving.readiness, ServeAt::Address("0.0.0.0:15021".parse().unwrap()));
     assert_eq!(serving.metrics, ServeAt::Address("0.0.0.0:15020".parse().unwrap()));
     assert_eq!(serving.sni_host_mismatch, SniHostMismatch::Misdirected);
-    assert_eq!(serving.access_log, AccessLog::Text);
+    assert_eq!(serving.access_log, None);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! Compiling again what did not change costs a comparison of pointers: every stage remembers its last input and output.
 //! Slots of listeners and clusters are stable from generation to generation, so compiled routes can be shared.
 
+pub(crate) mod access_log;
 pub(crate) mod clients;
 pub(crate) mod clusters;
 pub(crate) mod ejections;
@@ -17,6 +18,7 @@ use std::sync::mpsc::Sender;
 
 use limen_ir::{ClusterKey, Endpoints, Ir, Origin};
 
+use crate::Config;
 use crate::applied::AppliedProblem;
 use crate::limits::outlier::Notice;
 use crate::observe::counters::Registry;
@@ -30,6 +32,7 @@ pub(crate) struct Compiler {
     listeners: listeners::ListenerMemo,
     routes: routes::RouteMemo,
     tls: tls::TlsMemo,
+    config: Arc<Config>,
 }
 
 /// One compiled generation.
@@ -42,19 +45,22 @@ pub(crate) struct Compiled {
 
 impl Compiler {
     /// `control` is where workers are to tell of what the control side decides on.
-    pub(crate) fn new(registry: Arc<Registry>, control: Sender<Notice>) -> Compiler {
+    pub(crate) fn new(config: Arc<Config>, registry: Arc<Registry>, control: Sender<Notice>) -> Compiler {
         Compiler {
             clusters: clusters::ClusterMemo::new(registry.clone(), control),
             registry,
             listeners: listeners::ListenerMemo::default(),
             routes: routes::RouteMemo::default(),
             tls: tls::TlsMemo::new(),
+            config,
         }
     }
 
     /// Compiles the next generation.
     pub(crate) fn compile(&mut self, ir: &Ir, endpoints: &Endpoints, generation: u64) -> Compiled {
         let mut problems = Vec::new();
+        let said = ir.access_log.as_ref().filter(|_| self.config.access_log_by_mesh);
+        let log = said.and_then(|log| access_log::compile(log, &self.config.hostname, &mut problems));
         self.tls.certificates(ir, &mut problems);
         let clusters = &mut self.clusters;
         let tables_by_name: std::collections::BTreeMap<_, _> = ir
@@ -75,7 +81,10 @@ impl Compiler {
         self.tls.sweep();
         problems.sort();
         problems.dedup();
-        Compiled { tables: Tables { generation, listeners, clusters, endpoints }, problems }
+        Compiled {
+            tables: Tables { generation, access_log: log.map(Arc::new), listeners, clusters, endpoints },
+            problems,
+        }
     }
 
     /// New endpoints for the clusters of the generation that was compiled last.

@@ -128,6 +128,11 @@ impl Error {
         }
     }
 
+    /// HTTP/1.0, where that is not served.
+    pub(crate) fn low_version() -> Error {
+        Error::new(Fault::Client, 426, Flags::NONE, "low_version", "")
+    }
+
     /// A head that did not arrive in time.
     pub(crate) fn head_timeout() -> Error {
         Error::new(Fault::Client, 408, Flags::NONE, "request_header_timeout", "request header timeout")

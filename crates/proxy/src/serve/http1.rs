@@ -117,6 +117,9 @@ impl Wait {
         input.give_buffer(|| worker.buffers.take_read());
         let mut exchange = worker.take_exchange();
         match input.poll_request(io, cx, worker.h1_limits(), &mut exchange.request) {
+            Poll::Ready(Ok(())) if exchange.request.version == Version::H10 && !worker.config.http10 => {
+                return Poll::Ready(Arrived::Bad(exchange, Error::low_version()));
+            }
             Poll::Ready(Ok(())) => return Poll::Ready(Arrived::Head(exchange)),
             Poll::Ready(Err(ReadFail::Head(error))) => {
                 return Poll::Ready(Arrived::Bad(exchange, Error::head(&error)));

@@ -10,13 +10,15 @@ use super::hosts::HostMap;
 use super::routes::{ClusterSlot, Origin, RouteTable};
 use super::tcp::TcpRoute;
 use crate::filter::policy::HttpPolicy;
-use crate::observe::ListenerId;
+use crate::observe::{AccessLog, ListenerId};
 
 /// All that a worker serves from; immutable, swapped whole.
 #[derive(Debug, Default)]
 pub(crate) struct Tables {
     /// Counts installations; grows by one each.
     pub(crate) generation: u64,
+    /// What the access log looks like; `None`: as the process was started.
+    pub(crate) access_log: Option<Arc<AccessLog>>,
     /// By [`ListenerSlot`]; a slot keeps its listener's address for the life of the process.
     pub(crate) listeners: Vec<Option<Arc<Listener>>>,
     /// By [`ClusterSlot`]; `None`: routes name it, but no such cluster exists.

@@ -226,7 +226,9 @@ impl Worker {
 
     /// Writes an access log line.
     pub(crate) fn log(&self, record: &Record<'_>) {
-        self.log.borrow_mut().log(&self.access_log, record);
+        let tables = self.tables.borrow();
+        let format = tables.access_log.as_ref().unwrap_or(&self.access_log);
+        self.log.borrow_mut().log(format, record);
     }
 
     /// Whether the access log wants the bodies of answers that are made here.

@@ -1,0 +1,78 @@
+//! The mesh configuration while it changes: from a file of its own, live, with the last good one kept.
+// Test code: a failed expectation is a panic with a reason.
+#![allow(clippy::unwrap_used)]
+
+use limen_e2e::gateway::Gateway;
+use limen_e2e::{h1, within};
+use tokio::net::TcpStream;
+
+const ROUTES: &str = "
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: edge}
+spec:
+  selector: {istio: ingressgateway}
+  servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: shop}
+spec:
+  hosts: ['*']
+  gateways: [edge]
+  http: [{match: [{uri: {exact: /a/b}}], directResponse: {status: 200}}]
+";
+
+async fn status(gateway: &Gateway, path: &str) -> u16 {
+    let mut connection = h1::Connection::new(TcpStream::connect(gateway.address(80)).await.unwrap());
+    connection.send(&h1::request("GET", path, "a", &[], b"")).await;
+    within("an answer", connection.read("GET")).await.unwrap().status
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_of_its_own_is_obeyed_as_it_changes_and_its_last_good_state_stays() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("mesh.yaml");
+    std::fs::write(&file, "pathNormalization: {normalization: MERGE_SLASHES}\n").unwrap();
+    let flags = ["--mesh-config".to_owned(), file.display().to_string()];
+    let gateway = Gateway::start(&[("routes.yaml", ROUTES)], &flags).await;
+    assert_eq!((status(&gateway, "/a//b").await, status(&gateway, "/a%2Fb").await), (200, 404));
+
+    let before = gateway.until("a state", |_| true).await.generation;
+    std::fs::write(&file, "pathNormalization: {normalization: DECODE_AND_MERGE_SLASHES}\n").unwrap();
+    gateway.until("the next state", |view| view.generation > before).await;
+    assert_eq!((status(&gateway, "/a//b").await, status(&gateway, "/a%2Fb").await), (200, 200));
+
+    std::fs::write(&file, "pathNormalization: {normalization: SOMEHOW}\n").unwrap();
+    let wrong = "pathNormalization.normalization: expected one of DEFAULT";
+    let told = |view: &limen::view::View| {
+        view.snapshot.problems().any(|problem| problem.to_string().contains(wrong))
+    };
+    gateway.until("the problem", told).await;
+    assert_eq!(status(&gateway, "/a%2Fb").await, 200, "the last good state");
+}
+
+/// The access log of one request to a gateway with this mesh configuration.
+async fn log_of_one_request(mesh: &str) -> String {
+    let aside = tempfile::tempdir().unwrap();
+    let log = aside.path().join("own.log");
+    let map = format!(
+        "{{apiVersion: v1, kind: ConfigMap, metadata: {{name: istio, namespace: istio-system}}, data: {{mesh: '{mesh}'}}}}"
+    );
+    let flags = ["--access-log-file".to_owned(), log.display().to_string()];
+    let gateway = Gateway::start(&[("routes.yaml", ROUTES), ("mesh.yaml", &map)], &flags).await;
+    assert_eq!(status(&gateway, "/a/b").await, 200);
+    gateway.stop().await;
+    std::fs::read_to_string(log).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_access_log_has_the_form_that_the_mesh_says() {
+    let text = r#"accessLogFile: /dev/stdout, accessLogFormat: "code=%RESPONSE_CODE% %REQ(:PATH)%\n""#;
+    assert_eq!(log_of_one_request(&format!("{{{text}}}")).await, "code=200 /a/b\n");
+    let json = r#"{accessLogEncoding: JSON, accessLogFormat: "{\"code\": \"%RESPONSE_CODE%\"}"}"#;
+    assert_eq!(log_of_one_request(json).await, "{\"code\":200}\n");
+    let broken = r#"{accessLogEncoding: JSON, accessLogFormat: "%RESPONSE_CODE%"}"#;
+    let line = log_of_one_request(broken).await;
+    assert!(line.starts_with('{') && line.contains("\"response_code\":200"), "Istio's members: {line}");
+}
