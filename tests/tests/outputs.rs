@@ -99,6 +99,65 @@ async fn requests_are_counted_with_istios_labels() {
     }
 }
 
+/// Sizes and times of requests of a known size, in Istio's buckets; the labels that do not depend on the request.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sizes_count_in_istios_buckets() {
+    let raw = b"HTTP/1.1 200 OK\r\ncontent-length: 2000\r\n\r\n".iter().copied().chain([b'a'; 2000]);
+    let origin = Origin::start("shop", Script::Raw(raw.collect())).await;
+    let pair = Authority::new().issue(&["shop.example.com"]);
+    let gateway = start(&origin, &secret(&pair.certificate, &pair.key)).await;
+    assert_eq!(get(gateway.address(80), "shop.example.com", "/").await.status, 200);
+    let text = page(gateway.running.metrics().unwrap(), "/stats/prometheus").await.text();
+    let bucket = |name: &str, le: &str| {
+        series(&text, &[&format!("{name}_bucket{{"), "response_code=\"200\"", &format!("le=\"{le}\"")])
+    };
+    for (le, count) in [("1000", 0.0), ("2500", 1.0), ("5000", 1.0), ("3600000", 1.0), ("+Inf", 1.0)] {
+        assert_eq!(bucket("istio_response_bytes", le), count, "{le}");
+    }
+    assert_eq!(bucket("istio_request_bytes", "10"), 0.0);
+    assert_eq!(bucket("istio_request_bytes", "1000"), 1.0);
+    assert_eq!(bucket("istio_request_duration_milliseconds", "60000"), 1.0);
+    let labels = ["istio_requests_total{", "destination_principal=\"unknown\"", "grpc_response_status=\"\""];
+    assert_eq!(series(&text, &labels), 1.0);
+    assert_eq!(series(&text, &["istio_build{", "component=\"proxy\"", "tag=\""]), 1.0);
+    assert!(
+        series(&text, &["limen_downstream_connections_total{listener=\"127.0.0.1_80\""]) >= 1.0,
+        "{text}"
+    );
+    assert!(!text.contains("istio_request_messages_total{"), "there was no gRPC");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_and_statuses_of_grpc_are_counted() {
+    let trailers = vec![("grpc-status".to_owned(), "5".to_owned())];
+    let script = Script::Echo { statuses: vec![200], headers: Vec::new(), trailers };
+    let origin = Origin::start("shop", script).await;
+    let pair = Authority::new().issue(&["shop.example.com"]);
+    let routes = ROUTES.replace("name: http, port: 80", "name: grpc, port: 80");
+    let flags = ["--backend".to_owned(), format!("shop={}", origin.address)];
+    let secret = secret(&pair.certificate, &pair.key);
+    let gateway = Gateway::start(&[("routes.yaml", &routes), ("secret.yaml", &secret)], &flags).await;
+    let headers = [("content-type", "application/grpc+proto"), ("te", "trailers")];
+    let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    // Two messages, of five bytes and of none.
+    let body = b"\0\0\0\0\x05hello\0\0\0\0\0";
+    let mut connection = h1::Connection::new(TcpStream::connect(gateway.address(80)).await.unwrap());
+    for _ in 0..3 {
+        connection.send(&h1::request("POST", "/shop.Shop/Buy", "shop.example.com", &headers, body)).await;
+        assert_eq!(within("an answer", connection.read("POST")).await.unwrap().status, 200);
+    }
+    let text = page(gateway.running.metrics().unwrap(), "/stats/prometheus").await.text();
+    let of = |name: &str| {
+        let labels = ["request_protocol=\"grpc\"", "grpc_response_status=\"5\"", "response_code=\"200\""];
+        series(&text, &[&[format!("{name}{{").as_str()][..], &labels].concat())
+    };
+    assert_eq!((of("istio_requests_total"), of("istio_request_messages_total")), (3.0, 6.0));
+    // What the origin echoes reads as the beginning of one long message.
+    assert_eq!(of("istio_response_messages_total"), 3.0);
+    let lines = gateway.stop().await;
+    assert!(lines.iter().all(|line| line["response_code"] == 200), "{lines:?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_page_shows_a_key() {
     let origin = Origin::start("shop", Script::echo()).await;

@@ -9,7 +9,7 @@ use limen_wire::head::BodyLength;
 use super::cors;
 use super::error::Error;
 use super::front::Front;
-use super::live::{Live, context};
+use super::live::{Live, context, grpc_status};
 use super::tunnel;
 use super::upload::Upload;
 use crate::clock::Timer;
@@ -147,10 +147,14 @@ impl Download {
                     };
                     let taken = taken.map_err(gone)?;
                     self.stalled = false;
+                    if let Some(call) = &mut live.exchange.grpc {
+                        call.down.feed(back.data().get(..taken).unwrap_or_default());
+                    }
                     back.consume(taken, &live.worker.buffers);
                     live.note.sent += taken as u64;
                 }
                 Poll::Ready(Ok(false)) => {
+                    note_trailers(live, back);
                     live.front.end(back.trailers()).map_err(gone)?;
                     self.ended = true;
                 }
@@ -167,6 +171,17 @@ impl Download {
         let flushed = live.front.poll_flush(cx).map_err(gone)?;
         self.stalled = flushed.is_pending();
         flushed.map(Ok)
+    }
+}
+
+/// What counters and the log say of the trailers.
+fn note_trailers<F: Front>(live: &mut Live<'_, '_, F>, back: &Back) {
+    let Some(trailers) = back.trailers() else { return };
+    if let Some(call) = &mut live.exchange.grpc {
+        call.status = grpc_status(trailers);
+    }
+    if live.worker.logs_trailers() {
+        live.exchange.trailers = Some(trailers.clone());
     }
 }
 

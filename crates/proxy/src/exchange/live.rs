@@ -15,7 +15,7 @@ use crate::observe::counters::WorkloadId;
 use crate::observe::{Flags, Gauge, Record};
 use crate::table::routes::{Destination, Rule};
 use crate::worker::Worker;
-use crate::worker::memory::Exchange;
+use crate::worker::memory::{Call, Exchange};
 
 /// What the log will say.
 pub(crate) struct Note<'t> {
@@ -29,6 +29,8 @@ pub(crate) struct Note<'t> {
     pub(crate) sent: u64,
     pub(crate) service_time_ms: Option<u64>,
     pub(crate) first_byte_us: Option<u64>,
+    /// From the beginning to the last byte of the request.
+    pub(crate) last_byte_us: Option<u64>,
     pub(crate) rule: Option<&'t Rule>,
     /// What the response tells the origin of the request, if that is let in.
     pub(crate) cors: Option<&'t CorsFields>,
@@ -79,6 +81,7 @@ impl<'a, F: Front> Live<'a, '_, F> {
             sent: 0,
             service_time_ms: None,
             first_byte_us: None,
+            last_byte_us: (exchange.request.body == BodyLength::None).then_some(0),
             rule: None,
             cors: None,
             destination: None,
@@ -93,6 +96,9 @@ impl<'a, F: Front> Live<'a, '_, F> {
             path: exchange.request.path_span(),
             authority: exchange.request.authority_span(),
         };
+        if grpc_timeout::is_call(&exchange.request) {
+            exchange.grpc = Some(Call::default());
+        }
         worker.counters.gauge_add(Gauge::RequestsActive, 1);
         Live { worker, conn, front, exchange, copies: None, note }
     }
@@ -109,7 +115,8 @@ impl<'a, F: Front> Live<'a, '_, F> {
         let (note, request) = (&self.note, &self.exchange.request);
         let rewritten = request.path_span() != note.path;
         let duration_us = clock.recent_us().saturating_sub(note.start_us);
-        let grpc = grpc_timeout::is_call(request);
+        let call = self.exchange.grpc.as_ref();
+        let status_of_head = || grpc_status(&self.exchange.response.fields);
         let record = Record {
             method: request.method(),
             path: request.path_and_query(),
@@ -125,8 +132,12 @@ impl<'a, F: Front> Live<'a, '_, F> {
             response_fields: Some(&self.exchange.response.fields),
             response_content_length: known(self.exchange.response.body),
             local_reply_body: &self.exchange.local_body,
-            grpc,
-            grpc_status: if grpc { grpc_status(&self.exchange.response.fields) } else { None },
+            grpc: call.is_some(),
+            grpc_status: call.and_then(|call| call.status.or_else(status_of_head)),
+            request_messages: call.map_or(0, |call| call.up.count),
+            response_messages: call.map_or(0, |call| call.down.count),
+            response_trailers: self.exchange.trailers.as_ref(),
+            request_duration_us: note.last_byte_us,
             bytes_received: note.received,
             bytes_sent: note.sent,
             request_total_bytes: request.fields.size() as u64 + note.received,

@@ -63,6 +63,8 @@ impl Upload {
                     back.end(live.front.trailers());
                     self.done = true;
                     mirror::complete(live);
+                    let passed_us = live.worker.clock.recent_us().saturating_sub(live.note.start_us);
+                    live.note.last_byte_us = Some(passed_us);
                     continue;
                 }
                 Poll::Ready(Err(FrontFail::Framing)) => return Poll::Ready(Err(Error::bad_body())),
@@ -106,6 +108,9 @@ impl Upload {
             }
         }
         mirror::copy(live, n);
+        if let Some(call) = &mut live.exchange.grpc {
+            call.up.feed(live.front.body().get(..n).unwrap_or_default());
+        }
         live.note.received += n as u64;
         live.front.consume(n);
     }

@@ -118,6 +118,8 @@ pub struct AccessLog {
     absent: Vec<String>,
     /// Does a line hold the bodies of answers that the gateway makes?
     bodies: bool,
+    /// Does a line hold trailers?
+    trailers: bool,
     /// What a missing value prints as within text.
     missing: Literal,
 }
@@ -151,12 +153,11 @@ enum Computed {
 }
 
 impl Computed {
-    fn is_body(&self) -> bool {
+    /// The operator that is written the long way.
+    fn operator(&self) -> Option<&Operator> {
         match self {
-            Computed::Operator { operator, .. } | Computed::Member { operator, .. } => {
-                *operator == Operator::Plain(Plain::LocalReplyBody)
-            }
-            Computed::Direct(_) | Computed::Comma => false,
+            Computed::Operator { operator, .. } | Computed::Member { operator, .. } => Some(operator),
+            Computed::Direct(_) | Computed::Comma => None,
         }
     }
 }
@@ -196,12 +197,17 @@ impl AccessLog {
             AccessLogConfig::NginxUpstreamInfo => compiler.nginx(),
         }
         let missing = Literal::new(if compiler.omit_empty { b"" } else { b"-" });
-        let bodies = compiler.pieces.iter().any(|piece| piece.computed.is_body());
+        let any = |wanted: fn(&Operator) -> bool| {
+            compiler.pieces.iter().any(|piece| piece.computed.operator().is_some_and(wanted))
+        };
+        let bodies = any(|operator| *operator == Operator::Plain(Plain::LocalReplyBody));
+        let trailers = any(|operator| matches!(operator, Operator::Trailer(..)));
         Ok(AccessLog {
             pieces: compiler.pieces,
             end: compiler.literal,
             absent: compiler.absent,
             bodies,
+            trailers,
             missing,
         })
     }
@@ -214,6 +220,11 @@ impl AccessLog {
     /// Whether records need [`Record::local_reply_body`].
     pub fn wants_bodies(&self) -> bool {
         self.bodies
+    }
+
+    /// Whether records need [`Record::response_trailers`].
+    pub fn wants_trailers(&self) -> bool {
+        self.trailers
     }
 
     /// Operators in the format that Envoy knows but for which this gateway keeps no value: they always print as

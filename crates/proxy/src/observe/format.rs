@@ -180,7 +180,7 @@ const PORTS: [(&str, Endpoint); 5] = [
 ];
 
 /// Operators of Envoy's for which no value is kept; a trailing `_` names a whole family.
-const ABSENT: [&str; 45] = [
+const ABSENT: [&str; 44] = [
     "ACCESS_LOG_TYPE",
     "CEL",
     "CLUSTER_METADATA",
@@ -209,7 +209,6 @@ const ABSENT: [&str; 45] = [
     "TLS_JA3_FINGERPRINT",
     "TLS_JA4_FINGERPRINT",
     "TRACE_ID",
-    "TRAILER",
     "UNIQUE_ID",
     "UPSTREAM_CONNECTION_ID",
     "UPSTREAM_CONNECTION_POOL_READY_DURATION",
@@ -256,6 +255,11 @@ fn operator(written: &Written<'_>, hostname: &str) -> Result<Operator, String> {
         "RESP" => {
             let (name, other) = field_names(written.arguments)?;
             Ok(Operator::Response(ResponsePart::of(name), other.map(ResponsePart::of)))
+        }
+        "TRAILER" => {
+            let lower = |name: &str| name.to_ascii_lowercase().into_bytes().into_boxed_slice();
+            let (name, other) = field_names(written.arguments)?;
+            Ok(Operator::Trailer(lower(name), other.map(lower)))
         }
         "GRPC_STATUS" => match written.arguments {
             None | Some("" | "CAMEL_STRING") => Ok(Operator::GrpcStatus(GrpcStatusForm::Camel)),

@@ -15,6 +15,7 @@ pub(crate) mod text {
 pub mod flags;
 pub mod format;
 mod histogram;
+pub(crate) mod messages;
 pub mod names;
 mod operator;
 pub mod peer;

@@ -71,6 +71,20 @@ pub const TCP_RECEIVED: Metric = metric(
     "bytes",
     "Bytes received from clients on TCP connections.",
 );
+/// `istio_request_messages_total`
+pub const REQUEST_MESSAGES: Metric = metric(
+    "istio_request_messages_total",
+    Kind::Counter,
+    "messages",
+    "Messages of gRPC calls from clients, counted when the call has ended.",
+);
+/// `istio_response_messages_total`
+pub const RESPONSE_MESSAGES: Metric = metric(
+    "istio_response_messages_total",
+    Kind::Counter,
+    "messages",
+    "Messages of gRPC calls to clients, counted when the call has ended.",
+);
 /// `istio_build`
 pub const BUILD: Metric = metric("istio_build", Kind::Gauge, "", "What is running; always 1.");
 /// `limen_downstream_connections_active`
@@ -186,6 +200,8 @@ mod tests {
             REQUEST_DURATION,
             REQUEST_BYTES,
             RESPONSE_BYTES,
+            REQUEST_MESSAGES,
+            RESPONSE_MESSAGES,
             TCP_OPENED,
             TCP_CLOSED,
             TCP_SENT,

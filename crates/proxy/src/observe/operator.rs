@@ -18,6 +18,7 @@ pub(super) enum Operator {
     Request(RequestPart, Option<RequestPart>),
     RequestWithoutQuery(RequestPart, Option<RequestPart>),
     Response(ResponsePart, Option<ResponsePart>),
+    Trailer(Box<[u8]>, Option<Box<[u8]>>),
     GrpcStatus(GrpcStatusForm),
     Address(Endpoint, AddressPart),
     Peer(PeerPart),
@@ -309,6 +310,10 @@ impl Operator {
             Operator::Response(part, other) => part
                 .value(record)
                 .or_else(|| other.as_ref().map_or(Value::Missing, |other| other.value(record))),
+            Operator::Trailer(name, other) => {
+                let field = |name: &[u8]| record.response_trailers.and_then(|trailers| trailers.get(name));
+                Value::maybe(field(name).or_else(|| other.as_deref().and_then(field)))
+            }
             Operator::GrpcStatus(form) => grpc_status(*form, record),
             Operator::Address(endpoint, part) => address(*endpoint, *part, record),
             Operator::Peer(part) => {

@@ -51,6 +51,13 @@ pub struct Record<'a> {
     /// `grpc-status` of a gRPC call's response or trailers.
     pub grpc_status: Option<u32>,
 
+    /// Messages of a gRPC call from the client.
+    pub request_messages: u64,
+    /// Messages of a gRPC call to the client.
+    pub response_messages: u64,
+    /// What came after the response's body, if a log asks for it.
+    pub response_trailers: Option<&'a Fields>,
+
     /// Body bytes received from the client.
     pub bytes_received: u64,
     /// Body bytes sent to the client.
@@ -119,6 +126,9 @@ impl Record<'_> {
             local_reply_body: b"",
             grpc: false,
             grpc_status: None,
+            request_messages: 0,
+            response_messages: 0,
+            response_trailers: None,
             bytes_received: 0,
             bytes_sent: 0,
             request_total_bytes: 0,

@@ -48,10 +48,17 @@ fn render_build(source: &SourceLabels, out: &mut String) {
     line(names::BUILD, &labels, 1, out);
 }
 
+/// Metrics that gRPC calls alone have.
+const MESSAGES: [(Metric, fn(&Totals) -> u64); 2] = [
+    (names::REQUEST_MESSAGES, |totals| totals.request_messages),
+    (names::RESPONSE_MESSAGES, |totals| totals.response_messages),
+];
+
 fn render_requests(registry: &Registry, source: &SourceLabels, page: &mut Page<'_>) {
     // Labels after the numbers: an id that stands in a series was interned before.
     let series = registry.read_series();
     let labeller = Labeller::new(registry, source);
+    let grpc: Vec<bool> = series.keys().map(|key| matches!(key.protocol, Protocol::Grpc(_))).collect();
     let series: Vec<(String, Totals)> =
         series.into_iter().map(|(key, totals)| (labeller.labels(key), totals)).collect();
     head(names::REQUESTS, &mut page.text);
@@ -63,6 +70,13 @@ fn render_requests(registry: &Registry, source: &SourceLabels, page: &mut Page<'
     render_family(names::REQUEST_DURATION, 1_000, &series, |totals| &totals.duration, page);
     render_family(names::REQUEST_BYTES, 1, &series, |totals| &totals.request_bytes, page);
     render_family(names::RESPONSE_BYTES, 1, &series, |totals| &totals.response_bytes, page);
+    for (metric, messages) in MESSAGES {
+        head(metric, &mut page.text);
+        for ((labels, totals), _) in series.iter().zip(&grpc).filter(|(_, grpc)| **grpc) {
+            line(metric, labels, messages(totals), &mut page.text);
+            page.turn(PAGE_BYTES);
+        }
+    }
     single(names::SERIES, series.len(), &mut page.text);
 }
 

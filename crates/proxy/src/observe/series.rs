@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::counters::{ServiceId, WorkloadId};
 use super::flags::Flags;
-use super::histogram::{Histogram, HistogramTotals};
+use super::histogram::{self, Histogram, HistogramTotals};
 use super::record::Record;
 
 /// What tells two series apart.
@@ -92,6 +93,9 @@ pub(super) struct Slot {
     duration: Histogram,
     request_bytes: Histogram,
     response_bytes: Histogram,
+    /// Of gRPC calls.
+    request_messages: AtomicU64,
+    response_messages: AtomicU64,
 }
 
 impl Slot {
@@ -100,12 +104,18 @@ impl Slot {
         self.duration.record(record.duration_us, record.duration_us);
         bytes(&self.request_bytes, record.request_total_bytes);
         bytes(&self.response_bytes, record.response_total_bytes);
+        if record.grpc {
+            histogram::add(&self.request_messages, record.request_messages);
+            histogram::add(&self.response_messages, record.response_messages);
+        }
     }
 
     pub(super) fn read(&self, totals: &mut Totals) {
         self.duration.read(&mut totals.duration);
         self.request_bytes.read(&mut totals.request_bytes);
         self.response_bytes.read(&mut totals.response_bytes);
+        totals.request_messages += self.request_messages.load(Ordering::Relaxed);
+        totals.response_messages += self.response_messages.load(Ordering::Relaxed);
     }
 }
 
@@ -115,6 +125,8 @@ pub(super) struct Totals {
     pub(super) duration: HistogramTotals,
     pub(super) request_bytes: HistogramTotals,
     pub(super) response_bytes: HistogramTotals,
+    pub(super) request_messages: u64,
+    pub(super) response_messages: u64,
 }
 
 /// A worker's own index of its series.

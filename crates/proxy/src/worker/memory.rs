@@ -3,10 +3,11 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use limen_wire::head::{RequestHead, ResponseHead};
+use limen_wire::head::{Fields, RequestHead, ResponseHead};
 
 use crate::clock::{Clock, Timer};
 use crate::filter::headers::HeaderScratch;
+use crate::observe::messages::Messages;
 
 /// The memory of an exchange: taken from the worker when a head arrives, given back when it has ended.
 pub(crate) struct Exchange {
@@ -22,6 +23,10 @@ pub(crate) struct Exchange {
     pub(crate) origin: Vec<u8>,
     /// The body of an answer that was made here, where the access log wants it.
     pub(crate) local_body: Vec<u8>,
+    /// What came after the response's body, where the access log wants it.
+    pub(crate) trailers: Option<Fields>,
+    /// What passes of a gRPC call, if it is one.
+    pub(crate) grpc: Option<Call>,
     /// For header operations.
     pub(crate) headers: HeaderScratch,
     /// Endpoints that were tried.
@@ -30,6 +35,17 @@ pub(crate) struct Exchange {
     pub(crate) transport: String,
     /// The deadlines of the exchange.
     pub(crate) timer: Rc<Timer>,
+}
+
+/// A gRPC call.
+#[derive(Default)]
+pub(crate) struct Call {
+    /// From the client.
+    pub(crate) up: Messages,
+    /// To the client.
+    pub(crate) down: Messages,
+    /// `grpc-status` of the trailers.
+    pub(crate) status: Option<u32>,
 }
 
 /// More than this is not kept from one exchange to the next.
@@ -44,6 +60,8 @@ impl Exchange {
             scratch: Vec::new(),
             origin: Vec::new(),
             local_body: Vec::new(),
+            trailers: None,
+            grpc: None,
             headers: HeaderScratch::default(),
             tried: Vec::new(),
             transport: String::new(),
@@ -64,6 +82,7 @@ impl Exchange {
         self.tried.clear();
         self.transport.clear();
         self.timer.release();
+        (self.trailers, self.grpc) = (None, None);
         for buffer in [&mut self.replay, &mut self.scratch, &mut self.origin, &mut self.local_body] {
             buffer.clear();
             buffer.shrink_to(KEPT_BYTES);

@@ -236,6 +236,11 @@ impl Worker {
         self.access_log.wants_bodies()
     }
 
+    /// Whether the access log wants what comes after bodies.
+    pub(crate) fn logs_trailers(&self) -> bool {
+        self.access_log.wants_trailers()
+    }
+
     /// Counts.
     pub(crate) fn count(&self, counter: Counter) {
         self.counters.add(counter, 1);
