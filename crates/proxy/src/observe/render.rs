@@ -48,8 +48,11 @@ fn render_build(source: &SourceLabels, out: &mut String) {
     line(names::BUILD, &labels, 1, out);
 }
 
+/// A counter with a series for each label set, and where its number stands.
+type Family<T> = (Metric, fn(&T) -> u64);
+
 /// Metrics that gRPC calls alone have.
-const MESSAGES: [(Metric, fn(&Totals) -> u64); 2] = [
+const MESSAGES: [Family<Totals>; 2] = [
     (names::REQUEST_MESSAGES, |totals| totals.request_messages),
     (names::RESPONSE_MESSAGES, |totals| totals.response_messages),
 ];
@@ -88,7 +91,7 @@ fn render_tcp(registry: &Registry, source: &SourceLabels, page: &mut Page<'_>) {
     let labeller = Labeller::new(registry, source);
     let series: Vec<(String, TcpTotals)> =
         series.into_iter().map(|(key, totals)| (labeller.tcp_labels(key), totals)).collect();
-    let families: [(Metric, fn(&TcpTotals) -> u64); 4] = [
+    let families: [Family<TcpTotals>; 4] = [
         (names::TCP_OPENED, |totals| totals.opened),
         (names::TCP_CLOSED, |totals| totals.closed),
         (names::TCP_SENT, |totals| totals.sent),
