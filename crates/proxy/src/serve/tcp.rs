@@ -87,7 +87,7 @@ async fn reach(session: &mut Session, destination: &TcpDestination, timer: &Time
     session.service = cluster.service;
     let state =
         worker.upstreams.named(destination.cluster, &destination.cluster_name).ok_or(Fail::NoCluster)?;
-    let endpoint = state.pick(&mut || worker.random_u32(), &[]).ok_or(Fail::NoEndpoint)?;
+    let endpoint = state.pick_anew(&mut || worker.random_u32(), &[]).ok_or(Fail::NoEndpoint)?;
     session.upstream_host = Some(endpoint.address);
     session.workload = endpoint.workload.get();
     let in_flight = InFlight::new(&endpoint);

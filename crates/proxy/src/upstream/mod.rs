@@ -185,13 +185,23 @@ impl ClusterState {
         self.former.retire();
     }
 
-    /// An endpoint for a request, if possible none of those it has `tried`.
+    /// An endpoint to make a connection to, if possible none of those `tried`.
+    pub(crate) fn pick_anew(
+        &self,
+        random: &mut dyn FnMut() -> u32,
+        tried: &[SocketAddr],
+    ) -> Option<Rc<EndpointState>> {
+        self.balancer.borrow_mut().pick(random, tried)
+    }
+
+    /// An endpoint for a request, if possible none of those it has `tried`: one that is no more, too, if there is a
+    /// connection to it that goes on being used.
     pub(crate) fn pick(
         &self,
         random: &mut dyn FnMut() -> u32,
         tried: &[SocketAddr],
     ) -> Option<Rc<EndpointState>> {
-        let picked = self.balancer.borrow_mut().pick(random, tried)?;
+        let picked = self.pick_anew(random, tried)?;
         if self.former.is_empty() || picked.has_connection() {
             return Some(picked);
         }
