@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DistinguishedName,
-    DnType, ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, PublicKeyData, RevokedCertParams, SanType,
-    SerialNumber, date_time_ymd,
+    DnType, ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, PKCS_RSA_SHA256, PublicKeyData,
+    RevokedCertParams, SanType, SerialNumber, date_time_ymd,
 };
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
@@ -31,6 +32,13 @@ pub struct Pair {
     pub certificate: String,
     /// The private key.
     pub key: String,
+}
+
+impl Pair {
+    /// DER of the certificate.
+    pub fn der(&self) -> CertificateDer<'static> {
+        CertificateDer::from_pem_slice(self.certificate.as_bytes()).unwrap()
+    }
 }
 
 /// A client's certificate.
@@ -63,7 +71,15 @@ impl Authority {
 
     /// Issues a certificate for DNS names; the first is its common name.
     pub fn issue(&self, names: &[&str]) -> Pair {
-        let key = KeyPair::generate().unwrap();
+        self.issue_for(names, KeyPair::generate().unwrap())
+    }
+
+    /// The same with an RSA key.
+    pub fn issue_rsa(&self, names: &[&str]) -> Pair {
+        self.issue_for(names, KeyPair::generate_for(&PKCS_RSA_SHA256).unwrap())
+    }
+
+    fn issue_for(&self, names: &[&str], key: KeyPair) -> Pair {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names.clone()).unwrap();
         params.distinguished_name.push(DnType::CommonName, names[0].clone());
@@ -89,7 +105,8 @@ impl Authority {
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::OrganizationName, "Limen, tests");
         params.distinguished_name.push(DnType::CommonName, common_name);
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        params.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
         params.subject_alt_names = names.iter().map(|name| kind_of_name(name)).collect();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         Issued {
@@ -128,6 +145,17 @@ impl Authority {
     /// that is empty.
     pub fn client(&self, alpn: &str) -> Arc<ClientConfig> {
         self.client_with(None, alpn)
+    }
+
+    /// The same with algorithms of its own.
+    pub fn client_of(&self, provider: CryptoProvider, alpn: &str) -> Arc<ClientConfig> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.issuer.der().clone()).unwrap();
+        let builder =
+            ClientConfig::builder_with_provider(Arc::new(provider)).with_safe_default_protocol_versions();
+        let mut config = builder.unwrap().with_root_certificates(roots).with_no_client_auth();
+        config.alpn_protocols = vec![alpn.as_bytes().to_vec()];
+        Arc::new(config)
     }
 
     /// The same with a certificate of its own.

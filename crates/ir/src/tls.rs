@@ -22,7 +22,9 @@ pub struct ServerTls {
     pub max_version: TlsVersion,
     /// Suites for TLS 1.2 by OpenSSL name, in order; empty: all that are offered by default.
     pub cipher_suites: Vec<String>,
-    /// ALPN protocols in order of preference.
+    /// Groups of the key exchange, in order of preference; empty: all that are offered by default.
+    pub curves: Vec<Curve>,
+    /// ALPN protocols in order of preference. A client that asks for others only gets none, and is served.
     pub alpn: Vec<String>,
     /// What is asked of clients; `None`: no certificate is asked for.
     pub clients: Option<ClientPolicy>,
@@ -40,6 +42,18 @@ pub struct ClientPolicy {
     pub subject_alt_names: Vec<String>,
     /// Certificates and public keys of which the client's must be one; both empty: any will do.
     pub pinned: Pinned,
+}
+
+impl ClientPolicy {
+    /// The policy of a chain that serves nobody: nothing in an IR has that id.
+    pub fn nobody() -> ClientPolicy {
+        ClientPolicy {
+            required: true,
+            authorities: CertificateId("invalid://".to_owned()),
+            subject_alt_names: Vec::new(),
+            pinned: Pinned::default(),
+        }
+    }
 }
 
 /// Certificates that are named one by one.
@@ -91,6 +105,23 @@ pub enum TlsVersion {
     V1_3,
 }
 
+/// Groups of the key exchange that can be offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+pub enum Curve {
+    /// X25519 together with ML-KEM-768.
+    #[serde(rename = "X25519MLKEM768")]
+    X25519MlKem768,
+    /// X25519.
+    #[serde(rename = "X25519")]
+    X25519,
+    /// NIST P-256.
+    #[serde(rename = "P-256")]
+    P256,
+    /// NIST P-384.
+    #[serde(rename = "P-384")]
+    P384,
+}
+
 /// Names a certificate as istioctl does: `kubernetes://<secret>` or `file-cert:<cert>~<key>`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
@@ -111,8 +142,20 @@ pub struct Certificate {
     pub chain_pem: String,
     /// The key.
     pub key: PrivateKey,
+    /// What its issuer says of its validity, for clients that ask.
+    pub staple: Option<Staple>,
     /// The Secret or file.
     pub origin: Origin,
+}
+
+/// An OCSP response in DER, not looked into.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Staple(pub Vec<u8>);
+
+impl Serialize for Staple {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(&format_args!("{} bytes", self.0.len()))
+    }
 }
 
 /// Certificate authorities that are trusted to vouch for a peer. Whether they can be read is seen when `proxy` compiles

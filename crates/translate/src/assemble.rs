@@ -179,13 +179,19 @@ fn chain(
         min_version: limen_ir::tls::TlsVersion::V1_2,
         max_version: limen_ir::tls::TlsVersion::V1_3,
         cipher_suites: Vec::new(),
+        curves: Vec::new(),
         alpn: vec!["h2".to_owned(), "http/1.1".to_owned()],
-        clients: None,
+        // Whoever is connected from before is not to stay where nobody is let in.
+        clients: Some(ClientPolicy::nobody()),
     };
     if let Some(tls) = tls {
         offered.min_version = tls.min_version;
         offered.max_version = tls.max_version;
         offered.cipher_suites = tls.cipher_suites;
+        offered.curves = tls.curves;
+        if tls.peer_exchange && matches!(inside, Inside::Tcp(_)) {
+            offered.alpn.insert(0, "istio-peer-exchange".to_owned());
+        }
         let references = tls.credentials.iter();
         offered.certificates =
             references.map(|reference| certificates.resolve(&server, reference, report)).collect();

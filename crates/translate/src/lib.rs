@@ -45,7 +45,7 @@ use limen_resources::{Problem, Snapshot, Verdict};
 
 pub use mesh::Mesh;
 pub use messages::CODES;
-pub use settings::{BackendOverride, GatewayInstance, Settings};
+pub use settings::{BackendOverride, GatewayInstance, IdentityFiles, Settings};
 
 use assemble::{AssembleMemo, Assembled};
 use endpoints::EndpointMemo;

@@ -8,8 +8,8 @@ use limen_ir::policy::http::HttpPolicy;
 use limen_ir::policy::retry::Retry;
 use limen_resources::core::Pod;
 use limen_resources::istio::{
-    AccessLogEncoding, H2UpgradePolicy, MESH_CONFIG_MAP, MESH_FILE, MeshConfig, PROXY_CONFIG_ANNOTATION,
-    ProxyConfig, ProxyOptions,
+    AccessLogEncoding, H2UpgradePolicy, MESH_CONFIG_MAP, MESH_FILE, MeshConfig, MeshTls, MeshTlsVersion,
+    PROXY_CONFIG_ANNOTATION, ProxyConfig, ProxyOptions, ServerTls, TlsVersion,
 };
 use limen_resources::{Object, Problem, Snapshot, Table, parse_proxy_options};
 
@@ -35,10 +35,50 @@ pub struct Mesh {
     pub(crate) virtual_service_export_to: Vec<String>,
     /// The same for DestinationRules.
     pub(crate) destination_rule_export_to: Vec<String>,
+    /// TLS of servers, where they say nothing themselves.
+    pub(crate) tls: TlsDefaults,
     /// How HTTP is understood, for each gateway of the process.
     http: Vec<HttpPolicy>,
     /// Whether connections begin with a PROXY header, for each gateway of the process.
     proxy_protocol: Vec<bool>,
+}
+
+/// `tlsDefaults`, as far as it is about servers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct TlsDefaults {
+    /// The lowest version; `Auto`: nothing is said.
+    pub(crate) lowest: TlsVersion,
+    pub(crate) cipher_suites: Vec<String>,
+    pub(crate) ecdh_curves: Vec<String>,
+}
+
+impl TlsDefaults {
+    fn read(said: Option<&MeshTls>) -> TlsDefaults {
+        let Some(MeshTls { min_protocol_version, cipher_suites, ecdh_curves }) = said else {
+            return TlsDefaults::default();
+        };
+        let lowest = match min_protocol_version {
+            MeshTlsVersion::Auto => TlsVersion::Auto,
+            MeshTlsVersion::V1_2 => TlsVersion::V1_2,
+            MeshTlsVersion::V1_3 => TlsVersion::V1_3,
+        };
+        TlsDefaults { lowest, cipher_suites: cipher_suites.clone(), ecdh_curves: ecdh_curves.clone() }
+    }
+
+    /// The settings of a server, completed; what it says itself counts first.
+    pub(crate) fn complete(&self, tls: &ServerTls) -> ServerTls {
+        let mut tls = tls.clone();
+        if tls.min_protocol_version == TlsVersion::Auto && tls.max_protocol_version == TlsVersion::Auto {
+            tls.min_protocol_version = self.lowest;
+        }
+        if tls.cipher_suites.is_empty() {
+            tls.cipher_suites.clone_from(&self.cipher_suites);
+        }
+        if tls.ecdh_curves.is_empty() {
+            tls.ecdh_curves.clone_from(&self.ecdh_curves);
+        }
+        tls
+    }
 }
 
 impl Mesh {
@@ -129,6 +169,7 @@ fn complete(snapshot: &Snapshot, given: &Settings) -> (Settings, Vec<Problem>) {
         service_export_to: said.default_service_export_to.clone(),
         virtual_service_export_to: said.default_virtual_service_export_to.clone(),
         destination_rule_export_to: said.default_destination_rule_export_to.clone(),
+        tls: TlsDefaults::read(said.tls_defaults.as_ref()),
         http,
         proxy_protocol,
     };
@@ -222,7 +263,6 @@ fn say_without_effect(config: &Arc<Object<MeshConfig>>, problems: &mut Vec<Probl
             "h2UpgradePolicy",
             "what a port is declared to speak decides yet",
         ),
-        (said.tls_defaults.is_some(), "tlsDefaults", "only servers and DestinationRules decide yet"),
         (
             headers.preserve_http1_header_case == Some(true),
             "defaultConfig.proxyHeaders.preserveHttp1HeaderCase",

@@ -160,6 +160,11 @@ pub(crate) mod gateway {
         at.say(codes::SCHEMA_WARNING, message, "write an OpenSSL name such as ECDHE-ECDSA-AES128-GCM-SHA256")
     }
 
+    pub(crate) fn unknown_curve(at: At<'_>, curve: &str) -> Problem {
+        let message = format!("{curve} is no curve that can be chosen, and is left out");
+        at.say(codes::SCHEMA_WARNING, message, "write X25519MLKEM768, X25519, P-256 or P-384")
+    }
+
     pub(crate) fn no_suite_left(at: At<'_>) -> Problem {
         let message =
             "nothing that may be offered is left: handshakes for the hosts of this server are reset";
@@ -215,6 +220,13 @@ pub(crate) mod credential {
     pub(crate) fn form_not_served(at: At<'_>, name: &str, why: &str) -> Problem {
         let message = format!("`{name}` {why}: its certificate is not offered");
         at.say(NOT_SERVED, message, "name a Secret of the gateway's namespace")
+    }
+
+    pub(crate) fn no_identity(at: At<'_>) -> Problem {
+        let message =
+            "this gateway has no identity in the mesh: handshakes for the hosts of this server are reset";
+        let mend = "start with --identity-cert, --identity-key and --identity-ca";
+        at.say(codes::INVALID_CREDENTIAL, message, mend)
     }
 
     pub(crate) fn gateway_namespace(at: At<'_>, name: &str, workload: &str, own: &str) -> Problem {

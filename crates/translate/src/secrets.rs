@@ -5,7 +5,7 @@ mod authorities;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use limen_ir::tls::{Authorities, Certificate, CertificateId, PrivateKey};
+use limen_ir::tls::{Authorities, Certificate, CertificateId, PrivateKey, Staple};
 use limen_resources::core::{Secret, SecretBytes};
 use limen_resources::{Kind, Object, ObjectKey};
 
@@ -57,7 +57,18 @@ impl<'a, 'i> Certificates<'a, 'i> {
         let at = server.at().field(&reference.field);
         match &reference.credential {
             Credential::Secret(name) => self.secret(server, name, at, report),
-            Credential::Files(chain, key) => self.pair_of_files(server, (chain, key), reference, report),
+            Credential::Files(chain, key) => {
+                let id = CertificateId(format!("file-cert:{chain}~{key}"));
+                self.pair_of_files(server, id, (chain, key), reference, report)
+            }
+            Credential::Identity => {
+                let id = CertificateId("default".to_owned());
+                let Some(files) = &self.index.settings.identity else {
+                    report.problem(messages::no_identity(at));
+                    return id;
+                };
+                self.pair_of_files(server, id, (&files.certificate, &files.key), reference, report)
+            }
         }
     }
 
@@ -162,7 +173,9 @@ impl<'a, 'i> Certificates<'a, 'i> {
             return;
         };
         let origin = origin(&secret.key, String::new());
-        if !self.take(id, pair.certificate, pair.private_key, origin) {
+        let staple = (pair.certificate_key == "tls.crt").then(|| secret.spec.ocsp_staple()).flatten();
+        let staple = staple.map(|bytes| Staple(bytes.expose().to_vec()));
+        if !self.take(id, (pair.certificate, pair.private_key), staple, origin) {
             report.problem(messages::unusable(at, &title, "its certificate is not text"));
         }
     }
@@ -170,11 +183,11 @@ impl<'a, 'i> Certificates<'a, 'i> {
     fn pair_of_files(
         &mut self,
         server: &ServerPlan,
+        id: CertificateId,
         (chain, key): (&str, &str),
         reference: &CredentialRef,
         report: &mut Report,
     ) -> CertificateId {
-        let id = CertificateId(format!("file-cert:{chain}~{key}"));
         let at = server.at().field(&reference.field);
         let mut contents = Vec::new();
         for path in [chain, key] {
@@ -187,7 +200,7 @@ impl<'a, 'i> Certificates<'a, 'i> {
         }
         if let [certificate, private_key] = contents[..] {
             let origin = origin(&server.gateway.key, reference.field.clone());
-            if !self.take(&id, certificate, private_key, origin) {
+            if !self.take(&id, (certificate, private_key), None, origin) {
                 report.problem(messages::file(at, chain, "it is not text"));
             }
         }
@@ -203,6 +216,9 @@ impl<'a, 'i> Certificates<'a, 'i> {
         report: &mut Report,
     ) -> Option<&'a SecretBytes> {
         self.files.insert(path.to_owned());
+        if let Some(mounted) = self.mounted(path) {
+            return Some(mounted);
+        }
         // Who has not been looked for yet is not missing.
         let state = self.index.snapshot.file(path)?;
         match (&state.content, &state.error) {
@@ -213,21 +229,38 @@ impl<'a, 'i> Certificates<'a, 'i> {
         state.content.as_ref()
     }
 
+    /// The Secret that Istio's charts mount at such a path, if it stands in the files and the path does not exist.
+    fn mounted(&self, path: &str) -> Option<&'a SecretBytes> {
+        let (mount, key) = path.strip_prefix("/etc/istio/")?.split_once('/')?;
+        let is_mount = MOUNTS.contains(&mount);
+        let known = self.index.snapshot.file(path).is_none_or(|state| state.content.is_some());
+        if !is_mount || known || !self.index.settings.files {
+            return None;
+        }
+        let namespace = &self.index.settings.workload_namespace;
+        let secret = self.index.snapshot.secrets().get(namespace, &format!("istio-{mount}"))?;
+        secret.spec.data.get(key).filter(|bytes| !bytes.is_empty())
+    }
+
     /// Whether the two belong together is seen where they are loaded. False: the chain is not text.
     fn take(
         &mut self,
         id: &CertificateId,
-        chain: &SecretBytes,
-        key: &SecretBytes,
+        (chain, key): (&SecretBytes, &SecretBytes),
+        staple: Option<Staple>,
         origin: limen_ir::Origin,
     ) -> bool {
         let Ok(chain) = std::str::from_utf8(chain.expose()) else { return false };
         let key = PrivateKey::from_pem(key.expose().to_vec());
-        let certificate = Certificate { id: id.clone(), chain_pem: without_keys(chain), key, origin };
+        let certificate = Certificate { id: id.clone(), chain_pem: without_keys(chain), key, staple, origin };
         self.found.insert(id.clone(), keep(self.last.certificates.get(id), certificate));
         true
     }
 }
+
+/// Folders below `/etc/istio` into which the charts of Istio's gateways mount Secrets named after them.
+const MOUNTS: [&str; 4] =
+    ["ingressgateway-certs", "ingressgateway-ca-certs", "egressgateway-certs", "egressgateway-ca-certs"];
 
 /// PEM without the private keys that some keep beside their certificates: what goes into the IR is shown.
 fn without_keys(pem: &str) -> String {

@@ -32,12 +32,25 @@ pub struct Settings {
     pub backends: Vec<BackendOverride>,
     /// Kinds that can deny and whose objects are to be passed over.
     pub ignored_policies: BTreeSet<Kind>,
+    /// The workload's identity in the mesh; `None`: it has none.
+    pub identity: Option<IdentityFiles>,
     /// Retry as Istio does where no `retries` block is written, instead of only where nothing can have been processed.
     pub istio_default_retries: bool,
     /// What the mesh configuration says; filled in from the resources.
     pub mesh: Mesh,
     /// The resources come from files: a credential may then also stand in the namespace of its Gateway.
     pub files: bool,
+}
+
+/// The files of the workload's identity in the mesh.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdentityFiles {
+    /// Path of the PEM of the certificate chain.
+    pub certificate: String,
+    /// Path of the PEM of its key.
+    pub key: String,
+    /// Path of the PEM of the CAs of the mesh.
+    pub authorities: String,
 }
 
 /// One gateway workload.
@@ -98,6 +111,7 @@ impl Default for Settings {
             port_map: BTreeMap::new(),
             backends: Vec::new(),
             ignored_policies: BTreeSet::new(),
+            identity: None,
             istio_default_retries: false,
             mesh: Mesh::default(),
             files: true,

@@ -4,7 +4,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use limen_proxy::observe::{AccessLogConfig, LogTarget, SourceLabels};
-use limen_translate::{BackendOverride, GatewayInstance};
+use limen_translate::{BackendOverride, GatewayInstance, IdentityFiles};
 
 use super::{AccessLog, Backend, GatewayIdentity, Http10, Limits, Meaning, Settings, SniHostMismatch};
 
@@ -19,10 +19,21 @@ impl Meaning {
             port_map: self.map_port.iter().map(|map| (map.declared, map.bound)).collect(),
             backends: self.backend.iter().map(|backend| self.backend_override(backend)).collect(),
             ignored_policies: self.ignore_policy.iter().copied().collect(),
+            identity: self.identity(),
             istio_default_retries: self.istio_default_retries,
             files: true,
             ..limen_translate::Settings::default()
         }
+    }
+
+    /// The workload's identity; clap wants all of its files or none.
+    fn identity(&self) -> Option<IdentityFiles> {
+        let text = |path: &std::path::PathBuf| path.to_string_lossy().into_owned();
+        Some(IdentityFiles {
+            certificate: self.identity_cert.as_ref().map(text)?,
+            key: self.identity_key.as_ref().map(text)?,
+            authorities: self.identity_ca.as_ref().map(text)?,
+        })
     }
 
     /// The gateways that were named, or the one that `--workload` and `--labels` describe.

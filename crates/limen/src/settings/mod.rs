@@ -98,6 +98,18 @@ pub struct Meaning {
     )]
     pub labels: BTreeMap<String, String>,
 
+    /// PEM of this workload's certificate in the mesh, for servers in mode ISTIO_MUTUAL and `builtin://`; watched
+    #[arg(long, env = "LIMEN_IDENTITY_CERT", value_name = "FILE", requires_all = ["identity_key", "identity_ca"], help_heading = IDENTITY)]
+    pub identity_cert: Option<PathBuf>,
+
+    /// PEM of its private key
+    #[arg(long, env = "LIMEN_IDENTITY_KEY", value_name = "FILE", requires = "identity_cert", help_heading = IDENTITY)]
+    pub identity_key: Option<PathBuf>,
+
+    /// PEM of the CAs of the mesh
+    #[arg(long, env = "LIMEN_IDENTITY_CA", value_name = "FILE", requires = "identity_cert", help_heading = IDENTITY)]
+    pub identity_ca: Option<PathBuf>,
+
     /// A gateway with labels, tables and (if given) bind address of its own; repeatable, for several in one process;
     /// takes the place of --workload and --labels
     #[arg(

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use limen_ir::listener::{Listener, TlsChain};
-use limen_ir::tls::{ServerTls, TlsVersion};
+use limen_ir::tls::{Curve, ServerTls, Staple, TlsVersion};
 use limen_ir::{Certificate, CertificateId, Ir};
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs;
@@ -18,7 +18,7 @@ use rustls::server::{
 };
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
-use rustls::{SupportedCipherSuite, SupportedProtocolVersion};
+use rustls::{NamedGroup, SupportedCipherSuite, SupportedProtocolVersion};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -26,7 +26,7 @@ use super::clients::{self, AuthorityMemo, Trusted};
 use super::problem;
 use crate::applied::{AppliedProblem, CERTIFICATE_REJECTED, TLS_NOT_SERVED};
 use crate::observe::peer;
-use crate::table::listeners::Clients;
+use crate::table::listeners::{Clients, Configs};
 
 /// What was compiled, by certificate and by chain.
 pub(crate) struct TlsMemo {
@@ -50,7 +50,7 @@ type ChainKey = (String, String);
 #[derive(Debug, Clone)]
 pub(crate) struct Handshake {
     /// `None`: handshakes are reset.
-    pub(crate) config: Option<Arc<ServerConfig>>,
+    pub(crate) config: Option<Configs>,
     /// Whom it lets in.
     pub(crate) clients: Clients,
     /// URIs of the certificate.
@@ -171,10 +171,12 @@ fn load(certificate: &Certificate, provider: &CryptoProvider) -> Result<Certifie
     let key = PrivateKeyDer::from_pem_slice(certificate.key.expose_pem())
         // The parser's own words quote the text, which may be the key.
         .map_err(|_| "the private key is not valid PEM".to_owned())?;
-    CertifiedKey::from_der(chain, key, provider).map_err(|error| match error {
+    let mut certified = CertifiedKey::from_der(chain, key, provider).map_err(|error| match error {
         rustls::Error::InconsistentKeys(_) => "the private key does not belong to the certificate".to_owned(),
         error => format!("{error}"),
-    })
+    })?;
+    certified.ocsp = certificate.staple.as_ref().map(|Staple(der)| der.clone());
+    Ok(certified)
 }
 
 fn build(
@@ -203,6 +205,11 @@ fn build(
             versions.retain(|version| version.version != TLS12.version);
         }
     }
+    if !tls.curves.is_empty() {
+        let wanted: Vec<NamedGroup> = tls.curves.iter().copied().map(named_group).collect();
+        provider.kx_groups.retain(|group| wanted.contains(&group.name()));
+        provider.kx_groups.sort_by_key(|group| wanted.iter().position(|name| *name == group.name()));
+    }
     if versions.is_empty() {
         return Err("its versions and cipher suites leave nothing that can be offered".to_owned());
     }
@@ -227,11 +234,24 @@ fn build(
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 1;
     // Without a certificate there is nothing to shake hands with.
-    let config = (!keys.is_empty()).then(|| Arc::new(config));
+    let config = (!keys.is_empty()).then(|| {
+        let mut without_alpn = config.clone();
+        without_alpn.alpn_protocols.clear();
+        Configs { offering: Arc::new(config), without_alpn: Arc::new(without_alpn) }
+    });
     // Several certificates of one server have the same names.
     let leaf = keys.first().and_then(|key| key.cert.first());
     let names = leaf.and_then(|leaf| peer::subject_alt_names(leaf)).unwrap_or_default();
     Ok(Handshake { config, clients, own_uris: names.uris.into() })
+}
+
+fn named_group(curve: Curve) -> NamedGroup {
+    match curve {
+        Curve::X25519MlKem768 => NamedGroup::X25519MLKEM768,
+        Curve::X25519 => NamedGroup::X25519,
+        Curve::P256 => NamedGroup::secp256r1,
+        Curve::P384 => NamedGroup::secp384r1,
+    }
 }
 
 /// The name that OpenSSL, and so Istio, has for a suite of TLS 1.2.

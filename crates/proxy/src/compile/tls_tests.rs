@@ -18,7 +18,8 @@ fn pair(name: &str) -> (String, String) {
 fn ir(id: &str, chain: &str, key: &str) -> Ir {
     let id = CertificateId(id.to_owned());
     let key = PrivateKey::from_pem(key.as_bytes().to_vec());
-    let certificate = Certificate { id: id.clone(), chain_pem: chain.to_owned(), key, origin: origin() };
+    let certificate =
+        Certificate { id: id.clone(), chain_pem: chain.to_owned(), key, staple: None, origin: origin() };
     Ir { certificates: BTreeMap::from([(id, Arc::new(certificate))]), ..Ir::default() }
 }
 
@@ -28,6 +29,7 @@ fn server(max_version: TlsVersion) -> (Listener, TlsChain) {
         min_version: TlsVersion::V1_2,
         max_version,
         cipher_suites: Vec::new(),
+        curves: Vec::new(),
         alpn: vec!["h2".to_owned()],
         clients: None,
     };
@@ -48,7 +50,7 @@ fn server(max_version: TlsVersion) -> (Listener, TlsChain) {
 
 fn config(memo: &mut TlsMemo, listener: &Listener, chain: &TlsChain) -> Arc<ServerConfig> {
     let mut problems = Vec::new();
-    let config = memo.handshake(listener, chain, &mut problems).config.unwrap();
+    let config = memo.handshake(listener, chain, &mut problems).config.unwrap().offering;
     assert_eq!(problems, []);
     config
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use rustls::server::{Accepted, Acceptor, ServerConfig};
+use rustls::server::{Accepted, Acceptor, ClientHello, ServerConfig};
 use rustls::{HandshakeKind, ProtocolVersion};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
@@ -15,7 +15,7 @@ use crate::exchange::front::ConnInfo;
 use crate::exchange::secured::Secured;
 use crate::observe::{Counter, Flags, Record};
 use crate::stream::inbound::Inbound;
-use crate::table::listeners::{Clients, Inside, Serves};
+use crate::table::listeners::{Clients, Configs, Inside, Serves};
 
 /// Does the handshake within its time and serves what is inside. A hello that no chain covers is closed and logged with
 /// flag `NR`.
@@ -65,7 +65,7 @@ async fn handshake(
         hello => StartHandshake::from_parts(accepted(hello)?, io),
     };
     let server_name = begun.client_hello().server_name().map(Rc::from);
-    let Some(Chosen { chain, config, clients, own_uris, inside }) = choose(conn, server_name.as_deref())
+    let Some(Chosen { chain, config, clients, own_uris, inside }) = choose(conn, &begun.client_hello())
     else {
         let record = Record {
             flags: Flags::NR,
@@ -129,17 +129,25 @@ struct Chosen {
 }
 
 /// The chain for a server name, if it has what its handshake needs.
-fn choose(conn: &Connection, name: Option<&str>) -> Option<Chosen> {
+fn choose(conn: &Connection, hello: &ClientHello<'_>) -> Option<Chosen> {
     let tables = conn.worker.tables();
     let Serves::Tls(chains) = &tables.listener(conn.listener)?.serves else { return None };
-    let chain = chains.chain(name)?;
+    let chain = chains.chain(hello.server_name())?;
     Some(Chosen {
         chain: chain.name.clone(),
-        config: chain.config.clone()?,
+        config: offered(chain.config.as_ref()?, hello),
         clients: chain.clients.clone(),
         own_uris: chain.own_uris.clone(),
         inside: chain.inside.clone(),
     })
+}
+
+/// The settings for a client by the protocols that it offers.
+fn offered(configs: &Configs, hello: &ClientHello<'_>) -> Arc<ServerConfig> {
+    let own = &configs.offering.alpn_protocols;
+    let none_fits =
+        hello.alpn().is_some_and(|mut offered| !offered.any(|name| own.iter().any(|own| own == name)));
+    if none_fits { configs.without_alpn.clone() } else { configs.offering.clone() }
 }
 
 fn version(version: ProtocolVersion) -> &'static str {

@@ -112,7 +112,7 @@ pub(crate) struct TlsChain {
     /// Unique on the listener, stable between generations.
     pub(crate) name: Arc<str>,
     /// `None`: there is no certificate, or nobody to vouch for clients; handshakes are reset.
-    pub(crate) config: Option<Arc<rustls::ServerConfig>>,
+    pub(crate) config: Option<Configs>,
     /// What clients' certificates must be.
     pub(crate) clients: Clients,
     /// URIs of the certificate, such as a SPIFFE id.
@@ -128,6 +128,15 @@ pub(crate) enum Inside {
     Http(Arc<RouteTable>),
     /// Anything.
     Tcp(Arc<TcpRoute>),
+}
+
+/// A chain's settings for rustls.
+#[derive(Debug, Clone)]
+pub(crate) struct Configs {
+    /// For clients that offer a protocol of the chain's, or none.
+    pub(crate) offering: Arc<rustls::ServerConfig>,
+    /// For those that offer others only: none is chosen, as Envoy does it, where rustls would refuse them.
+    pub(crate) without_alpn: Arc<rustls::ServerConfig>,
 }
 
 /// Whom a chain lets in.

@@ -110,6 +110,11 @@ pub struct AuthorityBytes<'a> {
 }
 
 impl Secret {
+    /// An OCSP response that belongs to the certificate of type `kubernetes.io/tls`, in DER.
+    pub fn ocsp_staple(&self) -> Option<&SecretBytes> {
+        self.data.get("tls.ocsp-staple").filter(|bytes| !bytes.is_empty())
+    }
+
     /// The certificate authorities: `cacert` with `crl` if that is there and not empty, else `ca.crt` with `ca.crl`.
     pub fn authorities(&self) -> Option<AuthorityBytes<'_>> {
         let value = |key: &str| self.data.get(key).filter(|bytes| !bytes.is_empty());

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use limen_ir::tls::{Fingerprint, Pinned};
 use limen_resources::istio::{ServerTls, TlsMode};
 
+use super::server_tls::BUILTIN;
 use crate::messages::{At, gateway as messages};
 use crate::report::Report;
 
@@ -35,6 +36,8 @@ pub(crate) enum Authority {
     Named(String),
     /// A path.
     File(String),
+    /// The CAs of the mesh.
+    Mesh,
 }
 
 /// What `tls` asks of clients; `Ok(None)`: nothing. `Err`: it cannot be read, so nobody may come in.
@@ -86,6 +89,18 @@ pub(crate) fn plan(
     }))
 }
 
+/// Everybody shows an identity of the mesh.
+pub(crate) fn mesh(field: &str, tls: &ServerTls) -> ClientPlan {
+    let part = |part: &str| format!("{field}.{part}");
+    let crl = (!tls.ca_crl.is_empty()).then(|| (tls.ca_crl.clone(), part("caCrl")));
+    ClientPlan {
+        required: true,
+        authority: AuthorityRef { authority: Authority::Mesh, field: part("mode"), crl },
+        subject_alt_names: tls.subject_alt_names.clone(),
+        pinned: Pinned::default(),
+    }
+}
+
 /// The fields that say something about clients, and whether they are written.
 fn client_fields(tls: &ServerTls) -> [(&'static str, bool); 6] {
     [
@@ -101,12 +116,16 @@ fn client_fields(tls: &ServerTls) -> [(&'static str, bool); 6] {
 /// Where the authorities come from, and the field that says so.
 fn authority(tls: &ServerTls) -> Option<(Authority, &'static str)> {
     let first = tls.credential_names.first();
+    let beside = |written: &String| match &**written {
+        BUILTIN => Authority::Mesh,
+        written => Authority::BesideCertificate(written.to_owned()),
+    };
     Some(if !tls.ca_cert_credential_name.is_empty() {
         (Authority::Named(tls.ca_cert_credential_name.clone()), "caCertCredentialName")
     } else if !tls.credential_name.is_empty() {
-        (Authority::BesideCertificate(tls.credential_name.clone()), "credentialName")
+        (beside(&tls.credential_name), "credentialName")
     } else if let Some(first) = first {
-        (Authority::BesideCertificate(first.clone()), "credentialNames[0]")
+        (beside(first), "credentialNames[0]")
     } else if !tls.ca_certificates.is_empty() {
         (Authority::File(tls.ca_certificates.clone()), "caCertificates")
     } else {

@@ -165,6 +165,10 @@ impl Planner<'_, '_> {
     ) -> bool {
         let Some(server) = gateway.spec.servers.get(number) else { return false };
         let Some((plan, protocol)) = self.read(gateway, number, server) else { return false };
+        let own = server.tls.as_ref().filter(|tls| tls.mode != TlsMode::IstioMutual);
+        let completed =
+            own.map(|tls| Server { tls: Some(self.index.settings.mesh.tls.complete(tls)), ..server.clone() });
+        let server = completed.as_ref().unwrap_or(server);
         let ip = server.bind.parse().unwrap_or(instance.bind);
         let declared = plan.declared.get();
         let bound = self.index.settings.port_map.get(&declared).copied().unwrap_or(declared);

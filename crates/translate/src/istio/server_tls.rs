@@ -1,6 +1,6 @@
 //! TLS of Gateway servers.
 
-use limen_ir::tls::TlsVersion;
+use limen_ir::tls::{Curve, TlsVersion};
 use limen_resources::istio::{Server, ServerTls, TlsMode, TlsVersion as WrittenVersion};
 
 use super::client_tls::{self, ClientPlan};
@@ -15,7 +15,10 @@ pub(crate) struct TlsPlan {
     pub(crate) min_version: TlsVersion,
     pub(crate) max_version: TlsVersion,
     pub(crate) cipher_suites: Vec<String>,
+    pub(crate) curves: Vec<Curve>,
     pub(crate) clients: Option<ClientPlan>,
+    /// Istio's proxies tell each other of themselves first, where what is inside is not HTTP.
+    pub(crate) peer_exchange: bool,
 }
 
 /// A certificate that a server names.
@@ -32,13 +35,18 @@ pub(crate) enum Credential {
     Secret(String),
     /// Paths of the chain and of its key.
     Files(String, String),
+    /// The workload's own.
+    Identity,
 }
 
 /// How `server` does its handshake; `None` if it may not be done, which is said in `report`.
 pub(crate) fn plan(plan: &ServerPlan, server: &Server, report: &mut Report) -> Option<TlsPlan> {
     let tls = server.tls.as_ref()?;
     let field = |part: &str| format!("{}{part}", plan.field);
-    if !matches!(tls.mode, TlsMode::Simple | TlsMode::Mutual | TlsMode::OptionalMutual) {
+    if tls.mode == TlsMode::IstioMutual {
+        return Some(identity(plan.at(), &field(".tls"), tls, report));
+    }
+    if matches!(tls.mode, TlsMode::Passthrough | TlsMode::AutoPassthrough) {
         let part = field(".tls.mode");
         report.problem(messages::tls_not_served(
             plan.at().field(&part),
@@ -60,8 +68,71 @@ pub(crate) fn plan(plan: &ServerPlan, server: &Server, report: &mut Report) -> O
             return None;
         }
     };
+    let curves = match curves(plan.at(), &field(".tls.ecdhCurves"), &tls.ecdh_curves, report) {
+        Some(curves) => curves,
+        None => {
+            let part = field(".tls.ecdhCurves");
+            report.problem(messages::no_suite_left(plan.at().field(&part)));
+            return None;
+        }
+    };
     let credentials = credentials(&field(".tls"), tls);
-    Some(TlsPlan { credentials, min_version, max_version, cipher_suites, clients })
+    Some(TlsPlan {
+        credentials,
+        min_version,
+        max_version,
+        cipher_suites,
+        curves,
+        clients,
+        peer_exchange: false,
+    })
+}
+
+/// ISTIO_MUTUAL: the workload's identity, shown to and asked of everybody. Nothing of it is configured by the server.
+fn identity(at: At<'_>, field: &str, tls: &ServerTls, report: &mut Report) -> TlsPlan {
+    let part = |part: &str| format!("{field}.{part}");
+    for (name, written) in [
+        ("minProtocolVersion", tls.min_protocol_version != WrittenVersion::Auto),
+        ("maxProtocolVersion", tls.max_protocol_version != WrittenVersion::Auto),
+        ("cipherSuites", !tls.cipher_suites.is_empty()),
+        ("ecdhCurves", !tls.ecdh_curves.is_empty()),
+    ] {
+        if written {
+            let message = "mode ISTIO_MUTUAL has settings of its own, so the field has no effect";
+            report.problem(messages::no_effect(at.field(&part(name)), message, "remove it"));
+        }
+    }
+    TlsPlan {
+        credentials: vec![CredentialRef { credential: Credential::Identity, field: part("mode") }],
+        min_version: TlsVersion::V1_2,
+        max_version: TlsVersion::V1_3,
+        cipher_suites: Vec::new(),
+        curves: Vec::new(),
+        clients: Some(client_tls::mesh(field, tls)),
+        peer_exchange: true,
+    }
+}
+
+/// Curves that can be chosen, by the names that Istio takes. `None`: none of those written is one.
+fn curves(at: At<'_>, field: &str, written: &[String], report: &mut Report) -> Option<Vec<Curve>> {
+    let mut chosen = Vec::new();
+    for (index, name) in written.iter().enumerate() {
+        let curve = match &*name.to_ascii_uppercase() {
+            "X25519MLKEM768" => Curve::X25519MlKem768,
+            "X25519" => Curve::X25519,
+            "P-256" | "PRIME256V1" | "SECP256R1" => Curve::P256,
+            "P-384" | "SECP384R1" => Curve::P384,
+            _ => {
+                let place = format!("{field}[{index}]");
+                report.problem(messages::unknown_curve(at.field(&place), name));
+                continue;
+            }
+        };
+        if !chosen.contains(&curve) {
+            chosen.push(curve);
+        }
+    }
+    (written.is_empty() || !chosen.is_empty()).then_some(chosen)
 }
 
 fn versions(
@@ -153,11 +224,18 @@ fn suites(at: At<'_>, field: &str, written: &[String], report: &mut Report) -> S
     }
 }
 
+/// The reference that means the workload's own identity.
+pub(crate) const BUILTIN: &str = "builtin://";
+
 fn credentials(field: &str, tls: &ServerTls) -> Vec<CredentialRef> {
     let part = |part: &str| format!("{field}.{part}");
     let mut credentials = Vec::new();
     let mut secret = |name: &str, field: String| {
-        credentials.push(CredentialRef { credential: Credential::Secret(name.to_owned()), field });
+        let credential = match name {
+            BUILTIN => Credential::Identity,
+            name => Credential::Secret(name.to_owned()),
+        };
+        credentials.push(CredentialRef { credential, field });
     };
     if !tls.credential_name.is_empty() {
         secret(&tls.credential_name, part("credentialName"));

@@ -15,6 +15,9 @@ use crate::report::Report;
 /// How a ConfigMap is referred to.
 const CONFIG_MAP: &str = "configmap://";
 
+/// What Istio calls the CAs of the mesh.
+const MESH: &str = "ROOTCA";
+
 /// What was read.
 struct Read {
     id: CertificateId,
@@ -38,7 +41,18 @@ impl Certificates<'_, '_> {
                 Some(name) => self.config_map(server, name, at, report),
                 None => self.named(server, written, at, report),
             },
-            Authority::File(path) => self.authority_file(server, path, reference, report),
+            Authority::File(path) => {
+                let id = CertificateId(format!("file-root:{path}"));
+                self.authority_file(server, id, path, reference, report)
+            }
+            // That there is none has been said of the certificate.
+            Authority::Mesh => match &self.index.settings.identity {
+                None => Err(CertificateId(MESH.to_owned())),
+                Some(files) => {
+                    let id = CertificateId(MESH.to_owned());
+                    self.authority_file(server, id, &files.authorities, reference, report)
+                }
+            },
         };
         let Read { mut id, pem, mut crl_pem, origin } = match read {
             Ok(read) => read,
@@ -153,11 +167,11 @@ impl Certificates<'_, '_> {
     fn authority_file(
         &mut self,
         server: &ServerPlan,
+        id: CertificateId,
         path: &str,
         reference: &AuthorityRef,
         report: &mut Report,
     ) -> Result<Read, CertificateId> {
-        let id = CertificateId(format!("file-root:{path}"));
         let at = server.at().field(&reference.field);
         let pem = self.file(path, at, messages::authority_file, report).map(|bytes| text(bytes.expose()));
         if pem == Some(None) {

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use limen_resources::core::SecretBytes;
 use limen_resources::{Event, Kind, Level, Snapshot, Store, parse};
-use limen_translate::{BackendOverride, GatewayInstance, Settings};
+use limen_translate::{BackendOverride, GatewayInstance, IdentityFiles, Settings};
 use serde_json::Value;
 
 /// What the private keys of the cases are made of, in plain and in base64, as they stand in inputs.
@@ -45,6 +45,12 @@ impl Case {
                 "workload-namespace" => settings.workload_namespace = value.to_owned(),
                 "root-namespace" => settings.root_namespace = value.to_owned(),
                 "istio-default-retries" => settings.istio_default_retries = true,
+                "identity" => {
+                    let file = |name: &str| format!("/identity/{name}");
+                    let (certificate, key, authorities) =
+                        (file("cert.pem"), file("key.pem"), file("root.pem"));
+                    settings.identity = Some(IdentityFiles { certificate, key, authorities });
+                }
                 "cluster" => settings.files = false,
                 "file" => {
                     let (path, content) = value.split_once(' ').expect("PATH CONTENT");
