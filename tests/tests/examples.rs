@@ -354,3 +354,24 @@ async fn egress() {
     let lines = gateway.stop().await;
     assert_eq!(lines[0]["upstream_cluster"], "outbound|80||weather.localhost");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tcp_and_sni() {
+    let home = tempfile::tempdir().unwrap();
+    let config = copied("tcp-and-sni", home.path());
+    let authority = Authority::new();
+    let (v1, v2) = (Origin::start("v1", Script::echo()).await, Origin::start("v2", Script::echo()).await);
+    let vault = Origin::start("vault", Script::TalkTls(authority.server(&["vault.example.com"]))).await;
+    let mut flags = [backend("database/version=v1", &v1), backend("database/version=v2", &v2)].concat();
+    flags.extend(backend("vault", &vault));
+    let gateway = Gateway::start_in(home, vec![config], &flags).await;
+    assert_eq!(gateway.problems(), Vec::<String>::new());
+    for _ in 0..200 {
+        assert_eq!(get(gateway.address(9000), "any.example.com", "/").await.status, 200);
+    }
+    // 20 of 200 are expected; 2 is four standard deviations away.
+    assert!((2..=42).contains(&v2.hits()), "{} of 200 went to v2", v2.hits());
+    // The handshake is with the vault itself, whose certificate the gateway has not.
+    authority.connect(gateway.address(443), "vault.example.com", "http/1.1").await.unwrap();
+    assert!(authority.connect(gateway.address(443), "other.example.com", "http/1.1").await.is_err());
+}
