@@ -555,6 +555,7 @@ scenarios! {
     faults
     forwarded_client_cert
     forwarded_client_cert_modes
+    grpc_errors
     header_operations
     hosts
     http10

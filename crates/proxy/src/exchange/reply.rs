@@ -26,7 +26,12 @@ pub(crate) async fn error<F: Front>(live: &mut Live<'_, '_, F>, mut error: Error
         Fault::Origin => Counter::OriginFaults,
     });
     let begun = live.note.code != 0;
-    let status = if begun { live.note.code } else { error.status };
+    let call = !begun && error.status != 0 && grpc_timeout::is_call(&live.exchange.request);
+    let status = match (begun, call) {
+        (true, _) => live.note.code,
+        (_, true) => 200,
+        _ => error.status,
+    };
     live.exchange.transport = std::mem::take(&mut error.transport);
     live.outcome(status, error.flags, std::mem::take(&mut error.details));
     if begun || status == 0 {
@@ -38,14 +43,30 @@ pub(crate) async fn error<F: Front>(live: &mut Live<'_, '_, F>, mut error: Error
     if error.overloaded && live.note.http.added.envoy {
         response.fields.add(b"x-envoy-overloaded", b"true");
     }
-    if let Some(grpc_status) = error.grpc_status.filter(|_| grpc_timeout::is_call(&live.exchange.request)) {
+    if call {
+        let grpc_status = error.grpc_status.unwrap_or_else(|| grpc_status_of(error.status));
         response.fields.add(b"content-type", b"application/grpc");
         response.fields.add(b"grpc-status", grpc_status.to_string().as_bytes());
-        response.fields.add(b"grpc-message", error.body.as_bytes());
-        error.body = Cow::Borrowed("");
+        // The texts are ours and need no encoding, but for what the system says of a connection.
+        let message = std::mem::take(&mut error.body);
+        if !message.is_empty() && message.bytes().all(|byte| (b' '..=b'~').contains(&byte) && byte != b'%') {
+            response.fields.add(b"grpc-message", message.as_bytes());
+        }
     }
     let rule = live.note.rule;
     let _ = send(live, status, error.body.as_bytes(), rule).await;
+}
+
+/// What an HTTP status means to a gRPC client that gets no `grpc-status` ("HTTP to gRPC Status Code Mapping").
+fn grpc_status_of(status: u16) -> u8 {
+    match status {
+        400 => 13,
+        401 => 16,
+        403 => 7,
+        404 => 12,
+        429 | 502..=504 => 14,
+        _ => 2,
+    }
 }
 
 /// A rule's fixed response.
