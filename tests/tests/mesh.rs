@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 use limen_e2e::gateway::Gateway;
+use limen_e2e::origin::{Origin, Script};
+use limen_e2e::reply::Reply;
 use limen_e2e::{h1, within};
 use tokio::net::TcpStream;
 
@@ -75,4 +77,47 @@ async fn the_access_log_has_the_form_that_the_mesh_says() {
     let broken = r#"{accessLogEncoding: JSON, accessLogFormat: "%RESPONSE_CODE%"}"#;
     let line = log_of_one_request(broken).await;
     assert!(line.starts_with('{') && line.contains("\"response_code\":200"), "Istio's members: {line}");
+}
+
+/// The answer and the log line of a request to an origin that does this, where a stream may be idle for 300 ms.
+async fn idle(script: Script, head: &str) -> (Result<Reply, String>, serde_json::Value) {
+    let origin = Origin::start("web", script).await;
+    let settings =
+        "{defaultConfig: {connectionSettings: {httpStreamIdleTimeout: 300ms, httpRequestTimeout: 900ms}}}";
+    let map = format!(
+        "{{apiVersion: v1, kind: ConfigMap, metadata: {{name: istio, namespace: istio-system}}, data: {{mesh: '{settings}'}}}}"
+    );
+    let routes = ROUTES.replace("directResponse: {status: 200}", "route: [{destination: {host: web}}]");
+    let service =
+        "{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {ports: [{name: http, port: 80}]}}";
+    let files = [("routes.yaml", &*routes), ("mesh.yaml", &map), ("web.yaml", service)];
+    let flags = ["--backend".to_owned(), format!("web={}", origin.address)];
+    let gateway = Gateway::start(&files, &flags).await;
+    let mut connection = h1::Connection::new(TcpStream::connect(gateway.address(80)).await.unwrap());
+    connection.send(format!("{head} /a/b HTTP/1.1\r\nhost: a\r\n").as_bytes()).await;
+    let length = if head == "POST" { "content-length: 5\r\n" } else { "" };
+    connection.send(format!("{length}\r\n").as_bytes()).await;
+    let reply = within("an answer", connection.read(head)).await;
+    let lines = gateway.stop().await;
+    (reply, lines.into_iter().next().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_in_which_nothing_moves_is_ended() {
+    let (reply, line) = idle(Script::Never, "GET").await;
+    let reply = reply.unwrap();
+    assert_eq!(
+        (reply.status, reply.text().as_str()),
+        (504, "stream timeout"),
+        "the origin is silent: {reply:?}"
+    );
+    assert_eq!(
+        (&line["response_flags"], &line["response_code_details"]),
+        (&"SI".into(), &"stream_idle_timeout".into())
+    );
+
+    let (reply, line) = idle(Script::Never, "POST").await;
+    let reply = reply.unwrap();
+    assert_eq!((reply.status, reply.closed), (408, true), "the client owes a body: {reply:?}");
+    assert_eq!(line["response_flags"], "SI");
 }

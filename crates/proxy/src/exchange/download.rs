@@ -10,6 +10,7 @@ use super::cors;
 use super::error::Error;
 use super::front::Front;
 use super::live::{Live, context, grpc_status};
+use super::silence::Silence;
 use super::tunnel;
 use super::upload::Upload;
 use crate::clock::Timer;
@@ -70,7 +71,17 @@ pub(super) async fn respond<F: Front>(
 
     let mut download = Download { ended: end, stalled: false, watched_at: None, polled: false };
     timer.arm(deadline_ms);
-    poll_fn(|cx| download.poll(live, &mut back, upload, (timer, deadline_ms), cx)).await?;
+    let mut silence = Silence::watch(&worker.clock, live.note.http.stream_idle_ms);
+    poll_fn(|cx| {
+        let polled = download.poll(live, &mut back, upload, (timer, deadline_ms), cx);
+        let moved = live.note.received + live.note.sent;
+        let over = |silence: &mut Silence| silence.is_over(moved, cx);
+        if polled.is_pending() && silence.as_mut().is_some_and(over) {
+            return Poll::Ready(Err(Error::stream_idle(upload.done)));
+        }
+        polled
+    })
+    .await?;
     let now_ms = worker.clock.recent_ms();
     if back.finish(keeps, cluster.max_requests, &endpoint, &worker.buffers, now_ms) {
         worker.has_idle();

@@ -97,6 +97,12 @@ impl Error {
         Error::new(Fault::Client, 408, Flags::SI, "stream_idle_timeout", "stream timeout")
     }
 
+    /// Nothing has moved on the stream for too long; `received`: the request has come to its end.
+    pub(crate) fn stream_idle(received: bool) -> Error {
+        let status = if received { 504 } else { 408 };
+        Error::new(Fault::Client, status, Flags::SI, "stream_idle_timeout", "stream timeout")
+    }
+
     /// Nothing has passed in either direction for too long.
     pub(crate) fn silent() -> Error {
         Error::new(Fault::Client, 0, Flags::SI, "stream_idle_timeout", "")

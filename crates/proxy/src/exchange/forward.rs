@@ -13,6 +13,7 @@ use super::front::Front;
 use super::live::{Live, context};
 use super::mirror;
 use super::retry::{Attempts, Next};
+use super::silence::Silence;
 use super::upload::Upload;
 use crate::clock::Timer;
 use crate::filter::{forwarded, grpc_timeout, rewrite};
@@ -189,12 +190,19 @@ async fn attempt<F: Front>(
     back.begin(&exchange.request, live.conn.https, &worker.buffers)
         .map_err(|fail| Stop::of(&endpoint, fail))?;
     upload.done = exchange.request.body == BodyLength::None;
-    poll_fn(|cx| poll_answer(live, &mut back, upload, timer, attempt_by < deadline_ms, cx)).await.map_err(
-        |stop| match stop {
-            Stop::Attempt(fail) => Stop::of(&endpoint, fail),
-            Stop::Exchange(error) => Stop::Exchange(error),
-        },
-    )?;
+    let mut silence = Silence::watch(&worker.clock, live.note.http.stream_idle_ms);
+    let answered = poll_fn(|cx| {
+        let answered = poll_answer(live, &mut back, upload, timer, attempt_by < deadline_ms, cx);
+        let over = |silence: &mut Silence| silence.is_over(live.note.received, cx);
+        if answered.is_pending() && silence.as_mut().is_some_and(over) {
+            return Poll::Ready(Err(Stop::Exchange(Error::stream_idle(upload.done))));
+        }
+        answered
+    });
+    answered.await.map_err(|stop| match stop {
+        Stop::Attempt(fail) => Stop::of(&endpoint, fail),
+        Stop::Exchange(error) => Stop::Exchange(error),
+    })?;
     endpoint.answered(&live.exchange.response);
     let answered_us = worker.clock.now_us();
     live.note.service_time_ms = Some(answered_us.saturating_sub(connected_us) / 1000);

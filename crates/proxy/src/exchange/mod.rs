@@ -15,6 +15,7 @@ pub(crate) mod mirror;
 pub(crate) mod reply;
 pub(crate) mod retry;
 pub(crate) mod secured;
+mod silence;
 mod tunnel;
 mod upload;
 
