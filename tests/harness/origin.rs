@@ -43,6 +43,9 @@ pub enum Script {
     Talk,
     /// The same inside TLS.
     TalkTls(Arc<rustls::ServerConfig>),
+    /// Speaks HTTP as the other script says, inside TLS; an echo tells the server name (`:sni`) and whether the client
+    /// had a certificate (`:client`).
+    Tls(Arc<rustls::ServerConfig>, Arc<Script>),
     /// Reads a request with its body and switches to the protocol that it asks for, then sends every byte back. When the
     /// client has said its last, says `bye` and closes; a byte 0 makes it close at once.
     Switch,
@@ -115,7 +118,7 @@ async fn serve(listener: TcpListener, name: Arc<str>, script: Arc<Script>, hits:
     let mut connections = tokio::task::JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
         let _ = stream.set_nodelay(true);
-        let work = Work { name: name.clone(), script: script.clone(), hits: hits.clone() };
+        let work = Work { name: name.clone(), script: script.clone(), hits: hits.clone(), tls: Vec::new() };
         connections.spawn(async move {
             let mut first = [0; 3];
             match &*work.script {
@@ -126,6 +129,7 @@ async fn serve(listener: TcpListener, name: Arc<str>, script: Arc<Script>, hits:
                     }
                     return;
                 }
+                Script::Tls(config, script) => return inside_tls(stream, config, script, &work).await,
                 _ => {}
             }
             match stream.peek(&mut first).await {
@@ -144,6 +148,24 @@ pub(crate) struct Work {
     pub(crate) name: Arc<str>,
     pub(crate) script: Arc<Script>,
     hits: Arc<watch::Sender<usize>>,
+    /// What an echo says of the handshake, as if they were headers.
+    pub(crate) tls: Vec<(&'static str, String)>,
+}
+
+async fn inside_tls(
+    stream: tokio::net::TcpStream,
+    config: &Arc<rustls::ServerConfig>,
+    script: &Arc<Script>,
+    work: &Work,
+) {
+    let Ok(stream) = tokio_rustls::TlsAcceptor::from(config.clone()).accept(stream).await else { return };
+    let connection_info = stream.get_ref().1;
+    let sni = connection_info.server_name().unwrap_or_default().to_owned();
+    let client = if connection_info.peer_certificates().is_some() { "yes" } else { "no" };
+    let h2 = connection_info.alpn_protocol() == Some(b"h2");
+    let tls = vec![(":sni", sni), (":client", client.to_owned())];
+    let work = Work { script: script.clone(), tls, ..work.clone() };
+    if h2 { origin_h2::connection(stream, work).await } else { connection(stream, work).await }
 }
 
 impl Work {
@@ -162,7 +184,8 @@ async fn connection<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, work: Work
     let mut buffer = Vec::new();
     while let Some(head) = read_head(&mut stream, &mut buffer).await {
         let nth = work.hit();
-        let request = parse_head(&head);
+        let mut request = parse_head(&head);
+        work.tls.iter().for_each(|(name, value)| add(&mut request.headers, name, value));
         match &*work.script {
             Script::Echo { .. } | Script::Held(_) | Script::GoAway | Script::Interim(_) => {
                 if let Script::Held(gate) = &*work.script {
@@ -181,7 +204,12 @@ async fn connection<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, work: Work
                 }
             }
             Script::Never => {}
-            Script::Close | Script::Dead | Script::Talk | Script::TalkTls(_) | Script::Reset(_) => return,
+            Script::Close
+            | Script::Dead
+            | Script::Talk
+            | Script::TalkTls(_)
+            | Script::Tls(..)
+            | Script::Reset(_) => return,
             Script::Switch => {
                 if let Some((body, _)) = read_body(&mut stream, &mut buffer, &request).await {
                     let _ = switch(&mut stream, &request, body.len(), buffer).await;

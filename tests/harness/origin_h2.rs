@@ -48,6 +48,7 @@ async fn stream_of(
         | Script::Switch
         | Script::Talk
         | Script::TalkTls(_)
+        | Script::Tls(..)
         | Script::Interim(_) => {
             let _ = end.send(()).await;
             // The connection is dropped with whatever it still holds.
@@ -84,6 +85,7 @@ async fn echo(
     let scheme = head.uri.scheme_str().unwrap_or_default();
     add(&mut headers, "host", head.uri.authority().map_or("", |authority| authority.as_str()));
     add(&mut headers, ":scheme", scheme);
+    work.tls.iter().for_each(|(name, value)| add(&mut headers, name, value));
     let trailers = data.trailers().await?.map(|trailers| lines(&trailers)).unwrap_or_default();
     let path = head.uri.path_and_query().map_or("", |path| path.as_str());
     let seen = Request { method: head.method.to_string(), path: path.to_owned(), headers };

@@ -12,6 +12,7 @@ use rcgen::{
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -89,11 +90,37 @@ impl Authority {
 
     /// A server with a certificate for DNS names, which takes any protocol.
     pub fn server(&self, names: &[&str]) -> Arc<ServerConfig> {
+        Arc::new(self.serving(names, ServerConfig::builder().with_no_client_auth()))
+    }
+
+    /// An HTTP server, which speaks HTTP/2 to those who ask for it; `clients`: only those with a certificate may come in.
+    pub fn http_server(&self, names: &[&str], clients: bool) -> Arc<ServerConfig> {
+        let builder = ServerConfig::builder();
+        let mut config = if clients {
+            let verifier = WebPkiClientVerifier::builder(Arc::new(self.roots())).build().unwrap();
+            self.serving(names, builder.with_client_cert_verifier(verifier))
+        } else {
+            self.serving(names, builder.with_no_client_auth())
+        };
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Arc::new(config)
+    }
+
+    fn serving(
+        &self,
+        names: &[&str],
+        builder: rustls::ConfigBuilder<ServerConfig, rustls::server::WantsServerCert>,
+    ) -> ServerConfig {
         let pair = self.issue(names);
         let certificate = CertificateDer::from_pem_slice(pair.certificate.as_bytes()).unwrap();
         let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
-        let config = ServerConfig::builder().with_no_client_auth();
-        Arc::new(config.with_single_cert(vec![certificate], key).unwrap())
+        builder.with_single_cert(vec![certificate], key).unwrap()
+    }
+
+    fn roots(&self) -> RootCertStore {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.issuer.der().clone()).unwrap();
+        roots
     }
 
     /// Issues a certificate for a client: its common name, and names of any kind, as they look.

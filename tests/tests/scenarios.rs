@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use limen_e2e::clients::{ClientSpec, Clients};
 use limen_e2e::dns::{DnsServer, Says};
@@ -74,6 +75,9 @@ struct OriginSpec {
     /// It talks inside TLS, with a certificate for these names.
     #[serde(default)]
     tls: Vec<String>,
+    /// Only to clients with a certificate.
+    #[serde(default)]
+    tls_clients: bool,
     /// What comes after the bodies of its answers.
     #[serde(default)]
     trailers: BTreeMap<String, String>,
@@ -198,6 +202,14 @@ fn load(name: &str) -> Scenario {
 }
 
 fn script(spec: &OriginSpec, authority: &Authority) -> Script {
+    if spec.tls.is_empty() || spec.answers.as_deref() == Some("talk") {
+        return said(spec, authority);
+    }
+    let names: Vec<&str> = spec.tls.iter().map(String::as_str).collect();
+    Script::Tls(authority.http_server(&names, spec.tls_clients), Arc::new(said(spec, authority)))
+}
+
+fn said(spec: &OriginSpec, authority: &Authority) -> Script {
     if let Some(raw) = &spec.raw {
         return Script::Raw(raw.clone().into_bytes());
     }
@@ -243,6 +255,7 @@ async fn set_up(scenario: &Scenario) -> World {
     flags.extend(dns.iter().flat_map(|dns| ["--dns-server".to_owned(), dns.address.to_string()]));
     let mut certificates = scenario.certificates.clone();
     certificates.entry("edge".to_owned()).or_insert_with(|| vec!["*.example.com".to_owned()]);
+    fill.push(("${ca.crt}".to_owned(), base64(&authority.certificate())));
     for (name, hosts) in &certificates {
         let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
         let pair = authority.issue(&hosts);
@@ -589,6 +602,7 @@ scenarios! {
     sni
     tcp
     timeouts
+    tls_to_backends
     trusted_hops
     upgrades
     weights_subsets

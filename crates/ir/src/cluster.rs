@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::atoms::{Millis, Port};
 use crate::origin::Origin;
 use crate::policy::outlier::OutlierDetection;
+use crate::tls::ClientTls;
 
 /// Istio's `outbound|<port>|<subset>|<fqdn>`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,6 +45,9 @@ pub struct Cluster {
     pub balance: Balance,
     /// How connections are made and kept.
     pub connection: ConnectionPolicy,
+    /// How they are made safe; `None`: clear text, which is not printed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ClientTls>,
     /// When an endpoint is left out; `None`: never.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outlier: Option<OutlierDetection>,

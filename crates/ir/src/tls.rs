@@ -94,6 +94,87 @@ impl Serialize for Fingerprint {
     }
 }
 
+/// How a cluster's endpoints are spoken to in TLS.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ClientTls {
+    /// The server name that is sent; `None`: the host of the request, without its port.
+    pub sni: Option<String>,
+    /// What is asked of the server's certificate; `None`: what it would take is missing, so no connection is made.
+    pub trust: Option<Trust>,
+    /// The gateway's own certificate; `None`: none is offered.
+    pub identity: Option<Arc<Certificate>>,
+}
+
+/// Which servers are trusted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Trust {
+    /// Any.
+    Everybody,
+    /// Those that authorities vouch for.
+    Authorities {
+        /// PEM of their certificates.
+        authorities: Bundle,
+        /// PEM of their revocation lists. If there are any, a certificate of which they say nothing is refused.
+        revoked: Option<Bundle>,
+        /// Which name the certificate must carry.
+        names: TrustedNames,
+    },
+}
+
+/// Names that a server's certificate must carry.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum TrustedNames {
+    /// None in particular.
+    Any,
+    /// The server name that is sent.
+    ServerName,
+    /// One of these, exactly (DNS, URI, IP address).
+    Listed(Vec<String>),
+}
+
+/// Certificates or revocation lists in PEM, shared; shown and compared by their SHA-256.
+#[derive(Clone)]
+pub struct Bundle {
+    pem: Arc<str>,
+    digest: [u8; 32],
+}
+
+impl Bundle {
+    /// Takes the PEM text over.
+    pub fn new(pem: Arc<str>) -> Bundle {
+        let digest = Sha256::digest(pem.as_bytes()).into();
+        Bundle { pem, digest }
+    }
+
+    /// The text.
+    pub fn pem(&self) -> &str {
+        &self.pem
+    }
+}
+
+impl fmt::Debug for Bundle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("sha256:")?;
+        self.digest.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl Serialize for Bundle {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(&format_args!("{self:?}"))
+    }
+}
+
+impl PartialEq for Bundle {
+    fn eq(&self, other: &Bundle) -> bool {
+        self.digest == other.digest
+    }
+}
+
+impl Eq for Bundle {}
+
 /// Versions that can be offered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum TlsVersion {

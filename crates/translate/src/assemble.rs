@@ -67,7 +67,7 @@ pub(crate) fn assemble(snapshot: &Snapshot, settings: &Settings, memo: &mut Asse
     let routing = merge::route_tables(&index, &ports, &drafts, &guards, &mut memo.merge, &mut report);
     let mut certificates = Certificates::new(&index, &last.ir);
     let Routing { tables, wanted, mut connections } = routing;
-    let clusters = clusters::clusters(&index, wanted, &last.clusters, &mut report);
+    let clusters = clusters::clusters(&index, wanted, &last.clusters, &mut certificates.files, &mut report);
     let listeners = listeners(ports, &mut connections, &last.ir, &mut certificates, &mut report);
     let Certificates { found, authorities, files, .. } = certificates;
     let taken = index.taken;

@@ -3,7 +3,7 @@
 //! Istio gives a gateway the clusters of all services that it sees. Only those that a route names can ever be used, so
 //! only they are made here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use limen_ir::atoms::Millis;
@@ -11,8 +11,7 @@ use limen_ir::cluster::{
     Balance, Cluster, ClusterKey, ConnectionPolicy, HttpVersion, KeepAlive, Protocol, ServiceLabels,
 };
 use limen_resources::istio::{
-    ClientTlsMode, ConnectionPool, H2UpgradePolicy, HttpPool, LoadBalancer, SimpleLb, TcpPool, TrafficPolicy,
-    VirtualService,
+    ConnectionPool, H2UpgradePolicy, HttpPool, LoadBalancer, SimpleLb, TcpPool, TrafficPolicy, VirtualService,
 };
 use limen_resources::{GoDuration, Object};
 
@@ -22,6 +21,7 @@ use crate::istio::outlier;
 use crate::memo::{Walk, keep};
 use crate::merge::{Wanted, WantedClusters};
 use crate::messages::{At, destination as messages, route};
+use crate::origin_tls::OriginTls;
 use crate::report::Report;
 use crate::services::{PortFacts, ServiceFacts};
 
@@ -44,11 +44,12 @@ pub(crate) fn clusters(
     index: &Index<'_>,
     wanted: WantedClusters,
     last: &BTreeMap<ClusterKey, ClusterPlan>,
+    files: &mut BTreeSet<String>,
     report: &mut Report,
 ) -> BTreeMap<ClusterKey, ClusterPlan> {
     let mut last = Walk::along(last);
     let plans = wanted.into_sorted().into_iter().filter_map(|(key, wanted)| {
-        let plan = cluster(index, &key, wanted, last.find(&key), report)?;
+        let plan = cluster(index, &key, wanted, last.find(&key), (&mut *files, &mut *report))?;
         Some((key, plan))
     });
     plans.collect()
@@ -59,7 +60,7 @@ fn cluster(
     key: &ClusterKey,
     wanted: Wanted,
     last: Option<&ClusterPlan>,
-    report: &mut Report,
+    (files, report): (&mut BTreeSet<String>, &mut Report),
 ) -> Option<ClusterPlan> {
     let Wanted { service, by, instance } = wanted;
     let port = service.port(key.port)?;
@@ -77,6 +78,10 @@ fn cluster(
         },
     };
     let policy = rules.map(|rules| rules.policy(key.port, subset)).unwrap_or_default();
+    let tls = policy.tls.as_ref().and_then(|block| {
+        let reader = OriginTls { index, block, files, report: &mut *report };
+        reader.read(service.names_of_certificate())
+    });
     let http = by.iter().any(|(_, field)| field.starts_with("spec.http"));
     let connect_timeout = index.settings.mesh.connect_timeout;
     let mut reader = Reader { report, blocked: false, http, connect_timeout };
@@ -96,6 +101,7 @@ fn cluster(
         protocol,
         balance,
         connection,
+        tls,
         outlier,
         keeps_connections: service.first_address_only(),
         origin: service.origin.clone(),
@@ -262,11 +268,8 @@ impl Reader<'_> {
         });
     }
 
-    /// What is left: TLS, and what else changes how a connection begins.
+    /// What is left, and changes how a connection begins.
     fn rest(&mut self, policy: &Policy<'_>) {
-        if let Some(block) = policy.tls.as_ref().filter(|block| block.said.mode != ClientTlsMode::Disable) {
-            self.block(block, ".mode", &format!("TLS to the service (mode {})", block.said.mode.as_str()));
-        }
         for block in &policy.whole {
             let TrafficPolicy { tunnel, proxy_protocol, retry_budget, .. } = block.said;
             // Routes of connections have it from their own draft.

@@ -31,6 +31,7 @@ mod memo;
 mod merge;
 mod mesh;
 mod messages;
+mod origin_tls;
 mod report;
 mod secrets;
 mod services;

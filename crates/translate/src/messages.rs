@@ -402,6 +402,11 @@ pub(crate) mod destination {
         )
     }
 
+    /// TLS that cannot begin; clear text is never sent instead.
+    pub(crate) fn no_tls(at: At<'_>, why: &str, mend: &str) -> Problem {
+        at.say(codes::INVALID_CREDENTIAL, format!("{why}: requests answer 503 (flag UF)"), mend)
+    }
+
     pub(crate) fn no_original_destination(at: At<'_>) -> Problem {
         let message = "resolution NONE sends a request on to where the client had sent it, and a gateway's clients send \
                        to the gateway: requests answer 503 (flag UH)";

@@ -77,6 +77,16 @@ impl ServiceFacts {
     }
 
     /// Its ports for people.
+    /// Names that the service says its certificate carries (`subjectAltNames` of its ServiceEntry).
+    pub(crate) fn names_of_certificate(&self) -> &[String] {
+        match &self.source {
+            ServiceSource::Entries(entries) => {
+                entries.first().map_or(&[][..], |entry| &entry.spec.subject_alt_names)
+            }
+            _ => &[],
+        }
+    }
+
     pub(crate) fn list_ports(&self) -> String {
         let ports = self.ports.iter().filter(|port| port.protocol.is_some());
         ports.map(|port| port.number.to_string()).collect::<Vec<_>>().join(", ")

@@ -7,10 +7,12 @@ use std::sync::mpsc::Sender;
 use std::time::Instant;
 
 use limen_ir::cluster::{Balance as IrBalance, Cluster as IrCluster, HttpVersion};
+use limen_ir::tls::{ClientTls, Trust, TrustedNames};
 use limen_ir::{ClusterEndpoints, ClusterKey, Endpoints, Ir};
 
 use super::ejections::{Ejections, Judged};
 use super::endpoints::{self, Workloads};
+use super::origin_tls;
 use crate::applied::Ejected;
 use crate::limits::outlier::{Notice, Watch};
 use crate::limits::{ClusterLimits, Gauge};
@@ -244,6 +246,7 @@ fn cluster(ir: &IrCluster, limits: Option<Arc<ClusterLimits>>, registry: &Regist
         protocol: _,
         balance,
         connection,
+        tls,
         outlier: _,
         keeps_connections,
         origin: _,
@@ -251,6 +254,8 @@ fn cluster(ir: &IrCluster, limits: Option<Arc<ClusterLimits>>, registry: &Regist
     } = ir;
     let mut hasher = DefaultHasher::new();
     (key, connection).hash(&mut hasher);
+    // A certificate that is rotated cuts no connection: the next ones are made with it.
+    tls.as_ref().map(|tls| (&tls.sni, trusts(tls), tls.identity.is_some())).hash(&mut hasher);
     Cluster {
         name: key.to_string().into(),
         service: registry.service(&ServiceLabels {
@@ -276,9 +281,18 @@ fn cluster(ir: &IrCluster, limits: Option<Arc<ClusterLimits>>, registry: &Regist
             .keep_alive
             .as_ref()
             .map(|wanted| KeepAlive { interval_ms: wanted.interval.get(), timeout_ms: wanted.timeout.get() }),
+        tls: tls.as_ref().map(origin_tls::compile),
         limits,
         keeps_connections: *keeps_connections,
         fingerprint: hasher.finish(),
+    }
+}
+
+/// Whom a cluster trusts, but for the certificates themselves.
+fn trusts(tls: &ClientTls) -> Option<(&TrustedNames, bool)> {
+    match tls.trust.as_ref()? {
+        Trust::Everybody => None,
+        Trust::Authorities { authorities: _, revoked, names } => Some((names, revoked.is_some())),
     }
 }
 

@@ -10,7 +10,8 @@ pub(crate) mod ejections;
 pub(crate) mod endpoints;
 pub(crate) mod http;
 pub(crate) mod listeners;
-pub(crate) mod routes;
+pub(crate) mod origin_tls;
+mod routes;
 pub(crate) mod tls;
 
 use std::sync::Arc;

@@ -70,7 +70,7 @@ struct CompiledChain {
 impl TlsMemo {
     pub(crate) fn new() -> TlsMemo {
         TlsMemo {
-            provider: Arc::new(aws_lc_rs::default_provider()),
+            provider: Arc::new(provider()),
             certificates: BTreeMap::new(),
             authorities: AuthorityMemo::default(),
             chains: BTreeMap::new(),
@@ -161,7 +161,12 @@ impl TlsMemo {
     }
 }
 
-fn load(certificate: &Certificate, provider: &CryptoProvider) -> Result<CertifiedKey, String> {
+/// What all handshakes, either side, are made with.
+pub(super) fn provider() -> CryptoProvider {
+    aws_lc_rs::default_provider()
+}
+
+pub(super) fn load(certificate: &Certificate, provider: &CryptoProvider) -> Result<CertifiedKey, String> {
     let chain = CertificateDer::pem_slice_iter(certificate.chain_pem.as_bytes())
         .collect::<Result<Vec<_>, _>>()
         .map_err(|_| "the certificate is not valid PEM".to_owned())?;

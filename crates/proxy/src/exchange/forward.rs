@@ -23,6 +23,7 @@ use crate::table::clusters::Cluster;
 use crate::table::listeners::Tables;
 use crate::table::routes::{Destination, Forward, Rewrite, Rule};
 use crate::upstream::back::Back;
+use crate::upstream::connect::Manner;
 use crate::upstream::fail::Fail;
 use crate::upstream::{EndpointState, InFlight, connect};
 
@@ -165,13 +166,14 @@ async fn attempt<F: Front>(
 
     // The first attempt is made within the poll that took the request.
     let now_ms = if attempts.begun > 1 { worker.clock.now_ms() } else { worker.clock.recent_ms() };
-    let protocol = cluster.protocol.towards(live.exchange.request.version);
-    let mut back = match endpoint.take(protocol) {
+    let request = &live.exchange.request;
+    let manner = Manner::of(cluster, request.version, request.authority());
+    let mut back = match endpoint.take(&manner) {
         Some(back) => back,
         None => {
             let (times, own) = ((now_ms, deadline_ms), (&worker.clock, &worker.counters));
             // Boxed: it is seldom needed, and every exchange would have to be large enough to hold it.
-            Box::pin(connect::connect(cluster, &endpoint, protocol, (timer, own), times))
+            Box::pin(connect::connect(cluster, &endpoint, manner, (timer, own), times))
                 .await
                 .map_err(|fail| Stop::of(&endpoint, fail))?
         }

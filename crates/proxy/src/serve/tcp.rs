@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use limen_wire::proxy_protocol;
-use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
@@ -92,14 +91,14 @@ async fn reach(session: &mut Session, destination: &TcpDestination, timer: &Time
     session.workload = endpoint.workload.get();
     let in_flight = InFlight::new(&endpoint);
     let times = (worker.clock.now_ms(), NEVER);
-    let dialled = connect::dial(&cluster, endpoint.address, (timer, &worker.counters), times).await?;
-    let connect::Dialled { mut io, local, permit } = dialled;
+    let mut header = Vec::new();
     if let Some(version) = destination.proxy_protocol {
-        let mut header = Vec::new();
         proxy_protocol::encode(version, session.info.remote, session.info.local, &mut header);
-        // The socket is new: there is room for it.
-        io.write_all(&header).await.map_err(|error| Fail::of_connect(&error))?;
     }
+    let manner = connect::Manner::bytes(header);
+    let own = (timer, &worker.counters);
+    let dialled = connect::dial(&cluster, endpoint.address, &manner, own, times).await?;
+    let connect::Dialled { io, local, permit } = dialled;
     session.upstream_local = Some(local);
     worker.counters.add(crate::observe::Counter::UpstreamConnections, 1);
     worker.counters.gauge_add(Gauge::UpstreamConnectionsActive, 1);

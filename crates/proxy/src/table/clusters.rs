@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use limen_wire::head::Version;
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
 
 use crate::limits::ClusterLimits;
 use crate::limits::outlier::Watch;
@@ -49,6 +51,22 @@ impl Speaks {
     }
 }
 
+/// TLS towards a cluster.
+#[derive(Debug)]
+pub(crate) struct OriginTls {
+    /// The name that is asked for; `None`: the host of the request.
+    pub(crate) name: Option<ServerName<'static>>,
+    /// The handshake, or why none can be made, as clients hear it.
+    pub(crate) configs: Result<Configs, Box<str>>,
+}
+
+/// The handshake for each version of HTTP.
+#[derive(Debug)]
+pub(crate) struct Configs {
+    pub(crate) http1: Arc<ClientConfig>,
+    pub(crate) http2: Arc<ClientConfig>,
+}
+
 /// How an HTTP/2 connection is asked whether the origin is still there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct KeepAlive {
@@ -79,6 +97,8 @@ pub(crate) struct Cluster {
     pub(crate) max_streams: Option<u32>,
     /// HTTP/2: how a silent connection is found out.
     pub(crate) keep_alive: Option<KeepAlive>,
+    /// TLS; `None`: clear text.
+    pub(crate) tls: Option<OriginTls>,
     /// Limits of the whole process, shared by all workers and by all generations with the same numbers.
     pub(crate) limits: Option<Arc<ClusterLimits>>,
     /// Connections to an endpoint that is no more go on being used.

@@ -5,8 +5,12 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use limen_wire::head::Version;
+use rustls_pki_types::ServerName;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
+use tokio_rustls::TlsConnector;
 
 use super::EndpointState;
 use super::back::Back;
@@ -17,10 +21,48 @@ use super::origin::OriginConn;
 use crate::clock::{Clock, Timer};
 use crate::limits::Permit;
 use crate::observe::{Counter, WorkerCounters};
-use crate::table::clusters::{Cluster, Protocol};
+use crate::table::clusters::{Cluster, OriginTls, Protocol};
 
 /// A worker's clock and counters.
 type Own<'a> = (&'a Rc<Clock>, &'a Rc<WorkerCounters>);
+
+/// What a connection must be for a request to go over it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Manner {
+    /// What is spoken.
+    pub(crate) protocol: Protocol,
+    /// The name that was asked for in the handshake, where the host of the request decides it.
+    pub(crate) name: Option<ServerName<'static>>,
+    /// What is sent before anything else, TLS included.
+    pub(crate) prelude: Box<[u8]>,
+}
+
+impl Manner {
+    /// That of a request for `authority`.
+    pub(crate) fn of(cluster: &Cluster, client: Version, authority: &[u8]) -> Manner {
+        let by_host = cluster.tls.as_ref().is_some_and(|tls| tls.name.is_none());
+        Manner {
+            protocol: cluster.protocol.towards(client),
+            name: by_host.then(|| server_name(authority)).flatten(),
+            prelude: Box::default(),
+        }
+    }
+
+    /// That of a connection which is no request's.
+    pub(crate) fn bytes(prelude: Vec<u8>) -> Manner {
+        Manner { protocol: Protocol::Http1, name: None, prelude: prelude.into() }
+    }
+}
+
+/// The host of an authority, without port and brackets.
+fn server_name(authority: &[u8]) -> Option<ServerName<'static>> {
+    let text = std::str::from_utf8(authority).ok()?;
+    let host = match text.strip_prefix('[') {
+        Some(rest) => rest.split(']').next()?,
+        None => text.split(':').next()?,
+    };
+    ServerName::try_from(host.to_ascii_lowercase()).ok()
+}
 
 /// A connection that nothing was said on yet.
 pub(crate) struct Dialled {
@@ -36,6 +78,7 @@ pub(crate) struct Dialled {
 pub(crate) async fn dial(
     cluster: &Cluster,
     address: SocketAddr,
+    manner: &Manner,
     (timer, counters): (&Timer, &Rc<WorkerCounters>),
     (now_ms, until_ms): (u64, u64),
 ) -> Result<Dialled, Fail> {
@@ -44,46 +87,68 @@ pub(crate) async fn dial(
     timer.arm(connect_by.min(until_ms));
     let connected = tokio::select! {
         biased;
-        connected = open(address) => connected,
+        connected = open(cluster, address, manner) => connected,
         () = timer.expired() => Err(if until_ms < connect_by { Fail::Timeout } else { Fail::ConnectTimeout }),
     };
     let (io, local) = connected.inspect_err(|_| counters.add(Counter::UpstreamConnectErrors, 1))?;
     Ok(Dialled { io, local, permit })
 }
 
-async fn open(address: SocketAddr) -> Result<(OriginIo, SocketAddr), Fail> {
-    let io = TcpStream::connect(address).await.map_err(|error| Fail::of_connect(&error))?;
+async fn open(
+    cluster: &Cluster,
+    address: SocketAddr,
+    manner: &Manner,
+) -> Result<(OriginIo, SocketAddr), Fail> {
+    let tls = match &cluster.tls {
+        None => None,
+        Some(OriginTls { name, configs: Ok(configs) }) => Some((name, configs)),
+        Some(OriginTls { configs: Err(why), .. }) => return Err(Fail::Connect((&**why).into())),
+    };
+    let mut io = TcpStream::connect(address).await.map_err(|error| Fail::of_connect(&error))?;
     // What is written is written whole, so waiting for more only costs time; a socket that refuses the option still works.
     let _ = io.set_nodelay(true);
     let local = io.local_addr().map_err(|error| Fail::of_connect(&error))?;
-    Ok((OriginIo::Plain(io), local))
+    if !manner.prelude.is_empty() {
+        io.write_all(&manner.prelude).await.map_err(|error| Fail::of_connect(&error))?;
+    }
+    let Some((name, configs)) = tls else { return Ok((OriginIo::Plain(io), local)) };
+    let config = match manner.protocol {
+        Protocol::Http1 => &configs.http1,
+        Protocol::Http2 => &configs.http2,
+    };
+    let of_service = || server_name(cluster.name.rsplit('|').next().unwrap_or_default().as_bytes());
+    let name = name.clone().or_else(|| manner.name.clone()).or_else(of_service);
+    let name = name.unwrap_or_else(|| ServerName::from(address.ip()));
+    let handshake = TlsConnector::from(config.clone()).connect(name, io);
+    let io = handshake.await.map_err(|error| Fail::of_handshake(&error))?;
+    Ok((OriginIo::Tls(Box::new(io)), local))
 }
 
 /// What carries one request to an endpoint, on a connection that is new or being made; see [`dial`] for `timer`.
 pub(crate) async fn connect(
     cluster: &Arc<Cluster>,
     endpoint: &Rc<EndpointState>,
-    protocol: Protocol,
+    manner: Manner,
     (timer, own): (&Timer, Own<'_>),
     times: (u64, u64),
 ) -> Result<Back, Fail> {
-    match protocol {
+    match manner.protocol {
         Protocol::Http1 => {
             let Dialled { io, local, permit } =
-                dial(cluster, endpoint.address, (timer, own.1), times).await?;
-            Ok(Back::Http1(Box::new(OriginConn::new(io, local, permit, own.1.clone()))))
+                dial(cluster, endpoint.address, &manner, (timer, own.1), times).await?;
+            Ok(Back::Http1(Box::new(OriginConn::new(io, (local, manner.name), permit, own.1.clone()))))
         }
         Protocol::Http2 => {
             timer.arm(times.1);
-            join(cluster, endpoint, timer, own).await
+            join(cluster, endpoint, &manner, (timer, own)).await
         }
     }
 }
 
 /// A shared connection that is being made. Requests wait for it together, and it is made even if the first of them goes
 /// away.
-#[derive(Default)]
 pub(crate) struct Dial {
+    pub(crate) manner: Manner,
     outcome: RefCell<Option<Result<Rc<Shared>, Fail>>>,
     done: Notify,
 }
@@ -92,13 +157,13 @@ pub(crate) struct Dial {
 async fn join(
     cluster: &Arc<Cluster>,
     endpoint: &Rc<EndpointState>,
-    timer: &Timer,
-    own: Own<'_>,
+    manner: &Manner,
+    (timer, own): (&Timer, Own<'_>),
 ) -> Result<Back, Fail> {
     loop {
-        let dial = match endpoint.dialing(cluster) {
+        let dial = match endpoint.dialing(cluster, manner) {
             Some(dial) => dial,
-            None => start(cluster, endpoint, own),
+            None => start(cluster, endpoint, manner, own),
         };
         let outcome = loop {
             if let Some(outcome) = &*dial.outcome.borrow() {
@@ -114,22 +179,27 @@ async fn join(
         if !shared.is_spent() && shared.has_room() {
             return Ok(Back::Http2(shared.open()));
         }
-        if let Some(back) = endpoint.take(Protocol::Http2) {
+        if let Some(back) = endpoint.take(manner) {
             return Ok(back);
         }
     }
 }
 
-fn start(cluster: &Arc<Cluster>, endpoint: &Rc<EndpointState>, (clock, counters): Own<'_>) -> Rc<Dial> {
-    let made = Rc::new(Dial::default());
+fn start(
+    cluster: &Arc<Cluster>,
+    endpoint: &Rc<EndpointState>,
+    manner: &Manner,
+    (clock, counters): Own<'_>,
+) -> Rc<Dial> {
+    let made = Rc::new(Dial { manner: manner.clone(), outcome: RefCell::default(), done: Notify::new() });
     let (cluster, clock, counters) = (cluster.clone(), clock.clone(), counters.clone());
     let (endpoint, waited) = (endpoint.clone(), made.clone());
     endpoint.begin_dial(&made);
     tokio::task::spawn_local(async move {
         let timer = clock.timer();
         let times = (clock.now_ms(), u64::MAX);
-        let outcome = match dial(&cluster, endpoint.address, (&timer, &counters), times).await {
-            Ok(dialled) => Shared::begin(dialled, &cluster, (&clock, &counters)).await,
+        let outcome = match dial(&cluster, endpoint.address, &made.manner, (&timer, &counters), times).await {
+            Ok(dialled) => Shared::begin(dialled, &made.manner, &cluster, (&clock, &counters)).await,
             Err(fail) => Err(fail),
         };
         endpoint.dialed(&made, outcome.as_ref().ok());

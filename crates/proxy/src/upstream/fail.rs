@@ -68,6 +68,23 @@ impl Fail {
         }
     }
 
+    /// Of a TLS handshake that failed, in the words of Envoy where it has some.
+    pub(crate) fn of_handshake(error: &std::io::Error) -> Fail {
+        let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        let library = "SSL routines:OPENSSL_internal";
+        let why = match tls {
+            Some(rustls::Error::InvalidCertificate(why)) => {
+                format!("TLS_error:|268435581:{library}:CERTIFICATE_VERIFY_FAILED:{why}:TLS_error_end")
+            }
+            Some(rustls::Error::InvalidMessage(_)) => {
+                format!("TLS_error:|268435703:{library}:WRONG_VERSION_NUMBER:TLS_error_end")
+            }
+            Some(error) => format!("TLS_error:|{error}:TLS_error_end"),
+            None => "TLS_error:|the connection was closed in the handshake:TLS_error_end".to_owned(),
+        };
+        Fail::Connect(why.into())
+    }
+
     /// Of a connect call that failed: the system's text without Rust's error number.
     pub(crate) fn of_connect(error: &std::io::Error) -> Fail {
         let text = error.to_string();

@@ -11,9 +11,10 @@ use limen_wire::h2::client::{
 };
 use limen_wire::h2::{H2Error, ResetReason};
 use limen_wire::head::{BodyLength, Fields, RequestHead, ResponseHead};
+use rustls_pki_types::ServerName;
 
 use super::back::Deaf;
-use super::connect::Dialled;
+use super::connect::{Dialled, Manner};
 use super::fail::Fail;
 use super::io::OriginIo;
 use crate::clock::{Clock, Timer};
@@ -31,6 +32,8 @@ pub(crate) struct Shared {
     max_requests: Option<u32>,
     /// The gateway's own address on it.
     local: SocketAddr,
+    /// What was asked for in the handshake, where the host of the request decides it.
+    name: Option<ServerName<'static>>,
 }
 
 /// What its task and its users both know of a connection.
@@ -50,6 +53,7 @@ impl Shared {
     /// Begins HTTP/2 on a connected stream, and starts the task that moves it.
     pub(crate) async fn begin(
         Dialled { io, local, permit }: Dialled,
+        manner: &Manner,
         cluster: &Cluster,
         (clock, counters): (&Rc<Clock>, &Rc<WorkerCounters>),
     ) -> Result<Rc<Shared>, Fail> {
@@ -66,6 +70,7 @@ impl Shared {
             max_streams: cluster.max_streams.unwrap_or(u32::MAX),
             max_requests: cluster.max_requests,
             local,
+            name: manner.name.clone(),
         }))
     }
 
@@ -74,6 +79,11 @@ impl Shared {
         self.state.ended.get()
             || self.max_requests.is_some_and(|most| self.state.begun.get() >= most)
             || !self.requests.is_open()
+    }
+
+    /// Whether it was made in this manner.
+    pub(crate) fn is(&self, manner: &Manner) -> bool {
+        self.name == manner.name
     }
 
     /// Whether another stream may be opened now.

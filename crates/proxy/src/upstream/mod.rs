@@ -27,7 +27,7 @@ use crate::table::listeners::Tables;
 use crate::table::routes::{ClusterSlot, Destination};
 use back::Back;
 use balance::Balancer;
-use connect::Dial;
+use connect::{Dial, Manner};
 use fail::Fail;
 use former::Former;
 use http2::Shared;
@@ -274,22 +274,24 @@ impl EndpointState {
     }
 
     /// What there is for a request without making a connection.
-    pub(crate) fn take(&self, protocol: Protocol) -> Option<Back> {
-        match protocol {
-            Protocol::Http1 => self.take_idle().map(Back::Http1),
+    pub(crate) fn take(&self, manner: &Manner) -> Option<Back> {
+        match manner.protocol {
+            Protocol::Http1 => self.take_idle(manner).map(Back::Http1),
             Protocol::Http2 => {
                 let mut shared = self.shared.borrow_mut();
                 shared.retain(|conn| !conn.is_spent());
-                shared.iter().find(|conn| conn.has_room()).map(|conn| Back::Http2(conn.open()))
+                let usable = shared.iter().find(|conn| conn.is(manner) && conn.has_room());
+                usable.map(|conn| Back::Http2(conn.open()))
             }
         }
     }
 
     /// The shared connection that is being made and that one more request may wait for.
-    pub(crate) fn dialing(&self, cluster: &Cluster) -> Option<Rc<Dial>> {
+    pub(crate) fn dialing(&self, cluster: &Cluster, manner: &Manner) -> Option<Rc<Dial>> {
         let most = cluster.max_streams.unwrap_or(u32::MAX).min(STREAMS_EXPECTED);
         let mut dialing = self.dialing.borrow_mut();
-        let (dial, waiting) = dialing.iter_mut().find(|(_, waiting)| *waiting < most)?;
+        let (dial, waiting) =
+            dialing.iter_mut().find(|(dial, waiting)| *waiting < most && dial.manner == *manner)?;
         *waiting += 1;
         Some(dial.clone())
     }
@@ -308,9 +310,11 @@ impl EndpointState {
     }
 
     /// The connection that was used last and is still open. Newest first keeps few connections warm.
-    fn take_idle(&self) -> Option<Box<OriginConn>> {
+    fn take_idle(&self, manner: &Manner) -> Option<Box<OriginConn>> {
         loop {
-            let mut conn = self.idle.borrow_mut().pop()?;
+            let mut idle = self.idle.borrow_mut();
+            let at = idle.iter().rposition(|conn| conn.name == manner.name)?;
+            let mut conn = idle.remove(at);
             if conn.is_quiet() {
                 return Some(conn);
             }

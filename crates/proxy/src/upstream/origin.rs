@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use limen_wire::h1;
 use limen_wire::head::{BodyLength, Fields, MethodKind, RequestHead, ResponseHead};
+use rustls_pki_types::ServerName;
 
 use super::fail::Fail;
 use super::io::OriginIo;
@@ -21,6 +22,8 @@ pub(crate) struct OriginConn {
     io: OriginIo,
     /// The gateway's own address on it.
     pub(crate) local: SocketAddr,
+    /// What was asked for in the handshake, where the host of the request decides it.
+    pub(crate) name: Option<ServerName<'static>>,
     input: Inbound,
     output: Outbound,
     /// Requests begun on it.
@@ -43,7 +46,7 @@ impl Drop for OriginConn {
 impl OriginConn {
     pub(crate) fn new(
         io: OriginIo,
-        local: SocketAddr,
+        (local, name): (SocketAddr, Option<ServerName<'static>>),
         permit: Permit,
         counters: Rc<WorkerCounters>,
     ) -> OriginConn {
@@ -53,6 +56,7 @@ impl OriginConn {
             counters,
             io,
             local,
+            name,
             input: Inbound::empty(),
             output: Outbound::default(),
             requests: 0,

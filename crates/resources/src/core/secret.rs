@@ -87,6 +87,11 @@ pub struct ServerPair<'a> {
 }
 
 impl Secret {
+    /// What is under the first of these keys that is there and not empty.
+    pub fn first(&self, keys: &[&str]) -> Option<&SecretBytes> {
+        keys.iter().find_map(|key| self.data.get(*key).filter(|bytes| !bytes.is_empty()))
+    }
+
     /// The certificate and key for a server: `cert` and `key` if both are there and not empty, else `tls.crt` and
     /// `tls.key`.
     pub fn server_pair(&self) -> Option<ServerPair<'_>> {

@@ -1,0 +1,206 @@
+//! TLS towards origins: what is offered, and which certificates are good.
+
+use std::sync::Arc;
+
+use limen_ir::tls::{Bundle, Certificate, ClientTls, Trust, TrustedNames};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::sign::CertifiedKey;
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, ServerName, UnixTime};
+use x509_parser::extensions::GeneralName;
+
+use super::tls;
+use crate::table::clusters::{Configs, OriginTls};
+
+/// What a cluster's TLS comes to. What cannot be used leaves no configuration, so that no connection is made.
+pub(super) fn compile(ir: &ClientTls) -> OriginTls {
+    let ClientTls { sni, trust, identity } = ir;
+    let name = sni.as_ref().map(|name| ServerName::try_from(name.clone()));
+    let configs = match (trust, &name) {
+        (None, _) => Err("TLS error: Secret is not supplied by SDS".to_owned()),
+        (_, Some(Err(_))) => Err("TLS error: the server name is not valid".to_owned()),
+        (Some(trust), _) => configs(trust, identity.as_deref()).map_err(|why| format!("TLS error: {why}")),
+    };
+    OriginTls { name: name.and_then(Result::ok), configs: configs.map_err(Into::into) }
+}
+
+fn configs(trust: &Trust, identity: Option<&Certificate>) -> Result<Configs, String> {
+    let provider = Arc::new(tls::provider());
+    let verifier: Arc<dyn ServerCertVerifier> = match trust {
+        Trust::Everybody => Arc::new(Everybody(provider.clone())),
+        Trust::Authorities { authorities, revoked, names } => {
+            let chain = chain(authorities, revoked.as_ref(), &provider)?;
+            match names {
+                TrustedNames::ServerName => chain,
+                TrustedNames::Any => Arc::new(Named { chain, names: None }),
+                TrustedNames::Listed(names) => Arc::new(Named { chain, names: Some(names.clone()) }),
+            }
+        }
+    };
+    let key = identity.map(|identity| tls::load(identity, &provider)).transpose()?;
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
+    let http1 = match key {
+        None => builder.with_no_client_auth(),
+        Some(key) => builder.with_client_cert_resolver(Arc::new(Identity(Arc::new(key)))),
+    };
+    let mut http2 = http1.clone();
+    http2.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(Configs { http1: Arc::new(http1), http2: Arc::new(http2) })
+}
+
+fn chain(
+    authorities: &Bundle,
+    revoked: Option<&Bundle>,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<WebPkiServerVerifier>, String> {
+    let certificates = CertificateDer::pem_slice_iter(authorities.pem().as_bytes())
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|_| "the CA is not valid PEM".to_owned())?;
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(certificates);
+    let mut builder = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone());
+    if let Some(revoked) = revoked {
+        let lists = CertificateRevocationListDer::pem_slice_iter(revoked.pem().as_bytes())
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|_| "the revocation list is not valid PEM".to_owned())?;
+        if lists.is_empty() {
+            return Err("there is no revocation list where one is meant to be".to_owned());
+        }
+        // As BoringSSL does: a list that has run out says nothing, and what no list covers is not trusted.
+        builder = builder.with_crls(lists).enforce_revocation_expiration();
+    }
+    builder.build().map_err(|error| error.to_string())
+}
+
+/// The gateway's own certificate, whichever authorities the origin names: it says what it wants where it refuses.
+#[derive(Debug)]
+struct Identity(Arc<CertifiedKey>);
+
+impl ResolvesClientCert for Identity {
+    fn resolve(&self, _hints: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.0.key.choose_scheme(schemes).map(|_| self.0.clone())
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+/// Trusts those whom authorities vouch for under whatever name; of `names`, if there are any, they must carry one.
+#[derive(Debug)]
+struct Named {
+    chain: Arc<WebPkiServerVerifier>,
+    names: Option<Vec<String>>,
+}
+
+impl ServerCertVerifier for Named {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        match self.chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
+            // The name is looked at last, when all else holds.
+            Ok(_)
+            | Err(Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) => {}
+            Err(error) => return Err(error),
+        }
+        match &self.names {
+            Some(names) if !carries(end_entity, names) => {
+                Err(Error::InvalidCertificate(CertificateError::NotValidForName))
+            }
+            _ => Ok(ServerCertVerified::assertion()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chain.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chain.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.chain.supported_verify_schemes()
+    }
+}
+
+/// Whether a certificate has one of these names, exactly.
+fn carries(certificate: &CertificateDer<'_>, names: &[String]) -> bool {
+    let Ok((_, parsed)) = x509_parser::parse_x509_certificate(certificate) else { return false };
+    let Ok(Some(alternative)) = parsed.subject_alternative_name() else { return false };
+    alternative.value.general_names.iter().any(|name| match name {
+        GeneralName::DNSName(name) => names.iter().any(|wanted| wanted.eq_ignore_ascii_case(name)),
+        GeneralName::URI(name) | GeneralName::RFC822Name(name) => names.iter().any(|wanted| wanted == name),
+        GeneralName::IPAddress(bytes) => {
+            let address = match **bytes {
+                [a, b, c, d] => Some(std::net::IpAddr::from([a, b, c, d])),
+                ref bytes => <[u8; 16]>::try_from(bytes).ok().map(std::net::IpAddr::from),
+            };
+            address.is_some_and(|address| names.iter().any(|wanted| wanted.parse() == Ok(address)))
+        }
+        _ => false,
+    })
+}
+
+/// Trusts any certificate, as was asked for; that its holder has the key is still proven.
+#[derive(Debug)]
+struct Everybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Everybody {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        rustls::crypto::verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
