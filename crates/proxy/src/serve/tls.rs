@@ -77,10 +77,6 @@ async fn handshake(
         conn.worker.log(&record);
         return None;
     };
-    let config = match inside {
-        Inside::Tcp(_) => without_refusal(config, &begun.client_hello()),
-        Inside::Http(_) => config,
-    };
     let stream = Box::new(begun.into_stream(config).await.ok()?);
     let session = stream.get_ref().1;
     // What the ticket remembers was true when it was issued; the certificates may have run out since.
@@ -121,18 +117,6 @@ fn accepted(mut hello: &[u8]) -> Option<Accepted> {
             return hello.is_empty().then_some(accepted);
         }
     }
-}
-
-/// What is spoken inside is not looked at, so a client whose protocols are all unknown here is no reason to refuse it: it
-/// is told of none.
-fn without_refusal(config: Arc<ServerConfig>, hello: &ClientHello<'_>) -> Arc<ServerConfig> {
-    let known = |protocol: &[u8]| config.alpn_protocols.iter().any(|own| own == protocol);
-    if hello.alpn().is_none_or(|mut offered| offered.any(known)) {
-        return config;
-    }
-    let mut config = ServerConfig::clone(&config);
-    config.alpn_protocols.clear();
-    Arc::new(config)
 }
 
 /// A chain that can do its handshake.
