@@ -12,6 +12,7 @@ use crate::index::{Index, origin};
 use crate::istio::destination_rule::Block;
 use crate::messages::{At, destination as messages};
 use crate::report::Report;
+use crate::settings::IdentityFiles;
 
 /// Where systems keep the certificates of public authorities.
 const SYSTEM_ROOTS: [&str; 4] = [
@@ -40,9 +41,7 @@ impl OriginTls<'_, '_> {
         let sni = (!said.sni.is_empty()).then(|| said.sni.clone());
         let nothing = ClientTls { sni: sni.clone(), trust: None, identity: None };
         if said.mode == ClientTlsMode::IstioMutual {
-            let why = "the gateway has no identity in a mesh";
-            self.say("mode", why, "write mode SIMPLE or MUTUAL with certificates of your own");
-            return Some(nothing);
+            return Some(self.in_the_mesh().unwrap_or(nothing));
         }
         let identity = match said.mode {
             ClientTlsMode::Mutual => match self.identity() {
@@ -52,6 +51,33 @@ impl OriginTls<'_, '_> {
             _ => None,
         };
         Some(ClientTls { sni, trust: self.trust(service_names), identity })
+    }
+
+    /// With the workload's own identity; peers are those of the same authority.
+    fn in_the_mesh(&mut self) -> Option<ClientTls> {
+        let said = self.block.said;
+        let Some(IdentityFiles { certificate, key, authorities }) = &self.index.settings.identity else {
+            let why = "the gateway has no identity in a mesh";
+            self.say("mode", why, "start with --identity-cert, --identity-key and --identity-ca");
+            return None;
+        };
+        let identity = self.pair_of_files(certificate, key)?;
+        let names = match &*said.subject_alt_names {
+            [] => TrustedNames::Any,
+            names => TrustedNames::Listed(names.to_vec()),
+        };
+        let trust = Trust::Authorities { authorities: self.file("mode", authorities)?, revoked: None, names };
+        let sni = (!said.sni.is_empty()).then(|| said.sni.clone());
+        Some(ClientTls { sni, trust: Some(trust), identity: Some(Arc::new(identity)) })
+    }
+
+    fn pair_of_files(&mut self, certificate: &str, key: &str) -> Option<Certificate> {
+        let id = CertificateId(format!("file-cert:{certificate}~{key}"));
+        let chain = self.file("clientCertificate", certificate)?;
+        let key = self.file("privateKey", key)?;
+        let at = origin(&self.block.rule.key, self.block.field.clone());
+        let key = PrivateKey::from_pem(key.pem().as_bytes().to_vec());
+        Some(Certificate { id, chain_pem: chain.pem().to_owned(), key, staple: None, origin: at })
     }
 
     fn trust(&mut self, service_names: &[String]) -> Option<Trust> {
@@ -81,18 +107,7 @@ impl OriginTls<'_, '_> {
     fn identity(&mut self) -> Option<Certificate> {
         let said = self.block.said;
         if said.credential_name.is_empty() {
-            let id = CertificateId(format!("file-cert:{}~{}", said.client_certificate, said.private_key));
-            let chain = self.file("clientCertificate", &said.client_certificate)?;
-            let key = self.file("privateKey", &said.private_key)?;
-            let at = origin(&self.block.rule.key, self.block.field.clone());
-            let key = PrivateKey::from_pem(key.pem().as_bytes().to_vec());
-            return Some(Certificate {
-                id,
-                chain_pem: chain.pem().to_owned(),
-                key,
-                staple: None,
-                origin: at,
-            });
+            return self.pair_of_files(&said.client_certificate, &said.private_key);
         }
         let name = said.credential_name.strip_prefix("kubernetes://").unwrap_or(&said.credential_name);
         let Some(secret) = self.secret(name) else {

@@ -19,10 +19,10 @@ struct Server {
 async fn pair(max_streams: u32) -> (Requests, Server) {
     let (ours, theirs) = tokio::io::duplex(64 * 1024);
     let (requests, connection) = connect(ours, &ClientLimits::default()).await.unwrap();
-    tokio::spawn(connection);
+    tokio::task::spawn(connection);
     let (hand, streams) = mpsc::unbounded_channel();
     let (ends, mut ended) = mpsc::unbounded_channel();
-    tokio::spawn(async move {
+    tokio::task::spawn(async move {
         let mut builder = ::h2::server::Builder::new();
         let mut server = builder.max_concurrent_streams(max_streams).handshake(theirs).await.unwrap();
         loop {
