@@ -176,7 +176,7 @@ fn complete(snapshot: &Snapshot, given: &Settings) -> (Settings, Vec<Problem>) {
     if let Some(config) = config {
         say_without_effect(config, &mut problems);
     }
-    problems.extend(snapshot.proxy_configs().iter().filter_map(|object| without_use(object)));
+    problems.extend(snapshot.proxy_configs().iter().filter_map(without_use));
     (settings, problems)
 }
 

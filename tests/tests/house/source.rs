@@ -38,6 +38,7 @@ impl Source {
         let name = self.path.rsplit('/').next().unwrap_or("");
         self.krate() == "tests"
             || name == "tests.rs"
+            || name.ends_with("_tests.rs")
             || self.path.split('/').any(|part| matches!(part, "tests" | "benches" | "fuzz"))
     }
 

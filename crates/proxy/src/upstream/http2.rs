@@ -282,7 +282,7 @@ impl Http2 {
         self.trailers.as_ref()
     }
 
-    pub(crate) fn finish(self: Box<Self>, now_ms: u64) {
+    pub(crate) fn finish(&self, now_ms: u64) {
         self.shared.state.idle_since.set(now_ms);
     }
 }

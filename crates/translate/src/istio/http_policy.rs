@@ -69,9 +69,9 @@ fn path(mesh: &MeshConfig, settings: &ConnectionSettings, edge: bool) -> PathPol
     };
     PathPolicy {
         normalize: level != Normalization::None,
-        merge_slashes: settings.merge_slashes.unwrap_or_else(|| {
-            edge || matches!(level, Normalization::MergeSlashes | Normalization::DecodeAndMergeSlashes)
-        }),
+        merge_slashes: settings.merge_slashes.unwrap_or(
+            edge || matches!(level, Normalization::MergeSlashes | Normalization::DecodeAndMergeSlashes),
+        ),
         escaped_slashes: match settings.escaped_slashes {
             WrittenSlashes::Unspecified if edge => EscapedSlashes::Redirect,
             WrittenSlashes::Unspecified => by_mesh,

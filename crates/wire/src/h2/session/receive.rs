@@ -105,7 +105,7 @@ impl Session {
             absurd = dependency & MAX_WINDOW as u32 == header.stream;
             fragment = rest;
         }
-        if header.stream % 2 == 0 {
+        if header.stream.is_multiple_of(2) {
             self.fail(ResetReason::PROTOCOL_ERROR);
             return None;
         }
@@ -294,7 +294,7 @@ impl Session {
 
     /// A frame on a stream that is not open.
     fn receive_late(&mut self, id: u32) {
-        if id == 0 || id % 2 == 0 || id > self.streams.last() {
+        if id == 0 || id.is_multiple_of(2) || id > self.streams.last() {
             if self.going == Going::Final && id % 2 == 1 {
                 return self.charge(price::LATE);
             }

@@ -43,7 +43,7 @@ impl Session {
             }
             return;
         }
-        if payload.len() % 6 != 0 {
+        if !payload.len().is_multiple_of(6) {
             return self.fail(ResetReason::FRAME_SIZE_ERROR);
         }
         for setting in payload.chunks_exact(6) {

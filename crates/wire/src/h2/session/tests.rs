@@ -361,7 +361,7 @@ fn nobody_waits_for_room_for_ever() {
     feed(&mut session, &setting(4, 1_000_000));
     let streams: Vec<u32> =
         feed(&mut session, &[get(1), get(3), get(5)].concat()).iter().map(|arrived| arrived.index).collect();
-    let mut cx = context();
+    let cx = context();
     let mut sent = [0usize; 3];
     for stream in &streams {
         let head = ResponseHead { status: 200, ..ResponseHead::default() };
@@ -370,7 +370,7 @@ fn nobody_waits_for_room_for_ever() {
     for _ in 0..200 {
         // Always asked in the same order, as a loop over places does.
         for (at, stream) in streams.iter().enumerate() {
-            if let Poll::Ready(room) = session.poll_room(*stream, 100_000, &mut cx) {
+            if let Poll::Ready(room) = session.poll_room(*stream, 100_000, &cx) {
                 let room = room.unwrap();
                 session.send_data(*stream, &vec![0; room], false).unwrap();
                 sent[at] += room;
