@@ -255,7 +255,7 @@ async fn set_up(scenario: &Scenario) -> World {
     flags.extend(dns.iter().flat_map(|dns| ["--dns-server".to_owned(), dns.address.to_string()]));
     let mut certificates = scenario.certificates.clone();
     certificates.entry("edge".to_owned()).or_insert_with(|| vec!["*.example.com".to_owned()]);
-    fill.push(("${ca.crt}".to_owned(), base64(&authority.certificate())));
+    fill.push(("${ca.crt}".to_owned(), base64(authority.certificate())));
     for (name, hosts) in &certificates {
         let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
         let pair = authority.issue(&hosts);
