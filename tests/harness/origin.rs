@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Map, Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -65,9 +66,18 @@ pub struct Origin {
     /// Where it listens.
     pub address: SocketAddr,
     hits: Arc<watch::Sender<usize>>,
+    load: Arc<Load>,
     task: Option<AbortHandle>,
     /// Keeps the address of a dead origin from anybody else: connections are refused there.
     _bound: Option<TcpSocket>,
+}
+
+/// What an origin has had to bear.
+#[derive(Default)]
+struct Load {
+    connections: AtomicUsize,
+    now: AtomicUsize,
+    most: AtomicUsize,
 }
 
 impl Drop for Origin {
@@ -91,19 +101,34 @@ impl Origin {
         socket.bind(at).unwrap();
         let address = socket.local_addr().unwrap();
         let hits = Arc::new(watch::Sender::new(0));
+        let load = Arc::new(Load::default());
         let (task, bound) = if matches!(script, Script::Dead) {
             (None, Some(socket))
         } else {
             let listener = socket.listen(1024).unwrap();
-            let serve = serve(listener, Arc::from(name), Arc::new(script), hits.clone());
+            let (name, script) = (Arc::from(name), Arc::new(script));
+            let serve = serve(
+                listener,
+                Work { name, script, hits: hits.clone(), load: load.clone(), tls: Vec::new() },
+            );
             (Some(tokio::spawn(serve).abort_handle()), None)
         };
-        Origin { name: name.to_owned(), address, hits, task, _bound: bound }
+        Origin { name: name.to_owned(), address, hits, load, task, _bound: bound }
     }
 
     /// How many whole request heads (or conversations) it has read so far.
     pub fn hits(&self) -> usize {
         *self.hits.borrow()
+    }
+
+    /// How many connections it has accepted so far.
+    pub fn connections(&self) -> usize {
+        self.load.connections.load(Ordering::SeqCst)
+    }
+
+    /// How many requests of HTTP/1.1 it has worked on at the same time, at the most.
+    pub fn most_at_once(&self) -> usize {
+        self.load.most.load(Ordering::SeqCst)
     }
 
     /// Waits until it has read this many.
@@ -113,12 +138,13 @@ impl Origin {
     }
 }
 
-async fn serve(listener: TcpListener, name: Arc<str>, script: Arc<Script>, hits: Arc<watch::Sender<usize>>) {
+async fn serve(listener: TcpListener, work: Work) {
     // Connections end with the origin, as they would with a process.
     let mut connections = tokio::task::JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
         let _ = stream.set_nodelay(true);
-        let work = Work { name: name.clone(), script: script.clone(), hits: hits.clone(), tls: Vec::new() };
+        let work = work.clone();
+        work.load.connections.fetch_add(1, Ordering::SeqCst);
         connections.spawn(async move {
             let mut first = [0; 3];
             match &*work.script {
@@ -148,6 +174,7 @@ pub(crate) struct Work {
     pub(crate) name: Arc<str>,
     pub(crate) script: Arc<Script>,
     hits: Arc<watch::Sender<usize>>,
+    load: Arc<Load>,
     /// What an echo says of the handshake, as if they were headers.
     pub(crate) tls: Vec<(&'static str, String)>,
 }
@@ -169,6 +196,15 @@ async fn inside_tls(
 }
 
 impl Work {
+    fn begin(&self) {
+        let now = self.load.now.fetch_add(1, Ordering::SeqCst) + 1;
+        self.load.most.fetch_max(now, Ordering::SeqCst);
+    }
+
+    fn end(&self) {
+        self.load.now.fetch_sub(1, Ordering::SeqCst);
+    }
+
     /// Counts a request; the first is 0.
     pub(crate) fn hit(&self) -> usize {
         let mut nth = 0;
@@ -183,6 +219,7 @@ impl Work {
 async fn connection<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, work: Work) {
     let mut buffer = Vec::new();
     while let Some(head) = read_head(&mut stream, &mut buffer).await {
+        work.begin();
         let nth = work.hit();
         let mut request = parse_head(&head);
         work.tls.iter().for_each(|(name, value)| add(&mut request.headers, name, value));
@@ -199,6 +236,7 @@ async fn connection<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, work: Work
                 };
                 let seen = request.seen(&work.name, "HTTP/1.1", &body, trailers);
                 let answer = Answer::of(&work.script, nth);
+                work.end();
                 if stream.write_all(&h1_answer(&request, &answer, &seen)).await.is_err() {
                     return;
                 }

@@ -578,6 +578,7 @@ scenarios! {
     https_redirect
     identity_headers
     ipv6
+    locality
     log_operators
     malformed
     match_fields

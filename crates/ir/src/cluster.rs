@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::atoms::{Millis, Port};
 use crate::origin::Origin;
 use crate::policy::outlier::OutlierDetection;
+use crate::policy::warmup::Warmup;
 use crate::tls::ClientTls;
 
 /// Istio's `outbound|<port>|<subset>|<fqdn>`.
@@ -48,6 +49,9 @@ pub struct Cluster {
     /// How they are made safe; `None`: clear text, which is not printed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<ClientTls>,
+    /// How new endpoints come to their full share; `None`: they have it at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warmup: Option<Warmup>,
     /// When an endpoint is left out; `None`: never.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outlier: Option<OutlierDetection>,
@@ -112,7 +116,26 @@ pub enum Balance {
     LeastRequest,
     /// At random, weighted.
     Random,
+    /// By the request's hash, on a ring; at random where there is none.
+    RingHash {
+        /// Places on the ring at the least.
+        minimum_size: u64,
+    },
+    /// By the request's hash, from Maglev's table; at random where there is none.
+    Maglev {
+        /// A prime.
+        table_size: u64,
+    },
 }
+
+/// Istio's default of `ringHash.minimumRingSize`.
+pub const DEFAULT_RING_SIZE: u64 = 1024;
+/// The largest ring (Envoy).
+pub const MAX_RING_SIZE: u64 = 8 * 1024 * 1024;
+/// Istio's default of `maglev.tableSize`.
+pub const DEFAULT_MAGLEV_SIZE: u64 = 65_537;
+/// The largest table (Envoy).
+pub const MAX_MAGLEV_SIZE: u64 = 5_000_011;
 
 /// How connections to a cluster's endpoints are made and kept. Changing it retires the pool.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -127,6 +150,18 @@ pub struct ConnectionPolicy {
     pub max_connections: Option<u32>,
     /// Requests in flight to the cluster in the whole process; `None`: no limit and no counter.
     pub max_active_requests: Option<u32>,
+    /// Requests that wait for a connection in the whole process, also while it is made; `None`: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_pending: Option<u32>,
+    /// Retries under way in the whole process; `None`: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_retries: Option<RetryLimit>,
+    /// A connection takes no new request when it is older; `None`: however old.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_lifetime: Option<Millis>,
+    /// Probes on idle connections; `None`: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keepalive: Option<TcpKeepalive>,
     /// The version of HTTP; HTTP/1.1 is not printed.
     #[serde(skip_serializing_if = "HttpVersion::is_http1")]
     pub http: HttpVersion,
@@ -163,6 +198,32 @@ pub struct KeepAlive {
     pub timeout: Millis,
 }
 
+/// How many retries may be under way.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RetryLimit {
+    /// This many.
+    Count(u32),
+    /// A share of the requests in flight.
+    Budget {
+        /// In millionths.
+        share: u32,
+        /// This many are always allowed.
+        at_least: u32,
+    },
+}
+
+/// TCP keep-alive; `None`: as the system has it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct TcpKeepalive {
+    /// Probes that may be lost.
+    pub probes: Option<u32>,
+    /// Idle time before the first.
+    pub time: Option<Millis>,
+    /// Time between them.
+    pub interval: Option<Millis>,
+}
+
 /// Istio's default connect timeout.
 pub const DEFAULT_CONNECT_TIMEOUT_MS: u64 = 10_000;
 /// Istio's default upstream idle timeout.
@@ -180,6 +241,10 @@ impl ConnectionPolicy {
             http: HttpVersion::Http1,
             max_streams: None,
             keep_alive: None,
+            max_pending: None,
+            max_retries: None,
+            max_lifetime: None,
+            keepalive: None,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Endpoints: they change often, so they travel alone.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -34,6 +35,61 @@ pub struct Endpoint {
     pub health: Health,
     /// Who it is, for metrics.
     pub workload: Arc<WorkloadLabels>,
+    /// Where it stands.
+    #[serde(skip_serializing_if = "Locality::is_unknown")]
+    pub locality: Locality,
+    /// Endpoints of a higher number get what those of lower ones cannot bear; from 0 without gaps.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub priority: u32,
+    /// The weight of its locality among those of its priority; 0: it is not told apart from them.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub locality_weight: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+/// Where something stands; parts that are not known are empty. Serialised as `region/zone/subzone`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Locality {
+    /// Such as `eu-west-1`.
+    pub region: String,
+    /// Such as `eu-west-1a`.
+    pub zone: String,
+    /// Such as a rack.
+    pub subzone: String,
+}
+
+impl Locality {
+    /// From `region/zone/subzone`, of which the end may be missing.
+    pub fn parse(text: &str) -> Locality {
+        let mut parts = text.splitn(3, '/').map(str::to_owned);
+        let mut part = || parts.next().unwrap_or_default();
+        Locality { region: part(), zone: part(), subzone: part() }
+    }
+
+    /// Nothing is known.
+    pub fn is_unknown(&self) -> bool {
+        self.region.is_empty() && self.zone.is_empty() && self.subzone.is_empty()
+    }
+}
+
+impl fmt::Display for Locality {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.region)?;
+        if !(self.zone.is_empty() && self.subzone.is_empty()) {
+            write!(f, "/{}", self.zone)?;
+        }
+        if self.subzone.is_empty() { Ok(()) } else { write!(f, "/{}", self.subzone) }
+    }
+}
+
+impl Serialize for Locality {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
 }
 
 /// Whether an endpoint may be chosen.

@@ -11,6 +11,7 @@ use crate::matcher::Match;
 use crate::origin::Origin;
 use crate::policy::cors::Cors;
 use crate::policy::fault::Fault;
+use crate::policy::hash::HashPolicy;
 use crate::policy::headers::HeaderOps;
 use crate::policy::retry::Retry;
 use crate::policy::rewrite::PathRewrite;
@@ -106,6 +107,9 @@ pub struct Forward {
     pub timeout: Option<Millis>,
     /// When a failed attempt is tried again.
     pub retry: Retry,
+    /// What of the request its hash is made of, for destinations that are balanced by it; those of all destinations.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hash: Vec<HashPolicy>,
     /// Where copies go, and nothing that becomes of them comes back.
     pub mirrors: Vec<Mirror>,
 }

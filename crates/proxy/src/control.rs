@@ -4,15 +4,14 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Instant;
 
-use limen_ir::{Endpoints, Ir};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::Config;
 use crate::applied::Applied;
 use crate::board::Board;
-use crate::compile::Compiler;
 use crate::compile::clusters::EndpointTable;
 use crate::compile::ejections::Judged;
+use crate::compile::{Compiled, Compiler};
 use crate::limits::outlier::{Notice, Watch, Why};
 use crate::observe::{Counter, Gauge, Registry};
 use crate::sockets::Sockets;
@@ -64,11 +63,11 @@ impl Control {
         }
     }
 
-    /// Compiles, binds what is new and mails every worker. Returns the new generation.
-    pub(crate) fn install(&mut self, ir: &Ir, endpoints: &Endpoints) -> u64 {
+    /// Compiles a generation of this number, binds what is new and mails every worker. Returns the number.
+    pub(crate) fn install(&mut self, compile: impl FnOnce(&mut Compiler, u64) -> Compiled) -> u64 {
         self.collect();
         let stamp = self.next_stamp();
-        let compiled = self.compiler.compile(ir, endpoints, stamp);
+        let compiled = compile(&mut self.compiler, stamp);
         let mut changes = self.sockets.reconcile(&compiled.tables);
         let mut problems = compiled.problems;
         problems.append(&mut changes.problems);
@@ -86,8 +85,8 @@ impl Control {
     }
 
     /// Mails new endpoints for the generation in force; no route is compiled. Returns the new generation.
-    pub(crate) fn endpoints(&mut self, endpoints: &Endpoints) -> u64 {
-        let table = self.compiler.endpoints(endpoints);
+    pub(crate) fn endpoints(&mut self, compile: impl FnOnce(&mut Compiler) -> EndpointTable) -> u64 {
+        let table = compile(&mut self.compiler);
         let _ = self.notices.send(Notice::Look);
         self.mail(table)
     }

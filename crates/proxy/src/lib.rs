@@ -163,13 +163,13 @@ impl Proxy {
     /// Compiles on the calling thread, binds what is new and mails every worker. Returns the generation that
     /// [`Proxy::applied`] will show once every worker serves it.
     pub fn install(&self, ir: &Ir, endpoints: &Endpoints) -> u64 {
-        control::lock(&self.control).install(ir, endpoints)
+        control::lock(&self.control).install(|compiler, stamp| compiler.compile(ir, endpoints, stamp))
     }
 
     /// Mails new endpoints for the generation in force; no route is compiled. Returns its stamp in
     /// [`Applied::generation`].
     pub fn endpoints(&self, endpoints: &Endpoints) -> u64 {
-        control::lock(&self.control).endpoints(endpoints)
+        control::lock(&self.control).endpoints(|compiler| compiler.endpoints(endpoints))
     }
 
     /// What every worker serves.

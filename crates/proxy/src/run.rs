@@ -59,6 +59,7 @@ pub(crate) async fn run(start: Start, board: Arc<Board>, mut mail: UnboundedRece
                     accept::start(&worker, slot, io, remote);
                 }
             }
+            Mail::MakeRoom(cluster) => worker.upstreams.make_room(cluster),
             Mail::Drain => worker.drain(),
             Mail::Stop => break,
         }

@@ -34,6 +34,8 @@ pub enum Kind {
     ConfigMap,
     /// Kubernetes `Namespace`; its objects have no namespace of their own.
     Namespace,
+    /// Kubernetes `Node`; its objects have no namespace.
+    Node,
     /// Istio `AuthorizationPolicy`; can deny.
     AuthorizationPolicy,
     /// Istio `RequestAuthentication`; can deny.
@@ -48,7 +50,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 18] = [
+    pub const ALL: [Kind; 19] = [
         Kind::Gateway,
         Kind::VirtualService,
         Kind::DestinationRule,
@@ -62,6 +64,7 @@ impl Kind {
         Kind::Secret,
         Kind::ConfigMap,
         Kind::Namespace,
+        Kind::Node,
         Kind::AuthorizationPolicy,
         Kind::RequestAuthentication,
         Kind::EnvoyFilter,
@@ -85,6 +88,7 @@ impl Kind {
             Kind::Secret => "Secret",
             Kind::ConfigMap => "ConfigMap",
             Kind::Namespace => "Namespace",
+            Kind::Node => "Node",
             Kind::AuthorizationPolicy => "AuthorizationPolicy",
             Kind::RequestAuthentication => "RequestAuthentication",
             Kind::EnvoyFilter => "EnvoyFilter",
@@ -119,7 +123,7 @@ impl Kind {
 
     /// Do objects of this kind live in a namespace?
     pub fn namespaced(self) -> bool {
-        self != Kind::Namespace
+        !matches!(self, Kind::Namespace | Kind::Node)
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
-use crate::core::{ConfigMap, EndpointSlice, Namespace, Pod, Secret, Service};
+use crate::core::{ConfigMap, EndpointSlice, Namespace, Node, Pod, Secret, Service};
 use crate::istio::{
     DestinationRule, Gateway, MeshConfig, Policy, ProxyConfig, ServiceEntry, VirtualService, WorkloadEntry,
 };
@@ -256,6 +256,8 @@ pub enum AnyObject {
     ConfigMap(Arc<Object<ConfigMap>>),
     /// A `Namespace`.
     Namespace(Arc<Object<Namespace>>),
+    /// A `Node`.
+    Node(Arc<Object<Node>>),
     /// One of the kinds for which [`Kind::can_deny`](crate::Kind::can_deny) holds; the key says which.
     Policy(Arc<Object<Policy>>),
 }
@@ -277,6 +279,7 @@ macro_rules! for_any {
             $crate::object::AnyObject::Secret($object) => $body,
             $crate::object::AnyObject::ConfigMap($object) => $body,
             $crate::object::AnyObject::Namespace($object) => $body,
+            $crate::object::AnyObject::Node($object) => $body,
             $crate::object::AnyObject::Policy($object) => $body,
         }
     };

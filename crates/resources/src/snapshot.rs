@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::core::{ConfigMap, EndpointSlice, Namespace, Pod, Secret, SecretBytes, Service};
+use crate::core::{ConfigMap, EndpointSlice, Namespace, Node, Pod, Secret, SecretBytes, Service};
 use crate::istio::{
     DestinationRule, Gateway, MeshConfig, Policy, ProxyConfig, ServiceEntry, VirtualService, WorkloadEntry,
 };
@@ -120,6 +120,7 @@ pub struct Snapshot {
     pub(crate) secrets: Table<Secret>,
     pub(crate) config_maps: Table<ConfigMap>,
     pub(crate) namespaces: Table<Namespace>,
+    pub(crate) nodes: Table<Node>,
     pub(crate) policies: BTreeMap<Kind, Table<Policy>>,
     pub(crate) files: Arc<BTreeMap<Arc<str>, FileState>>,
     pub(crate) names: Arc<BTreeMap<Arc<str>, Arc<NameState>>>,
@@ -164,6 +165,8 @@ tables! {
     config_maps: ConfigMap;
     /// Namespaces; the namespace of their keys is empty.
     namespaces: Namespace;
+    /// Where Pods run: only what it is labelled.
+    nodes: Node;
 }
 
 impl Snapshot {
@@ -218,6 +221,7 @@ impl Snapshot {
             Kind::Secret => look!(self.secrets, Secret),
             Kind::ConfigMap => look!(self.config_maps, ConfigMap),
             Kind::Namespace => look!(self.namespaces, Namespace),
+            Kind::Node => look!(self.nodes, Node),
             kind => look!(self.policies.get(&kind)?, Policy),
         }
     }
@@ -250,6 +254,7 @@ impl Snapshot {
             AnyObject::Secret(object) => self.secrets.insert(object),
             AnyObject::ConfigMap(object) => self.config_maps.insert(object),
             AnyObject::Namespace(object) => self.namespaces.insert(object),
+            AnyObject::Node(object) => self.nodes.insert(object),
             AnyObject::Policy(object) => self.policies.entry(object.key.kind).or_default().insert(object),
         }
     }
@@ -269,6 +274,7 @@ impl Snapshot {
             Kind::Secret => self.secrets.remove(key),
             Kind::ConfigMap => self.config_maps.remove(key),
             Kind::Namespace => self.namespaces.remove(key),
+            Kind::Node => self.nodes.remove(key),
             kind => self.policies.entry(kind).or_default().remove(key),
         }
     }

@@ -95,6 +95,7 @@ fn same_inputs(a: &Snapshot, b: &Snapshot) -> bool {
         && a.destination_rules().same(b.destination_rules())
         && a.service_entries().same(b.service_entries())
         && a.services().same(b.services())
+        && a.namespaces().same(b.namespaces())
         && a.secrets().same(b.secrets())
         && a.config_maps().same(b.config_maps())
         && a.files() == b.files()

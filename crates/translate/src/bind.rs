@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use limen_ir::atoms::Port;
 use limen_ir::cluster::ClusterKey;
+use limen_ir::policy::hash::HashPolicy;
+use limen_ir::policy::retry::Retry;
 use limen_ir::route::{Action, Destination, Forward, Mirror, Redirect, RedirectPort, Rule};
 use limen_resources::istio::VirtualService;
 use limen_resources::{Object, Problem};
@@ -32,12 +34,20 @@ pub(crate) struct Site<'a> {
 
 /// What a destination means here.
 pub(crate) struct Target {
-    pub(crate) cluster: ClusterKey,
+    pub(crate) meaning: Meaning,
     /// `None`: there is no such service or port, and so no cluster.
     pub(crate) service: Option<Arc<ServiceFacts>>,
     pub(crate) object: Arc<Object<VirtualService>>,
     pub(crate) field: String,
     pub(crate) problem: Option<Problem>,
+}
+
+/// What of a destination shapes the rules that name it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Meaning {
+    pub(crate) cluster: ClusterKey,
+    /// What its requests are hashed by.
+    pub(crate) hash: Option<HashPolicy>,
 }
 
 /// The rules of a VirtualService on a server.
@@ -73,16 +83,20 @@ fn of_route(route: &RouteDraft) -> impl Iterator<Item = &DestinationDraft> {
 }
 
 /// What the destinations of a draft mean behind a server that declares `declared`.
-pub(crate) fn targets(draft: &VirtualServiceDraft, declared: Port, index: &Index<'_>) -> Vec<Target> {
-    let all = destinations(draft);
-    all.map(|(route, destination)| target(&route.object, destination, declared, index)).collect()
+/// for `workload`.
+pub(crate) fn targets(
+    draft: &VirtualServiceDraft,
+    site: (Port, &GatewayInstance),
+    index: &Index<'_>,
+) -> Vec<Target> {
+    destinations(draft).map(|(route, destination)| target(&route.object, destination, site, index)).collect()
 }
 
-/// What a destination that is written in `object` means behind a server that declares `declared`.
+/// What a destination that is written in `object` means behind a server that declares a port, for a workload.
 pub(crate) fn target(
     object: &Arc<Object<VirtualService>>,
     destination: &DestinationDraft,
-    declared: Port,
+    (declared, workload): (Port, &GatewayInstance),
     index: &Index<'_>,
 ) -> Target {
     let port = |number: u32| u16::try_from(number).unwrap_or_default();
@@ -109,8 +123,14 @@ pub(crate) fn target(
             (number, &service.host, known.then(|| Arc::clone(service)), problem)
         }
     };
+    let named_port = (destination.port != PortChoice::Implied).then_some(number);
+    let hash = service.as_ref().and_then(|service: &Arc<ServiceFacts>| {
+        let names = (&*service.host, &*service.namespace);
+        index.rules.hash(names, &workload.labels, named_port, &destination.subset)
+    });
+    let cluster = ClusterKey { port: number, subset: destination.subset.clone(), host: host.clone() };
     Target {
-        cluster: ClusterKey { port: number, subset: destination.subset.clone(), host: host.clone() },
+        meaning: Meaning { cluster, hash },
         service,
         object: Arc::clone(object),
         field: destination.field.clone(),
@@ -171,11 +191,11 @@ fn unknown_host_mend(destination: &DestinationDraft, port: u16, index: &Index<'_
     format!("add the Service, correct the name, or start with {flag}")
 }
 
-/// The rules of `draft` at `site`, up to the first that matches everything. `clusters`: what each of its destinations
-/// means there.
-pub(crate) fn bind(draft: &VirtualServiceDraft, clusters: &[ClusterKey], site: Site<'_>) -> Bound {
+/// The rules of `draft` at `site`, up to the first that matches everything. `meanings`: what each of its
+/// destinations means there.
+pub(crate) fn bind(draft: &VirtualServiceDraft, meanings: &[Meaning], site: Site<'_>) -> Bound {
     let mut bound = Bound::default();
-    let mut rest = clusters;
+    let mut rest = meanings;
     let mut offset = 0;
     let mut caught = None;
     for route in &draft.routes {
@@ -220,32 +240,38 @@ pub(crate) fn open(gate: &Gate, site: Site<'_>) -> bool {
     namespace && names::selects(&gate.source_labels, &site.instance.labels)
 }
 
-fn rule(route: &RouteDraft, draft: &RuleDraft, clusters: &[ClusterKey], site: Site<'_>) -> Option<Rule> {
+fn rule(route: &RouteDraft, draft: &RuleDraft, meanings: &[Meaning], site: Site<'_>) -> Option<Rule> {
     Some(Rule {
         name: draft.name.clone(),
         matches: draft.matches.clone()?,
         fault: route.fault.clone(),
         cors: route.cors.clone(),
-        action: action(&route.action, clusters, site),
+        action: action(&route.action, meanings, site),
         request_headers: route.request_headers.clone(),
         response_headers: route.response_headers.clone(),
         origin: origin(&route.object.key, draft.field.clone()),
     })
 }
 
-fn action(draft: &ActionDraft, clusters: &[ClusterKey], site: Site<'_>) -> Action {
+fn action(draft: &ActionDraft, meanings: &[Meaning], site: Site<'_>) -> Action {
     let forward = match draft {
         ActionDraft::Forward(forward) => forward,
         ActionDraft::Redirect(draft) => return Action::Redirect(redirect(draft, site)),
         ActionDraft::Reply(reply) => return Action::Reply(reply.clone()),
     };
-    let (own, shadows) = clusters.split_at_checked(forward.destinations.len()).unwrap_or((clusters, &[]));
+    let (own, shadows) = meanings.split_at_checked(forward.destinations.len()).unwrap_or((meanings, &[]));
     let destinations = forward.destinations.iter().zip(own);
     let mirrors = forward.mirrors.iter().zip(shadows);
+    let hash: Vec<_> = own.iter().filter_map(|meaning| meaning.hash.clone()).collect();
+    let mut retry = forward.retry.clone();
+    if let (Retry::Policy(policy), false, [_]) = (&mut retry, hash.is_empty(), own) {
+        // The hash says where to, again and again.
+        policy.avoid_previous = false;
+    }
     Action::Forward(Forward {
         destinations: destinations
-            .map(|(draft, cluster)| Destination {
-                cluster: cluster.clone(),
+            .map(|(draft, meaning)| Destination {
+                cluster: meaning.cluster.clone(),
                 weight: draft.weight,
                 request_headers: draft.request_headers.clone(),
                 response_headers: draft.response_headers.clone(),
@@ -254,9 +280,10 @@ fn action(draft: &ActionDraft, clusters: &[ClusterKey], site: Site<'_>) -> Actio
         path_rewrite: forward.path_rewrite.clone(),
         host_rewrite: forward.host_rewrite.clone(),
         timeout: forward.timeout,
-        retry: forward.retry.clone(),
+        retry,
+        hash,
         mirrors: mirrors
-            .map(|(draft, cluster)| Mirror { cluster: cluster.clone(), share: draft.share })
+            .map(|(draft, meaning)| Mirror { cluster: meaning.cluster.clone(), share: draft.share })
             .collect(),
     })
 }

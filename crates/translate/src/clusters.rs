@@ -11,19 +11,20 @@ use limen_ir::cluster::{
     Balance, Cluster, ClusterKey, ConnectionPolicy, HttpVersion, KeepAlive, Protocol, ServiceLabels,
 };
 use limen_resources::istio::{
-    ConnectionPool, H2UpgradePolicy, HttpPool, LoadBalancer, SimpleLb, TcpPool, TrafficPolicy, VirtualService,
+    ConnectionPool, H2UpgradePolicy, HttpPool, LoadBalancer, SimpleLb, TrafficPolicy, VirtualService,
 };
 use limen_resources::{GoDuration, Object};
 
 use crate::index::{Index, origin};
 use crate::istio::destination_rule::{Block, Merged, Policy, Rules};
-use crate::istio::outlier;
+use crate::istio::{connection_pool, consistent_hash, outlier, warmup};
+use crate::locality::Spread;
 use crate::memo::{Walk, keep};
 use crate::merge::{Wanted, WantedClusters};
 use crate::messages::{At, destination as messages, route};
 use crate::origin_tls::OriginTls;
 use crate::report::Report;
-use crate::services::{PortFacts, ServiceFacts};
+use crate::services::{PortFacts, ServiceFacts, ServiceSource};
 
 /// A cluster with what its endpoints are chosen by.
 #[derive(Debug, Clone)]
@@ -33,6 +34,8 @@ pub(crate) struct ClusterPlan {
     pub(crate) port: PortFacts,
     /// The labels of the subset; none: all endpoints.
     pub(crate) labels: Arc<BTreeMap<String, String>>,
+    /// What the localities of its endpoints are used for.
+    pub(crate) spread: Spread,
     /// It cannot be spoken to as it asks, and so gets no endpoint.
     pub(crate) blocked: bool,
     /// The first destination that names it.
@@ -86,6 +89,10 @@ fn cluster(
     let connect_timeout = index.settings.mesh.connect_timeout;
     let mut reader = Reader { report, blocked: false, http, connect_timeout };
     let (balance, connection) = (reader.balance(&policy), reader.connection(&policy, protocol));
+    let locality = policy.load_balancer.as_ref().and_then(|block| block.said.locality_lb_setting.as_ref());
+    let distribution = distribution(index, &service);
+    let spread = Spread::of(locality, distribution, policy.outlier_detection.is_some());
+    let warmup = policy.load_balancer.as_ref().and_then(|block| warmup::warmup(block.said));
     let outlier = policy.outlier_detection.as_ref().map(|block| outlier::detection(block.said));
     reader.rest(&policy);
     let blocked = reader.blocked;
@@ -102,6 +109,7 @@ fn cluster(
         balance,
         connection,
         tls,
+        warmup,
         outlier,
         keeps_connections: service.first_address_only(),
         origin: service.origin.clone(),
@@ -113,9 +121,24 @@ fn cluster(
         labels: keep(last.map(|last| &last.labels), labels),
         service,
         port,
+        spread,
         blocked,
         by,
     })
+}
+
+/// What a Service, or else its namespace, wishes for: the nearest endpoints, say.
+fn distribution<'a>(index: &'a Index<'_>, service: &'a ServiceFacts) -> &'a str {
+    const ANNOTATION: &str = "networking.istio.io/traffic-distribution";
+    let ServiceSource::Kubernetes(service) = &service.source else { return "" };
+    let namespace = index.snapshot.namespaces().get("", &service.key.namespace);
+    let annotated =
+        |annotations: &'a BTreeMap<String, String>| annotations.get(ANNOTATION).map(String::as_str);
+    let written = Some(&*service.spec.traffic_distribution).filter(|written| !written.is_empty());
+    written
+        .or_else(|| annotated(&service.meta.annotations))
+        .or_else(|| annotated(&namespace?.meta.annotations))
+        .unwrap_or_default()
 }
 
 fn say_unknown_subset(
@@ -158,33 +181,25 @@ impl Reader<'_> {
         let LoadBalancer {
             simple,
             consistent_hash,
-            locality_lb_setting,
+            locality_lb_setting: _,
             zone_aware_lb_setting,
-            warmup,
-            warmup_duration_secs,
+            warmup: _,
+            warmup_duration_secs: _,
         } = block.said;
-        if consistent_hash.is_some() {
-            let field = format!("{}.consistentHash", block.field);
-            let message = "clients are not kept on one endpoint yet: LEAST_REQUEST is used";
-            let problem = route::not_served(At::new(block.rule, &field), message, "use loadBalancer.simple");
-            self.report.problem(problem);
+        if zone_aware_lb_setting.is_some() {
+            self.no_effect(block, ".zoneAwareLbSetting", "zones are looked at by localityLbSetting only");
         }
-        if locality_lb_setting.is_some() || zone_aware_lb_setting.is_some() {
-            self.no_effect(block, "", "localities are not looked at yet");
-        }
-        if warmup.is_some() || warmup_duration_secs.is_some() {
-            self.no_effect(block, "", "new endpoints are not warmed up yet");
+        if let Some(hash) = consistent_hash {
+            return consistent_hash::balance(hash);
         }
         match simple.unwrap_or_default() {
             SimpleLb::Unspecified | SimpleLb::LeastConn | SimpleLb::LeastRequest => Balance::LeastRequest,
             SimpleLb::Random => Balance::Random,
             SimpleLb::RoundRobin => Balance::RoundRobin,
             SimpleLb::Passthrough => {
-                self.no_effect(
-                    block,
-                    ".simple",
-                    "a gateway has no original destination: LEAST_REQUEST is used",
-                );
+                let field = format!("{}.simple", block.field);
+                self.report.problem(messages::no_passing_through(At::new(block.rule, &field)));
+                self.blocked = true;
                 Balance::LeastRequest
             }
         }
@@ -198,41 +213,18 @@ impl Reader<'_> {
         if protocol.is_http2() {
             connection.http = HttpVersion::Http2;
         }
-        let Some(block) = &policy.connection_pool else { return connection };
-        let ConnectionPool { tcp, http } = block.said;
-        // An idle time of HTTP counts before one of TCP; 0 turns it off.
-        let idle = http.as_ref().and_then(|http| http.idle_timeout).or_else(|| tcp.as_ref()?.idle_timeout);
-        if let Some(idle) = idle {
-            connection.idle_timeout = Millis::new(idle.millis());
-        }
-        if let Some(tcp) = tcp {
-            let TcpPool { max_connections, connect_timeout, tcp_keepalive, max_connection_duration, .. } =
-                tcp;
-            connection.max_connections = limit(*max_connections);
-            if let Some(timeout) = connect_timeout.and_then(|timeout| Millis::new(timeout.millis())) {
-                connection.connect_timeout = timeout;
-            }
-            if tcp_keepalive.is_some() {
-                self.no_effect(block, ".tcp.tcpKeepalive", "idle connections are not probed yet");
-            }
-            if max_connection_duration.is_some() {
-                self.no_effect(block, ".tcp.maxConnectionDuration", "connections have no longest life yet");
+        if let Some(block) = &policy.connection_pool {
+            connection_pool::read(block.said, &mut connection);
+            if let Some(http) = &block.said.http {
+                self.http2(block, http, &mut connection);
             }
         }
-        if let Some(http) = http {
-            connection.max_requests = limit(http.max_requests_per_connection);
-            connection.max_active_requests = limit(http.http2_max_requests);
-            self.http2(block, http, &mut connection);
-            for (written, part, message) in [
-                (
-                    http.http1_max_pending_requests > 0,
-                    ".http.http1MaxPendingRequests",
-                    "waiting requests have no limit yet",
-                ),
-                (http.max_retries > 0, ".http.maxRetries", "retries have no limit of their own yet"),
-            ] {
-                if written {
-                    self.no_effect(block, part, message);
+        for block in &policy.whole {
+            if let Some(budget) = &block.said.retry_budget {
+                connection.max_retries = Some(connection_pool::budget(budget));
+                if budget.budget_interval.is_some_and(|interval| interval != GoDuration::default()) {
+                    let message = "requests are counted while they are in flight only";
+                    self.no_effect(block, ".retryBudget.budgetInterval", message);
                 }
             }
         }
@@ -261,7 +253,7 @@ impl Reader<'_> {
             }
             return;
         }
-        connection.max_streams = limit(http.max_concurrent_streams);
+        connection.max_streams = connection_pool::limit(http.max_concurrent_streams);
         connection.keep_alive = http.http2_keep_alive.as_ref().and_then(|wanted| {
             let millis = |duration: GoDuration| Millis::new(duration.millis());
             Some(KeepAlive { interval: millis(wanted.interval?)?, timeout: millis(wanted.timeout?)? })
@@ -271,7 +263,7 @@ impl Reader<'_> {
     /// What is left, and changes how a connection begins.
     fn rest(&mut self, policy: &Policy<'_>) {
         for block in &policy.whole {
-            let TrafficPolicy { tunnel, proxy_protocol, retry_budget, .. } = block.said;
+            let TrafficPolicy { tunnel, proxy_protocol, .. } = block.said;
             // Routes of connections have it from their own draft.
             if proxy_protocol.is_some() && self.http {
                 self.block(block, ".proxyProtocol", "a PROXY header in front of HTTP");
@@ -279,14 +271,6 @@ impl Reader<'_> {
             if tunnel.is_some() {
                 self.no_effect(block, ".tunnel", "a tunnel is for TCP routes only");
             }
-            if retry_budget.is_some() {
-                self.no_effect(block, ".retryBudget", "retries have no budget yet");
-            }
         }
     }
-}
-
-/// 0 is no limit.
-fn limit(written: u32) -> Option<u32> {
-    (written > 0).then_some(written)
 }

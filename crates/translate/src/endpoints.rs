@@ -12,12 +12,13 @@ use std::sync::Arc;
 
 use limen_ir::cluster::ClusterKey;
 use limen_ir::endpoint::{ClusterEndpoints, Endpoint, Endpoints, Health};
-use limen_resources::core::{EndpointSlice, Pod};
+use limen_resources::core::{EndpointSlice, Node, Pod};
 use limen_resources::istio::WorkloadEntry;
 use limen_resources::{NameState, Object, Problem, Snapshot};
 
 use crate::clusters::ClusterPlan;
 use crate::istio::names;
+use crate::locality::{self, Own, Spread, locality, with_topology};
 use crate::lookup::Lookup;
 use crate::memo::{ByValue, Memo, Same, keep};
 use crate::messages::{At, destination as messages};
@@ -59,6 +60,10 @@ struct Inputs {
     workload_entries: Vec<Arc<Object<WorkloadEntry>>>,
     /// What DNS says of the names that its ServiceEntries have for addresses.
     names: Vec<KnownName>,
+    /// Those that its Pods and slices name, by name.
+    nodes: Vec<Arc<Object<Node>>>,
+    spread: ByValue<Spread>,
+    own: ByValue<Arc<Own>>,
 }
 
 impl Same for Inputs {
@@ -70,6 +75,9 @@ impl Same for Inputs {
             && self.pods.same(&other.pods)
             && self.workload_entries.same(&other.workload_entries)
             && self.names.same(&other.names)
+            && self.nodes.same(&other.nodes)
+            && self.spread.same(&other.spread)
+            && self.own.same(&other.own)
     }
 }
 
@@ -82,24 +90,27 @@ pub(crate) fn endpoints(
     report: &mut Report,
 ) -> Arc<Endpoints> {
     let slices = slices_by_service(snapshot);
+    let own = Arc::new(own(snapshot, settings));
     let last = memo.last.take().unwrap_or_default();
     let mut all = Vec::with_capacity(clusters.len());
     for (key, plan) in clusters {
         if plan.blocked {
             continue;
         }
-        let inputs = inputs(plan, snapshot, &slices);
+        let inputs = inputs((plan, &own), snapshot, &slices);
         names.extend(inputs.names.iter().map(|(name, _)| name.0.to_string()));
         let found = memo.clusters.get(key.clone(), inputs, |inputs| {
             let mut collector = Collector {
                 inputs,
                 settings,
                 endpoints: BTreeMap::new(),
+                labels: BTreeMap::new(),
                 problems: Vec::new(),
                 explained: false,
             };
             collector.collect();
-            let Collector { endpoints, problems, explained, .. } = collector;
+            let Collector { mut endpoints, labels, problems, explained, .. } = collector;
+            locality::spread(&mut endpoints, &labels, &inputs.spread.0, &inputs.own.0);
             let endpoints = ClusterEndpoints { endpoints: endpoints.into_values().collect() };
             let endpoints = keep(last.clusters.get(key), endpoints);
             Found { endpoints, problems: problems.into(), explained }
@@ -132,7 +143,14 @@ fn slices_by_service(snapshot: &Snapshot) -> Slices<'_> {
     slices
 }
 
-fn inputs(plan: &ClusterPlan, snapshot: &Snapshot, slices: &Slices<'_>) -> Inputs {
+/// The gateway itself, as its labels, the settings and its node say it.
+fn own(snapshot: &Snapshot, settings: &Settings) -> Own {
+    let labels = settings.gateways.first().map(|gateway| gateway.labels.clone()).unwrap_or_default();
+    let node = settings.node.as_ref().and_then(|node| snapshot.nodes().get("", node));
+    Own::new(&labels, settings.locality.as_deref(), node.map(|node| &**node))
+}
+
+fn inputs((plan, own): (&ClusterPlan, &Arc<Own>), snapshot: &Snapshot, slices: &Slices<'_>) -> Inputs {
     let mut inputs = Inputs {
         service: Arc::clone(&plan.service),
         port: ByValue(plan.port.clone()),
@@ -141,6 +159,9 @@ fn inputs(plan: &ClusterPlan, snapshot: &Snapshot, slices: &Slices<'_>) -> Input
         pods: Vec::new(),
         workload_entries: Vec::new(),
         names: Vec::new(),
+        nodes: Vec::new(),
+        spread: ByValue(plan.spread.clone()),
+        own: ByValue(Arc::clone(own)),
     };
     match &plan.service.source {
         ServiceSource::Kubernetes(service) => {
@@ -165,10 +186,27 @@ fn inputs(plan: &ClusterPlan, snapshot: &Snapshot, slices: &Slices<'_>) -> Input
         }
         ServiceSource::Backend => {}
     }
+    inputs.find_nodes(snapshot);
     inputs
 }
 
 impl Inputs {
+    fn find_nodes(&mut self, snapshot: &Snapshot) {
+        if snapshot.nodes().is_empty() {
+            return;
+        }
+        let of_slices = self.slices.iter().flat_map(|slice| &slice.spec.endpoints);
+        let of_slices = of_slices.map(|endpoint| &*endpoint.node_name);
+        let names: BTreeSet<&str> =
+            self.pods.iter().map(|pod| &*pod.spec.node_name).chain(of_slices).collect();
+        self.nodes = names.into_iter().filter_map(|name| snapshot.nodes().get("", name)).cloned().collect();
+    }
+
+    fn node(&self, name: &str) -> Option<&Object<Node>> {
+        let at = self.nodes.binary_search_by(|node| (*node.key.name).cmp(name)).ok()?;
+        self.nodes.get(at).map(|node| &**node)
+    }
+
     /// An empty selector of a Service finds nothing.
     fn select(&mut self, snapshot: &Snapshot, namespace: &str, selector: &Labels, pods: bool) {
         if selector.is_empty() {
@@ -188,6 +226,8 @@ struct Collector<'a> {
     inputs: &'a Inputs,
     settings: &'a Settings,
     endpoints: BTreeMap<SocketAddr, Endpoint>,
+    /// Of each endpoint, with what its node says, where these decide who is near.
+    labels: BTreeMap<SocketAddr, Labels>,
     problems: Vec<Problem>,
     /// Whoever finds no endpoint need not say so.
     explained: bool,
@@ -218,13 +258,23 @@ impl Collector<'_> {
 
     /// Adds an endpoint, if the subset has it. Of two with one address the first counts, but a healthy one before one
     /// that is not.
-    fn add(&mut self, ip: IpAddr, port: u16, labels: &Labels, endpoint: impl FnOnce(SocketAddr) -> Endpoint) {
+    /// `node`: the name of the one that it is on, or nothing.
+    fn add(
+        &mut self,
+        (ip, port): (IpAddr, u16),
+        labels: &Labels,
+        node: &str,
+        endpoint: impl FnOnce(SocketAddr) -> Endpoint,
+    ) {
         if port == 0 || !names::selects(&self.inputs.subset, labels) {
             return;
         }
         let address = SocketAddr::new(ip, port);
         if self.endpoints.get(&address).is_none_or(|known| known.health == Health::Unready) {
             let new = endpoint(address);
+            if matches!(&self.inputs.spread.0, Spread::Failover { labels, .. } if !labels.is_empty()) {
+                self.labels.insert(address, with_topology(labels, &new.locality, node));
+            }
             let known = self.endpoints.entry(address).or_insert_with(|| new.clone());
             if new.health == Health::Healthy {
                 *known = new;
@@ -241,11 +291,15 @@ impl Collector<'_> {
         }
         let (namespace, cluster) = (&backend.namespace, &self.settings.cluster_id);
         let workload = crate::workload::workload(Some(&backend.service), namespace, &backend.labels, cluster);
-        self.add(backend.address.ip(), backend.address.port(), &backend.labels, |address| Endpoint {
+        let at = (backend.address.ip(), backend.address.port());
+        self.add(at, &backend.labels, "", |address| Endpoint {
             address,
             weight: 1,
             health: Health::Healthy,
             workload: Arc::new(workload),
+            locality: locality(&backend.labels, None, ""),
+            priority: 0,
+            locality_weight: 0,
         });
     }
 }

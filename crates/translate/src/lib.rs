@@ -26,6 +26,7 @@ mod endpoints;
 mod guard;
 mod index;
 mod istio;
+mod locality;
 mod lookup;
 mod memo;
 mod merge;

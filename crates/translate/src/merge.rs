@@ -12,7 +12,7 @@ use limen_ir::route::{FilterOrder, RouteTable, RouteTableName, Rule, VirtualHost
 use limen_resources::istio::VirtualService;
 use limen_resources::{Kind, Object, ObjectKey, Verdict};
 
-use crate::bind::{self, Bound, BoundRule, Site, Target};
+use crate::bind::{self, Bound, BoundRule, Meaning, Site, Target};
 use crate::draft::VirtualServiceDraft;
 use crate::index::Index;
 use crate::istio::gateway::{InsidePlan, PortPlan, ServerPlan, ServesPlan};
@@ -37,7 +37,7 @@ pub(crate) struct MergeMemo {
 type BoundKey = (usize, String, ObjectKey, Port, bool);
 
 /// The draft and what its destinations mean.
-type BoundInputs = (Arc<VirtualServiceDraft>, ByValue<Vec<ClusterKey>>);
+type BoundInputs = (Arc<VirtualServiceDraft>, ByValue<Vec<Meaning>>);
 
 /// The route tables, and what they need.
 pub(crate) struct Routing {
@@ -266,10 +266,10 @@ impl<'a> Merger<'a, '_, '_> {
         draft: &Arc<VirtualServiceDraft>,
         https: bool,
     ) -> Arc<Bound> {
-        let targets = bind::targets(draft, server.declared, self.index);
-        let clusters: Vec<_> = targets.iter().map(|target| target.cluster.clone()).collect();
         let settings = self.index.settings;
         let Some(workload) = settings.gateways.get(instance) else { return Arc::default() };
+        let targets = bind::targets(draft, (server.declared, workload), self.index);
+        let meanings: Vec<_> = targets.iter().map(|target| target.meaning.clone()).collect();
         let site = Site {
             gateway: &server.gateway_name,
             declared: server.declared,
@@ -278,11 +278,11 @@ impl<'a> Merger<'a, '_, '_> {
             namespace: &settings.workload_namespace,
         };
         let key = (instance, server.gateway_name.clone(), draft.object.key.clone(), server.declared, https);
-        let inputs = (Arc::clone(draft), ByValue(clusters));
+        let inputs = (Arc::clone(draft), ByValue(meanings));
         let bound = self
             .memo
             .bound
-            .get(key, inputs, |(draft, clusters)| Arc::new(bind::bind(draft, &clusters.0, site)));
+            .get(key, inputs, |(draft, meanings)| Arc::new(bind::bind(draft, &meanings.0, site)));
         self.report.problems(&draft.problems);
         self.report.problems(&bound.problems);
         let mut targets: Vec<_> = targets.into_iter().map(Some).collect();
@@ -293,12 +293,12 @@ impl<'a> Merger<'a, '_, '_> {
     }
 
     fn want(&mut self, target: Target, instance: usize) {
-        let Target { cluster, service, object, field, problem } = target;
+        let Target { meaning, service, object, field, problem } = target;
         if let Some(problem) = problem {
             self.report.problem(problem);
         }
         if let Some(service) = service {
-            self.routing.wanted.add(cluster, service, instance, (object, field));
+            self.routing.wanted.add(meaning.cluster, service, instance, (object, field));
         }
     }
 

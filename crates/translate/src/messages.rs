@@ -407,6 +407,12 @@ pub(crate) mod destination {
         at.say(codes::INVALID_CREDENTIAL, format!("{why}: requests answer 503 (flag UF)"), mend)
     }
 
+    pub(crate) fn no_passing_through(at: At<'_>) -> Problem {
+        let message = "PASSTHROUGH sends a request on to where the client had sent it, and a gateway's clients send to \
+                       the gateway: requests answer 503 (flag UH)";
+        at.say(NO_ENDPOINTS, message, "write simple: LEAST_REQUEST, or remove it")
+    }
+
     pub(crate) fn no_original_destination(at: At<'_>) -> Problem {
         let message = "resolution NONE sends a request on to where the client had sent it, and a gateway's clients send \
                        to the gateway: requests answer 503 (flag UH)";

@@ -23,6 +23,8 @@ pub struct Settings {
     /// The Kubernetes node that the workload runs on, if it is known: endpoints of a Service whose traffic is to stay on
     /// its node are chosen by it.
     pub node: Option<String>,
+    /// Where the workload stands, `region/zone/subzone`; `None`: its label `istio-locality` or its node says it.
+    pub locality: Option<String>,
     /// What `destination_cluster` says.
     pub cluster_id: String,
     /// From the port that a Gateway declares to the port that is bound; 0: one that the system chooses. Ports that are
@@ -107,6 +109,7 @@ impl Default for Settings {
             root_namespace: "istio-system".to_owned(),
             cluster_domain: "cluster.local".to_owned(),
             node: None,
+            locality: None,
             cluster_id: "Kubernetes".to_owned(),
             port_map: BTreeMap::new(),
             backends: Vec::new(),

@@ -2,8 +2,10 @@
 
 pub mod cors;
 pub mod fault;
+pub mod hash;
 pub mod headers;
 pub mod http;
 pub mod outlier;
 pub mod retry;
 pub mod rewrite;
+pub mod warmup;

@@ -121,6 +121,7 @@ fn objects_of(view: &View) -> Value {
         "secrets": snapshot.secrets().iter().collect::<Vec<_>>(),
         "configMaps": snapshot.config_maps().iter().collect::<Vec<_>>(),
         "namespaces": snapshot.namespaces().iter().collect::<Vec<_>>(),
+        "nodes": snapshot.nodes().iter().collect::<Vec<_>>(),
         "policies": snapshot.policies().collect::<Vec<_>>(),
     })
 }

@@ -62,6 +62,7 @@ fn counts(view: &View) -> Vec<(&'static str, usize)> {
         ("Secret", snapshot.secrets().len()),
         ("ConfigMap", snapshot.config_maps().len()),
         ("Namespace", snapshot.namespaces().len()),
+        ("Node", snapshot.nodes().len()),
     ];
     counts.extend(policies.map(|kind| (kind.as_str(), snapshot.policies_of(kind).count())));
     counts.retain(|(_, count)| *count > 0);

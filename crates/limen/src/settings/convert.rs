@@ -16,6 +16,7 @@ impl Meaning {
             namespace: self.namespace.clone(),
             workload_namespace: self.workload_namespace.clone(),
             node: self.node.clone(),
+            locality: self.locality.clone(),
             port_map: self.map_port.iter().map(|map| (map.declared, map.bound)).collect(),
             backends: self.backend.iter().map(|backend| self.backend_override(backend)).collect(),
             ignored_policies: self.ignore_policy.iter().copied().collect(),

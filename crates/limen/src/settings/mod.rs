@@ -83,9 +83,13 @@ pub struct Meaning {
     #[arg(long, env = "LIMEN_WORKLOAD_NAMESPACE", default_value = "istio-system", value_name = "NS", help_heading = IDENTITY)]
     pub workload_namespace: String,
 
-    /// The Kubernetes node that it runs on, for Services with `internalTrafficPolicy: Local`
+    /// The Kubernetes node that it runs on, for Services with `internalTrafficPolicy: Local` and for its locality
     #[arg(long, env = "LIMEN_NODE", value_name = "NAME", help_heading = IDENTITY)]
     pub node: Option<String>,
+
+    /// Where it stands; otherwise its label istio-locality or its node's labels say it
+    #[arg(long, env = "LIMEN_LOCALITY", value_name = "REGION/ZONE/SUBZONE", help_heading = IDENTITY)]
+    pub locality: Option<String>,
 
     /// Its labels, which the selectors of Gateways are compared with
     #[arg(

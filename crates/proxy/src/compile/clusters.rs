@@ -6,16 +6,20 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Instant;
 
-use limen_ir::cluster::{Balance as IrBalance, Cluster as IrCluster, HttpVersion};
+use limen_ir::cluster::{
+    Balance as IrBalance, Cluster as IrCluster, ConnectionPolicy, HttpVersion, RetryLimit as IrRetryLimit,
+    TcpKeepalive,
+};
 use limen_ir::tls::{ClientTls, Trust, TrustedNames};
-use limen_ir::{ClusterEndpoints, ClusterKey, Endpoints, Ir};
+use limen_ir::{ClusterEndpoints, ClusterKey, Endpoints, Ir, Millis};
 
 use super::ejections::{Ejections, Judged};
 use super::endpoints::{self, Workloads};
 use super::origin_tls;
+use super::warmup::Ages;
 use crate::applied::Ejected;
+use crate::limits::cluster::{Allowed, ClusterLimits, RetryLimit};
 use crate::limits::outlier::{Notice, Watch};
-use crate::limits::{ClusterLimits, Gauge};
 use crate::observe::counters::{Registry, ServiceLabels};
 use crate::table::clusters::{Balance, Cluster, EndpointSet, KeepAlive, Protocol, Speaks};
 use crate::table::routes::ClusterSlot;
@@ -43,6 +47,7 @@ struct Slot {
     cluster: Option<(Arc<IrCluster>, Arc<Cluster>)>,
     endpoints: Option<SlotEndpoints>,
     ejections: Ejections,
+    ages: Ages,
 }
 
 struct SlotEndpoints {
@@ -54,7 +59,8 @@ struct SlotEndpoints {
 
 impl Slot {
     fn new(index: u32, named: u64) -> Slot {
-        Slot { index, named, cluster: None, endpoints: None, ejections: Ejections::default() }
+        let (ejections, ages) = (Ejections::default(), Ages::default());
+        Slot { index, named, cluster: None, endpoints: None, ejections, ages }
     }
 
     fn ir(&self) -> Option<&Arc<IrCluster>> {
@@ -74,6 +80,8 @@ impl Slot {
         }
         let policy = cluster.as_ref().and_then(|cluster| cluster.outlier.as_ref());
         let addresses = ir.endpoints.iter().map(|endpoint| endpoint.address);
+        let warmup = cluster.as_ref().and_then(|cluster| cluster.warmup);
+        self.ages.reconcile(warmup, addresses.clone(), Instant::now());
         self.ejections.reconcile(policy, self.index, addresses, control);
         self.compile_endpoints(ir.clone(), cluster, workloads);
     }
@@ -84,12 +92,14 @@ impl Slot {
         cluster: Option<Arc<IrCluster>>,
         workloads: &mut Workloads,
     ) {
-        let compiled = Arc::new(endpoints::compile(&ir, cluster.as_deref(), &self.ejections, workloads));
+        let warmth = self.ages.at(cluster.as_ref().and_then(|cluster| cluster.warmup), Instant::now());
+        let state = (&self.ejections, &warmth);
+        let compiled = Arc::new(endpoints::compile(&ir, cluster.as_deref(), state, workloads));
         self.endpoints = Some(SlotEndpoints { ir, cluster, compiled });
     }
 
-    /// Somebody is left out or comes back.
-    fn ejections_changed(&mut self, workloads: &mut Workloads) {
+    /// Somebody is left out or comes back, or has become warmer.
+    fn compile_again(&mut self, workloads: &mut Workloads) {
         if let Some(SlotEndpoints { ir, cluster, .. }) = self.endpoints.take() {
             self.compile_endpoints(ir, cluster, workloads);
         }
@@ -163,6 +173,7 @@ impl ClusterMemo {
                 None => {
                     slot.endpoints = None;
                     slot.ejections = Ejections::default();
+                    slot.ages = Ages::default();
                 }
             }
         }
@@ -191,19 +202,19 @@ impl ClusterMemo {
         if judged != Judged::Ejected {
             return (judged, None);
         }
-        slot.ejections_changed(&mut self.workloads);
+        slot.compile_again(&mut self.workloads);
         (judged, Some(self.table()))
     }
 
-    /// Lets endpoints come back whose time is over. A new table, if there were some.
+    /// Lets endpoints come back whose time is over, and gives new ones more weight. A new table, if there were some.
     pub(crate) fn look(&mut self, now: Instant) -> Option<EndpointTable> {
         let mut changed = false;
         for slot in self.slots.values_mut() {
             let Some(cluster) = slot.ir().cloned() else { continue };
-            if let Some(policy) = &cluster.outlier
-                && slot.ejections.look(policy, now)
-            {
-                slot.ejections_changed(&mut self.workloads);
+            let back = cluster.outlier.as_ref().is_some_and(|policy| slot.ejections.look(policy, now));
+            let warmer = slot.ages.next_look().is_some_and(|next| next <= now);
+            if back || warmer {
+                slot.compile_again(&mut self.workloads);
                 changed = true;
             }
         }
@@ -212,7 +223,9 @@ impl ClusterMemo {
 
     /// When [`ClusterMemo::look`] wants to be called.
     pub(crate) fn next_look(&self) -> Option<Instant> {
-        self.slots.values().filter_map(|slot| slot.ejections.next_look()).min()
+        let of =
+            |slot: &Slot| [slot.ejections.next_look(), slot.ages.next_look()].into_iter().flatten().min();
+        self.slots.values().filter_map(of).min()
     }
 
     /// Endpoints that are left out.
@@ -247,11 +260,27 @@ fn cluster(ir: &IrCluster, limits: Option<Arc<ClusterLimits>>, registry: &Regist
         balance,
         connection,
         tls,
+        warmup: _,
         outlier: _,
         keeps_connections,
         origin: _,
         policy_origin: _,
     } = ir;
+    let ConnectionPolicy {
+        connect_timeout,
+        idle_timeout,
+        max_requests,
+        max_lifetime,
+        keepalive,
+        http,
+        max_streams,
+        keep_alive,
+        // See `limits`.
+        max_connections: _,
+        max_active_requests: _,
+        max_pending: _,
+        max_retries: _,
+    } = connection;
     let mut hasher = DefaultHasher::new();
     (key, connection).hash(&mut hasher);
     // A certificate that is rotated cuts no connection: the next ones are made with it.
@@ -267,18 +296,20 @@ fn cluster(ir: &IrCluster, limits: Option<Arc<ClusterLimits>>, registry: &Regist
             IrBalance::RoundRobin => Balance::RoundRobin,
             IrBalance::LeastRequest => Balance::LeastRequest,
             IrBalance::Random => Balance::Random,
+            IrBalance::RingHash { .. } | IrBalance::Maglev { .. } => Balance::Hash,
         },
-        connect_timeout_ms: connection.connect_timeout.get(),
-        idle_timeout_ms: connection.idle_timeout.map(limen_ir::Millis::get),
-        max_requests: connection.max_requests,
-        protocol: match connection.http {
+        connect_timeout_ms: connect_timeout.get(),
+        idle_timeout_ms: idle_timeout.map(Millis::get),
+        max_requests: *max_requests,
+        max_lifetime_ms: max_lifetime.map(Millis::get),
+        keepalive: keepalive.as_ref().map(probes),
+        protocol: match http {
             HttpVersion::Http1 => Speaks::Only(Protocol::Http1),
             HttpVersion::Http2 => Speaks::Only(Protocol::Http2),
             HttpVersion::AsClient => Speaks::AsClient,
         },
-        max_streams: connection.max_streams,
-        keep_alive: connection
-            .keep_alive
+        max_streams: *max_streams,
+        keep_alive: keep_alive
             .as_ref()
             .map(|wanted| KeepAlive { interval_ms: wanted.interval.get(), timeout_ms: wanted.timeout.get() }),
         tls: tls.as_ref().map(origin_tls::compile),
@@ -296,19 +327,37 @@ fn trusts(tls: &ClientTls) -> Option<(&TrustedNames, bool)> {
     }
 }
 
+fn probes(ir: &TcpKeepalive) -> socket2::TcpKeepalive {
+    let TcpKeepalive { probes, time, interval } = ir;
+    let mut made = socket2::TcpKeepalive::new();
+    if let Some(time) = time {
+        made = made.with_time(time.duration());
+    }
+    if let Some(interval) = interval {
+        made = made.with_interval(interval.duration());
+    }
+    probes.map_or(made.clone(), |probes| made.with_retries(probes))
+}
+
 /// The counters of a cluster's limits: the ones in use as long as the numbers are the same.
 fn limits(new: &IrCluster, old: Option<(&IrCluster, &Cluster)>) -> Option<Arc<ClusterLimits>> {
-    let wanted = |ir: &IrCluster| (ir.connection.max_connections, ir.connection.max_active_requests);
-    if let Some((old, compiled)) = old
-        && wanted(old) == wanted(new)
-    {
-        return compiled.limits.clone();
+    match old {
+        Some((old, compiled)) if allowed(old) == allowed(new) => compiled.limits.clone(),
+        _ => ClusterLimits::new(allowed(new)),
     }
-    match wanted(new) {
-        (None, None) => None,
-        (connections, requests) => Some(Arc::new(ClusterLimits {
-            connections: connections.map(Gauge::new),
-            requests: requests.map(Gauge::new),
-        })),
+}
+
+fn allowed(ir: &IrCluster) -> Allowed {
+    let connection = &ir.connection;
+    Allowed {
+        connections: connection.max_connections,
+        pending: connection.max_pending,
+        requests: connection.max_active_requests,
+        retries: connection.max_retries.as_ref().map(|limit| match limit {
+            IrRetryLimit::Count(most) => RetryLimit::Count(*most),
+            IrRetryLimit::Budget { share, at_least } => {
+                RetryLimit::Budget { share: *share, at_least: *at_least }
+            }
+        }),
     }
 }

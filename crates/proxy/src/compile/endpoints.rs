@@ -1,15 +1,17 @@
 //! The endpoints of a cluster: who may be chosen, in which groups, with which shares.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use limen_ir::ClusterEndpoints;
-use limen_ir::cluster::Cluster as IrCluster;
-use limen_ir::endpoint::{Endpoint as IrEndpoint, Health, WorkloadLabels as IrWorkload};
+use limen_ir::cluster::{Balance, Cluster as IrCluster, MAX_RING_SIZE};
+use limen_ir::endpoint::{Endpoint as IrEndpoint, Health, Locality, WorkloadLabels as IrWorkload};
 
 use super::ejections::Ejections;
+use super::warmup::Warmth;
 use crate::observe::counters::{Registry, WorkloadId, WorkloadLabels};
 use crate::table::clusters::{Endpoint, EndpointSet, Group};
+use crate::table::hashing::HashTable;
 
 /// Healthy endpoints stand in for others up to this percentage of their own number (Envoy's overprovisioning factor).
 const OVERPROVISIONING: u64 = 140;
@@ -39,17 +41,19 @@ impl Workloads {
 pub(crate) fn compile(
     ir: &ClusterEndpoints,
     cluster: Option<&IrCluster>,
-    ejections: &Ejections,
+    (ejections, warmth): (&Ejections, &Warmth<'_>),
     workloads: &mut Workloads,
 ) -> EndpointSet {
     let panic_percent =
         cluster.and_then(|cluster| cluster.outlier.as_ref()).map_or(0, |outlier| outlier.min_health_percent);
-    let known: Vec<&IrEndpoint> = ir
+    let known: Vec<IrEndpoint> = ir
         .endpoints
         .iter()
         // Where all are used in need, Istio does not tell of those that are not ready.
         .filter(|endpoint| panic_percent == 0 || endpoint.health == Health::Healthy)
+        .map(|known| IrEndpoint { weight: warmth.weight(known.address, known.weight), ..known.clone() })
         .collect();
+    let known: Vec<&IrEndpoint> = known.iter().collect();
     let endpoints = known.iter().map(|endpoint| Endpoint {
         address: endpoint.address,
         workload: workloads.id(&endpoint.workload),
@@ -57,23 +61,118 @@ pub(crate) fn compile(
     });
     let healthy =
         |endpoint: &IrEndpoint| endpoint.health == Health::Healthy && !ejections.is_ejected(endpoint.address);
-    let groups = groups(&known, &healthy, panic_percent);
+    let groups = groups(&known, &healthy, panic_percent, cluster.map(|cluster| cluster.balance));
     EndpointSet { endpoints: endpoints.collect(), groups }
 }
 
-/// With too few healthy ones all are used (Envoy's panic).
-fn groups(all: &[&IrEndpoint], healthy: &dyn Fn(&IrEndpoint) -> bool, panic_percent: u32) -> Box<[Group]> {
-    let count = all.iter().filter(|endpoint| healthy(endpoint)).count();
-    let available = available(count, all.len());
-    let panic = available < 100 && (count * 100) < panic_percent as usize * all.len();
-    let members = (0..).zip(all).filter(|(_, endpoint)| panic || healthy(endpoint));
-    let members: Box<[(u32, u32)]> = members.map(|(index, endpoint)| (index, endpoint.weight)).collect();
-    if members.is_empty() { Box::default() } else { Box::new([Group { share: 1, members }]) }
+/// Shares are counted in this part of a percent.
+const PRECISION: u64 = 10_000;
+
+/// Endpoints of one priority.
+#[derive(Default)]
+struct Level<'a> {
+    /// With their index.
+    all: Vec<(u32, &'a IrEndpoint)>,
+    healthy: usize,
+}
+
+/// Each priority bears what its healthy endpoints can, the next ones the rest; with too few healthy ones all are used
+/// (Envoy's priorities and panic). Within a priority localities with weights have shares of their own.
+fn groups(
+    all: &[&IrEndpoint],
+    healthy: &dyn Fn(&IrEndpoint) -> bool,
+    panic_percent: u32,
+    balance: Option<Balance>,
+) -> Box<[Group]> {
+    let mut levels: BTreeMap<u32, Level<'_>> = BTreeMap::new();
+    for (index, endpoint) in (0..).zip(all) {
+        let level = levels.entry(endpoint.priority).or_default();
+        level.all.push((index, endpoint));
+        level.healthy += usize::from(healthy(endpoint));
+    }
+    let levels: Vec<Level<'_>> = levels.into_values().collect();
+    let bearable: Vec<u64> = levels.iter().map(|level| bearable(level.healthy, level.all.len())).collect();
+    let whole = bearable.iter().sum::<u64>().min(100);
+    let in_panic =
+        |level: &Level<'_>| whole < 100 && level.healthy * 100 < panic_percent as usize * level.all.len();
+    let mut groups = Vec::new();
+    if levels.iter().all(in_panic) {
+        // Nobody knows who is well: all share by their number.
+        for level in &levels {
+            group(&level.all, level.all.len() as u64, &mut groups);
+        }
+    } else if whole > 0 {
+        let mut left = 100;
+        for (level, bearable) in levels.iter().zip(bearable) {
+            let share = (bearable * 100).div_ceil(whole).min(left);
+            left -= share;
+            match (share, in_panic(level)) {
+                (0, _) => {}
+                (share, true) => group(&level.all, share * PRECISION, &mut groups),
+                (share, false) => localities(level, healthy, share * PRECISION, &mut groups),
+            }
+        }
+    }
+    let made = groups.into_iter().map(|(share, members)| {
+        let hash = balance.and_then(|balance| hash_table(all, &members, balance)).map(Arc::new);
+        Group { share, members, hash }
+    });
+    made.collect()
+}
+
+/// Share, and members by index with weight.
+type Draft = (u32, Box<[(u32, u32)]>);
+
+fn group(members: &[(u32, &IrEndpoint)], share: u64, groups: &mut Vec<Draft>) {
+    if !members.is_empty() {
+        let members = members.iter().map(|(index, endpoint)| (*index, endpoint.weight)).collect();
+        groups.push((u32::try_from(share).unwrap_or(u32::MAX).max(1), members));
+    }
+}
+
+/// The healthy endpoints of a priority: together, or by locality where these have weights. A locality that cannot bear
+/// its part leaves the rest to the others.
+fn localities(level: &Level<'_>, healthy: &dyn Fn(&IrEndpoint) -> bool, share: u64, groups: &mut Vec<Draft>) {
+    let well = |members: &[(u32, &'_ IrEndpoint)]| members.iter().filter(|(_, one)| healthy(one)).count();
+    let mut by_locality: BTreeMap<Option<&Locality>, Vec<(u32, &IrEndpoint)>> = BTreeMap::new();
+    for (index, endpoint) in &level.all {
+        let locality = (endpoint.locality_weight > 0).then_some(&endpoint.locality);
+        by_locality.entry(locality).or_default().push((*index, endpoint));
+    }
+    let effective = |members: &[(u32, &'_ IrEndpoint)]| {
+        let weight = members.iter().map(|(_, one)| u64::from(one.locality_weight.max(1))).max().unwrap_or(0);
+        weight * bearable(well(members), members.len())
+    };
+    let sum: u64 = by_locality.values().map(|members| effective(members)).sum();
+    for members in by_locality.values() {
+        let part = (share * effective(members)).checked_div(sum).unwrap_or(0);
+        let members: Vec<_> = members.iter().filter(|(_, one)| healthy(one)).copied().collect();
+        group(&members, part, groups);
+    }
 }
 
 /// How much of the whole load the healthy ones can bear, in percent.
-fn available(healthy: usize, all: usize) -> u64 {
+fn bearable(healthy: usize, all: usize) -> u64 {
     (OVERPROVISIONING * healthy as u64).checked_div(all as u64).unwrap_or(0).min(100)
+}
+
+/// By the index of a member.
+fn hash_table(all: &[&IrEndpoint], members: &[(u32, u32)], balance: Balance) -> Option<HashTable> {
+    let placed = || {
+        let placed = (0..).zip(members).filter_map(|(at, (index, weight))| {
+            let endpoint = all.get(*index as usize)?;
+            Some((at, (endpoint.address, *weight)))
+        });
+        placed.collect::<Vec<_>>()
+    };
+    match balance {
+        Balance::RingHash { minimum_size } => {
+            let all: Vec<_> = all.iter().map(|endpoint| (endpoint.address, endpoint.weight)).collect();
+            Some(HashTable::ring(&placed(), &all, minimum_size, MAX_RING_SIZE))
+        }
+        Balance::Maglev { table_size } => Some(HashTable::maglev(&placed(), table_size)),
+        Balance::RoundRobin | Balance::LeastRequest | Balance::Random => None,
+    }
 }
 
 fn labels(ir: &IrWorkload) -> WorkloadLabels {

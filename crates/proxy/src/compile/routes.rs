@@ -242,7 +242,7 @@ impl<'i> Room<'_, '_, 'i> {
         path: &PathMatch,
         refused: &mut Vec<String>,
     ) -> Result<Forward, String> {
-        let ir::Forward { destinations, path_rewrite, host_rewrite, timeout, retry, mirrors } = forward;
+        let ir::Forward { destinations, path_rewrite, host_rewrite, timeout, retry, hash, mirrors } = forward;
         let mirrors = mirrors.iter().map(|mirror| self.mirror(mirror, *timeout)).collect();
         let destinations: Vec<_> = destinations.iter().map(|one| self.destination(one, refused)).collect();
         Ok(Forward {
@@ -253,6 +253,7 @@ impl<'i> Room<'_, '_, 'i> {
             timeout_ms: timeout.map(limen_ir::Millis::get),
             retry: policy::retry(retry),
             mirrors,
+            hash: hash.iter().map(policy::hash).collect(),
         })
     }
 
@@ -274,6 +275,7 @@ impl<'i> Room<'_, '_, 'i> {
             host_rewrite: None,
             timeout_ms: Some(timeout.map_or(MIRROR_TIMEOUT_MS, limen_ir::Millis::get)),
             retry: Retry::Off,
+            hash: Box::default(),
             mirrors: Box::default(),
         };
         let rule = Rule {

@@ -53,6 +53,9 @@ pub(super) async fn respond<F: Front>(
         let took_ms = live.note.service_time_ms.unwrap_or_default();
         response::service_time(&mut exchange.response, took_ms, &mut exchange.scratch);
     }
+    for cookie in &exchange.cookies {
+        exchange.response.fields.add(b"set-cookie", cookie.as_bytes());
+    }
     for ops in [&destination.response_headers, &rule.response_headers] {
         if !ops.is_empty() {
             let context = context(worker, conn, &exchange.request, &live.note);
@@ -83,7 +86,7 @@ pub(super) async fn respond<F: Front>(
     })
     .await?;
     let now_ms = worker.clock.recent_ms();
-    if back.finish(keeps, cluster.max_requests, &endpoint, &worker.buffers, now_ms) {
+    if back.finish(keeps, cluster, &endpoint, &worker.buffers, now_ms) {
         worker.has_idle();
     }
     Ok(())

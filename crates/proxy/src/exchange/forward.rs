@@ -16,16 +16,19 @@ use super::retry::{Attempts, Next};
 use super::silence::Silence;
 use super::upload::Upload;
 use crate::clock::Timer;
+use crate::filter::hash::{self, Ends};
 use crate::filter::{forwarded, grpc_timeout, rewrite};
-use crate::limits::Permit;
-use crate::observe::{Counter, Flags};
+use crate::limits::cluster::Permit;
+use crate::observe::Counter;
 use crate::table::clusters::Cluster;
 use crate::table::listeners::Tables;
 use crate::table::routes::{Destination, Forward, Rewrite, Rule};
 use crate::upstream::back::Back;
 use crate::upstream::connect::Manner;
 use crate::upstream::fail::Fail;
-use crate::upstream::{EndpointState, InFlight, connect};
+use crate::upstream::pool::{self, Asking, Refused};
+use crate::upstream::{EndpointState, InFlight};
+use crate::worker::Worker;
 
 /// Interim (1xx) responses that an origin may send before its answer.
 const MAX_INTERIM: u32 = 16;
@@ -46,8 +49,13 @@ pub(crate) async fn run<'t, F: Front>(
         return Err(Error::origin(Fail::NoCluster, false));
     };
     live.note.service = cluster.service;
-    let _permit =
-        Permit::request(cluster.limits.as_ref()).ok_or_else(|| Error::origin(Fail::Overflow, false))?;
+    let _permit = Permit::request(cluster.limits.as_ref()).ok_or_else(|| overflow(worker))?;
+    let mut retrying = None;
+    if !to.hash.is_empty() {
+        let ends = Ends { remote: live.note.client, local: live.conn.local };
+        let exchange = &mut *live.exchange;
+        exchange.hash = hash::hash(&to.hash, &exchange.request, ends, &mut exchange.cookies);
+    }
     prepare(live, rule, to, destination);
     if live.exchange.request.body == BodyLength::None {
         mirror::complete(live);
@@ -65,12 +73,16 @@ pub(crate) async fn run<'t, F: Front>(
         let (next, answered) = match outcome {
             Ok(answered) => {
                 let next = attempts.after_answer(&live.exchange.response, upload.keep);
+                let next = within(next, &mut retrying, cluster, worker);
                 if !matches!(next, Next::Again(_)) {
                     break (answered, next);
                 }
                 (next, Ok(answered))
             }
-            Err(Stop::Attempt(fail)) => (attempts.after_failure(&fail, upload.keep), Err(fail)),
+            Err(Stop::Attempt(fail)) => {
+                let next = attempts.after_failure(&fail, upload.keep);
+                (within(next, &mut retrying, cluster, worker), Err(fail))
+            }
             Err(Stop::Exchange(error)) => return Err(error),
         };
         // An answer that is not taken costs its connection: its body may be long.
@@ -81,15 +93,34 @@ pub(crate) async fn run<'t, F: Front>(
                 upload.again();
             }
             (next, Err(fail)) => {
-                let exhausted = if next == Next::Exhausted { Flags::URX } else { Flags::NONE };
-                return Err(Error::origin(fail, attempts.begun > 1).with(exhausted));
+                return Err(Error::origin(fail, attempts.begun > 1).with(next.flags()));
             }
             (_, Ok(_)) => {}
         }
     };
     let (answered, next) = answered;
-    let flags = if next == Next::Exhausted { Flags::URX } else { Flags::NONE };
+    let flags = next.flags();
     respond(live, rule, destination, cluster, answered, &mut upload, (&timer, deadline_ms), flags).await
+}
+
+/// A limit of the cluster is reached.
+fn overflow(worker: &Worker) -> Error {
+    worker.count(Counter::Overflows);
+    Error::origin(Fail::Overflow, false)
+}
+
+/// Is there room for another attempt? It is `held` for as long as the attempt lasts.
+fn within(next: Next, held: &mut Option<Permit>, cluster: &Cluster, worker: &Worker) -> Next {
+    *held = None;
+    if !matches!(next, Next::Again(_)) || cluster.limits.is_none() {
+        return next;
+    }
+    *held = Permit::retry(cluster.limits.as_ref());
+    if held.is_some() {
+        return next;
+    }
+    worker.count(Counter::RetryOverflows);
+    Next::Overflow
 }
 
 /// The head as the origin is to see it.
@@ -154,7 +185,9 @@ async fn attempt<F: Front>(
     let state = worker.upstreams.cluster(destination).ok_or(Stop::Attempt(Fail::NoCluster))?;
     let avoid: &[_] =
         if attempts.policy().is_none_or(|policy| policy.avoid_previous) { &live.exchange.tried } else { &[] };
-    let endpoint = state.pick(&mut || worker.random_u32(), avoid).ok_or(Stop::Attempt(Fail::NoEndpoint))?;
+    let endpoint = state
+        .pick(&mut || worker.random_u32(), avoid, live.exchange.hash)
+        .ok_or(Stop::Attempt(Fail::NoEndpoint))?;
     live.note.upstream_host = Some(endpoint.address);
     live.note.workload = endpoint.workload.get();
     live.exchange.tried.push(endpoint.address);
@@ -168,14 +201,22 @@ async fn attempt<F: Front>(
     let now_ms = if attempts.begun > 1 { worker.clock.now_ms() } else { worker.clock.recent_ms() };
     let request = &live.exchange.request;
     let manner = Manner::of(cluster, request.version, request.authority());
-    let mut back = match endpoint.take(&manner) {
+    let mut back = match endpoint.take(&manner, now_ms) {
         Some(back) => back,
         None => {
-            let (times, own) = ((now_ms, deadline_ms), (&worker.clock, &worker.counters));
+            let own = (&worker.clock, &worker.counters);
+            let (endpoint, until_ms) = (&endpoint, deadline_ms);
+            let asking = Asking { cluster, endpoint, manner, timer, own, now_ms, until_ms };
+            let make_room = || {
+                state.make_room();
+                worker.ask_for_room(destination.cluster);
+            };
+            let mut gone = |cx: &mut Context<'_>| live.front.poll_gone(cx);
             // Boxed: it is seldom needed, and every exchange would have to be large enough to hold it.
-            Box::pin(connect::connect(cluster, &endpoint, manner, (timer, own), times))
-                .await
-                .map_err(|fail| Stop::of(&endpoint, fail))?
+            Box::pin(pool::obtain(asking, &make_room, &mut gone)).await.map_err(|refused| match refused {
+                Refused::Fail(fail) => Stop::of(endpoint, fail),
+                Refused::Gone => Stop::Exchange(Error::client_gone()),
+            })?
         }
     };
     live.note.upstream_local = Some(back.local());

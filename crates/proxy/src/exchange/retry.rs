@@ -3,6 +3,7 @@
 use limen_wire::head::{MethodKind, ResponseHead};
 
 use super::live::grpc_status;
+use crate::observe::Flags;
 use crate::table::retry::{Retry, RetryOn, RetryPolicy};
 use crate::upstream::fail::Fail;
 
@@ -26,6 +27,19 @@ pub(crate) enum Next {
     Final,
     /// It does, but there have been enough.
     Exhausted,
+    /// It does, but too many of the cluster's retries are under way.
+    Overflow,
+}
+
+impl Next {
+    /// What the log says of it, where it ends the request.
+    pub(crate) fn flags(&self) -> Flags {
+        match self {
+            Next::Again(_) | Next::Final => Flags::NONE,
+            Next::Exhausted => Flags::URX,
+            Next::Overflow => Flags::UO,
+        }
+    }
 }
 
 impl<'t> Attempts<'t> {

@@ -169,6 +169,9 @@ process_metrics! {
         "Clients' connections closed because they did not begin with a PROXY header as they must.",
     AcceptErrors "limen_accept_errors_total" "errors"
         "Connections that the system refused to hand over, such as for want of file descriptors.",
+    Overflows "limen_upstream_overflows_total" "requests" "Requests refused because a limit of their cluster was reached.",
+    RetryOverflows "limen_retry_overflows_total" "requests"
+        "Attempts not made again because too many of the cluster's retries were under way.",
     Ejections "limen_outlier_ejections_total" "endpoints" "Endpoints left out for their errors in a row.",
     EjectionsOverflow "limen_outlier_ejections_overflow_total" "endpoints"
         "Endpoints not left out, although they should be, because too many were already.",
@@ -186,6 +189,8 @@ process_metrics! {
     ConfigGeneration "limen_config_generation" "generation" "The configuration in force, counted from 1.",
     Problems "limen_config_problems" "problems" "Problems found in the resources read last.",
     Ready "limen_ready" "" "1 if the gateway is ready to serve.",
+    RequestsPending "limen_upstream_requests_pending" "requests"
+        "Requests that wait for a connection because their cluster may have no more.",
     EjectionsActive "limen_outlier_ejections_active" "endpoints" "Endpoints that are left out for their errors.",
 }
 

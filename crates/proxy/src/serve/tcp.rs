@@ -13,6 +13,7 @@ use tokio_rustls::server::TlsStream;
 use super::Connection;
 use crate::clock::Timer;
 use crate::exchange::front::ConnInfo;
+use crate::limits::cluster::Place;
 use crate::observe::{Flags, Gauge, Record, ServiceId, TcpCounts, WorkloadId};
 use crate::stream::Stream;
 use crate::stream::relay::{Broken, Way};
@@ -64,7 +65,7 @@ async fn serve<S: Cut>(conn: Connection, io: S, info: ConnInfo, route: Arc<TcpRo
 /// A connection to an endpoint.
 struct Origin {
     io: OriginIo,
-    _permit: crate::limits::Permit,
+    _place: Place,
     _in_flight: InFlight,
     _open: Open,
 }
@@ -86,7 +87,7 @@ async fn reach(session: &mut Session, destination: &TcpDestination, timer: &Time
     session.service = cluster.service;
     let state =
         worker.upstreams.named(destination.cluster, &destination.cluster_name).ok_or(Fail::NoCluster)?;
-    let endpoint = state.pick_anew(&mut || worker.random_u32(), &[]).ok_or(Fail::NoEndpoint)?;
+    let endpoint = state.pick_anew(&mut || worker.random_u32(), &[], None).ok_or(Fail::NoEndpoint)?;
     session.upstream_host = Some(endpoint.address);
     session.workload = endpoint.workload.get();
     let in_flight = InFlight::new(&endpoint);
@@ -97,12 +98,13 @@ async fn reach(session: &mut Session, destination: &TcpDestination, timer: &Time
     }
     let manner = connect::Manner::bytes(header);
     let own = (timer, &worker.counters);
-    let dialled = connect::dial(&cluster, endpoint.address, &manner, own, times).await?;
-    let connect::Dialled { io, local, permit } = dialled;
+    let place = Place::take(cluster.limits.as_ref()).ok_or(Fail::Overflow)?;
+    let dialled = connect::dial(&cluster, endpoint.address, &manner, own, times, place).await;
+    let connect::Dialled { io, local, place } = dialled.inspect_err(|fail| endpoint.failed(fail))?;
     session.upstream_local = Some(local);
     worker.counters.add(crate::observe::Counter::UpstreamConnections, 1);
     worker.counters.gauge_add(Gauge::UpstreamConnectionsActive, 1);
-    Ok(Origin { io, _permit: permit, _in_flight: in_flight, _open: Open(worker) })
+    Ok(Origin { io, _place: place, _in_flight: in_flight, _open: Open(worker) })
 }
 
 /// Of one attempt there is one: Envoy says so with `URX`.

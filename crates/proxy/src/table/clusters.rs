@@ -7,7 +7,8 @@ use limen_wire::head::Version;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 
-use crate::limits::ClusterLimits;
+use super::hashing::HashTable;
+use crate::limits::cluster::ClusterLimits;
 use crate::limits::outlier::Watch;
 use crate::observe::counters::{ServiceId, WorkloadId};
 
@@ -20,6 +21,8 @@ pub(crate) enum Balance {
     LeastRequest,
     /// At random, weighted.
     Random,
+    /// By the request's hash; at random where it has none.
+    Hash,
 }
 
 /// What an origin is spoken to in.
@@ -99,6 +102,10 @@ pub(crate) struct Cluster {
     pub(crate) keep_alive: Option<KeepAlive>,
     /// TLS; `None`: clear text.
     pub(crate) tls: Option<OriginTls>,
+    /// Milliseconds after which a connection takes no new request.
+    pub(crate) max_lifetime_ms: Option<u64>,
+    /// Probes on idle connections.
+    pub(crate) keepalive: Option<socket2::TcpKeepalive>,
     /// Limits of the whole process, shared by all workers and by all generations with the same numbers.
     pub(crate) limits: Option<Arc<ClusterLimits>>,
     /// Connections to an endpoint that is no more go on being used.
@@ -123,6 +130,8 @@ pub(crate) struct Group {
     pub(crate) share: u32,
     /// Index into the set's endpoints, and weight within the group, at least 1. Not empty.
     pub(crate) members: Box<[(u32, u32)]>,
+    /// Finds a member by a request's hash, for [`Balance::Hash`].
+    pub(crate) hash: Option<Arc<HashTable>>,
 }
 
 /// An endpoint.

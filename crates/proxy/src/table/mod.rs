@@ -5,6 +5,7 @@
 
 pub(crate) mod clusters;
 pub(crate) mod cors;
+pub(crate) mod hashing;
 pub(crate) mod hosts;
 mod index;
 pub(crate) mod listeners;

@@ -12,6 +12,7 @@ use super::matcher::{MatchScratch, Matcher, Request, Why};
 use super::retry::Retry;
 use super::substitution::Substitution;
 use crate::filter::fault::Fault;
+use crate::filter::hash::HashPolicy;
 use crate::filter::headers::HeaderOps;
 use crate::filter::redirect::Redirect;
 use crate::filter::rewrite::PathRewrite;
@@ -170,6 +171,8 @@ pub(crate) struct Forward {
     pub(crate) timeout_ms: Option<u64>,
     /// When a failed attempt is tried again.
     pub(crate) retry: Retry,
+    /// What a request is hashed by, for clusters that are balanced by that.
+    pub(crate) hash: Box<[HashPolicy]>,
     /// Where copies go.
     pub(crate) mirrors: Box<[Mirror]>,
 }

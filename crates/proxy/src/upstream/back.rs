@@ -12,6 +12,7 @@ use super::fail::Fail;
 use super::http2::Http2;
 use super::origin::OriginConn;
 use crate::stream::Buffers;
+use crate::table::clusters::Cluster;
 
 /// What carries one request to an origin, and its answer back.
 pub(crate) enum Back {
@@ -167,18 +168,18 @@ impl Back {
     pub(crate) fn finish(
         self,
         keeps: bool,
-        max_requests: Option<u32>,
+        cluster: &Cluster,
         endpoint: &Rc<EndpointState>,
         buffers: &Buffers,
         now_ms: u64,
     ) -> bool {
         match self {
             Back::Http1(mut conn) => {
-                let spent = max_requests.is_some_and(|most| conn.requests >= most);
+                let spent = cluster.max_requests.is_some_and(|most| conn.requests >= most);
                 let kept = conn.finish(keeps && !spent, buffers);
                 if kept {
                     conn.idle_since = now_ms;
-                    endpoint.put_idle(conn);
+                    endpoint.put_idle(conn, cluster.limits.as_ref());
                 }
                 kept
             }

@@ -2,9 +2,11 @@
 
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::EndpointState;
 use crate::table::clusters::{Balance, EndpointSet, Group};
+use crate::table::hashing::HashTable;
 
 /// Times that a random choice is repeated to avoid an endpoint that the request has tried (Istio's 5).
 const RESELECT: usize = 5;
@@ -26,6 +28,7 @@ struct Lane {
     cumulative: Vec<u64>,
     same_weight: bool,
     next: usize,
+    hash: Option<Arc<HashTable>>,
 }
 
 struct Eligible {
@@ -55,9 +58,19 @@ impl Balancer {
         &mut self,
         random: &mut dyn FnMut() -> u32,
         tried: &[SocketAddr],
+        hash: Option<u64>,
     ) -> Option<Rc<EndpointState>> {
-        let lane = if self.lanes.len() < 2 { 0 } else { self.lane(random()) };
-        self.lanes.get_mut(lane)?.pick(self.balance, random, tried)
+        let hash = hash.filter(|_| self.balance == Balance::Hash);
+        // The table looks at all bits, the choice of a lane at other ones than its beginning.
+        let lane = match self.lanes.len() {
+            0 | 1 => 0,
+            _ => self.lane(hash.map_or_else(&mut *random, |hash| hash.swap_bytes() as u32)),
+        };
+        let lane = self.lanes.get_mut(lane)?;
+        match hash.and_then(|hash| lane.by_hash(hash, tried)) {
+            Some(endpoint) => Some(endpoint),
+            None => lane.pick(self.balance, random, tried),
+        }
     }
 
     fn lane(&self, random: u32) -> usize {
@@ -81,6 +94,7 @@ impl Lane {
             Some(Eligible { endpoint, weight: *weight, owed: 0 })
         });
         self.share = group.share;
+        self.hash.clone_from(&group.hash);
         self.eligible = eligible.collect();
         self.same_weight = self.eligible.windows(2).all(|pair| pair[0].weight == pair[1].weight);
         let weights = self.eligible.iter().map(|eligible| u64::from(eligible.weight));
@@ -90,6 +104,16 @@ impl Lane {
                 Some(*sum)
             })
             .collect();
+    }
+
+    /// The endpoint that the hash belongs to, or who stands in for it if it was tried.
+    fn by_hash(&self, hash: u64, tried: &[SocketAddr]) -> Option<Rc<EndpointState>> {
+        let table = self.hash.as_ref()?;
+        let mut found = table.find(hash).filter_map(|index| self.eligible.get(index as usize));
+        let first = found.next()?;
+        let untried = |own: &&Eligible| !tried.contains(&own.endpoint.address);
+        let chosen = if untried(&first) { first } else { found.find(untried).unwrap_or(first) };
+        Some(chosen.endpoint.clone())
     }
 
     fn pick(
@@ -122,13 +146,17 @@ impl Lane {
     fn choose(&mut self, balance: Balance, random: &mut dyn FnMut() -> u32) -> usize {
         match balance {
             Balance::RoundRobin => self.in_turn(random),
-            Balance::Random => self.at_random(random()),
+            Balance::Random | Balance::Hash => self.at_random(random()),
             Balance::LeastRequest => {
                 let (a, b) = (self.at_random(random()), self.at_random(random()));
                 // Two different endpoints where the dice allow it.
                 let b = if a == b { (a + 1) % self.eligible.len() } else { b };
-                let busy = |index: usize| self.eligible[index].endpoint.active.get();
-                if busy(b) < busy(a) { b } else { a }
+                // Each is as busy as its requests are many for its weight.
+                let busy = |one: usize, other: usize| {
+                    u64::from(self.eligible[one].endpoint.active.get())
+                        * u64::from(self.eligible[other].weight)
+                };
+                if busy(b, a) < busy(a, b) { b } else { a }
             }
         }
     }

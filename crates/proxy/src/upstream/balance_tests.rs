@@ -30,7 +30,7 @@ fn grouped(balance: Balance, groups: &[(u32, &[u32])]) -> Balancer {
             states.push(EndpointState::new(address(states.len() as u8 + 1)));
             (states.len() as u32 - 1, *weight)
         });
-        Group { share: *share, members: members.collect() }
+        Group { share: *share, members: members.collect(), hash: None }
     });
     let set = EndpointSet { groups: groups.collect(), ..EndpointSet::default() };
     let mut balancer = Balancer::new(balance);
@@ -50,7 +50,7 @@ fn shares(balancer: &mut Balancer, picks: usize) -> BTreeMap<SocketAddr, usize> 
     let mut dice = dice();
     let mut shares = BTreeMap::new();
     for _ in 0..picks {
-        if let Some(endpoint) = balancer.pick(&mut dice, &[]) {
+        if let Some(endpoint) = balancer.pick(&mut dice, &[], None) {
             *shares.entry(endpoint.address).or_default() += 1;
         }
     }
@@ -59,7 +59,7 @@ fn shares(balancer: &mut Balancer, picks: usize) -> BTreeMap<SocketAddr, usize> 
 
 #[test]
 fn nobody_is_nobody() {
-    assert!(balancer(Balance::LeastRequest, &[]).pick(&mut dice(), &[]).is_none());
+    assert!(balancer(Balance::LeastRequest, &[]).pick(&mut dice(), &[], None).is_none());
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn weighted_round_robin_is_exact_and_smooth() {
     let mut balancer = balancer(Balance::RoundRobin, &[5, 1, 1]);
     let mut dice = dice();
     let order: Vec<_> =
-        (0..7).filter_map(|_| balancer.pick(&mut dice, &[])).map(|endpoint| endpoint.address).collect();
+        (0..7).filter_map(|_| balancer.pick(&mut dice, &[], None)).map(|endpoint| endpoint.address).collect();
     let of = |n| order.iter().filter(|picked| **picked == address(n)).count();
     assert_eq!((of(1), of(2), of(3)), (5, 1, 1));
     assert!(order.windows(5).all(|run| run.iter().any(|picked| *picked != address(1))), "{order:?}");
@@ -96,6 +96,20 @@ fn least_request_prefers_the_idle() {
 }
 
 #[test]
+fn least_request_follows_the_weights_while_idle_and_under_load() {
+    let shares = shares(&mut balancer(Balance::LeastRequest, &[3, 1]), 40_000);
+    assert!((25_000..35_000).contains(&shares[&address(1)]), "{shares:?}");
+    let mut balancer = balancer(Balance::LeastRequest, &[3, 1]);
+    let mut dice = dice();
+    for _ in 0..400 {
+        let picked = balancer.pick(&mut dice, &[], None).unwrap();
+        picked.active.set(picked.active.get() + 1);
+    }
+    let active = |index: usize| balancer.lanes[0].eligible[index].endpoint.active.get();
+    assert!((280..320).contains(&active(0)), "{} and {}", active(0), active(1));
+}
+
+#[test]
 fn what_was_tried_is_avoided_while_there_is_another() {
     for balance in [Balance::RoundRobin, Balance::Random, Balance::LeastRequest] {
         let mut balancer = balancer(balance, &[1, 1, 1]);
@@ -104,10 +118,29 @@ fn what_was_tried_is_avoided_while_there_is_another() {
         balancer.lanes[0].eligible[1].endpoint.active.set(90);
         balancer.lanes[0].eligible[2].endpoint.active.set(90);
         for _ in 0..50 {
-            let picked = balancer.pick(&mut dice, &[address(1)]).map(|endpoint| endpoint.address);
+            let picked = balancer.pick(&mut dice, &[address(1)], None).map(|endpoint| endpoint.address);
             assert_ne!(picked, Some(address(1)), "{balance:?}");
         }
-        let only = super::tests::balancer(balance, &[1]).pick(&mut dice, &[address(1)]);
+        let only = super::tests::balancer(balance, &[1]).pick(&mut dice, &[address(1)], None);
         assert!(only.is_some(), "{balance:?}");
     }
+}
+
+#[test]
+fn a_hash_always_leads_to_the_same_endpoint_and_its_absence_anywhere() {
+    let mut balancer = balancer(Balance::Hash, &[1, 1, 1]);
+    let places: Vec<_> = (1..=3).map(|n| (address(n), 1)).collect();
+    let eligible: Vec<_> = (0..).zip(places.iter().copied()).collect();
+    balancer.lanes[0].hash = Some(Arc::new(HashTable::ring(&eligible, &places, 1024, 1 << 23)));
+    let mut dice = dice();
+    let mut pick = |tried: &[SocketAddr], hash| balancer.pick(&mut dice, tried, hash).unwrap().address;
+    let own = pick(&[], Some(7));
+    assert!((0..50).all(|_| pick(&[], Some(7)) == own));
+    let other = pick(&[own], Some(7));
+    assert_ne!(other, own);
+    let last = pick(&[own, other], Some(7));
+    assert!(last != own && last != other);
+    assert_eq!(pick(&[own, other, last], Some(7)), own);
+    let anywhere: std::collections::BTreeSet<_> = (0..50).map(|_| pick(&[], None)).collect();
+    assert_eq!(anywhere.len(), 3);
 }

@@ -19,7 +19,7 @@ use super::http2::Shared;
 use super::io::OriginIo;
 use super::origin::OriginConn;
 use crate::clock::{Clock, Timer};
-use crate::limits::Permit;
+use crate::limits::cluster::Place;
 use crate::observe::{Counter, WorkerCounters};
 use crate::table::clusters::{Cluster, OriginTls, Protocol};
 
@@ -70,10 +70,10 @@ pub(crate) struct Dialled {
     /// The gateway's own address on it.
     pub(crate) local: SocketAddr,
     /// Counts it against the cluster's limit.
-    pub(crate) permit: Permit,
+    pub(crate) place: Place,
 }
 
-/// Connects within the cluster's time and limit. `timer` must not be in use otherwise; the earlier of its deadline
+/// Connects within the cluster's time. `timer` must not be in use otherwise; the earlier of its deadline
 /// (`until_ms`, the route's) and the connect timeout counts.
 pub(crate) async fn dial(
     cluster: &Cluster,
@@ -81,8 +81,8 @@ pub(crate) async fn dial(
     manner: &Manner,
     (timer, counters): (&Timer, &Rc<WorkerCounters>),
     (now_ms, until_ms): (u64, u64),
+    place: Place,
 ) -> Result<Dialled, Fail> {
-    let permit = Permit::connection(cluster.limits.as_ref()).ok_or(Fail::Overflow)?;
     let connect_by = now_ms + cluster.connect_timeout_ms;
     timer.arm(connect_by.min(until_ms));
     let connected = tokio::select! {
@@ -91,7 +91,11 @@ pub(crate) async fn dial(
         () = timer.expired() => Err(if until_ms < connect_by { Fail::Timeout } else { Fail::ConnectTimeout }),
     };
     let (io, local) = connected.inspect_err(|_| counters.add(Counter::UpstreamConnectErrors, 1))?;
-    Ok(Dialled { io, local, permit })
+    if let Some(keepalive) = &cluster.keepalive {
+        // A socket that refuses the option still works.
+        let _ = socket2::SockRef::from(io.socket()).set_tcp_keepalive(keepalive);
+    }
+    Ok(Dialled { io, local, place })
 }
 
 async fn open(
@@ -124,25 +128,20 @@ async fn open(
     Ok((OriginIo::Tls(Box::new(io)), local))
 }
 
-/// What carries one request to an endpoint, on a connection that is new or being made; see [`dial`] for `timer`.
-pub(crate) async fn connect(
-    cluster: &Arc<Cluster>,
-    endpoint: &Rc<EndpointState>,
+/// A connection for HTTP/1.1; see [`dial`].
+pub(super) async fn http1(
+    cluster: &Cluster,
+    address: SocketAddr,
     manner: Manner,
-    (timer, own): (&Timer, Own<'_>),
+    (timer, counters): (&Timer, &Rc<WorkerCounters>),
     times: (u64, u64),
+    place: Place,
 ) -> Result<Back, Fail> {
-    match manner.protocol {
-        Protocol::Http1 => {
-            let Dialled { io, local, permit } =
-                dial(cluster, endpoint.address, &manner, (timer, own.1), times).await?;
-            Ok(Back::Http1(Box::new(OriginConn::new(io, (local, manner.name), permit, own.1.clone()))))
-        }
-        Protocol::Http2 => {
-            timer.arm(times.1);
-            join(cluster, endpoint, &manner, (timer, own)).await
-        }
-    }
+    let dialled = dial(cluster, address, &manner, (timer, counters), times, place).await?;
+    let Dialled { io, local, place } = dialled;
+    let mut conn = Box::new(OriginConn::new(io, (local, manner.name), place, counters.clone()));
+    conn.expires_ms = cluster.max_lifetime_ms.map_or(u64::MAX, |lifetime| times.0.saturating_add(lifetime));
+    Ok(Back::Http1(conn))
 }
 
 /// A shared connection that is being made. Requests wait for it together, and it is made even if the first of them goes
@@ -154,7 +153,7 @@ pub(crate) struct Dial {
 }
 
 /// A stream of a shared connection, one that is being made already if there is one with room.
-async fn join(
+pub(super) async fn join(
     cluster: &Arc<Cluster>,
     endpoint: &Rc<EndpointState>,
     manner: &Manner,
@@ -179,7 +178,7 @@ async fn join(
         if !shared.is_spent() && shared.has_room() {
             return Ok(Back::Http2(shared.open()));
         }
-        if let Some(back) = endpoint.take(manner) {
+        if let Some(back) = endpoint.take(manner, 0) {
             return Ok(back);
         }
     }
@@ -198,7 +197,12 @@ fn start(
     tokio::task::spawn_local(async move {
         let timer = clock.timer();
         let times = (clock.now_ms(), u64::MAX);
-        let outcome = match dial(&cluster, endpoint.address, &made.manner, (&timer, &counters), times).await {
+        let own = (&timer, &counters);
+        let dialled = match Place::take(cluster.limits.as_ref()) {
+            Some(place) => dial(&cluster, endpoint.address, &made.manner, own, times, place).await,
+            None => Err(Fail::Overflow),
+        };
+        let outcome = match dialled {
             Ok(dialled) => Shared::begin(dialled, &made.manner, &cluster, (&clock, &counters)).await,
             Err(fail) => Err(fail),
         };

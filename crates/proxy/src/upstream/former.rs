@@ -43,10 +43,10 @@ impl Former {
     }
 
     /// Lets go of idle connections as of any endpoint's, and of those that have none left. Returns how many are left.
-    pub(super) fn sweep(&self, oldest: Option<u64>) -> usize {
+    pub(super) fn sweep(&self, oldest: Option<u64>, now_ms: u64) -> usize {
         let mut left = 0;
         self.0.borrow_mut().retain(|endpoint| {
-            let own = endpoint.sweep(oldest);
+            let own = endpoint.sweep(oldest, now_ms);
             left += own;
             own > 0 || endpoint.active.get() > 0
         });

@@ -18,7 +18,7 @@ use super::connect::{Dialled, Manner};
 use super::fail::Fail;
 use super::io::OriginIo;
 use crate::clock::{Clock, Timer};
-use crate::limits::Permit;
+use crate::limits::cluster::Place;
 use crate::observe::{Counter, Gauge, WorkerCounters};
 use crate::table::clusters::{Cluster, KeepAlive};
 
@@ -52,7 +52,7 @@ struct State {
 impl Shared {
     /// Begins HTTP/2 on a connected stream, and starts the task that moves it.
     pub(crate) async fn begin(
-        Dialled { io, local, permit }: Dialled,
+        Dialled { io, local, place }: Dialled,
         manner: &Manner,
         cluster: &Cluster,
         (clock, counters): (&Rc<Clock>, &Rc<WorkerCounters>),
@@ -61,7 +61,7 @@ impl Shared {
             client::connect(io, &ClientLimits::default()).await.map_err(|error| fail(&error))?;
         let state = Rc::new(State::default());
         counters.add(Counter::UpstreamConnections, 1);
-        let counted = Counted { counters: counters.clone(), _permit: permit };
+        let counted = Counted { counters: counters.clone(), _place: place };
         let keep_alive = cluster.keep_alive.map(|wanted| (wanted, clock.timer()));
         tokio::task::spawn_local(drive(connection, state.clone(), keep_alive, counted));
         Ok(Rc::new(Shared {
@@ -117,7 +117,7 @@ impl Shared {
 /// Counts a connection for as long as its task lives.
 struct Counted {
     counters: Rc<WorkerCounters>,
-    _permit: Permit,
+    _place: Place,
 }
 
 impl Drop for Counted {

@@ -11,6 +11,7 @@ mod former;
 mod http2;
 pub(crate) mod io;
 pub(crate) mod origin;
+pub(crate) mod pool;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 
 use limen_wire::head::ResponseHead;
 
+use crate::limits::cluster::ClusterLimits;
 use crate::limits::outlier::Watch;
 use crate::observe::counters::WorkloadId;
 use crate::table::clusters::{Cluster, EndpointSet, Protocol};
@@ -32,6 +34,7 @@ use fail::Fail;
 use former::Former;
 use http2::Shared;
 use origin::OriginConn;
+use pool::Seats;
 
 /// Idle connections kept to one endpoint by one worker.
 const IDLE_PER_ENDPOINT: usize = 1024;
@@ -77,6 +80,8 @@ pub(crate) struct EndpointState {
     retired: Cell<bool>,
     /// Counts its errors, if the configuration wants that.
     watch: RefCell<Option<Arc<Watch>>>,
+    /// Requests that wait for a connection to it.
+    seats: Seats,
 }
 
 impl Upstreams {
@@ -125,6 +130,16 @@ impl Upstreams {
         let state = self.by_slot.borrow().get(slot as usize)?.clone()?;
         let same = &*state.cluster.borrow().name == name;
         same.then_some(state)
+    }
+
+    /// Closes a connection to a cluster that is not used, if somebody waits for its place.
+    pub(crate) fn make_room(&self, ClusterSlot(slot): ClusterSlot) {
+        let state = self.by_slot.borrow().get(slot as usize).cloned().flatten();
+        if let Some(state) = state
+            && state.cluster.borrow().limits.as_ref().is_some_and(|limits| limits.wanted())
+        {
+            state.make_room();
+        }
     }
 
     /// Closes idle connections that are too old or that the origin has closed. Returns how many are left.
@@ -190,29 +205,38 @@ impl ClusterState {
         &self,
         random: &mut dyn FnMut() -> u32,
         tried: &[SocketAddr],
+        hash: Option<u64>,
     ) -> Option<Rc<EndpointState>> {
-        self.balancer.borrow_mut().pick(random, tried)
+        self.balancer.borrow_mut().pick(random, tried, hash)
     }
 
     /// An endpoint for a request, if possible none of those it has `tried`: one that is no more, too, if there is a
-    /// connection to it that goes on being used.
+    /// connection to it that goes on being used. `hash`: the request's, if it has one.
     pub(crate) fn pick(
         &self,
         random: &mut dyn FnMut() -> u32,
         tried: &[SocketAddr],
+        hash: Option<u64>,
     ) -> Option<Rc<EndpointState>> {
-        let picked = self.pick_anew(random, tried)?;
+        let picked = self.pick_anew(random, tried, hash)?;
         if self.former.is_empty() || picked.has_connection() {
             return Some(picked);
         }
         Some(self.former.with_connection(tried).unwrap_or(picked))
     }
 
+    /// Closes one connection that is not used.
+    pub(crate) fn make_room(&self) {
+        let endpoints = self.endpoints.borrow();
+        let unused = endpoints.values().find_map(|endpoint| endpoint.idle.borrow_mut().pop());
+        drop(unused);
+    }
+
     fn sweep(&self, now_ms: u64) -> usize {
         let oldest = self.cluster.borrow().idle_timeout_ms.map(|idle| now_ms.saturating_sub(idle));
         let endpoints = self.endpoints.borrow();
-        let kept: usize = endpoints.values().map(|endpoint| endpoint.sweep(oldest)).sum();
-        kept + self.former.sweep(oldest)
+        let kept: usize = endpoints.values().map(|endpoint| endpoint.sweep(oldest, now_ms)).sum();
+        kept + self.former.sweep(oldest, now_ms)
     }
 }
 
@@ -227,6 +251,7 @@ impl EndpointState {
             dialing: RefCell::default(),
             retired: Cell::new(false),
             watch: RefCell::default(),
+            seats: Seats::default(),
         })
     }
 
@@ -248,9 +273,10 @@ impl EndpointState {
 
     /// Closes idle connections that were last used before `oldest` or that the origin has closed. Returns how many are
     /// left.
-    fn sweep(&self, oldest: Option<u64>) -> usize {
+    fn sweep(&self, oldest: Option<u64>, now_ms: u64) -> usize {
         let mut idle = self.idle.borrow_mut();
-        idle.retain_mut(|conn| oldest.is_none_or(|oldest| conn.idle_since >= oldest) && conn.is_quiet());
+        let young = |conn: &OriginConn| oldest.is_none_or(|oldest| conn.idle_since >= oldest);
+        idle.retain_mut(|conn| young(conn) && conn.expires_ms > now_ms && conn.is_quiet());
         let mut shared = self.shared.borrow_mut();
         shared.retain(|conn| !conn.is_spent() && !oldest.is_some_and(|oldest| conn.idle_before(oldest)));
         idle.len() + shared.len()
@@ -274,9 +300,9 @@ impl EndpointState {
     }
 
     /// What there is for a request without making a connection.
-    pub(crate) fn take(&self, manner: &Manner) -> Option<Back> {
+    pub(crate) fn take(&self, manner: &Manner, now_ms: u64) -> Option<Back> {
         match manner.protocol {
-            Protocol::Http1 => self.take_idle(manner).map(Back::Http1),
+            Protocol::Http1 => self.take_idle(manner, now_ms).map(Back::Http1),
             Protocol::Http2 => {
                 let mut shared = self.shared.borrow_mut();
                 shared.retain(|conn| !conn.is_spent());
@@ -310,19 +336,20 @@ impl EndpointState {
     }
 
     /// The connection that was used last and is still open. Newest first keeps few connections warm.
-    fn take_idle(&self, manner: &Manner) -> Option<Box<OriginConn>> {
+    fn take_idle(&self, manner: &Manner, now_ms: u64) -> Option<Box<OriginConn>> {
         loop {
             let mut idle = self.idle.borrow_mut();
             let at = idle.iter().rposition(|conn| conn.name == manner.name)?;
             let mut conn = idle.remove(at);
-            if conn.is_quiet() {
+            if conn.expires_ms > now_ms && conn.is_quiet() {
                 return Some(conn);
             }
         }
     }
 
-    /// Keeps a connection for the next request.
-    pub(crate) fn put_idle(&self, conn: Box<OriginConn>) {
+    /// Keeps a connection for the next request, or gives it to one that waits.
+    pub(crate) fn put_idle(&self, conn: Box<OriginConn>, limits: Option<&Arc<ClusterLimits>>) {
+        let Some(conn) = self.seats.offer(conn, limits) else { return };
         let mut idle = self.idle.borrow_mut();
         if !self.retired.get() && idle.len() < IDLE_PER_ENDPOINT {
             idle.push(conn);

@@ -11,7 +11,7 @@ use rustls_pki_types::ServerName;
 
 use super::fail::Fail;
 use super::io::OriginIo;
-use crate::limits::Permit;
+use crate::limits::cluster::Place;
 use crate::observe::{Counter, Gauge, WorkerCounters};
 use crate::stream::Buffers;
 use crate::stream::inbound::{Inbound, ReadFail};
@@ -30,11 +30,13 @@ pub(crate) struct OriginConn {
     pub(crate) requests: u32,
     /// Millisecond in which it was last given back.
     pub(crate) idle_since: u64,
+    /// Millisecond from which on it takes no new request.
+    pub(crate) expires_ms: u64,
     /// The request is complete as far as this side is concerned.
     request_done: bool,
     counters: Rc<WorkerCounters>,
     /// Counts it against the cluster's limit.
-    _permit: Permit,
+    _place: Place,
 }
 
 impl Drop for OriginConn {
@@ -47,7 +49,7 @@ impl OriginConn {
     pub(crate) fn new(
         io: OriginIo,
         (local, name): (SocketAddr, Option<ServerName<'static>>),
-        permit: Permit,
+        place: Place,
         counters: Rc<WorkerCounters>,
     ) -> OriginConn {
         counters.add(Counter::UpstreamConnections, 1);
@@ -62,7 +64,8 @@ impl OriginConn {
             requests: 0,
             idle_since: 0,
             request_done: true,
-            _permit: permit,
+            expires_ms: u64::MAX,
+            _place: place,
         }
     }
 

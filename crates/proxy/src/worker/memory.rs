@@ -31,6 +31,10 @@ pub(crate) struct Exchange {
     pub(crate) headers: HeaderScratch,
     /// Endpoints that were tried.
     pub(crate) tried: Vec<SocketAddr>,
+    /// What the request's endpoint is found by, if its rule asks for that.
+    pub(crate) hash: Option<u64>,
+    /// Cookies that the client is to be given.
+    pub(crate) cookies: Vec<String>,
     /// Why the origin's transport failed.
     pub(crate) transport: String,
     /// The deadlines of the exchange.
@@ -64,6 +68,8 @@ impl Exchange {
             grpc: None,
             headers: HeaderScratch::default(),
             tried: Vec::new(),
+            hash: None,
+            cookies: Vec::new(),
             transport: String::new(),
             timer: Rc::new(clock.timer()),
         }
@@ -80,6 +86,8 @@ impl Exchange {
         self.request.clear();
         self.response.clear();
         self.tried.clear();
+        self.hash = None;
+        self.cookies.clear();
         self.transport.clear();
         self.timer.release();
         (self.trailers, self.grpc) = (None, None);

@@ -30,7 +30,7 @@ use crate::table::clusters::EndpointSet;
 use crate::table::cors::Origins;
 use crate::table::listeners::{ListenerSlot, Tables};
 use crate::table::matcher::MatchScratch;
-use crate::table::routes::{Rule, VirtualHost};
+use crate::table::routes::{ClusterSlot, Rule, VirtualHost};
 use crate::table::substitution::Substitution;
 use crate::upstream::Upstreams;
 
@@ -51,6 +51,8 @@ pub(crate) enum Mail {
     },
     /// New endpoints for the clusters of the generation in force.
     Endpoints { stamp: u64, endpoints: Arc<Vec<Arc<EndpointSet>>> },
+    /// Another worker has a request that waits for a place among a cluster's connections.
+    MakeRoom(ClusterSlot),
     /// A connection that another worker accepted.
     Socket(ListenerSlot, StdTcpStream, SocketAddr),
     /// Connections are to end as they come to rest.
@@ -281,6 +283,13 @@ impl Worker {
         }
         let least = (0..self.loads.len()).min_by_key(|index| self.loads[*index].get())?;
         (least != self.index).then_some(least)
+    }
+
+    /// Asks the other workers to close a connection to a cluster, if they have one that they do not use.
+    pub(crate) fn ask_for_room(&self, cluster: ClusterSlot) {
+        for other in (0..self.peers.len()).filter(|other| *other != self.index) {
+            self.mail_to(other, Mail::MakeRoom(cluster));
+        }
     }
 
     /// Sends mail to another worker; one that has ended gets none.

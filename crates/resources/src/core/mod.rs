@@ -3,6 +3,7 @@
 mod config_map;
 mod endpoint_slice;
 mod namespace;
+mod node;
 mod pem;
 mod pod;
 mod secret;
@@ -13,6 +14,7 @@ pub use endpoint_slice::{
     AddressType, Endpoint, EndpointConditions, EndpointPort, EndpointSlice, ObjectReference,
 };
 pub use namespace::Namespace;
+pub use node::Node;
 pub use pem::{PemError, PemPair, PemPart, check_pem, parse_pem_pair};
 pub use pod::{ContainerPort, Pod};
 pub use secret::{AuthorityBytes, Secret, SecretBytes, ServerPair};

@@ -5,7 +5,7 @@ use super::syntax::{check_port, is_ip};
 use super::{Check, DRY_RUN, Path, Validate};
 use crate::code::codes;
 use crate::core::{
-    AddressType, ConfigMap, EndpointSlice, IntOrString, Namespace, PemPart, Pod, Secret, Service,
+    AddressType, ConfigMap, EndpointSlice, IntOrString, Namespace, Node, PemPart, Pod, Secret, Service,
     parse_pem_pair,
 };
 use crate::decode::Unknown;
@@ -13,6 +13,13 @@ use crate::istio::Policy;
 use crate::object::Meta;
 
 impl Validate for Namespace {
+    const UNKNOWN: Unknown = Unknown::Warn;
+    const WHOLE: bool = true;
+
+    fn validate(&self, _: &Meta, _: &mut Check<'_>) {}
+}
+
+impl Validate for Node {
     const UNKNOWN: Unknown = Unknown::Warn;
     const WHOLE: bool = true;
 

@@ -160,6 +160,7 @@ impl<'a> Reader<'a> {
             Kind::Secret => self.read::<core::Secret>(node, &key).map(AnyObject::Secret),
             Kind::ConfigMap => self.read::<core::ConfigMap>(node, &key).map(AnyObject::ConfigMap),
             Kind::Namespace => self.read::<core::Namespace>(node, &key).map(AnyObject::Namespace),
+            Kind::Node => self.read::<core::Node>(node, &key).map(AnyObject::Node),
             Kind::AuthorizationPolicy
             | Kind::RequestAuthentication
             | Kind::EnvoyFilter

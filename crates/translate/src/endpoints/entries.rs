@@ -3,12 +3,13 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use limen_ir::endpoint::{Endpoint, Health};
+use limen_ir::endpoint::{Endpoint, Health, Locality};
 use limen_resources::istio::{Resolution, ServiceEntry, ServiceEntryPort, WorkloadEntry};
 use limen_resources::{NameState, Object, Snapshot};
 
 use super::{Collector, Inputs, KnownName, Labels};
 use crate::istio::names;
+use crate::locality::locality;
 use crate::memo::ByValue;
 use crate::messages::{At, destination as messages};
 use crate::workload::{labels_of, workload};
@@ -198,11 +199,16 @@ impl Collector<'_> {
     fn address(&mut self, written: Written<'_>, ip: IpAddr, port: u16) {
         let Written { entry, name, labels, .. } = written;
         let (namespace, cluster) = (&self.inputs.service.namespace, &self.settings.cluster_id);
-        self.add(ip, port, labels, |address| Endpoint {
+        let written = Locality::parse(&entry.locality);
+        let locality = if written.is_unknown() { locality(labels, None, "") } else { written };
+        self.add((ip, port), labels, "", |address| Endpoint {
             address,
             weight: entry.weight.max(1),
             health: Health::Healthy,
             workload: Arc::new(workload(name, namespace, labels, cluster)),
+            locality,
+            priority: 0,
+            locality_weight: 0,
         });
     }
 }

@@ -10,6 +10,7 @@ use limen_resources::{Object, Snapshot};
 
 use super::entries::PortOf;
 use super::{Collector, Labels};
+use crate::locality::locality;
 use crate::messages::{At, destination as messages};
 use crate::services::PortFacts;
 use crate::workload::pod_workload;
@@ -151,11 +152,16 @@ impl<'a> Collector<'a> {
                 Some(pod) => pod_workload(pod, cluster),
                 None => WorkloadLabels::unknown(),
             };
-            self.add(ip, port, labels, |address| Endpoint {
+            let node = self.inputs.node(&endpoint.node_name);
+            let locality = locality(labels, node, &endpoint.zone);
+            self.add((ip, port), labels, &endpoint.node_name, |address| Endpoint {
                 address,
                 weight: 1,
                 health,
                 workload: Arc::new(workload()),
+                locality,
+                priority: 0,
+                locality_weight: 0,
             });
         }
     }
@@ -175,9 +181,10 @@ impl<'a> Collector<'a> {
         let ready_anyway = service.is_some_and(|service| service.publish_not_ready_addresses);
         let health = if pod.spec.ready() || ready_anyway { Health::Healthy } else { Health::Unready };
         let cluster = &self.settings.cluster_id;
-        self.add(ip, port, &pod.meta.labels, |address| {
+        let locality = locality(&pod.meta.labels, self.inputs.node(&pod.spec.node_name), "");
+        self.add((ip, port), &pod.meta.labels, &pod.spec.node_name, |address| {
             let workload = Arc::new(pod_workload(pod, cluster));
-            Endpoint { address, weight: 1, health, workload }
+            Endpoint { address, weight: 1, health, workload, locality, priority: 0, locality_weight: 0 }
         });
     }
 

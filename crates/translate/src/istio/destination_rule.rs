@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use limen_ir::policy::hash::HashPolicy;
 use limen_resources::Object;
 use limen_resources::istio::{
-    ClientTls, ConnectionPool, DestinationRule, LoadBalancer, OutlierDetection, PortTrafficPolicy, Subset,
-    TrafficPolicy,
+    ClientTls, ConnectionPool, ConsistentHash, DestinationRule, LoadBalancer, OutlierDetection,
+    PortTrafficPolicy, Subset, TrafficPolicy,
 };
 
-use super::names;
+use super::{consistent_hash, names};
 use crate::settings::Settings;
 
 type Rule = Arc<Object<DestinationRule>>;
@@ -17,6 +18,8 @@ type Rule = Arc<Object<DestinationRule>>;
 /// All DestinationRules, by namespace and host.
 pub(crate) struct Rules<'a> {
     settings: &'a Settings,
+    /// Some rule asks for hashing: only then is it worth looking for each destination.
+    hashing: bool,
     namespaces: BTreeMap<&'a str, Hosts<'a>>,
 }
 
@@ -34,6 +37,7 @@ impl<'a> Rules<'a> {
     /// `rules`: oldest first.
     pub(crate) fn new(rules: Vec<&'a Rule>, settings: &'a Settings) -> Rules<'a> {
         let mut namespaces: BTreeMap<&str, Hosts<'_>> = BTreeMap::new();
+        let hashing = rules.iter().any(|rule| hashes(&rule.spec));
         let (selecting, others): (Vec<_>, Vec<_>) =
             rules.into_iter().partition(|rule| rule.spec.workload_selector.is_some());
         for rule in selecting.into_iter().chain(others) {
@@ -47,7 +51,7 @@ impl<'a> Rules<'a> {
                 None => known.push(Merged { rules: vec![rule], export_to }),
             }
         }
-        Rules { settings, namespaces }
+        Rules { settings, hashing, namespaces }
     }
 
     /// The rules that shape a service for this gateway: of its own namespace, else of the service's, else of the root
@@ -97,12 +101,36 @@ impl<'a> Rules<'a> {
         merged.export_to.iter().copied().chain(default.map(String::as_str))
     }
 
+    /// What requests to a subset of a service are hashed by; `named_port`: as the destination names it.
+    pub(crate) fn hash(
+        &self,
+        service: (&str, &str),
+        labels: &BTreeMap<String, String>,
+        named_port: Option<u16>,
+        subset: &str,
+    ) -> Option<HashPolicy> {
+        if !self.hashing {
+            return None;
+        }
+        let rules = self.find(service.0, service.1, labels)?;
+        consistent_hash::policy(rules.hash(named_port, subset)?)
+    }
+
     /// The names of all subsets of a host, for messages.
     pub(crate) fn subset_names(merged: Option<&Merged<'_>>) -> String {
         let names: Vec<_> =
             merged.into_iter().flat_map(Merged::subsets).map(|(_, _, subset)| &*subset.name).collect();
         if names.is_empty() { "there are none".to_owned() } else { names.join(", ") }
     }
+}
+
+/// Does any part of the rule ask for hashing?
+fn hashes(rule: &DestinationRule) -> bool {
+    let subsets = rule.subsets.iter().filter_map(|subset| subset.traffic_policy.as_ref());
+    rule.traffic_policy.iter().chain(subsets).any(|policy| {
+        let ports = policy.port_level_settings.iter().map(|port| &port.load_balancer);
+        ports.chain([&policy.load_balancer]).flatten().any(|own| own.consistent_hash.is_some())
+    })
 }
 
 /// Which rules of a namespace count.
@@ -174,6 +202,19 @@ impl<'a> Merged<'a> {
     /// What holds for the service as a whole; of the rules that say it, the first.
     pub(crate) fn top_level(&self) -> Option<&'a TrafficPolicy> {
         self.rules.iter().find_map(|rule| rule.spec.traffic_policy.as_ref())
+    }
+
+    /// What requests are hashed by. A port's setting counts only where the destination names its port, and each level
+    /// that says nothing of hashing leaves it to the next.
+    pub(crate) fn hash(&self, named_port: Option<u16>, subset: &str) -> Option<&'a ConsistentHash> {
+        let of = |written: &'a TrafficPolicy| {
+            let port = named_port.and_then(|port| port_level(written, port));
+            let port = port.and_then(|(_, own)| own.load_balancer.as_ref()?.consistent_hash.as_ref());
+            port.or_else(|| written.load_balancer.as_ref()?.consistent_hash.as_ref())
+        };
+        let subset = if subset.is_empty() { None } else { self.subset(subset) };
+        let subset = subset.and_then(|(_, _, subset)| subset.traffic_policy.as_ref()).and_then(of);
+        subset.or_else(|| self.rules.iter().find_map(|rule| rule.spec.traffic_policy.as_ref()).and_then(of))
     }
 
     /// The rule that counts as the origin.

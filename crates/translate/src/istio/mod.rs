@@ -3,6 +3,8 @@
 pub(crate) mod action;
 pub(crate) mod client_tls;
 pub(crate) mod connection;
+pub(crate) mod connection_pool;
+pub(crate) mod consistent_hash;
 pub(crate) mod cors;
 pub(crate) mod delegate;
 pub(crate) mod destination_rule;
@@ -19,3 +21,4 @@ pub(crate) mod service_entry;
 mod slot;
 pub(crate) mod substitution;
 pub(crate) mod virtual_service;
+pub(crate) mod warmup;

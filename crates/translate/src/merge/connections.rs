@@ -158,12 +158,12 @@ impl<'a> Merger<'a, '_, '_> {
         let mut pool = None;
         let mut destinations = Vec::with_capacity(route.destinations.len());
         for (at, destination) in route.destinations.iter().enumerate() {
-            let target = bind::target(&draft.object, destination, site.declared, self.index);
+            let target = bind::target(&draft.object, destination, (site.declared, site.instance), self.index);
             if at == 0 {
                 pool = self.tcp_pool(&target, site);
             }
             destinations.push(TcpDestination {
-                cluster: target.cluster.clone(),
+                cluster: target.meaning.cluster.clone(),
                 weight: destination.weight,
                 proxy_protocol: self.proxy_protocol(&target, site),
             });
@@ -183,7 +183,7 @@ impl<'a> Merger<'a, '_, '_> {
     fn proxy_protocol(&self, target: &Target, site: Site<'_>) -> Option<ProxyVersion> {
         let service = target.service.as_ref()?;
         let rules = self.index.rules.find(&service.host, &service.namespace, &site.instance.labels)?;
-        let policy = rules.policy(target.cluster.port, rules.subset(&target.cluster.subset));
+        let policy = rules.policy(target.meaning.cluster.port, rules.subset(&target.meaning.cluster.subset));
         let said = policy.whole.iter().rev().find_map(|block| block.said.proxy_protocol.as_ref())?;
         Some(match said.version {
             ProxyProtocolVersion::V1 => ProxyVersion::V1,

@@ -42,6 +42,7 @@ impl Case {
                 }
                 "namespace" => settings.namespace = value.to_owned(),
                 "node" => settings.node = Some(value.to_owned()),
+                "locality" => settings.locality = Some(value.to_owned()),
                 "workload-namespace" => settings.workload_namespace = value.to_owned(),
                 "root-namespace" => settings.root_namespace = value.to_owned(),
                 "istio-default-retries" => settings.istio_default_retries = true,

@@ -4,10 +4,12 @@ use limen_ir::policy::cors::{Cors as IrCors, UnmatchedPreflights};
 use limen_ir::policy::fault::{
     Abort as IrAbort, AbortStatus as IrAbortStatus, Delay as IrDelay, Fault as IrFault,
 };
+use limen_ir::policy::hash::{HashCookie as IrHashCookie, HashPolicy as IrHashPolicy, MadeCookie};
 use limen_ir::policy::retry::Retry as IrRetry;
 
 use crate::filter::cors::CorsFields;
 use crate::filter::fault::{AbortStatus, Fault};
+use crate::filter::hash::{HashCookie, HashPolicy};
 use crate::filter::share::Share;
 use crate::table::cors::{Cors, Origins};
 use crate::table::matcher::TextTest;
@@ -91,4 +93,43 @@ fn grpc_bit(name: &str) -> u32 {
         "unavailable" => 1 << 14,
         _ => 0,
     }
+}
+
+/// What a request is hashed by.
+pub(super) fn hash(ir: &IrHashPolicy) -> HashPolicy {
+    let bytes = |text: &str| text.as_bytes().into();
+    match ir {
+        IrHashPolicy::Header(name) => match &**name {
+            ":authority" => HashPolicy::Authority,
+            ":path" => HashPolicy::Path,
+            ":method" => HashPolicy::Method,
+            name => HashPolicy::Header(bytes(name)),
+        },
+        IrHashPolicy::Cookie(IrHashCookie { name, made }) => {
+            let made = made.as_ref().map(|made| cookie_rest(made).into());
+            HashPolicy::Cookie(HashCookie { name: bytes(name), made })
+        }
+        IrHashPolicy::SourceIp => HashPolicy::SourceIp,
+        IrHashPolicy::QueryParameter(name) => HashPolicy::QueryParameter(bytes(name)),
+    }
+}
+
+/// What follows a cookie's value, in Envoy's order.
+fn cookie_rest(made: &MadeCookie) -> String {
+    let MadeCookie { ttl, path, attributes } = made;
+    let mut rest = ttl.map_or(String::new(), |ttl| format!("; Max-Age={}", ttl.get() / 1000));
+    if !path.is_empty() {
+        rest.push_str("; Path=");
+        rest.push_str(path);
+    }
+    for (name, value) in attributes {
+        rest.push_str("; ");
+        rest.push_str(name);
+        if !value.is_empty() {
+            rest.push('=');
+            rest.push_str(value);
+        }
+    }
+    rest.push_str("; HttpOnly");
+    rest
 }

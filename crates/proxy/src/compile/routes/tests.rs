@@ -65,6 +65,7 @@ fn forward(destinations: Vec<ir::Destination>) -> ir::Forward {
         timeout: None,
         retry: ir_retry::Retry::Safe,
         mirrors: Vec::new(),
+        hash: Vec::new(),
     }
 }
 

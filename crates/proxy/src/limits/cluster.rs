@@ -1,0 +1,196 @@
+//! The limits of a cluster, held by all workers together. A cluster that sets none has none of this.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// One counter, on a cache line of its own.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct Gauge(AtomicU32);
+
+impl Gauge {
+    /// Takes one, unless there are `most`.
+    fn take(&self, most: u32) -> bool {
+        let taken = self.0.fetch_add(1, Ordering::Relaxed);
+        if taken >= most {
+            self.0.fetch_sub(1, Ordering::Relaxed);
+            return false;
+        }
+        true
+    }
+
+    fn give(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// How many retries may be under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RetryLimit {
+    /// So many.
+    Count(u32),
+    /// A share of the requests in flight, in millionths; so many are always allowed.
+    Budget { share: u32, at_least: u32 },
+}
+
+/// What is allowed; `None`: no limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Allowed {
+    /// Connections.
+    pub(crate) connections: Option<u32>,
+    /// Requests that wait for a connection, also while it is made.
+    pub(crate) pending: Option<u32>,
+    /// Requests in flight.
+    pub(crate) requests: Option<u32>,
+    /// Retries under way.
+    pub(crate) retries: Option<RetryLimit>,
+}
+
+/// The limits of one cluster and what is used of them.
+#[derive(Debug)]
+pub(crate) struct ClusterLimits {
+    allowed: Allowed,
+    connections: Arc<Semaphore>,
+    /// Requests that wait for somebody else to give a connection back.
+    waiting: Gauge,
+    pending: Gauge,
+    requests: Gauge,
+    retries: Gauge,
+}
+
+impl ClusterLimits {
+    /// `None`: nothing is limited, so nothing is counted.
+    pub(crate) fn new(allowed: Allowed) -> Option<Arc<ClusterLimits>> {
+        let places = allowed.connections.map_or(0, |most| most as usize).min(Semaphore::MAX_PERMITS);
+        (allowed != Allowed::default()).then(|| {
+            Arc::new(ClusterLimits {
+                allowed,
+                connections: Arc::new(Semaphore::new(places)),
+                waiting: Gauge::default(),
+                pending: Gauge::default(),
+                requests: Gauge::default(),
+                retries: Gauge::default(),
+            })
+        })
+    }
+
+    /// Does anybody, on any worker, wait for a connection to be given back?
+    pub(crate) fn wanted(&self) -> bool {
+        self.allowed.connections.is_some() && self.waiting.get() > 0
+    }
+
+    /// The next connection that is closed makes room for this one; first come, first served.
+    pub(crate) fn next_place(self: &Arc<Self>) -> impl Future<Output = Option<Place>> + use<> {
+        let places = self.connections.clone();
+        async move { places.acquire_owned().await.ok().map(|permit| Place(Some(permit))) }
+    }
+
+    fn gauge(&self, which: Which) -> &Gauge {
+        match which {
+            Which::Waiting => &self.waiting,
+            Which::Pending => &self.pending,
+            Which::Request => &self.requests,
+            Which::Retry => &self.retries,
+        }
+    }
+
+    /// How many there may be, if they are counted at all.
+    fn most(&self, which: Which) -> Option<u32> {
+        match which {
+            Which::Waiting => Some(u32::MAX),
+            Which::Pending => self.allowed.pending,
+            // A budget needs to know how many there are.
+            Which::Request => match (self.allowed.requests, self.allowed.retries) {
+                (None, Some(RetryLimit::Budget { .. })) => Some(u32::MAX),
+                (most, _) => most,
+            },
+            Which::Retry => match self.allowed.retries? {
+                RetryLimit::Count(most) => Some(most),
+                RetryLimit::Budget { share, at_least } => {
+                    let budget = u64::from(self.requests.get()) * u64::from(share) / 1_000_000;
+                    Some(at_least.max(u32::try_from(budget).unwrap_or(u32::MAX)))
+                }
+            },
+        }
+    }
+}
+
+/// Room for one connection, given back when dropped.
+#[derive(Debug, Default)]
+pub(crate) struct Place(#[expect(dead_code, reason = "held for its drop")] Option<OwnedSemaphorePermit>);
+
+impl Place {
+    /// Without waiting; `None`: there is none left.
+    pub(crate) fn take(limits: Option<&Arc<ClusterLimits>>) -> Option<Place> {
+        let Some(limits) = limits.filter(|limits| limits.allowed.connections.is_some()) else {
+            return Some(Place(None));
+        };
+        limits.connections.clone().try_acquire_owned().ok().map(|permit| Place(Some(permit)))
+    }
+}
+
+/// One unit of what is limited, given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    limits: Option<Arc<ClusterLimits>>,
+    which: Which,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Which {
+    Waiting,
+    Pending,
+    Request,
+    Retry,
+}
+
+impl Permit {
+    /// A request that waits for a connection of somebody else.
+    pub(crate) fn waiting(limits: &Arc<ClusterLimits>) -> Option<Permit> {
+        Permit::take(Some(limits), Which::Waiting)
+    }
+
+    /// A request without a connection; `None`: the limit is reached.
+    pub(crate) fn pending(limits: Option<&Arc<ClusterLimits>>) -> Option<Permit> {
+        Permit::take(limits, Which::Pending)
+    }
+
+    /// A request in flight; `None`: the limit is reached.
+    pub(crate) fn request(limits: Option<&Arc<ClusterLimits>>) -> Option<Permit> {
+        Permit::take(limits, Which::Request)
+    }
+
+    /// A retry; `None`: the limit is reached.
+    pub(crate) fn retry(limits: Option<&Arc<ClusterLimits>>) -> Option<Permit> {
+        Permit::take(limits, Which::Retry)
+    }
+
+    fn take(limits: Option<&Arc<ClusterLimits>>, which: Which) -> Option<Permit> {
+        match limits.and_then(|limits| Some((limits, limits.most(which)?))) {
+            None => Some(Permit { limits: None, which }),
+            Some((limits, most)) if limits.gauge(which).take(most) => {
+                Some(Permit { limits: Some(limits.clone()), which })
+            }
+            Some(_) => None,
+        }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if let Some(limits) = &self.limits {
+            limits.gauge(self.which).give();
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "cluster_tests.rs"]
+mod tests;
