@@ -56,6 +56,22 @@ fn secret(certificate: &str, key: &str) -> String {
     )
 }
 
+/// The metrics, once so many requests are in them: a client has its answer before it is counted.
+async fn counted(gateway: &Gateway, requests: u64) -> String {
+    let address = gateway.running.metrics().unwrap();
+    within("the requests in the metrics", async {
+        loop {
+            let text = page(address, "/stats/prometheus").await.text();
+            let lines = text.lines().filter(|line| line.starts_with("istio_requests_total{"));
+            let sum: u64 = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum();
+            if sum >= requests {
+                return text;
+            }
+        }
+    })
+    .await
+}
+
 /// The value of the one series whose line holds all of `parts`.
 fn series(text: &str, parts: &[&str]) -> f64 {
     let found: Vec<&str> = text.lines().filter(|line| parts.iter().all(|part| line.contains(part))).collect();
@@ -72,7 +88,7 @@ async fn requests_are_counted_with_istios_labels() {
         assert_eq!(get(gateway.address(80), "shop.example.com", "/").await.status, 200);
     }
     assert_eq!(get(gateway.address(80), "other.example.com", "/").await.status, 404);
-    let text = page(gateway.running.metrics().unwrap(), "/stats/prometheus").await.text();
+    let text = counted(&gateway, 4).await;
     let ours = [
         "istio_requests_total{",
         "reporter=\"source\"",
@@ -107,7 +123,7 @@ async fn sizes_count_in_istios_buckets() {
     let pair = Authority::new().issue(&["shop.example.com"]);
     let gateway = start(&origin, &secret(&pair.certificate, &pair.key)).await;
     assert_eq!(get(gateway.address(80), "shop.example.com", "/").await.status, 200);
-    let text = page(gateway.running.metrics().unwrap(), "/stats/prometheus").await.text();
+    let text = counted(&gateway, 1).await;
     let bucket = |name: &str, le: &str| {
         series(&text, &[&format!("{name}_bucket{{"), "response_code=\"200\"", &format!("le=\"{le}\"")])
     };
@@ -146,7 +162,7 @@ async fn messages_and_statuses_of_grpc_are_counted() {
         connection.send(&h1::request("POST", "/shop.Shop/Buy", "shop.example.com", &headers, body)).await;
         assert_eq!(within("an answer", connection.read("POST")).await.unwrap().status, 200);
     }
-    let text = page(gateway.running.metrics().unwrap(), "/stats/prometheus").await.text();
+    let text = counted(&gateway, 3).await;
     let of = |name: &str| {
         let labels = ["request_protocol=\"grpc\"", "grpc_response_status=\"5\"", "response_code=\"200\""];
         series(&text, &[&[format!("{name}{{").as_str()][..], &labels].concat())
@@ -181,7 +197,7 @@ async fn no_page_shows_a_key() {
         }
         said.push_str(&reply.text());
     }
-    said.push_str(&page(gateway.running.metrics().unwrap(), "/stats/prometheus").await.text());
+    said.push_str(&counted(&gateway, 1).await);
     assert!(said.contains("shop-tls"), "the pages speak of the certificate at all");
     let view = gateway.running.view();
     said.push_str(&format!("{view:?}"));
