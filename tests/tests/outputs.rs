@@ -197,7 +197,7 @@ async fn no_page_shows_a_key() {
         }
         said.push_str(&reply.text());
     }
-    said.push_str(&counted(&gateway, 1).await);
+    said.push_str(&counted(&gateway, 0).await);
     assert!(said.contains("shop-tls"), "the pages speak of the certificate at all");
     let view = gateway.running.view();
     said.push_str(&format!("{view:?}"));
