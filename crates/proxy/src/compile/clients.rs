@@ -12,11 +12,10 @@ use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme,
 };
-use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
 use sha2::{Digest, Sha256};
 
-use super::problem;
+use super::{problem, trust};
 use crate::applied::{AUTHORITIES_REJECTED, AppliedProblem};
 use crate::observe::peer;
 
@@ -76,26 +75,8 @@ impl AuthorityMemo {
 
 fn read(source: &Authorities) -> Result<Trusted, String> {
     let Authorities { id: _, pem, crl_pem, origin: _ } = source;
-    let certificates = CertificateDer::pem_slice_iter(pem.as_bytes())
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|_| "the CA is not valid PEM".to_owned())?;
-    let mut roots = RootCertStore::empty();
-    let (added, _) = roots.add_parsable_certificates(certificates);
-    if added == 0 {
-        return Err("there is no certificate of a CA in it".to_owned());
-    }
-    let revoked = match crl_pem {
-        None => None,
-        Some(text) => {
-            let lists = CertificateRevocationListDer::pem_slice_iter(text.as_bytes())
-                .collect::<Result<Vec<_>, _>>()
-                .map_err(|_| "the revocation list is not valid PEM".to_owned())?;
-            if lists.is_empty() {
-                return Err("there is no revocation list where one is meant to be".to_owned());
-            }
-            Some(lists)
-        }
-    };
+    let roots = trust::authorities(pem)?;
+    let revoked = crl_pem.as_deref().map(trust::revoked).transpose()?;
     Ok(Trusted { roots: Arc::new(roots), revoked })
 }
 

@@ -13,6 +13,7 @@ pub(crate) mod listeners;
 pub(crate) mod origin_tls;
 mod routes;
 pub(crate) mod tls;
+mod trust;
 pub(crate) mod warmup;
 
 use std::sync::Arc;

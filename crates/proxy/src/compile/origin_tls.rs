@@ -7,12 +7,11 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::sign::CertifiedKey;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, ServerName, UnixTime};
-use x509_parser::extensions::GeneralName;
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use super::tls;
+use super::{tls, trust};
+use crate::observe::peer;
 use crate::table::clusters::{Configs, OriginTls};
 
 /// What a cluster's TLS comes to. What cannot be used leaves no configuration, so that no connection is made.
@@ -60,21 +59,11 @@ fn chain(
     revoked: Option<&Bundle>,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<WebPkiServerVerifier>, String> {
-    let certificates = CertificateDer::pem_slice_iter(authorities.pem().as_bytes())
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|_| "the CA is not valid PEM".to_owned())?;
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(certificates);
+    let roots = trust::authorities(authorities.pem())?;
     let mut builder = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone());
     if let Some(revoked) = revoked {
-        let lists = CertificateRevocationListDer::pem_slice_iter(revoked.pem().as_bytes())
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|_| "the revocation list is not valid PEM".to_owned())?;
-        if lists.is_empty() {
-            return Err("there is no revocation list where one is meant to be".to_owned());
-        }
         // As BoringSSL does: a list that has run out says nothing, and what no list covers is not trusted.
-        builder = builder.with_crls(lists).enforce_revocation_expiration();
+        builder = builder.with_crls(trust::revoked(revoked.pem())?).enforce_revocation_expiration();
     }
     builder.build().map_err(|error| error.to_string())
 }
@@ -150,20 +139,7 @@ impl ServerCertVerifier for Named {
 
 /// Whether a certificate has one of these names, exactly.
 fn carries(certificate: &CertificateDer<'_>, names: &[String]) -> bool {
-    let Ok((_, parsed)) = x509_parser::parse_x509_certificate(certificate) else { return false };
-    let Ok(Some(alternative)) = parsed.subject_alternative_name() else { return false };
-    alternative.value.general_names.iter().any(|name| match name {
-        GeneralName::DNSName(name) => names.iter().any(|wanted| wanted.eq_ignore_ascii_case(name)),
-        GeneralName::URI(name) | GeneralName::RFC822Name(name) => names.iter().any(|wanted| wanted == name),
-        GeneralName::IPAddress(bytes) => {
-            let address = match **bytes {
-                [a, b, c, d] => Some(std::net::IpAddr::from([a, b, c, d])),
-                ref bytes => <[u8; 16]>::try_from(bytes).ok().map(std::net::IpAddr::from),
-            };
-            address.is_some_and(|address| names.iter().any(|wanted| wanted.parse() == Ok(address)))
-        }
-        _ => false,
-    })
+    peer::subject_alt_names(certificate).is_some_and(|own| names.iter().any(|name| own.has(name)))
 }
 
 /// Trusts any certificate, as was asked for; that its holder has the key is still proven.
