@@ -1,7 +1,8 @@
 //! Bytes to messages and back. Sans-IO: bytes in, frames out; no sockets, no timers, no clock, none of our crates.
 //!
-//! [`head`] holds the one message that all HTTP versions share; [`h1`] and [`h2`] are our own strict codecs. The shell
-//! around the HTTP/2 state machine is generic over the stream it is given.
+//! [`head`] holds the one message that all HTTP versions share. [`h1`] is a strict codec of our own, for both sides;
+//! of [`h2`] the server's side is ours too (in front is where every request pays, and where abuse comes from), and the
+//! client's side is a skin over the `h2` crate. The shell around a state machine is generic over the stream it is given.
 #![forbid(unsafe_code)]
 
 mod authority;
