@@ -345,20 +345,6 @@ async fn a_head_over_the_limits_is_431_in_http2() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_body_that_stalls_is_408() {
-    let origin = Origin::start("shop", Script::echo()).await;
-    let gateway = start(&origin, "--stall-timeout 300ms").await;
-    let mut connection = connect(&gateway).await;
-    // Ten bytes are promised, two come.
-    connection.send(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nab").await;
-    let reply = within("an answer to half a body", connection.read("POST")).await.unwrap();
-    assert_eq!((reply.status, reply.closed), (408, true), "{reply:?}");
-    let lines = gateway.stop().await;
-    let line = only(&lines);
-    assert_eq!((&line["response_code"], &line["response_flags"]), (&408.into(), &"SI".into()), "{line}");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_preface_that_trickles_is_closed() {
     let origin = Origin::start("shop", Script::echo()).await;
     let gateway = start(&origin, "--header-timeout 200ms").await;

@@ -21,7 +21,7 @@ pub struct Limits {
     pub max_streams: u32,
     /// Bytes of a request body kept for a retry.
     pub replay_bytes: usize,
-    /// A client that takes no byte of a response, or sends none of a body that it owes, for this long is cut.
+    /// A client that takes no byte of a response that is there for it, for this long, is cut.
     pub stall_timeout_ms: u64,
     /// Connections in the whole process; more are closed at accept.
     pub max_connections: u32,

@@ -219,7 +219,7 @@ pub struct Limits {
     #[arg(long, env = "LIMEN_HANDSHAKE_TIMEOUT", default_value = "15s", value_name = "TIME", value_parser = parse::timeout, help_heading = LIMITS)]
     pub handshake_timeout: Duration,
 
-    /// Time after which a client is cut that takes no byte of its response, or sends none of a body that it owes
+    /// Time after which a client is cut that takes no byte of a response that waits for it
     #[arg(long, env = "LIMEN_STALL_TIMEOUT", default_value = "5m", value_name = "TIME", value_parser = parse::timeout, help_heading = LIMITS)]
     pub stall_timeout: Duration,
 

@@ -92,11 +92,6 @@ impl Error {
         Error::new(Fault::Client, 0, Flags::DC, "downstream_remote_disconnect", "")
     }
 
-    /// The client has sent nothing of its body for too long.
-    pub(crate) fn stalled() -> Error {
-        Error::new(Fault::Client, 408, Flags::SI, "stream_idle_timeout", "stream timeout")
-    }
-
     /// Nothing has moved on the stream for too long; `received`: the request has come to its end.
     pub(crate) fn stream_idle(received: bool) -> Error {
         let status = if received { 504 } else { 408 };

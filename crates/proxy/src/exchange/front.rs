@@ -57,8 +57,6 @@ pub(crate) enum FrontFail {
     Gone,
     /// The client broke the framing of its body.
     Framing,
-    /// The client has sent nothing of its body for too long.
-    Stalled,
     /// The body has taken too long as a whole.
     Late,
 }

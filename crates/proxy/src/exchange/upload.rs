@@ -68,7 +68,6 @@ impl Upload {
                     continue;
                 }
                 Poll::Ready(Err(FrontFail::Framing)) => return Poll::Ready(Err(Error::bad_body())),
-                Poll::Ready(Err(FrontFail::Stalled)) => return Poll::Ready(Err(Error::stalled())),
                 Poll::Ready(Err(FrontFail::Late)) => return Poll::Ready(Err(Error::late())),
                 Poll::Ready(Err(FrontFail::Gone)) => return Poll::Ready(Err(Error::client_gone())),
                 Poll::Pending => {

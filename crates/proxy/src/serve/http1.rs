@@ -247,7 +247,7 @@ impl<S: Stream> Front for H1Front<'_, S> {
             return if self.tunnel { Poll::Pending } else { self.patience.poll_over(cx) };
         };
         if !self.tunnel {
-            self.patience.renew()?;
+            self.patience.check()?;
         }
         Poll::Ready(read.map_err(|fail| match fail {
             ReadFail::Body | ReadFail::Head(_) => FrontFail::Framing,

@@ -247,7 +247,7 @@ impl Front for H2Front {
         let Poll::Ready(more) = self.stream.poll_data(&mut self.piece, cx) else {
             return self.patience.poll_over(cx);
         };
-        self.patience.renew()?;
+        self.patience.check()?;
         self.taken = 0;
         let more = more.map_err(gone)?;
         self.body_done = !more;
@@ -255,6 +255,10 @@ impl Front for H2Front {
             self.trailers = self.stream.take_trailers();
         }
         Poll::Ready(Ok(more))
+    }
+
+    fn receive_by(&mut self, at_ms: u64) {
+        self.patience.until(at_ms);
     }
 
     fn body(&self) -> &[u8] {

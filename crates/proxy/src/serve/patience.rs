@@ -1,4 +1,4 @@
-//! How long a client may keep the gateway waiting for its request's body.
+//! By when a client must have sent its request.
 
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -10,20 +10,18 @@ use crate::worker::Worker;
 /// A moment that never comes.
 const NEVER: u64 = u64::MAX;
 
-/// Runs out when no byte has come for as long as the limits allow. Costs a timer only once a client is waited for.
+/// Runs out when all of the body should have come. Costs a timer only once a client is waited for that has a limit: by
+/// default it has none, since a stream may rightly be silent for hours (gRPC).
 pub(crate) struct Patience {
     clock: Rc<Clock>,
-    allowed_ms: u64,
     /// When all of the body must have come.
     until_ms: u64,
     timer: Option<Timer>,
-    waiting: bool,
 }
 
 impl Patience {
     pub(crate) fn new(worker: &Worker) -> Patience {
-        let allowed_ms = worker.config.limits.stall_timeout_ms;
-        Patience { clock: worker.clock.clone(), allowed_ms, until_ms: NEVER, timer: None, waiting: false }
+        Patience { clock: worker.clock.clone(), until_ms: NEVER, timer: None }
     }
 
     /// All of the body must have come at this moment of the worker's clock.
@@ -33,27 +31,19 @@ impl Patience {
 
     /// Nothing has come: pending, until it is over.
     pub(crate) fn poll_over<T>(&mut self, cx: &Context<'_>) -> Poll<Result<T, FrontFail>> {
-        let timer = self.timer.get_or_insert_with(|| self.clock.timer());
-        if !std::mem::replace(&mut self.waiting, true) {
-            timer.arm(self.clock.now_ms().saturating_add(self.allowed_ms).min(self.until_ms));
-        }
-        if !timer.poll_fired(cx) {
+        if self.until_ms == NEVER {
             return Poll::Pending;
         }
-        Poll::Ready(Err(if self.clock.now_ms() >= self.until_ms {
-            FrontFail::Late
-        } else {
-            FrontFail::Stalled
-        }))
+        let timer = self.timer.get_or_insert_with(|| {
+            let timer = self.clock.timer();
+            timer.arm(self.until_ms);
+            timer
+        });
+        if timer.poll_fired(cx) { Poll::Ready(Err(FrontFail::Late)) } else { Poll::Pending }
     }
 
     /// Something has come. It is an error if it came too late.
-    pub(crate) fn renew(&mut self) -> Result<(), FrontFail> {
-        if std::mem::take(&mut self.waiting)
-            && let Some(timer) = &self.timer
-        {
-            timer.disarm();
-        }
+    pub(crate) fn check(&self) -> Result<(), FrontFail> {
         let late = self.until_ms != NEVER && self.clock.now_ms() >= self.until_ms;
         if late { Err(FrontFail::Late) } else { Ok(()) }
     }
