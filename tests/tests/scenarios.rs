@@ -554,6 +554,7 @@ macro_rules! scenarios {
 
 scenarios! {
     absent
+    auto_passthrough
     broken_objects
     client_certificates
     client_names

@@ -4,13 +4,13 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::atoms::{Millis, Port};
+use crate::atoms::Millis;
 use crate::origin::Origin;
 use crate::policy::outlier::OutlierDetection;
 use crate::policy::warmup::Warmup;
 use crate::tls::ClientTls;
 
-/// Istio's `outbound|<port>|<subset>|<fqdn>`.
+/// Istio's `outbound|<port>|<subset>|<fqdn>`, or `outbound_.<port>_.<subset>_.<fqdn>` where clients name it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClusterKey {
     /// The service's port (not the endpoint's).
@@ -19,11 +19,17 @@ pub struct ClusterKey {
     pub subset: String,
     /// The service's host name.
     pub host: String,
+    /// Clients choose it by server name (AUTO_PASSTHROUGH): their TLS goes to it as it is, and none is added.
+    pub by_server_name: bool,
 }
 
 impl fmt::Display for ClusterKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "outbound|{}|{}|{}", self.port, self.subset, self.host)
+        let ClusterKey { port, subset, host, by_server_name } = self;
+        if *by_server_name {
+            return write!(f, "outbound_.{port}_.{subset}_.{host}");
+        }
+        write!(f, "outbound|{port}|{subset}|{host}")
     }
 }
 
@@ -249,10 +255,10 @@ impl ConnectionPolicy {
     }
 }
 
-/// Used where a destination names no port and the service has several: keeps [`Port`] in one place.
 impl ClusterKey {
-    /// A key from a checked port.
-    pub fn new(port: Port, subset: &str, host: &str) -> ClusterKey {
-        ClusterKey { port: port.get(), subset: subset.to_owned(), host: host.to_owned() }
+    /// The cluster that routes name; `port` is the service's, `subset` empty for the whole service.
+    pub fn new(port: u16, subset: &str, host: &str) -> ClusterKey {
+        let (subset, host) = (subset.to_owned(), host.to_owned());
+        ClusterKey { port, subset, host, by_server_name: false }
     }
 }

@@ -151,7 +151,7 @@ fn listeners(
                 let chains: Vec<_> = chains.collect();
                 let passthrough: Vec<_> = passthrough
                     .iter()
-                    .flat_map(|server| connections.take_passthrough(instance, server))
+                    .flat_map(|plan| connections.take_passthrough(instance, &plan.server))
                     .collect();
                 if chains.is_empty() && passthrough.is_empty() {
                     continue;

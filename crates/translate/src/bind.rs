@@ -128,7 +128,7 @@ pub(crate) fn target(
         let names = (&*service.host, &*service.namespace);
         index.rules.hash(names, &workload.labels, named_port, &destination.subset)
     });
-    let cluster = ClusterKey { port: number, subset: destination.subset.clone(), host: host.clone() };
+    let cluster = ClusterKey::new(number, &destination.subset, host);
     Target {
         meaning: Meaning { cluster, hash },
         service,

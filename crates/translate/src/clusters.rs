@@ -10,17 +10,17 @@ use limen_ir::atoms::Millis;
 use limen_ir::cluster::{
     Balance, Cluster, ClusterKey, ConnectionPolicy, HttpVersion, KeepAlive, Protocol, ServiceLabels,
 };
+use limen_resources::GoDuration;
 use limen_resources::istio::{
-    ConnectionPool, H2UpgradePolicy, HttpPool, LoadBalancer, SimpleLb, TrafficPolicy, VirtualService,
+    ConnectionPool, H2UpgradePolicy, HttpPool, LoadBalancer, SimpleLb, TrafficPolicy,
 };
-use limen_resources::{GoDuration, Object};
 
 use crate::index::{Index, origin};
 use crate::istio::destination_rule::{Block, Merged, Policy, Rules};
 use crate::istio::{connection_pool, consistent_hash, outlier, warmup};
 use crate::locality::Spread;
 use crate::memo::{Walk, keep};
-use crate::merge::{Wanted, WantedClusters};
+use crate::merge::{NamedBy, Wanted, WantedClusters};
 use crate::messages::{At, destination as messages, route};
 use crate::origin_tls::OriginTls;
 use crate::report::Report;
@@ -38,8 +38,8 @@ pub(crate) struct ClusterPlan {
     pub(crate) spread: Spread,
     /// It cannot be spoken to as it asks, and so gets no endpoint.
     pub(crate) blocked: bool,
-    /// The first destination that names it.
-    pub(crate) by: (Arc<Object<VirtualService>>, String),
+    /// The first that names it.
+    pub(crate) by: NamedBy,
 }
 
 /// All clusters that are `wanted` and exist. `last`: those of the run before, for sharing.
@@ -81,11 +81,12 @@ fn cluster(
         },
     };
     let policy = rules.map(|rules| rules.policy(key.port, subset)).unwrap_or_default();
-    let tls = policy.tls.as_ref().and_then(|block| {
+    // What clients have encrypted already is not encrypted again.
+    let tls = policy.tls.as_ref().filter(|_| !key.by_server_name).and_then(|block| {
         let reader = OriginTls { index, block, files, report: &mut *report };
         reader.read(service.names_of_certificate())
     });
-    let http = by.iter().any(|(_, field)| field.starts_with("spec.http"));
+    let http = by.iter().any(|by| matches!(by, NamedBy::Route(_, field) if field.starts_with("spec.http")));
     let connect_timeout = index.settings.mesh.connect_timeout;
     let mut reader = Reader { report, blocked: false, http, connect_timeout };
     let (balance, connection) = (reader.balance(&policy), reader.connection(&policy, protocol));
@@ -141,14 +142,14 @@ fn distribution<'a>(index: &'a Index<'_>, service: &'a ServiceFacts) -> &'a str 
         .unwrap_or_default()
 }
 
-fn say_unknown_subset(
-    key: &ClusterKey,
-    rules: Option<&Merged<'_>>,
-    by: &[(Arc<Object<VirtualService>>, String)],
-    report: &mut Report,
-) {
+fn say_unknown_subset(key: &ClusterKey, rules: Option<&Merged<'_>>, by: &[NamedBy], report: &mut Report) {
     let known = Rules::subset_names(rules);
-    for (object, field) in by {
+    let routes = by.iter().filter_map(|by| match by {
+        NamedBy::Route(object, field) => Some((object, field)),
+        // It names those that there are for the gateway that it belongs to.
+        NamedBy::Server(..) => None,
+    });
+    for (object, field) in routes {
         let field = format!("{field}.subset");
         report.problem(messages::unknown_subset(At::new(object, &field), &key.subset, &key.host, &known));
     }

@@ -21,7 +21,7 @@ use crate::istio::names;
 use crate::locality::{self, Own, Spread, locality, with_topology};
 use crate::lookup::Lookup;
 use crate::memo::{ByValue, Memo, Same, keep};
-use crate::messages::{At, destination as messages};
+use crate::messages::destination as messages;
 use crate::report::Report;
 use crate::services::{PortFacts, ServiceFacts, ServiceSource};
 use crate::settings::{BackendOverride, Settings};
@@ -312,6 +312,10 @@ fn say_empty(
     taken: &BTreeSet<u16>,
     report: &mut Report,
 ) {
+    if key.by_server_name {
+        // Nobody has asked for this one in particular.
+        return;
+    }
     let service = &plan.service;
     let what = match &*key.subset {
         "" => format!("service `{}`", key.host),
@@ -325,6 +329,5 @@ fn say_empty(
             format!("add Pods or an EndpointSlice, or start with {flag}")
         }
     };
-    let (object, field) = &plan.by;
-    report.problem(messages::no_endpoints(At::new(object, field), &what, mend));
+    report.problem(messages::no_endpoints(plan.by.at(), &what, mend));
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// From long names to values. A name is hashed once instead of being compared at every step down a tree, and unlike
-/// std's hash map its order is the same in every process, though nobody iterates it.
+/// std's hash map its order is the same in every process, though nobody goes by it.
 #[derive(Debug)]
 pub(crate) struct Lookup<K, V> {
     /// By the hash of the key; keys of one hash are told apart by numbers from 0.
@@ -42,6 +42,11 @@ impl<K: Eq + Hash, V> Lookup<K, V> {
         K: Borrow<Q>,
     {
         self.entries.get(&self.place(key)).map(|(_, value)| value)
+    }
+
+    /// All values. Their order means nothing: whoever takes them sorts them.
+    pub(crate) fn values(&self) -> impl Iterator<Item = &V> {
+        self.entries.values().map(|(_, value)| value)
     }
 
     /// Puts `value` in, in the place of what the key had before.

@@ -9,13 +9,13 @@ use std::sync::Arc;
 use limen_ir::atoms::{HostPattern, Port};
 use limen_ir::cluster::ClusterKey;
 use limen_ir::route::{FilterOrder, RouteTable, RouteTableName, Rule, VirtualHost};
-use limen_resources::istio::VirtualService;
+use limen_resources::istio::{Gateway, VirtualService};
 use limen_resources::{Kind, Object, ObjectKey, Verdict};
 
 use crate::bind::{self, Bound, BoundRule, Meaning, Site, Target};
 use crate::draft::VirtualServiceDraft;
 use crate::index::Index;
-use crate::istio::gateway::{InsidePlan, PortPlan, ServerPlan, ServesPlan};
+use crate::istio::gateway::{InsidePlan, PassthroughPlan, PortPlan, ServerPlan, ServesPlan};
 use crate::istio::names;
 use crate::lookup::Lookup;
 use crate::memo::{ByValue, Memo, keep};
@@ -56,13 +56,7 @@ pub(crate) struct WantedClusters {
 }
 
 impl WantedClusters {
-    fn add(
-        &mut self,
-        key: ClusterKey,
-        service: Arc<ServiceFacts>,
-        instance: usize,
-        by: (Arc<Object<VirtualService>>, String),
-    ) {
+    fn add(&mut self, key: ClusterKey, service: Arc<ServiceFacts>, instance: usize, by: NamedBy) {
         let known = self.places.get(&key).and_then(|at| self.list.get_mut(*at));
         match known {
             Some((_, wanted)) => wanted.by.push(by),
@@ -81,11 +75,28 @@ impl WantedClusters {
     }
 }
 
+/// What names a cluster: an object, and the field in it.
+#[derive(Debug, Clone)]
+pub(crate) enum NamedBy {
+    /// A destination of a route.
+    Route(Arc<Object<VirtualService>>, String),
+    /// A server whose clients may name it.
+    Server(Arc<Object<Gateway>>, String),
+}
+
+impl NamedBy {
+    pub(crate) fn at(&self) -> At<'_> {
+        match self {
+            NamedBy::Route(object, field) => At::new(object, field),
+            NamedBy::Server(object, field) => At::new(object, field),
+        }
+    }
+}
+
 /// A cluster that routes name.
 pub(crate) struct Wanted {
     pub(crate) service: Arc<ServiceFacts>,
-    /// The destinations that name it: object and field.
-    pub(crate) by: Vec<(Arc<Object<VirtualService>>, String)>,
+    pub(crate) by: Vec<NamedBy>,
     /// The labels of the gateway, which may decide on DestinationRules. Of the first that names it.
     pub(crate) instance: usize,
 }
@@ -133,8 +144,12 @@ pub(crate) fn route_tables(
                     chain.server_names.iter().map(move |name| (name.clone(), title.clone()))
                 });
                 let mut taken: BTreeMap<HostPattern, String> = names.collect();
-                for server in passthrough.iter().filter(|_| guard.is_none()) {
-                    merger.passthrough(port.instance, server, &mut taken);
+                for PassthroughPlan { server, auto } in passthrough.iter().filter(|_| guard.is_none()) {
+                    if *auto {
+                        merger.auto_passthrough(port.instance, server);
+                    } else {
+                        merger.passthrough(port.instance, server, &mut taken);
+                    }
                 }
                 for chain in chains {
                     match &chain.inside {
@@ -298,7 +313,7 @@ impl<'a> Merger<'a, '_, '_> {
             self.report.problem(problem);
         }
         if let Some(service) = service {
-            self.routing.wanted.add(meaning.cluster, service, instance, (object, field));
+            self.routing.wanted.add(meaning.cluster, service, instance, NamedBy::Route(object, field));
         }
     }
 
@@ -443,7 +458,7 @@ fn namesake(index: &Index<'_>, name: &str) -> Option<String> {
 }
 
 /// Does any server of the Gateway, served or not, have a host of the VirtualService?
-fn any_server_has(gateway: &Object<limen_resources::istio::Gateway>, draft: &VirtualServiceDraft) -> bool {
+fn any_server_has(gateway: &Object<Gateway>, draft: &VirtualServiceDraft) -> bool {
     let own = &*draft.object.key.namespace;
     let for_it = |host: &&String| match host.split_once('/') {
         None | Some(("*", _)) => true,

@@ -110,11 +110,6 @@ pub(crate) mod gateway {
         at.say(NOT_SERVED, message, "write a protocol that has connections, such as TCP or HTTP")
     }
 
-    pub(crate) fn tls_not_served(at: At<'_>, what: &str) -> Problem {
-        let message = format!("{what} is not served yet: handshakes for the hosts of this server are reset");
-        at.say(NOT_SERVED, message, "use protocol HTTPS with tls.mode SIMPLE where that is enough")
-    }
-
     /// A client policy that cannot be read lets nobody in.
     pub(crate) fn client_policy(at: At<'_>, why: &str, mend: &str) -> Problem {
         let message = format!("{why}: handshakes for the hosts of this server are reset");
@@ -137,6 +132,15 @@ pub(crate) mod gateway {
              route for the port"
         );
         at.say(NO_ROUTE, message, mend)
+    }
+
+    pub(crate) fn no_service_within(at: At<'_>) -> Problem {
+        let message = "the gateway sees no service of the mesh within the hosts of this server, so its connections are closed";
+        at.say(
+            NO_ROUTE,
+            message,
+            "write hosts that services have, such as *.local, or export services to the gateway",
+        )
     }
 
     pub(crate) fn selects_nothing(at: At<'_>, own: &str) -> Problem {

@@ -28,6 +28,8 @@ pub(crate) struct ServiceFacts {
     pub(crate) ports: Vec<PortFacts>,
     pub(crate) source: ServiceSource,
     pub(crate) origin: Origin,
+    /// It stands outside of the mesh: nothing of the mesh is expected of it.
+    pub(crate) external: bool,
     /// Of an ExternalName Service: what it is if no service has the name that it stands for.
     pub(crate) outside: Option<Arc<ServiceFacts>>,
 }
@@ -207,6 +209,14 @@ impl Registry {
         }
     }
 
+    /// The services that hosts mean in `namespace`, in the order of their hosts; an ExternalName Service is itself.
+    pub(crate) fn all(&self, namespace: &str) -> Vec<&Arc<ServiceFacts>> {
+        let hosts = self.hosts.values().filter_map(|services| services.first());
+        let mut all: Vec<_> = hosts.filter_map(|facts| self.named(&facts.host, namespace)).collect();
+        all.sort_by(|a, b| a.host.cmp(&b.host));
+        all
+    }
+
     /// Is there a service of this name?
     pub(crate) fn knows(&self, host: &str) -> bool {
         self.hosts.get(host).is_some()
@@ -262,6 +272,7 @@ fn kubernetes(service: &Arc<Object<Service>>, cluster_domain: &str) -> ServiceFa
         ports: ports.collect(),
         source: ServiceSource::Kubernetes(Arc::clone(service)),
         origin: origin(&service.key, String::new()),
+        external: service.spec.service_type == "ExternalName",
         outside: None,
     };
     facts.outside = outside(&facts, service, cluster_domain).map(Arc::new);
@@ -293,6 +304,7 @@ fn outside(
         ports: facts.ports.clone(),
         source: ServiceSource::Outside(Arc::clone(service)),
         origin: facts.origin.clone(),
+        external: true,
         outside: None,
     })
 }
@@ -311,6 +323,7 @@ fn by_flag(host: String, backend: &crate::settings::BackendOverride) -> ServiceF
         ports: Vec::new(),
         source: ServiceSource::Backend,
         origin,
+        external: false,
         outside: None,
     }
 }

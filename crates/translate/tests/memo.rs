@@ -213,8 +213,7 @@ fn a_change_of_endpoints_leaves_the_ir_as_it_is() {
     let before = translator.translate(&store.snapshot(), &settings);
     let after = translator.translate(&snapshot_after(&mut store, &pod("a", "10.0.0.7")), &settings);
     let endpoints = |translation: &Translation, name: &str| {
-        let key =
-            ClusterKey { port: 80, subset: String::new(), host: format!("{name}.default.svc.cluster.local") };
+        let key = ClusterKey::new(80, "", &format!("{name}.default.svc.cluster.local"));
         Arc::clone(&translation.endpoints.clusters[&key])
     };
     assert!(Arc::ptr_eq(&before.ir, &after.ir));

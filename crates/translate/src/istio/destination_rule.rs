@@ -7,7 +7,7 @@ use limen_ir::policy::hash::HashPolicy;
 use limen_resources::Object;
 use limen_resources::istio::{
     ClientTls, ConnectionPool, ConsistentHash, DestinationRule, LoadBalancer, OutlierDetection,
-    PortTrafficPolicy, Subset, TrafficPolicy,
+    PortTrafficPolicy, Subset, TcpPool, TrafficPolicy,
 };
 
 use super::{consistent_hash, names};
@@ -160,7 +160,7 @@ impl<'a> Merged<'a> {
     }
 
     /// Every subset with its rule and field; of those with one name the oldest.
-    fn subsets(&self) -> impl Iterator<Item = (&'a Rule, usize, &'a Subset)> {
+    pub(crate) fn subsets(&self) -> impl Iterator<Item = (&'a Rule, usize, &'a Subset)> {
         let mut seen = BTreeSet::new();
         self.rules
             .iter()
@@ -199,9 +199,10 @@ impl<'a> Merged<'a> {
         policy
     }
 
-    /// What holds for the service as a whole; of the rules that say it, the first.
-    pub(crate) fn top_level(&self) -> Option<&'a TrafficPolicy> {
-        self.rules.iter().find_map(|rule| rule.spec.traffic_policy.as_ref())
+    /// What is said of TCP for the service as a whole, in the first policy that there is.
+    pub(crate) fn tcp_pool(&self) -> Option<&'a TcpPool> {
+        let policy = self.rules.iter().find_map(|rule| rule.spec.traffic_policy.as_ref())?;
+        policy.connection_pool.as_ref()?.tcp.as_ref()
     }
 
     /// What requests are hashed by. A port's setting counts only where the destination names its port, and each level

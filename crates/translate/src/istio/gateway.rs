@@ -40,8 +40,16 @@ pub(crate) enum ServesPlan {
     Tls {
         chains: Vec<ChainPlan>,
         /// Servers that do not decrypt.
-        passthrough: Vec<ServerPlan>,
+        passthrough: Vec<PassthroughPlan>,
     },
+}
+
+/// A TLS server that does not decrypt.
+#[derive(Debug)]
+pub(crate) struct PassthroughPlan {
+    pub(crate) server: ServerPlan,
+    /// Server names say where connections go (AUTO_PASSTHROUGH), not VirtualServices.
+    pub(crate) auto: bool,
 }
 
 /// A TLS server.

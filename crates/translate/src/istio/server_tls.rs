@@ -46,14 +46,6 @@ pub(crate) fn plan(plan: &ServerPlan, server: &Server, report: &mut Report) -> O
     if tls.mode == TlsMode::IstioMutual {
         return Some(identity(plan.at(), &field(".tls"), tls, report));
     }
-    if matches!(tls.mode, TlsMode::Passthrough | TlsMode::AutoPassthrough) {
-        let part = field(".tls.mode");
-        report.problem(messages::tls_not_served(
-            plan.at().field(&part),
-            &format!("mode {}", tls.mode.as_str()),
-        ));
-        return None;
-    }
     let clients = client_tls::plan(plan.at(), &field(".tls"), tls, report).ok()?;
     let (min_version, max_version) = versions(plan.at(), &field(".tls"), tls, report)?;
     let suites = suites(plan.at(), &field(".tls.cipherSuites"), &tls.cipher_suites, report);

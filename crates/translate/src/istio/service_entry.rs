@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use limen_ir::cluster::Protocol;
 use limen_resources::Object;
-use limen_resources::istio::ServiceEntry;
+use limen_resources::istio::{ServiceEntry, ServiceLocation};
 
 use crate::index::origin;
 use crate::services::{PortFacts, ServiceFacts, ServiceSource};
@@ -26,6 +26,7 @@ pub(crate) fn facts(host: String, namespace: String, entries: &[Arc<Object<Servi
         ports,
         source: ServiceSource::Entries(entries.to_vec()),
         origin: origin.unwrap_or_else(|| unreachable!("a group has an entry")),
+        external: entries.first().is_some_and(|entry| entry.spec.location == ServiceLocation::MeshExternal),
         outside: None,
     }
 }

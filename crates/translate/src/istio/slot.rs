@@ -8,7 +8,7 @@ use limen_ir::origin::Origin;
 use limen_ir::route::RouteTableName;
 use limen_resources::istio::{Server, TlsMode};
 
-use super::gateway::{ChainPlan, InsidePlan, PortPlan, ServerPlan, ServesPlan};
+use super::gateway::{ChainPlan, InsidePlan, PassthroughPlan, PortPlan, ServerPlan, ServesPlan};
 use super::server_tls;
 use crate::messages::gateway as messages;
 use crate::report::Report;
@@ -61,7 +61,7 @@ enum Holds {
     Tcp(ServerPlan),
     Tls {
         chains: Vec<ChainPlan>,
-        passthrough: Vec<ServerPlan>,
+        passthrough: Vec<PassthroughPlan>,
     },
 }
 
@@ -139,7 +139,8 @@ impl Slot {
                 true
             }
             Protocol::Https | Protocol::Tls if passes(server) => {
-                self.tls().1.push(plan);
+                let auto = server.tls.as_ref().is_some_and(|tls| tls.mode == TlsMode::AutoPassthrough);
+                self.tls().1.push(PassthroughPlan { server: plan, auto });
                 true
             }
             Protocol::Https | Protocol::Tls => {
@@ -160,7 +161,7 @@ impl Slot {
     }
 
     /// What it holds of TLS, which nothing else stands in the way of.
-    fn tls(&mut self) -> (&mut Vec<ChainPlan>, &mut Vec<ServerPlan>) {
+    fn tls(&mut self) -> (&mut Vec<ChainPlan>, &mut Vec<PassthroughPlan>) {
         if !matches!(self.holds, Holds::Tls { .. }) {
             self.holds = Holds::Tls { chains: Vec::new(), passthrough: Vec::new() };
         }
@@ -185,7 +186,8 @@ impl Slot {
 
 /// Is TLS handed on undecrypted?
 fn passes(server: &Server) -> bool {
-    server.tls.as_ref().is_some_and(|tls| tls.mode == TlsMode::Passthrough)
+    let passes = |mode| matches!(mode, TlsMode::Passthrough | TlsMode::AutoPassthrough);
+    server.tls.as_ref().is_some_and(|tls| passes(tls.mode))
 }
 
 /// The names by which SNI finds a server. One that has `*` takes every name, and its other names then ask nothing.

@@ -1,20 +1,27 @@
 //! Servers whose connections are handed on without being looked into: where to.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use limen_ir::atoms::{HostPattern, Millis};
-use limen_ir::cluster::DEFAULT_IDLE_TIMEOUT_MS;
+use limen_ir::cluster::{ClusterKey, DEFAULT_IDLE_TIMEOUT_MS};
 use limen_ir::listener::Passthrough;
+use limen_ir::origin::Origin;
 use limen_ir::tcp::{ProxyVersion, TcpDestination, TcpRoute};
 use limen_resources::ObjectKey;
 use limen_resources::istio::{ProxyProtocolVersion, TcpPool};
 
-use super::{Merger, shared_hosts};
+use super::{Merger, NamedBy, shared_hosts};
 use crate::bind::{self, Site, Target};
 use crate::draft::{ConnectionRouteDraft, VirtualServiceDraft};
 use crate::index::origin;
+use crate::istio::destination_rule::Merged;
 use crate::istio::gateway::ServerPlan;
+use crate::istio::names;
 use crate::messages::{At, gateway as gateway_messages, route as messages};
+
+/// The protocols of which Istio's proxies offer one to each other.
+const MESH_ALPN: [&str; 5] = ["istio", "istio-peer-exchange", "istio-http/1.0", "istio-http/1.1", "istio-h2"];
 
 /// The routes of servers.
 #[derive(Default)]
@@ -146,6 +153,46 @@ impl<'a> Merger<'a, '_, '_> {
         self.routing.connections.passthrough.insert(id(instance, server), made);
     }
 
+    /// Hands on what names a cluster by server name: any port and any subset of every service of the mesh that is within
+    /// the server's hosts.
+    pub(super) fn auto_passthrough(&mut self, instance: usize, server: &'a ServerPlan) {
+        let settings = self.index.settings;
+        let Some(workload) = settings.gateways.get(instance) else { return };
+        let mut made = Vec::new();
+        for service in self.index.services.all(&settings.workload_namespace) {
+            // A wildcard is no name that a client could ask for.
+            let named = !service.external && !service.host.starts_with('*');
+            if !named || !server.hosts.iter().any(|host| names::within(&service.host, &host.name)) {
+                continue;
+            }
+            let rules = self.index.rules.find(&service.host, &service.namespace, &workload.labels);
+            let pool = rules.and_then(Merged::tcp_pool);
+            let subsets = rules.into_iter().flat_map(Merged::subsets).map(|(_, _, subset)| &*subset.name);
+            let subsets: Vec<&str> = std::iter::once("").chain(subsets).collect();
+            for port in service.ports.iter().filter(|port| port.protocol.is_some()) {
+                for subset in &subsets {
+                    let cluster = ClusterKey {
+                        by_server_name: true,
+                        ..ClusterKey::new(port.number, subset, &service.host)
+                    };
+                    let destination =
+                        TcpDestination { cluster: cluster.clone(), weight: 1, proxy_protocol: None };
+                    made.push(Passthrough {
+                        server_names: vec![HostPattern::Exact(cluster.to_string())],
+                        alpn: MESH_ALPN.map(str::to_owned).into(),
+                        route: timed(pool, vec![destination], server.origin()),
+                    });
+                    let by = NamedBy::Server(Arc::clone(&server.gateway), server.field.clone());
+                    self.routing.wanted.add(cluster, Arc::clone(service), instance, by);
+                }
+            }
+        }
+        if made.is_empty() {
+            self.report.problem(gateway_messages::no_service_within(server.at()));
+        }
+        self.routing.connections.passthrough.insert(id(instance, server), made);
+    }
+
     /// A route with the clusters that its destinations mean.
     fn connection_route(
         &mut self,
@@ -169,14 +216,7 @@ impl<'a> Merger<'a, '_, '_> {
             });
             self.want(target, instance);
         }
-        // 0 turns the idle timeout off.
-        let idle = pool.and_then(|pool| pool.idle_timeout).map(|idle| idle.millis());
-        TcpRoute {
-            destinations,
-            idle_timeout: Millis::new(idle.unwrap_or(DEFAULT_IDLE_TIMEOUT_MS)),
-            max_duration: pool.and_then(|pool| Millis::new(pool.max_connection_duration?.millis())),
-            origin: origin(&draft.object.key, route.field.clone()),
-        }
+        timed(pool, destinations, origin(&draft.object.key, route.field.clone()))
     }
 
     /// The PROXY header that the policy for the port and the subset of a destination asks for.
@@ -196,7 +236,19 @@ impl<'a> Merger<'a, '_, '_> {
     fn tcp_pool(&self, target: &Target, site: Site<'_>) -> Option<&'a TcpPool> {
         let service = target.service.as_ref()?;
         let rules = self.index.rules.find(&service.host, &service.namespace, &site.instance.labels)?;
-        rules.top_level()?.connection_pool.as_ref()?.tcp.as_ref()
+        rules.tcp_pool()
+    }
+}
+
+/// A route whose connections last as `pool` says.
+fn timed(pool: Option<&TcpPool>, destinations: Vec<TcpDestination>, origin: Origin) -> TcpRoute {
+    // 0 turns the idle timeout off.
+    let idle = pool.and_then(|pool| pool.idle_timeout).map(|idle| idle.millis());
+    TcpRoute {
+        destinations,
+        idle_timeout: Millis::new(idle.unwrap_or(DEFAULT_IDLE_TIMEOUT_MS)),
+        max_duration: pool.and_then(|pool| Millis::new(pool.max_connection_duration?.millis())),
+        origin,
     }
 }
 

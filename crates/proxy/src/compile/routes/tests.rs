@@ -37,7 +37,7 @@ impl Slots {
 }
 
 fn key(host: &str) -> ClusterKey {
-    ClusterKey { port: 80, subset: String::new(), host: host.to_owned() }
+    ClusterKey::new(80, "", host)
 }
 
 fn destination(host: &str, set: &[(&str, &str)]) -> ir::Destination {
