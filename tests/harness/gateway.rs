@@ -1,7 +1,7 @@
 //! A gateway in the test's process: a folder of its own, ports of the kernel's choice, its access log in a file.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,11 +12,33 @@ use limen::settings::Settings;
 use limen::view::View;
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::net::{TcpSocket, TcpStream};
 
-use crate::within;
+use crate::reply::Reply;
+use crate::{h1, within};
 
 /// Declared ports that are bound where the kernel likes.
 pub const DECLARED: [u16; 8] = [80, 443, 8080, 8443, 9000, 9001, 9002, 9443];
+
+/// A port that is free on 127.0.0.1, and stays so for others than a gateway: it is bound, but nobody listens there.
+pub struct HeldPort(TcpSocket);
+
+impl HeldPort {
+    /// One that the kernel chooses.
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> HeldPort {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        socket.set_reuseport(true).unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        HeldPort(socket)
+    }
+
+    /// Its number.
+    pub fn number(&self) -> u16 {
+        self.0.local_addr().unwrap().port()
+    }
+}
 
 /// Flags as a user gives them.
 #[derive(Parser)]
@@ -48,7 +70,10 @@ impl Gateway {
     /// Starts a gateway over paths that may lie anywhere; `home` is kept until it ends.
     pub async fn start_in(home: TempDir, roots: Vec<PathBuf>, flags: &[String]) -> Gateway {
         let log = home.path().join("access.log");
-        let mut line: Vec<String> = ["limen", "--bind", "127.0.0.1"].map(str::to_owned).into();
+        let mut line = vec!["limen".to_owned()];
+        if !flags.iter().any(|flag| flag == "--bind") {
+            line.extend(["--bind", "127.0.0.1"].map(str::to_owned));
+        }
         if !flags.iter().any(|flag| flag == "--workers") {
             line.extend(["--workers", "2"].map(str::to_owned));
         }
@@ -97,6 +122,25 @@ impl Gateway {
         self.running.address_of(declared).unwrap_or_else(|| {
             panic!("port {declared} is not bound; problems: {:#?}", self.problems());
         })
+    }
+
+    /// Where a declared port is found on this address of this machine.
+    pub fn address_on(&self, ip: IpAddr, declared: u16) -> SocketAddr {
+        let view = self.running.view();
+        let declaring = view.applied.listeners.iter().filter(|known| known.declared == declared);
+        let bound: Vec<SocketAddr> = declaring.filter_map(|known| known.bound).collect();
+        let own = bound.iter().find(|at| at.ip() == ip);
+        let port = own.or_else(|| bound.iter().find(|at| at.ip().is_unspecified())).map(SocketAddr::port);
+        let problems = || panic!("port {declared} is not bound on {ip}; problems: {:#?}", self.problems());
+        SocketAddr::new(ip, port.unwrap_or_else(problems))
+    }
+
+    /// A page of the admin port.
+    pub async fn page(&self, path: &str) -> Reply {
+        let admin = self.running.admin().unwrap();
+        let mut connection = h1::Connection::new(TcpStream::connect(admin).await.unwrap());
+        connection.send(&h1::request("GET", path, &admin.to_string(), &[], b"")).await;
+        within(path, connection.read("GET")).await.unwrap()
     }
 
     /// Every problem there is now, as users read it.

@@ -6,12 +6,14 @@
 // Test code: a failed expectation is a panic with a reason.
 #![allow(clippy::unwrap_used)]
 
+pub mod certificates;
 pub mod clients;
 pub mod dns;
 pub mod frames;
 pub mod gateway;
 pub mod h1;
 pub mod h2;
+pub mod handshake;
 pub mod origin;
 mod origin_h2;
 pub mod reply;

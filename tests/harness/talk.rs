@@ -1,12 +1,15 @@
 //! Clients that say bytes and hear bytes, whatever the protocol.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
+use rustls::ClientConfig;
 use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::tls::Authority;
+use crate::handshake::Agreed;
+use crate::tls::handshake;
 
 /// One conversation: the client says its piece, says that it has ended, and listens to the end.
 #[derive(Deserialize, Debug, Clone)]
@@ -29,15 +32,12 @@ pub struct Talk {
 }
 
 impl Talk {
-    /// Holds it with the gateway at `to`; returns what was heard to the end, and from which address.
+    /// Holds it with the gateway at `to`, in TLS as `client` does it; returns what was heard to the end and what the
+    /// handshake agreed on, and from which address.
     ///
     /// # Errors
     /// The connection or its handshake failed: the text of the error.
-    pub async fn hold(
-        &self,
-        to: SocketAddr,
-        authority: &Authority,
-    ) -> (Option<SocketAddr>, Result<String, String>) {
+    pub async fn hold(&self, to: SocketAddr, client: Arc<ClientConfig>) -> (Option<SocketAddr>, Heard) {
         let mut stream = match TcpStream::connect(to).await {
             Ok(stream) => stream,
             Err(error) => return (None, Err(error.to_string())),
@@ -45,18 +45,21 @@ impl Talk {
         let own = self.logged.or(stream.local_addr().ok());
         let _ = stream.write_all(self.first.as_bytes()).await;
         let heard = match &self.tls {
-            None => Ok(converse(stream, &self.say).await),
-            Some(name) => {
-                let alpn = self.alpn.as_deref().unwrap_or_default();
-                match authority.handshake(stream, name, alpn).await {
-                    Ok(stream) => Ok(converse(stream, &self.say).await),
-                    Err(error) => Err(error),
+            None => Ok((converse(stream, &self.say).await, None)),
+            Some(name) => match handshake(client, stream, name).await {
+                Ok(stream) => {
+                    let agreed = Agreed::of(&stream);
+                    Ok((converse(stream, &self.say).await, Some(agreed)))
                 }
-            }
+                Err(error) => Err(error),
+            },
         };
         (own, heard)
     }
 }
+
+/// What was heard, and what the handshake agreed on, if there was one; or what went wrong.
+pub type Heard = Result<(String, Option<Agreed>), String>;
 
 /// What is heard before the end, whichever way that comes.
 async fn converse(mut stream: impl AsyncRead + AsyncWrite + Unpin, say: &str) -> String {

@@ -9,11 +9,11 @@ use rcgen::{
     DnType, ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, PKCS_RSA_SHA256, PublicKeyData,
     RevokedCertParams, SanType, SerialNumber, date_time_ymd,
 };
-use rustls::crypto::CryptoProvider;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -72,17 +72,26 @@ impl Authority {
 
     /// Issues a certificate for DNS names; the first is its common name.
     pub fn issue(&self, names: &[&str]) -> Pair {
-        self.issue_for(names, KeyPair::generate().unwrap())
+        self.issue_for(names, KeyPair::generate().unwrap(), |_| ())
     }
 
     /// The same with an RSA key.
     pub fn issue_rsa(&self, names: &[&str]) -> Pair {
-        self.issue_for(names, KeyPair::generate_for(&PKCS_RSA_SHA256).unwrap())
+        self.issue_for(names, KeyPair::generate_for(&PKCS_RSA_SHA256).unwrap(), |_| ())
     }
 
-    fn issue_for(&self, names: &[&str], key: KeyPair) -> Pair {
+    /// The same, but it ended long ago.
+    pub fn issue_expired(&self, names: &[&str]) -> Pair {
+        self.issue_for(names, KeyPair::generate().unwrap(), |params| {
+            params.not_before = date_time_ymd(2001, 1, 1);
+            params.not_after = date_time_ymd(2002, 1, 1);
+        })
+    }
+
+    fn issue_for(&self, names: &[&str], key: KeyPair, change: impl FnOnce(&mut CertificateParams)) -> Pair {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names.clone()).unwrap();
+        change(&mut params);
         params.distinguished_name.push(DnType::CommonName, names[0].clone());
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         Pair { certificate: certificate.pem(), key: key.serialize_pem() }
@@ -176,30 +185,36 @@ impl Authority {
 
     /// The same with algorithms of its own.
     pub fn client_of(&self, provider: CryptoProvider, alpn: &str) -> Arc<ClientConfig> {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.issuer.der().clone()).unwrap();
-        let builder =
-            ClientConfig::builder_with_provider(Arc::new(provider)).with_safe_default_protocol_versions();
-        let mut config = builder.unwrap().with_root_certificates(roots).with_no_client_auth();
+        let mut config = self.client_offering(provider, rustls::DEFAULT_VERSIONS, None);
         config.alpn_protocols = vec![alpn.as_bytes().to_vec()];
         Arc::new(config)
     }
 
     /// The same with a certificate of its own.
     pub fn client_with(&self, own: Option<&Pair>, alpn: &str) -> Arc<ClientConfig> {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.issuer.der().clone()).unwrap();
-        let builder = ClientConfig::builder().with_root_certificates(roots);
-        let mut config = match own {
+        let mut config = self.client_offering(aws_lc_rs::default_provider(), rustls::DEFAULT_VERSIONS, own);
+        config.alpn_protocols = if alpn.is_empty() { Vec::new() } else { vec![alpn.as_bytes().to_vec()] };
+        Arc::new(config)
+    }
+
+    /// A client with these algorithms and versions, perhaps with a certificate, that asks for no protocol.
+    pub fn client_offering(
+        &self,
+        provider: CryptoProvider,
+        versions: &[&'static SupportedProtocolVersion],
+        own: Option<&Pair>,
+    ) -> ClientConfig {
+        let builder =
+            ClientConfig::builder_with_provider(Arc::new(provider)).with_protocol_versions(versions);
+        let builder = builder.unwrap().with_root_certificates(self.roots());
+        match own {
             None => builder.with_no_client_auth(),
             Some(pair) => {
                 let chain = CertificateDer::pem_slice_iter(pair.certificate.as_bytes());
                 let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
                 builder.with_client_auth_cert(chain.map(Result::unwrap).collect(), key).unwrap()
             }
-        };
-        config.alpn_protocols = if alpn.is_empty() { Vec::new() } else { vec![alpn.as_bytes().to_vec()] };
-        Arc::new(config)
+        }
     }
 
     /// Connects with a server name.
@@ -214,19 +229,6 @@ impl Authority {
     ) -> Result<TlsStream<TcpStream>, String> {
         connect_with(self.client(alpn), to, name).await
     }
-
-    /// Does the handshake with a server name on a connection.
-    ///
-    /// # Errors
-    /// The handshake failed: the text of the error.
-    pub async fn handshake(
-        &self,
-        stream: TcpStream,
-        name: &str,
-        alpn: &str,
-    ) -> Result<TlsStream<TcpStream>, String> {
-        shake(self.client(alpn), stream, name).await
-    }
 }
 
 /// Connects with a server name as a client that may do so again.
@@ -239,10 +241,14 @@ pub async fn connect_with(
     name: &str,
 ) -> Result<TlsStream<TcpStream>, String> {
     let stream = TcpStream::connect(to).await.map_err(|error| error.to_string())?;
-    shake(config, stream, name).await
+    handshake(config, stream, name).await
 }
 
-async fn shake(
+/// Does the handshake with a server name on a connection; an IP address is none and is not sent.
+///
+/// # Errors
+/// The handshake failed: the text of the error.
+pub async fn handshake(
     config: Arc<ClientConfig>,
     stream: TcpStream,
     name: &str,

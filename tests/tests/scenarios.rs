@@ -3,17 +3,21 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use limen_e2e::certificates::{CertificateSpec, Certificates};
 use limen_e2e::clients::{ClientSpec, Clients};
 use limen_e2e::dns::{DnsServer, Says};
-use limen_e2e::gateway::Gateway;
+use limen_e2e::gateway::{Gateway, HeldPort};
+use limen_e2e::handshake::{Agreed, Expected, Offer};
 use limen_e2e::origin::{Origin, Script};
 use limen_e2e::reply::Reply;
 use limen_e2e::talk::Talk;
-use limen_e2e::tls::{Authority, base64, connect_with};
+use limen_e2e::tls::{Authority, connect_with};
 use limen_e2e::{h1, h2, within, yaml};
+use rustls::ClientConfig;
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::net::TcpStream;
@@ -39,9 +43,14 @@ struct Scenario {
     /// Whether the Gateway of `edge.yaml` is there.
     #[serde(default = "yes")]
     edge: bool,
-    /// Certificates to issue, with their DNS names.
+    /// Certificates to issue: their DNS names, or more.
     #[serde(default)]
-    certificates: BTreeMap<String, Vec<String>>,
+    certificates: BTreeMap<String, CertificateSpec>,
+    /// The gateway's own certificate in the mesh.
+    identity: Option<ClientSpec>,
+    /// Names of ports that are free.
+    #[serde(default)]
+    ports: Vec<String>,
     /// Certificates of clients.
     #[serde(default)]
     clients: BTreeMap<String, ClientSpec>,
@@ -120,13 +129,20 @@ struct Step {
     raw: Option<String>,
     /// Bytes both ways instead, whatever the protocol.
     talk: Option<Talk>,
+    /// A page of the admin port instead.
+    page: Option<String>,
     /// The declared port, if not 80 or 443.
     port: Option<u16>,
+    /// The address of this machine that it is bound on, if it is bound on several.
+    at: Option<IpAddr>,
     /// The client whose certificate is shown; left out: none.
     #[serde(rename = "as")]
     client: Option<String>,
-    /// The server name, if not the host.
+    /// The server name, if not the host; an IP address: none is sent.
     sni: Option<String>,
+    /// What the client offers in a handshake, if not all that it knows.
+    #[serde(default)]
+    offers: Offer,
     #[serde(default)]
     headers: BTreeMap<String, String>,
     #[serde(default)]
@@ -174,6 +190,11 @@ struct Expect {
     closed: Option<bool>,
     /// All that a talking client hears.
     hears: Option<String>,
+    /// What the handshake came to.
+    agreed: Option<Expected>,
+    /// Values of a page, by JSON pointer.
+    #[serde(default)]
+    values: BTreeMap<String, Value>,
     /// Part of the error that the client gets instead of a response.
     error: Option<String>,
     /// Fields of the JSON access log; `>=N` is at least a number.
@@ -186,8 +207,32 @@ struct World {
     origins: Vec<Origin>,
     authority: Authority,
     clients: Clients,
+    certificates: Certificates,
     /// Answers for as long as the gateway runs.
     _dns: Option<DnsServer>,
+    /// Nobody else gets them for as long as the gateway runs.
+    _ports: Vec<HeldPort>,
+}
+
+impl World {
+    /// How many requests have reached each origin.
+    fn hits(&self) -> Vec<usize> {
+        self.origins.iter().map(Origin::hits).collect()
+    }
+
+    /// Where the step goes.
+    fn address(&self, step: &Step, declared: u16) -> SocketAddr {
+        match step.at {
+            Some(ip) => self.gateway.address_on(ip, declared),
+            None => self.gateway.address(declared),
+        }
+    }
+
+    /// The client of the step in TLS, which speaks `alpn`.
+    fn client(&self, step: &Step, alpn: &str) -> Arc<ClientConfig> {
+        let own = step.client.as_deref().map(|client| self.clients.get(client));
+        step.offers.client(&self.authority, own, alpn)
+    }
 }
 
 fn folder() -> PathBuf {
@@ -254,14 +299,14 @@ async fn set_up(scenario: &Scenario) -> World {
     let dns = name_server(&scenario.dns).await;
     flags.extend(dns.iter().flat_map(|dns| ["--dns-server".to_owned(), dns.address.to_string()]));
     let mut certificates = scenario.certificates.clone();
-    certificates.entry("edge".to_owned()).or_insert_with(|| vec!["*.example.com".to_owned()]);
-    fill.push(("${ca.crt}".to_owned(), base64(authority.certificate())));
-    for (name, hosts) in &certificates {
-        let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
-        let pair = authority.issue(&hosts);
-        fill.push((format!("${{{name}.crt}}"), base64(&pair.certificate)));
-        fill.push((format!("${{{name}.key}}"), base64(&pair.key)));
-    }
+    let edge = || CertificateSpec::Names(vec!["*.example.com".to_owned()]);
+    certificates.entry("edge".to_owned()).or_insert_with(edge);
+    let certificates = Certificates::issue(&certificates, scenario.identity.as_ref(), &authority);
+    fill.extend(certificates.fill.iter().cloned());
+    flags.extend(certificates.flags.iter().cloned());
+    let ports: Vec<HeldPort> = scenario.ports.iter().map(|_| HeldPort::new()).collect();
+    let named = scenario.ports.iter().zip(&ports);
+    fill.extend(named.map(|(name, port)| (format!("${{{name}.port}}"), port.number().to_string())));
     let edge = if scenario.edge {
         std::fs::read_to_string(folder().join("edge.yaml")).unwrap()
     } else {
@@ -271,8 +316,9 @@ async fn set_up(scenario: &Scenario) -> World {
         |text: &str| fill.iter().fold(text.to_owned(), |text, (name, value)| text.replace(name, value));
     let files = [("edge.yaml", filled(&edge)), ("config.yaml", filled(&scenario.config))];
     let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
+    let flags: Vec<String> = flags.iter().map(|flag| filled(flag)).collect();
     let gateway = Gateway::start(&files, &flags).await;
-    World { gateway, origins, authority, clients, _dns: dns }
+    World { gateway, origins, authority, clients, certificates, _dns: dns, _ports: ports }
 }
 
 /// A server that says these things, if there are any.
@@ -298,9 +344,15 @@ async fn run(name: &str) {
     let mut failures = check_problems(&scenario.problems, &world.gateway.problems());
     let mut logged = Vec::new();
     for (n, step) in scenario.requests.iter().enumerate() {
+        if let Some(page) = &step.page {
+            let reply = world.gateway.page(page).await;
+            let outcome = check_page(&step.expect, &reply);
+            failures.extend(outcome.into_iter().map(|text| format!("request {n} (page {page}): {text}")));
+            continue;
+        }
         if let Some(talk) = &step.talk {
             for _ in 0..step.times {
-                let (outcome, id) = converse(&world, talk, &step.expect).await;
+                let (outcome, id) = converse(&world, talk, step).await;
                 failures.extend(outcome.into_iter().map(|text| format!("request {n} (talk): {text}")));
                 logged.push((step, id));
             }
@@ -341,14 +393,18 @@ fn check_problems(expected: &[String], found: &[String]) -> Vec<String> {
 
 /// Sends one request and returns what was not as expected.
 async fn send(world: &World, step: &Step, over: Over, agent: &str) -> Vec<String> {
-    let before: Vec<usize> = world.origins.iter().map(Origin::hits).collect();
+    let before = world.hits();
     let outcome = match &step.raw {
         Some(raw) => raw_exchange(world, step, &raw.replace("${agent}", agent)).await,
         None => exchange(world, step, over, agent).await,
     };
     let mut failures = match (outcome, &step.expect.error) {
-        (Ok(reply), None) => check_reply(&step.expect, &reply, over, world),
-        (Ok(reply), Some(text)) => vec![format!("expected the error {text:?}, got {reply:?}")],
+        (Ok((reply, agreed)), None) => {
+            let mut failures = check_reply(&step.expect, &reply, over, world);
+            failures.extend(check_agreed(&step.expect, agreed.as_ref(), world));
+            failures
+        }
+        (Ok((reply, _)), Some(text)) => vec![format!("expected the error {text:?}, got {reply:?}")],
         (Err(error), Some(text)) if error.contains(text) => Vec::new(),
         (Err(error), _) => vec![format!("no response: {error}")],
     };
@@ -357,19 +413,44 @@ async fn send(world: &World, step: &Step, over: Over, agent: &str) -> Vec<String
 }
 
 /// Holds a conversation; returns what was not as expected, and the client's address, by which the log is searched.
-async fn converse(world: &World, talk: &Talk, expect: &Expect) -> (Vec<String>, String) {
-    let before: Vec<usize> = world.origins.iter().map(Origin::hits).collect();
-    let held = talk.hold(world.gateway.address(talk.port), &world.authority);
+async fn converse(world: &World, talk: &Talk, step: &Step) -> (Vec<String>, String) {
+    let (before, expect) = (world.hits(), &step.expect);
+    let client = world.client(step, talk.alpn.as_deref().unwrap_or_default());
+    let held = talk.hold(world.address(step, talk.port), client);
     let (own, heard) = within("a conversation", held).await;
     let mut failures = match (heard, &expect.error) {
-        (Ok(heard), None) if expect.hears.as_ref().is_none_or(|hears| *hears == heard) => Vec::new(),
+        (Ok((heard, agreed)), None) if expect.hears.as_ref().is_none_or(|hears| *hears == heard) => {
+            check_agreed(expect, agreed.as_ref(), world)
+        }
         (Err(error), Some(text)) if error.contains(text) => Vec::new(),
         (outcome, _) => {
+            let outcome = outcome.map(|(heard, _)| heard);
             vec![format!("heard {outcome:?}, expected {:?}, error {:?}", expect.hears, expect.error)]
         }
     };
     failures.extend(check_hits(world, &before, expect).await);
     (failures, own.map(|own| own.to_string()).unwrap_or_default())
+}
+
+fn check_agreed(expect: &Expect, agreed: Option<&Agreed>, world: &World) -> Vec<String> {
+    match (&expect.agreed, agreed) {
+        (None, _) => Vec::new(),
+        (Some(_), None) => vec!["there was no handshake".to_owned()],
+        (Some(expected), Some(agreed)) => agreed.check(expected, &world.certificates.known),
+    }
+}
+
+fn check_page(expect: &Expect, reply: &Reply) -> Vec<String> {
+    let (text, value) = (reply.text(), reply.seen());
+    let found = |pointer: &str| value.pointer(pointer).unwrap_or(&Value::Null);
+    let wrong = expect.values.iter().filter(|(pointer, expected)| found(pointer) != *expected);
+    let mut failures: Vec<String> = wrong
+        .map(|(pointer, expected)| format!("{pointer} is {}, expected {expected}", found(pointer)))
+        .collect();
+    if let Some(part) = expect.body_has.as_ref().filter(|part| !text.contains(part.as_str())) {
+        failures.push(format!("no {part:?} in {text}"));
+    }
+    failures
 }
 
 async fn check_hits(world: &World, before: &[usize], expect: &Expect) -> Vec<String> {
@@ -387,14 +468,17 @@ async fn check_hits(world: &World, before: &[usize], expect: &Expect) -> Vec<Str
     failures
 }
 
-async fn raw_exchange(world: &World, step: &Step, text: &str) -> Result<Reply, String> {
-    let stream = TcpStream::connect(world.gateway.address(step.port.unwrap_or(80))).await.unwrap();
+/// A reply, and what the handshake before it came to.
+type Outcome = Result<(Reply, Option<Agreed>), String>;
+
+async fn raw_exchange(world: &World, step: &Step, text: &str) -> Outcome {
+    let stream = TcpStream::connect(world.address(step, step.port.unwrap_or(80))).await.unwrap();
     let mut connection = h1::Connection::new(stream);
     connection.send(text.as_bytes()).await;
-    connection.read(text.split(' ').next().unwrap_or_default()).await
+    Ok((connection.read(text.split(' ').next().unwrap_or_default()).await?, None))
 }
 
-async fn exchange(world: &World, step: &Step, over: Over, agent: &str) -> Result<Reply, String> {
+async fn exchange(world: &World, step: &Step, over: Over, agent: &str) -> Outcome {
     let (method, url) = step.send.split_once(' ').expect("send: METHOD host/path");
     let (host, path) = url.find(['/', '?']).map_or((url, "/"), |at| url.split_at(at));
     let mut headers: Vec<(String, String)> =
@@ -402,15 +486,22 @@ async fn exchange(world: &World, step: &Step, over: Over, agent: &str) -> Result
     if !step.headers.contains_key("user-agent") {
         headers.push(("user-agent".to_owned(), agent.to_owned()));
     }
-    let address = world.gateway.address(step.port.unwrap_or(if over.tls() { 443 } else { 80 }));
+    let address = world.address(step, step.port.unwrap_or(if over.tls() { 443 } else { 80 }));
     let name = step.sni.as_deref().unwrap_or(host.split(':').next().unwrap_or_default());
     let body = step.body.as_bytes();
-    let own = step.client.as_deref().map(|client| world.clients.get(client));
-    let tls = |alpn| connect_with(world.authority.client_with(own, alpn), address, name);
+    let clear = || async { TcpStream::connect(address).await.unwrap() };
+    let tls = |alpn| async move {
+        let stream = connect_with(world.client(step, alpn), address, name).await?;
+        let agreed = Agreed::of(&stream);
+        Ok::<_, String>((stream, agreed))
+    };
     let h1_bytes = h1::request_with(method, path, host, &headers, body, &step.trailers);
     match over {
-        Over::H1 => one_h1(TcpStream::connect(address).await.unwrap(), method, &h1_bytes).await,
-        Over::H1Tls => one_h1(tls("http/1.1").await?, method, &h1_bytes).await,
+        Over::H1 => Ok((one_h1(clear().await, method, &h1_bytes).await?, None)),
+        Over::H1Tls => {
+            let (stream, agreed) = tls("http/1.1").await?;
+            Ok((one_h1(stream, method, &h1_bytes).await?, Some(agreed)))
+        }
         Over::H2 | Over::H2Tls => {
             let uri = format!("{}://{host}{path}", over.scheme());
             let mut request = http::Request::builder().method(method).uri(uri);
@@ -421,11 +512,15 @@ async fn exchange(world: &World, step: &Step, over: Over, agent: &str) -> Result
                 request = request.header("content-length", body.len());
             }
             let request = request.body(()).map_err(|error| error.to_string())?;
-            let mut connection = match over {
-                Over::H2 => h2::Connection::new(TcpStream::connect(address).await.unwrap()).await?,
-                _ => h2::Connection::new(tls("h2").await?).await?,
+            let (mut connection, agreed) = match over {
+                Over::H2 => (h2::Connection::new(clear().await).await?, None),
+                _ => {
+                    let (stream, agreed) = tls("h2").await?;
+                    (h2::Connection::new(stream).await?, Some(agreed))
+                }
             };
-            connection.exchange_with(request, body.to_vec().into(), trailers(&step.trailers)).await
+            let body = body.to_vec().into();
+            Ok((connection.exchange_with(request, body, trailers(&step.trailers)).await?, agreed))
         }
     }
 }
@@ -555,11 +650,14 @@ macro_rules! scenarios {
 scenarios! {
     absent
     auto_passthrough
+    bind_addresses
+    bound_hosts
     broken_objects
     client_certificates
     client_names
     cluster_failures
     cors
+    declared_and_real_ports
     delegation
     destination_headers
     direct_response
@@ -569,6 +667,7 @@ scenarios! {
     faults
     forwarded_client_cert
     forwarded_client_cert_modes
+    gateways_apply
     grpc_errors
     header_operations
     hosts
@@ -599,11 +698,13 @@ scenarios! {
     retry_conditions
     rewrites
     server_name
+    servers_in_conflict
     service_entries
     services
     sni
     tcp
     timeouts
+    tls_servers_in_conflict
     tls_to_backends
     trusted_hops
     upgrades

@@ -45,6 +45,8 @@ impl Sockets {
     pub(crate) fn reconcile(&mut self, tables: &Tables) -> Changes {
         let mut changes =
             Changes { open: (0..self.workers).map(|_| Vec::new()).collect(), ..Changes::default() };
+        // Workers close theirs some time after they are told, so what is bound no more counts, too.
+        let mut ours: Vec<SocketAddr> = self.bound.values().map(|bound| bound.address).collect();
         let gone: Vec<_> =
             self.bound.keys().filter(|slot| tables.listener(**slot).is_none()).copied().collect();
         for slot in gone {
@@ -56,8 +58,9 @@ impl Sockets {
             let slot = ListenerSlot(index as u32);
             let (mut bound, mut note) = (None, None);
             if !self.bound.contains_key(&slot) {
-                match self.open(listener) {
+                match self.open(listener, &ours) {
                     Ok((sockets, opened)) => {
+                        ours.push(opened.address);
                         for (worker, socket) in changes.open.iter_mut().zip(sockets) {
                             worker.push((slot, socket));
                         }
@@ -82,16 +85,16 @@ impl Sockets {
         changes
     }
 
-    fn open(&self, listener: &Listener) -> io::Result<(Vec<TcpListener>, Bound)> {
+    fn open(&self, listener: &Listener, ours: &[SocketAddr]) -> io::Result<(Vec<TcpListener>, Bound)> {
         let wanted = listener.wanted;
-        match self.open_at(wanted) {
+        match self.open_at(wanted, ours) {
             Err(error)
                 if error.kind() == io::ErrorKind::PermissionDenied
                     && wanted.port() < 1024
                     && !self.strict_ports =>
             {
                 let moved = SocketAddr::new(wanted.ip(), wanted.port() + UNPRIVILEGED);
-                let (sockets, address) = self.open_at(moved)?;
+                let (sockets, address) = self.open_at(moved, ours)?;
                 let note = format!(
                     "port {} needs rights that this process lacks: moved to {}",
                     wanted.port(),
@@ -106,12 +109,16 @@ impl Sockets {
     /// A socket for each worker. A port chosen by the kernel is the same for all.
     ///
     /// The first is bound without SO_REUSEPORT and dropped again: with that option alone another process of the same
-    /// user could share the port unnoticed, and the two would each get a part of the connections.
-    fn open_at(&self, wanted: SocketAddr) -> io::Result<(Vec<TcpListener>, SocketAddr)> {
-        let probe = socket(wanted.ip())?;
-        probe.bind(&wanted.into())?;
-        let address = probe.local_addr()?.as_socket().unwrap_or(wanted);
-        drop(probe);
+    /// user could share the port unnoticed, and the two would each get a part of the connections. Where a listener of
+    /// ours has the port already, on an address that holds this one or is held by it, that has been seen.
+    fn open_at(&self, wanted: SocketAddr, ours: &[SocketAddr]) -> io::Result<(Vec<TcpListener>, SocketAddr)> {
+        let address = if ours.iter().any(|own| overlap(*own, wanted)) {
+            wanted
+        } else {
+            let probe = socket(wanted.ip())?;
+            probe.bind(&wanted.into())?;
+            probe.local_addr()?.as_socket().unwrap_or(wanted)
+        };
         let sockets = (0..self.workers).map(|_| {
             let socket = socket(wanted.ip())?;
             socket.set_reuse_port(true)?;
@@ -122,6 +129,11 @@ impl Sockets {
         });
         Ok((sockets.collect::<io::Result<_>>()?, address))
     }
+}
+
+/// Could a connection to one of them be one to the other?
+fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+    a.port() == b.port() && (a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified())
 }
 
 fn socket(ip: std::net::IpAddr) -> io::Result<Socket> {
