@@ -690,6 +690,7 @@ scenarios! {
     path_normalization
     path_untouched
     paths
+    plain_beside_tls
     proxy_headers
     proxy_protocol
     redirect_ports

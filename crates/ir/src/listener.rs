@@ -41,12 +41,15 @@ pub enum Serves {
     /// TCP in clear text: every connection goes where the route says.
     Tcp(TcpRoute),
     /// TLS: the server name of the hello decides among chains and what is passed through, exact name first, then the
-    /// longest suffix, then `Any`. No name stands twice. A hello that nothing covers is closed.
+    /// longest suffix, then `Any`. No name stands twice.
     Tls {
         /// What is decrypted here.
         chains: Vec<TlsChain>,
         /// What is handed on as it is.
         passthrough: Vec<Passthrough>,
+        /// What clients get that do not begin with TLS, or whose server name nothing covers; `None`: they are closed.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        plain: Option<Inside>,
     },
 }
 
@@ -65,7 +68,7 @@ pub struct TlsChain {
     pub origin: Origin,
 }
 
-/// What is spoken inside TLS.
+/// What is spoken inside TLS, or beside it in clear text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Inside {

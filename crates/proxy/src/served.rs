@@ -64,13 +64,8 @@ pub(crate) fn listeners(tables: &Tables) -> Vec<ServedListener> {
             Serves::Tls(chains) => chains
                 .chains
                 .iter()
-                .map(|own| {
-                    let (name, ready) = (Some(own.name.to_string()), own.config.is_some());
-                    match &own.inside {
-                        Inside::Http(routes) => chain(name, ready, routes),
-                        Inside::Tcp(route) => connections(name, ready, route),
-                    }
-                })
+                .map(|own| inside(Some(own.name.to_string()), own.config.is_some(), &own.inside))
+                .chain(chains.plain.iter().map(|plain| inside(None, true, plain)))
                 .chain(
                     chains
                         .passthrough
@@ -81,6 +76,13 @@ pub(crate) fn listeners(tables: &Tables) -> Vec<ServedListener> {
         },
     };
     tables.listeners.iter().flatten().map(listener).collect()
+}
+
+fn inside(tls: Option<String>, ready: bool, inside: &Inside) -> ServedChain {
+    match inside {
+        Inside::Http(routes) => chain(tls, ready, routes),
+        Inside::Tcp(route) => connections(tls, ready, route),
+    }
 }
 
 fn chain(tls: Option<String>, ready: bool, routes: &RouteTable) -> ServedChain {

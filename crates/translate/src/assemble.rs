@@ -16,7 +16,7 @@ use crate::draft::VirtualServiceDraft;
 use crate::guard;
 use crate::index::Index;
 use crate::istio::client_tls::ClientPlan;
-use crate::istio::gateway::{self, ChainPlan, InsidePlan, PortPlan, ServesPlan};
+use crate::istio::gateway::{self, ChainPlan, InsidePlan, PlainPlan, PortPlan, ServesPlan};
 use crate::istio::virtual_service;
 use crate::memo::{Memo, Same, keep};
 use crate::merge::{self, Connections, MergeMemo, Routing};
@@ -135,12 +135,12 @@ fn listeners(
     for port in ports {
         let PortPlan { instance, name, declared, bind, serves, origin } = port;
         let serves = match serves {
-            ServesPlan::Http { table, servers: _ } => Serves::Http(table),
-            ServesPlan::Tcp(server) => match connections.take(instance, &server) {
-                Some(route) => Serves::Tcp(route),
+            ServesPlan::Plain(plan) => match plain(plan, instance, connections) {
+                Some(Inside::Http(table)) => Serves::Http(table),
+                Some(Inside::Tcp(route)) => Serves::Tcp(route),
                 None => continue,
             },
-            ServesPlan::Tls { chains, passthrough } => {
+            ServesPlan::Tls { chains, passthrough, plain: beside } => {
                 let chains = chains.into_iter().filter_map(|plan| {
                     let inside = match &plan.inside {
                         InsidePlan::Http(table) => Inside::Http(table.clone()),
@@ -153,10 +153,13 @@ fn listeners(
                     .iter()
                     .flat_map(|plan| connections.take_passthrough(instance, &plan.server))
                     .collect();
-                if chains.is_empty() && passthrough.is_empty() {
-                    continue;
+                let plain = beside.and_then(|plan| plain(plan, instance, connections));
+                match (plain, chains.is_empty() && passthrough.is_empty()) {
+                    (None, true) => continue,
+                    (Some(Inside::Http(table)), true) => Serves::Http(table),
+                    (Some(Inside::Tcp(route)), true) => Serves::Tcp(route),
+                    (plain, false) => Serves::Tls { chains, passthrough, plain },
                 }
-                Serves::Tls { chains, passthrough }
             }
         };
         let http = certificates.index.settings.mesh.http(instance);
@@ -165,6 +168,14 @@ fn listeners(
         listeners.push(keep(before, Listener { name, declared, bind, http, proxy_protocol, serves, origin }));
     }
     listeners
+}
+
+/// What is spoken in clear text; `None`: its connections have no route.
+fn plain(plan: PlainPlan, instance: usize, connections: &mut Connections) -> Option<Inside> {
+    Some(match plan {
+        PlainPlan::Http { table, servers: _ } => Inside::Http(table),
+        PlainPlan::Tcp(server) => Inside::Tcp(connections.take(instance, &server)?),
+    })
 }
 
 /// A chain that is not served has no certificate, and so resets handshakes.

@@ -15,7 +15,7 @@ use limen_resources::{Kind, Object, ObjectKey, Verdict};
 use crate::bind::{self, Bound, BoundRule, Meaning, Site, Target};
 use crate::draft::VirtualServiceDraft;
 use crate::index::Index;
-use crate::istio::gateway::{InsidePlan, PassthroughPlan, PortPlan, ServerPlan, ServesPlan};
+use crate::istio::gateway::{InsidePlan, PassthroughPlan, PlainPlan, PortPlan, ServerPlan, ServesPlan};
 use crate::istio::names;
 use crate::lookup::Lookup;
 use crate::memo::{ByValue, Memo, keep};
@@ -134,16 +134,18 @@ pub(crate) fn route_tables(
     for port in ports {
         let guard = guards.get(port.instance).and_then(Option::as_ref);
         match &port.serves {
-            ServesPlan::Http { table, servers } => merger.table(port, table, servers, false, guard),
-            // What is closed is closed for connections, too.
-            ServesPlan::Tcp(_) if guard.is_some() => {}
-            ServesPlan::Tcp(server) => merger.tcp(port.instance, server),
-            ServesPlan::Tls { chains, passthrough } => {
+            ServesPlan::Plain(plain) => merger.plain(port, plain, guard),
+            ServesPlan::Tls { chains, passthrough, plain } => {
                 let names = chains.iter().flat_map(|chain| {
                     let title = chain.server.title();
                     chain.server_names.iter().map(move |name| (name.clone(), title.clone()))
                 });
                 let mut taken: BTreeMap<HostPattern, String> = names.collect();
+                if let Some(plain) = plain {
+                    // It gets what no other server asks for.
+                    taken.insert(HostPattern::Any, plain.title());
+                    merger.plain(port, plain, guard);
+                }
                 for PassthroughPlan { server, auto } in passthrough.iter().filter(|_| guard.is_none()) {
                     if *auto {
                         merger.auto_passthrough(port.instance, server);
@@ -235,6 +237,15 @@ struct HostDraft {
 }
 
 impl<'a> Merger<'a, '_, '_> {
+    fn plain(&mut self, port: &PortPlan, plain: &'a PlainPlan, guard: Option<&Arc<Rule>>) {
+        match plain {
+            PlainPlan::Http { table, servers } => self.table(port, table, servers, false, guard),
+            // What is closed is closed for connections, too.
+            PlainPlan::Tcp(_) if guard.is_some() => {}
+            PlainPlan::Tcp(server) => self.tcp(port.instance, server),
+        }
+    }
+
     fn table(
         &mut self,
         port: &PortPlan,

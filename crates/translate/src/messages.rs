@@ -101,6 +101,14 @@ pub(crate) mod gateway {
         )
     }
 
+    pub(crate) fn beside_tls(at: At<'_>, port: u16, first: &str) -> Problem {
+        let message = format!(
+            "port {port} has TLS, too, by {first}, which comes first: this server gets the clients that begin without TLS \
+             or ask for a name that no server has; were it older, the TLS would not be served"
+        );
+        at.say(codes::CONFLICTING_GATEWAYS, message, "give it a port of its own")
+    }
+
     pub(crate) fn invalid(at: At<'_>, message: impl Into<String>, mend: impl Into<String>) -> Problem {
         at.say(codes::INVALID, message, mend)
     }

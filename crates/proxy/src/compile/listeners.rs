@@ -45,7 +45,7 @@ impl ListenerMemo {
             let serves = match &listener.serves {
                 IrServes::Http(name) => Serves::Http(routes(name)),
                 IrServes::Tcp(route) => Serves::Tcp(tcp_route(route, clusters)),
-                IrServes::Tls { chains, passthrough } => {
+                IrServes::Tls { chains, passthrough, plain } => {
                     let mut by_name: Vec<(HostPattern, Named)> = Vec::new();
                     for (index, passed) in passthrough.iter().enumerate() {
                         let named = Named::Passthrough(index as u32);
@@ -62,15 +62,13 @@ impl ListenerMemo {
                             config,
                             clients,
                             own_uris,
-                            inside: match &chain.inside {
-                                IrInside::Http(name) => Inside::Http(routes(name)),
-                                IrInside::Tcp(route) => Inside::Tcp(tcp_route(route, clusters)),
-                            },
+                            inside: inside(&chain.inside, routes, clusters),
                         });
                     }
                     Serves::Tls(TlsChains {
                         chains: compiled,
                         passthrough: passthrough.iter().map(|ir| self::passthrough(ir, clusters)).collect(),
+                        plain: plain.as_ref().map(|ir| inside(ir, routes, clusters)),
                         by_name: host_map(by_name),
                     })
                 }
@@ -90,6 +88,17 @@ impl ListenerMemo {
             }));
         }
         listeners
+    }
+}
+
+fn inside(
+    ir: &IrInside,
+    routes: impl Fn(&RouteTableName) -> Arc<RouteTable>,
+    clusters: &mut dyn FnMut(&ClusterKey) -> ClusterSlot,
+) -> Inside {
+    match ir {
+        IrInside::Http(name) => Inside::Http(routes(name)),
+        IrInside::Tcp(route) => Inside::Tcp(tcp_route(route, clusters)),
     }
 }
 

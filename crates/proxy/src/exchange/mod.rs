@@ -27,7 +27,7 @@ use std::net::SocketAddr;
 use limen_wire::head::RequestHead;
 
 use crate::filter::normalize::{self, Spelt};
-use crate::table::listeners::{Inside, Listener, Named, Serves, Tables};
+use crate::table::listeners::{Inside, Listener, Named, Serves, Tables, TlsChains};
 use crate::table::routes::{Action, RouteTable, Rule, VirtualHost};
 use crate::worker::Worker;
 use crate::worker::memory::Exchange;
@@ -167,6 +167,7 @@ fn routes<'t>(
 ) -> Result<&'t RouteTable, Elsewhere> {
     match (&listener.serves, &conn.chain) {
         (Serves::Http(routes), None) => Ok(routes),
+        (Serves::Tls(TlsChains { plain: Some(Inside::Http(routes)), .. }), None) => Ok(routes),
         (Serves::Tls(chains), Some(own)) => {
             let chain = chains.named(own).ok_or(Elsewhere::Gone)?;
             let other = |named: &Named| match named {

@@ -7,14 +7,15 @@ use limen_wire::client_hello::{self, ClientHello, Peeked};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
-use super::{Connection, tcp, tls};
+use super::{Connection, sniff, tcp, tls};
 use crate::exchange::front::ConnInfo;
 use crate::observe::{Counter, Flags, Record};
-use crate::table::listeners::Serves;
+use crate::stream::prefixed::Prefixed;
+use crate::table::listeners::{Inside, Serves};
 use crate::table::tcp::TcpRoute;
 
 /// Reads the hello within its time and hands the connection on: to where its server name says, or to be decrypted. What
-/// is no TLS is closed and logged with flag `NR`.
+/// is no TLS is served as such where the port has a server for it, and else closed and logged with flag `NR`.
 pub(crate) async fn serve(conn: Connection, mut io: TcpStream, local: SocketAddr, remote: SocketAddr) {
     let worker = conn.worker.clone();
     let start_us = worker.clock.now_us();
@@ -29,7 +30,22 @@ pub(crate) async fn serve(conn: Connection, mut io: TcpStream, local: SocketAddr
     let Some((peeked, first)) = read else {
         return worker.count(Counter::TlsHandshakeErrors);
     };
-    let Peeked::Hello(hello) = peeked else {
+    let hello = match peeked {
+        Peeked::Hello(hello) => Some(hello),
+        Peeked::NotTls | Peeked::Malformed | Peeked::NeedMore(_) => None,
+    };
+    if let Some(plain) = beside(&conn, hello.as_ref()) {
+        let server_name = hello.and_then(|hello| hello.server_name);
+        let info = ConnInfo {
+            server_name: server_name.as_deref().map(Into::into),
+            ..ConnInfo::clear(conn.listener, local, remote)
+        };
+        return match plain {
+            Inside::Http(_) => sniff(conn, Prefixed::new(first, io), info).await,
+            Inside::Tcp(route) => tcp::spawn(conn, io, info, route, first),
+        };
+    }
+    let Some(hello) = hello else {
         worker.count(Counter::TlsHandshakeErrors);
         let record = Record {
             flags: Flags::NR,
@@ -47,6 +63,15 @@ pub(crate) async fn serve(conn: Connection, mut io: TcpStream, local: SocketAddr
         ..ConnInfo::clear(conn.listener, local, remote)
     };
     tcp::spawn(conn, io, info, route, first);
+}
+
+/// What is spoken in clear text beside TLS, for a client that did not begin with TLS or asks for a name that nothing
+/// covers.
+fn beside(conn: &Connection, hello: Option<&ClientHello>) -> Option<Inside> {
+    let tables = conn.worker.tables();
+    let Serves::Tls(chains) = &tables.listener(conn.listener)?.serves else { return None };
+    let covered = |hello: &ClientHello| chains.choose(hello.server_name.as_deref()).is_some();
+    chains.plain.clone().filter(|_| !hello.is_some_and(covered))
 }
 
 /// Where a connection is handed on to; `None`: it is to be decrypted, or to be refused where that is tried.

@@ -100,7 +100,7 @@ pub(crate) async fn connection(conn: Connection, mut io: TcpStream, mut remote: 
     let route = match conn.worker.tables().listener(conn.listener).map(|listener| &listener.serves) {
         Some(Serves::Http(_)) => None,
         Some(Serves::Tcp(route)) => Some(route.clone()),
-        Some(Serves::Tls(chains)) if chains.passthrough.is_empty() => {
+        Some(Serves::Tls(chains)) if !chains.peeks() => {
             return tls::serve(conn, io, Vec::new(), local, remote).await;
         }
         Some(Serves::Tls(_)) => return hello::serve(conn, io, local, remote).await,

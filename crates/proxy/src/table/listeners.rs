@@ -82,6 +82,8 @@ pub(crate) struct TlsChains {
     pub(crate) chains: Vec<TlsChain>,
     /// What is handed on undecrypted.
     pub(crate) passthrough: Vec<Passthrough>,
+    /// What clients get that do not begin with TLS, or whose server name nothing covers.
+    pub(crate) plain: Option<Inside>,
     /// Server name -> who serves it.
     pub(crate) by_name: HostMap<Named>,
 }
@@ -121,7 +123,7 @@ pub(crate) struct TlsChain {
     pub(crate) inside: Inside,
 }
 
-/// What is spoken inside TLS.
+/// What is spoken inside TLS, or beside it in clear text.
 #[derive(Debug, Clone)]
 pub(crate) enum Inside {
     /// HTTP.
@@ -154,6 +156,11 @@ impl TlsChains {
     /// Who serves a server name: exact, then longest suffix, then whoever takes any.
     pub(crate) fn choose(&self, name: Option<&str>) -> Option<Named> {
         self.by_name.find(name.unwrap_or("").as_bytes()).copied()
+    }
+
+    /// Is the hello to be read before it is known who serves the connection?
+    pub(crate) fn peeks(&self) -> bool {
+        !self.passthrough.is_empty() || self.plain.is_some()
     }
 
     /// The chain for a server name.

@@ -33,15 +33,33 @@ pub(crate) struct PortPlan {
 /// What is spoken there.
 #[derive(Debug)]
 pub(crate) enum ServesPlan {
-    /// Servers that share a route table.
-    Http { table: RouteTableName, servers: Vec<ServerPlan> },
-    /// Whatever the clients like.
-    Tcp(ServerPlan),
+    Plain(PlainPlan),
     Tls {
         chains: Vec<ChainPlan>,
         /// Servers that do not decrypt.
         passthrough: Vec<PassthroughPlan>,
+        /// Servers that do not speak TLS.
+        plain: Option<PlainPlan>,
     },
+}
+
+/// Servers in clear text.
+#[derive(Debug)]
+pub(crate) enum PlainPlan {
+    /// They share a route table.
+    Http { table: RouteTableName, servers: Vec<ServerPlan> },
+    /// Whatever the clients like.
+    Tcp(ServerPlan),
+}
+
+impl PlainPlan {
+    /// Of the first of them.
+    pub(crate) fn title(&self) -> String {
+        match self {
+            PlainPlan::Http { servers, .. } => servers.first().map(ServerPlan::title).unwrap_or_default(),
+            PlainPlan::Tcp(server) => server.title(),
+        }
+    }
 }
 
 /// A TLS server that does not decrypt.
@@ -216,7 +234,7 @@ impl Planner<'_, '_> {
         if let Some(why) = slot.and_then(|slot| slot.clash(server, plan, protocol)) {
             return Some(why);
         }
-        let joins = slot.is_some_and(Slot::is_plain);
+        let joins = slot.is_some_and(Slot::is_http);
         let named = !matches!(protocol, Protocol::Tcp | Protocol::Udp);
         (named && !joins && self.tables.contains(table))
             .then(|| format!("another server of this Gateway has the port name `{}`, too", plan.port_name))

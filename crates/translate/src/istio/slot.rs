@@ -8,7 +8,7 @@ use limen_ir::origin::Origin;
 use limen_ir::route::RouteTableName;
 use limen_resources::istio::{Server, TlsMode};
 
-use super::gateway::{ChainPlan, InsidePlan, PassthroughPlan, PortPlan, ServerPlan, ServesPlan};
+use super::gateway::{ChainPlan, InsidePlan, PassthroughPlan, PlainPlan, PortPlan, ServerPlan, ServesPlan};
 use super::server_tls;
 use crate::messages::gateway as messages;
 use crate::report::Report;
@@ -57,11 +57,11 @@ pub(super) struct Slot {
 enum Holds {
     /// Nothing, or a server of a protocol that is not served.
     Unserved,
-    Http(RouteTableName, Vec<ServerPlan>),
-    Tcp(ServerPlan),
+    Plain(PlainPlan),
     Tls {
         chains: Vec<ChainPlan>,
         passthrough: Vec<PassthroughPlan>,
+        plain: Option<PlainPlan>,
     },
 }
 
@@ -80,9 +80,18 @@ impl Slot {
         }
     }
 
-    /// Do its servers share one route table?
-    pub(super) fn is_plain(&self) -> bool {
-        matches!(self.holds, Holds::Http(..))
+    /// Its servers in clear text.
+    fn plain(&self) -> Option<&PlainPlan> {
+        match &self.holds {
+            Holds::Unserved => None,
+            Holds::Plain(plain) => Some(plain),
+            Holds::Tls { plain, .. } => plain.as_ref(),
+        }
+    }
+
+    /// Do its servers in clear text share one route table?
+    pub(super) fn is_http(&self) -> bool {
+        matches!(self.plain(), Some(PlainPlan::Http { .. }))
     }
 
     /// Why a server may not join. Who stands here came first: older, or first by name.
@@ -93,20 +102,26 @@ impl Slot {
         {
             return Some(format!("{other}, which comes first, has host `{host}` with a tls block, too"));
         }
-        match (&self.holds, protocol) {
-            (Holds::Unserved, _) | (Holds::Http(..), Protocol::Http) => None,
-            (Holds::Tls { .. }, Protocol::Https | Protocol::Tls) if passes(server) => None,
-            (Holds::Tls { .. }, Protocol::Https | Protocol::Tls) => {
-                server_names(plan).into_iter().find_map(|name| {
-                    let other = self.server_names.get(&name)?;
-                    Some(format!("{other}, which comes first, has server name `{name}`, too"))
-                })
-            }
-            (Holds::Tcp(first), Protocol::Tcp) => {
+        match (self.plain(), &self.holds, protocol) {
+            (Some(PlainPlan::Http { .. }), _, Protocol::Http) | (None, Holds::Unserved, _) => None,
+            (Some(PlainPlan::Tcp(first)), _, Protocol::Tcp) => {
                 let title = first.title();
                 Some(format!("{title}, which comes first, has TCP, which needs a port of its own"))
             }
-            _ => Some(format!("{}, which comes first, speaks another protocol", self.first)),
+            // With the first server in clear text beside it TLS is complete.
+            (Some(plain), _, _) => {
+                Some(format!("{}, which comes first, speaks another protocol", plain.title()))
+            }
+            (None, _, Protocol::Https | Protocol::Tls) if passes(server) => None,
+            (None, _, Protocol::Https | Protocol::Tls) => server_names(plan).into_iter().find_map(|name| {
+                let other = self.server_names.get(&name)?;
+                Some(format!("{other}, which comes first, has server name `{name}`, too"))
+            }),
+            (None, _, Protocol::Http | Protocol::Tcp) => {
+                let other = self.server_names.get(&HostPattern::Any)?;
+                Some(format!("{other}, which comes first, takes whatever comes"))
+            }
+            (None, _, Protocol::Udp) => None,
         }
     }
 
@@ -127,15 +142,11 @@ impl Slot {
                 report.problem(messages::protocol_not_served(plan.at(), &server.port.protocol));
                 false
             }
-            Protocol::Tcp => {
-                self.holds = Holds::Tcp(plan);
-                true
-            }
-            Protocol::Http => {
-                match &mut self.holds {
-                    Holds::Http(_, servers) => servers.push(plan),
-                    other => *other = Holds::Http(table, vec![plan]),
+            Protocol::Tcp | Protocol::Http => {
+                if matches!(self.holds, Holds::Tls { .. }) {
+                    report.problem(messages::beside_tls(plan.at(), plan.declared.get(), &self.first));
                 }
+                self.join_plain(plan, protocol, table);
                 true
             }
             Protocol::Https | Protocol::Tls if passes(server) => {
@@ -160,13 +171,26 @@ impl Slot {
         }
     }
 
+    fn join_plain(&mut self, plan: ServerPlan, protocol: Protocol, table: RouteTableName) {
+        let plain = match &mut self.holds {
+            Holds::Plain(PlainPlan::Http { servers, .. })
+            | Holds::Tls { plain: Some(PlainPlan::Http { servers, .. }), .. } => return servers.push(plan),
+            _ if matches!(protocol, Protocol::Tcp) => PlainPlan::Tcp(plan),
+            _ => PlainPlan::Http { table, servers: vec![plan] },
+        };
+        match &mut self.holds {
+            Holds::Tls { plain: beside, .. } => *beside = Some(plain),
+            other => *other = Holds::Plain(plain),
+        }
+    }
+
     /// What it holds of TLS, which nothing else stands in the way of.
     fn tls(&mut self) -> (&mut Vec<ChainPlan>, &mut Vec<PassthroughPlan>) {
         if !matches!(self.holds, Holds::Tls { .. }) {
-            self.holds = Holds::Tls { chains: Vec::new(), passthrough: Vec::new() };
+            self.holds = Holds::Tls { chains: Vec::new(), passthrough: Vec::new(), plain: None };
         }
         match &mut self.holds {
-            Holds::Tls { chains, passthrough } => (chains, passthrough),
+            Holds::Tls { chains, passthrough, plain: _ } => (chains, passthrough),
             _ => unreachable!("it was made so above"),
         }
     }
@@ -175,9 +199,8 @@ impl Slot {
     pub(super) fn into_plan(self, instance: usize) -> Option<PortPlan> {
         let serves = match self.holds {
             Holds::Unserved => return None,
-            Holds::Http(table, servers) => ServesPlan::Http { table, servers },
-            Holds::Tcp(server) => ServesPlan::Tcp(server),
-            Holds::Tls { chains, passthrough } => ServesPlan::Tls { chains, passthrough },
+            Holds::Plain(plain) => ServesPlan::Plain(plain),
+            Holds::Tls { chains, passthrough, plain } => ServesPlan::Tls { chains, passthrough, plain },
         };
         let Slot { name, declared, bind, origin, .. } = self;
         Some(PortPlan { instance, name, declared, bind, serves, origin })
