@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 
-use crate::{origin_h2, within};
+use crate::{origin_h2, proxied, within};
 
 /// What an origin does with requests.
 #[derive(Debug, Clone)]
@@ -47,6 +47,8 @@ pub enum Script {
     /// Speaks HTTP as the other script says, inside TLS; an echo tells the server name (`:sni`) and whether the client
     /// had a certificate (`:client`).
     Tls(Arc<rustls::ServerConfig>, Arc<Script>),
+    /// Reads a PROXY header first, of which an echo tells (`:proxy`), then does as the other script says.
+    Proxied(Arc<Script>),
     /// Reads a request with its body and switches to the protocol that it asks for, then sends every byte back. When the
     /// client has said its last, says `bye` and closes; a byte 0 makes it close at once.
     Switch,
@@ -66,6 +68,7 @@ pub struct Origin {
     /// Where it listens.
     pub address: SocketAddr,
     hits: Arc<watch::Sender<usize>>,
+    ended: Arc<watch::Sender<usize>>,
     load: Arc<Load>,
     task: Option<AbortHandle>,
     /// Keeps the address of a dead origin from anybody else: connections are refused there.
@@ -76,8 +79,18 @@ pub struct Origin {
 #[derive(Default)]
 struct Load {
     connections: AtomicUsize,
+    open: AtomicUsize,
+    most_open: AtomicUsize,
     now: AtomicUsize,
     most: AtomicUsize,
+}
+
+impl Load {
+    fn opened(&self) {
+        self.connections.fetch_add(1, Ordering::SeqCst);
+        let open = self.open.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most_open.fetch_max(open, Ordering::SeqCst);
+    }
 }
 
 impl Drop for Origin {
@@ -101,19 +114,18 @@ impl Origin {
         socket.bind(at).unwrap();
         let address = socket.local_addr().unwrap();
         let hits = Arc::new(watch::Sender::new(0));
+        let ended = Arc::new(watch::Sender::new(0));
         let load = Arc::new(Load::default());
         let (task, bound) = if matches!(script, Script::Dead) {
             (None, Some(socket))
         } else {
             let listener = socket.listen(1024).unwrap();
             let (name, script) = (Arc::from(name), Arc::new(script));
-            let serve = serve(
-                listener,
-                Work { name, script, hits: hits.clone(), load: load.clone(), tls: Vec::new() },
-            );
+            let (hits, ended, load) = (hits.clone(), ended.clone(), load.clone());
+            let serve = serve(listener, Work { name, script, hits, ended, load, before: Vec::new() });
             (Some(tokio::spawn(serve).abort_handle()), None)
         };
-        Origin { name: name.to_owned(), address, hits, load, task, _bound: bound }
+        Origin { name: name.to_owned(), address, hits, ended, load, task, _bound: bound }
     }
 
     /// How many whole request heads (or conversations) it has read so far.
@@ -124,6 +136,17 @@ impl Origin {
     /// How many connections it has accepted so far.
     pub fn connections(&self) -> usize {
         self.load.connections.load(Ordering::SeqCst)
+    }
+
+    /// Waits until this many connections have ended.
+    pub async fn ended(&self, times: usize) {
+        let mut ended = self.ended.subscribe();
+        let _ = within("connections of the origin to end", ended.wait_for(|ended| *ended >= times)).await;
+    }
+
+    /// How many connections were open at the same time, at the most.
+    pub fn most_connections(&self) -> usize {
+        self.load.most_open.load(Ordering::SeqCst)
     }
 
     /// How many requests of HTTP/1.1 it has worked on at the same time, at the most.
@@ -144,27 +167,38 @@ async fn serve(listener: TcpListener, work: Work) {
     while let Ok((stream, _)) = listener.accept().await {
         let _ = stream.set_nodelay(true);
         let work = work.clone();
-        work.load.connections.fetch_add(1, Ordering::SeqCst);
+        work.load.opened();
         connections.spawn(async move {
-            let mut first = [0; 3];
-            match &*work.script {
-                Script::Talk => return talk(stream, &work).await,
-                Script::TalkTls(config) => {
-                    if let Ok(stream) = tokio_rustls::TlsAcceptor::from(config.clone()).accept(stream).await {
-                        talk(stream, &work).await;
-                    }
-                    return;
-                }
-                Script::Tls(config, script) => return inside_tls(stream, config, script, &work).await,
-                _ => {}
-            }
-            match stream.peek(&mut first).await {
-                Ok(3) if first == *b"PRI" && !matches!(*work.script, Script::Raw(_)) => {
-                    origin_h2::connection(stream, work).await
-                }
-                _ => connection(stream, work).await,
-            }
+            accepted(stream, work.clone()).await;
+            work.load.open.fetch_sub(1, Ordering::SeqCst);
+            work.ended.send_modify(|ended| *ended += 1);
         });
+    }
+}
+
+async fn accepted(mut stream: tokio::net::TcpStream, mut work: Work) {
+    let mut first = [0; 3];
+    if let Script::Proxied(script) = &*work.script.clone() {
+        let Some(header) = proxied::read(&mut stream).await else { return };
+        work.before.push((":proxy", header));
+        work.script = script.clone();
+    }
+    match &*work.script {
+        Script::Talk => return talk(stream, &work).await,
+        Script::TalkTls(config) => {
+            if let Ok(stream) = tokio_rustls::TlsAcceptor::from(config.clone()).accept(stream).await {
+                talk(stream, &work).await;
+            }
+            return;
+        }
+        Script::Tls(config, script) => return inside_tls(stream, config, script, &work).await,
+        _ => {}
+    }
+    match stream.peek(&mut first).await {
+        Ok(3) if first == *b"PRI" && !matches!(*work.script, Script::Raw(_)) => {
+            origin_h2::connection(stream, work).await
+        }
+        _ => connection(stream, work).await,
     }
 }
 
@@ -174,9 +208,10 @@ pub(crate) struct Work {
     pub(crate) name: Arc<str>,
     pub(crate) script: Arc<Script>,
     hits: Arc<watch::Sender<usize>>,
+    ended: Arc<watch::Sender<usize>>,
     load: Arc<Load>,
-    /// What an echo says of the handshake, as if they were headers.
-    pub(crate) tls: Vec<(&'static str, String)>,
+    /// What an echo says of what came before HTTP, as if they were headers.
+    pub(crate) before: Vec<(&'static str, String)>,
 }
 
 async fn inside_tls(
@@ -190,8 +225,8 @@ async fn inside_tls(
     let sni = connection_info.server_name().unwrap_or_default().to_owned();
     let client = if connection_info.peer_certificates().is_some() { "yes" } else { "no" };
     let h2 = connection_info.alpn_protocol() == Some(b"h2");
-    let tls = vec![(":sni", sni), (":client", client.to_owned())];
-    let work = Work { script: script.clone(), tls, ..work.clone() };
+    let mut work = Work { script: script.clone(), ..work.clone() };
+    work.before.extend([(":sni", sni), (":client", client.to_owned())]);
     if h2 { origin_h2::connection(stream, work).await } else { connection(stream, work).await }
 }
 
@@ -222,7 +257,7 @@ async fn connection<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, work: Work
         work.begin();
         let nth = work.hit();
         let mut request = parse_head(&head);
-        work.tls.iter().for_each(|(name, value)| add(&mut request.headers, name, value));
+        work.before.iter().for_each(|(name, value)| add(&mut request.headers, name, value));
         match &*work.script {
             Script::Echo { .. } | Script::Held(_) | Script::GoAway | Script::Interim(_) => {
                 if let Script::Held(gate) = &*work.script {
@@ -247,6 +282,7 @@ async fn connection<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, work: Work
             | Script::Talk
             | Script::TalkTls(_)
             | Script::Tls(..)
+            | Script::Proxied(_)
             | Script::Reset(_) => return,
             Script::Switch => {
                 if let Some((body, _)) = read_body(&mut stream, &mut buffer, &request).await {

@@ -49,6 +49,7 @@ async fn stream_of(
         | Script::Talk
         | Script::TalkTls(_)
         | Script::Tls(..)
+        | Script::Proxied(_)
         | Script::Interim(_) => {
             let _ = end.send(()).await;
             // The connection is dropped with whatever it still holds.
@@ -85,7 +86,7 @@ async fn echo(
     let scheme = head.uri.scheme_str().unwrap_or_default();
     add(&mut headers, "host", head.uri.authority().map_or("", |authority| authority.as_str()));
     add(&mut headers, ":scheme", scheme);
-    work.tls.iter().for_each(|(name, value)| add(&mut headers, name, value));
+    work.before.iter().for_each(|(name, value)| add(&mut headers, name, value));
     let trailers = data.trailers().await?.map(|trailers| lines(&trailers)).unwrap_or_default();
     let path = head.uri.path_and_query().map_or("", |path| path.as_str());
     let seen = Request { method: head.method.to_string(), path: path.to_owned(), headers };

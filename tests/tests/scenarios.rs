@@ -87,6 +87,9 @@ struct OriginSpec {
     /// Only to clients with a certificate.
     #[serde(default)]
     tls_clients: bool,
+    /// It is told in a PROXY header who the client is.
+    #[serde(default)]
+    proxied: bool,
     /// What comes after the bodies of its answers.
     #[serde(default)]
     trailers: BTreeMap<String, String>,
@@ -247,6 +250,11 @@ fn load(name: &str) -> Scenario {
 }
 
 fn script(spec: &OriginSpec, authority: &Authority) -> Script {
+    let script = in_tls(spec, authority);
+    if spec.proxied { Script::Proxied(Arc::new(script)) } else { script }
+}
+
+fn in_tls(spec: &OriginSpec, authority: &Authority) -> Script {
     if spec.tls.is_empty() || spec.answers.as_deref() == Some("talk") {
         return said(spec, authority);
     }
@@ -693,6 +701,7 @@ scenarios! {
     plain_beside_tls
     proxy_headers
     proxy_protocol
+    proxy_protocol_behind
     redirect_ports
     redirects
     retries

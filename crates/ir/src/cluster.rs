@@ -168,6 +168,10 @@ pub struct ConnectionPolicy {
     /// Probes on idle connections; `None`: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keepalive: Option<TcpKeepalive>,
+    /// Connections begin with a header that says where the client is, in this version of the PROXY protocol, and so are
+    /// one client's; `None`: they do not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy_protocol: Option<ProxyVersion>,
     /// The version of HTTP; HTTP/1.1 is not printed.
     #[serde(skip_serializing_if = "HttpVersion::is_http1")]
     pub http: HttpVersion,
@@ -175,6 +179,16 @@ pub struct ConnectionPolicy {
     pub max_streams: Option<u32>,
     /// HTTP/2: how a connection whose origin is gone without a word is found out; `None`: it is not asked.
     pub keep_alive: Option<KeepAlive>,
+}
+
+/// A version of the PROXY protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ProxyVersion {
+    /// A line of text.
+    V1,
+    /// Binary.
+    V2,
 }
 
 /// The version of HTTP that endpoints are spoken to in.
@@ -251,6 +265,7 @@ impl ConnectionPolicy {
             max_retries: None,
             max_lifetime: None,
             keepalive: None,
+            proxy_protocol: None,
         }
     }
 }

@@ -26,16 +26,4 @@ pub struct TcpDestination {
     pub cluster: ClusterKey,
     /// Relative weight, at least 1 (destinations of weight 0 are left out by translation).
     pub weight: u32,
-    /// Say in front of everything where the client is, in this version of the PROXY protocol.
-    pub proxy_protocol: Option<ProxyVersion>,
-}
-
-/// A version of the PROXY protocol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub enum ProxyVersion {
-    /// A line of text.
-    V1,
-    /// Binary.
-    V2,
 }

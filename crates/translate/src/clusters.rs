@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use limen_ir::atoms::Millis;
 use limen_ir::cluster::{
-    Balance, Cluster, ClusterKey, ConnectionPolicy, HttpVersion, KeepAlive, Protocol, ServiceLabels,
+    Balance, Cluster, ClusterKey, ConnectionPolicy, HttpVersion, KeepAlive, Protocol, ProxyVersion,
+    ServiceLabels,
 };
 use limen_resources::GoDuration;
 use limen_resources::istio::{
-    ConnectionPool, H2UpgradePolicy, HttpPool, LoadBalancer, SimpleLb, TrafficPolicy,
+    ConnectionPool, H2UpgradePolicy, HttpPool, LoadBalancer, ProxyProtocol, ProxyProtocolVersion, SimpleLb,
 };
 
 use crate::index::{Index, origin};
@@ -81,15 +82,15 @@ fn cluster(
         },
     };
     let policy = rules.map(|rules| rules.policy(key.port, subset)).unwrap_or_default();
-    // What clients have encrypted already is not encrypted again.
+    // What clients have encrypted already is not encrypted again, and has no PROXY header put in front (Istio).
     let tls = policy.tls.as_ref().filter(|_| !key.by_server_name).and_then(|block| {
         let reader = OriginTls { index, block, files, report: &mut *report };
         reader.read(service.names_of_certificate())
     });
-    let http = by.iter().any(|by| matches!(by, NamedBy::Route(_, field) if field.starts_with("spec.http")));
     let connect_timeout = index.settings.mesh.connect_timeout;
-    let mut reader = Reader { report, blocked: false, http, connect_timeout };
-    let (balance, connection) = (reader.balance(&policy), reader.connection(&policy, protocol));
+    let mut reader = Reader { report, blocked: false, connect_timeout };
+    let (balance, mut connection) = (reader.balance(&policy), reader.connection(&policy, protocol));
+    connection.proxy_protocol = connection.proxy_protocol.filter(|_| !key.by_server_name);
     let locality = policy.load_balancer.as_ref().and_then(|block| block.said.locality_lb_setting.as_ref());
     let distribution = distribution(index, &service);
     let spread = Spread::of(locality, distribution, policy.outlier_detection.is_some());
@@ -155,11 +156,16 @@ fn say_unknown_subset(key: &ClusterKey, rules: Option<&Merged<'_>>, by: &[NamedB
     }
 }
 
+fn version(written: &ProxyProtocol) -> ProxyVersion {
+    match written.version {
+        ProxyProtocolVersion::V1 => ProxyVersion::V1,
+        ProxyProtocolVersion::V2 => ProxyVersion::V2,
+    }
+}
+
 struct Reader<'a> {
     report: &'a mut Report,
     blocked: bool,
-    /// HTTP routes name the cluster.
-    http: bool,
     /// What the mesh says.
     connect_timeout: Option<Millis>,
 }
@@ -169,12 +175,6 @@ impl Reader<'_> {
     fn no_effect<T>(&mut self, block: &Block<'_, T>, part: &str, message: &str) {
         let field = format!("{}{part}", block.field);
         self.report.problem(route::no_effect(At::new(block.rule, &field), message, ""));
-    }
-
-    fn block<T>(&mut self, block: &Block<'_, T>, part: &str, what: &str) {
-        let field = format!("{}{part}", block.field);
-        self.report.problem(messages::blocked(At::new(block.rule, &field), what));
-        self.blocked = true;
     }
 
     fn balance(&mut self, policy: &Policy<'_>) -> Balance {
@@ -221,6 +221,8 @@ impl Reader<'_> {
             }
         }
         for block in &policy.whole {
+            connection.proxy_protocol =
+                block.said.proxy_protocol.as_ref().map(version).or(connection.proxy_protocol);
             if let Some(budget) = &block.said.retry_budget {
                 connection.max_retries = Some(connection_pool::budget(budget));
                 if budget.budget_interval.is_some_and(|interval| interval != GoDuration::default()) {
@@ -261,15 +263,10 @@ impl Reader<'_> {
         });
     }
 
-    /// What is left, and changes how a connection begins.
+    /// What is left.
     fn rest(&mut self, policy: &Policy<'_>) {
         for block in &policy.whole {
-            let TrafficPolicy { tunnel, proxy_protocol, .. } = block.said;
-            // Routes of connections have it from their own draft.
-            if proxy_protocol.is_some() && self.http {
-                self.block(block, ".proxyProtocol", "a PROXY header in front of HTTP");
-            }
-            if tunnel.is_some() {
+            if block.said.tunnel.is_some() {
                 self.no_effect(block, ".tunnel", "a tunnel is for TCP routes only");
             }
         }

@@ -404,16 +404,6 @@ pub(crate) mod destination {
         at.say(NO_ENDPOINTS, format!("{what} has no endpoint: {then}"), mend)
     }
 
-    pub(crate) fn blocked(at: At<'_>, what: &str) -> Problem {
-        let message =
-            format!("{what} is not served yet, and nothing weaker is sent: requests answer 503 (flag UH)");
-        at.say(
-            NOT_SERVED,
-            message,
-            "remove the field, or write mode DISABLE, if plain text to the service is meant",
-        )
-    }
-
     /// TLS that cannot begin; clear text is never sent instead.
     pub(crate) fn no_tls(at: At<'_>, why: &str, mend: &str) -> Problem {
         at.say(codes::INVALID_CREDENTIAL, format!("{why}: requests answer 503 (flag UF)"), mend)

@@ -7,11 +7,12 @@ use std::sync::mpsc::Sender;
 use std::time::Instant;
 
 use limen_ir::cluster::{
-    Balance as IrBalance, Cluster as IrCluster, ConnectionPolicy, HttpVersion, RetryLimit as IrRetryLimit,
-    TcpKeepalive,
+    Balance as IrBalance, Cluster as IrCluster, ConnectionPolicy, HttpVersion,
+    ProxyVersion as IrProxyVersion, RetryLimit as IrRetryLimit, TcpKeepalive,
 };
 use limen_ir::tls::{ClientTls, Trust, TrustedNames};
 use limen_ir::{ClusterEndpoints, ClusterKey, Endpoints, Ir, Millis};
+use limen_wire::proxy_protocol::ProxyVersion;
 
 use super::ejections::{Ejections, Judged};
 use super::endpoints::{self, Workloads};
@@ -272,6 +273,7 @@ fn cluster(ir: &IrCluster, limits: Option<Arc<ClusterLimits>>, registry: &Regist
         max_requests,
         max_lifetime,
         keepalive,
+        proxy_protocol,
         http,
         max_streams,
         keep_alive,
@@ -303,6 +305,10 @@ fn cluster(ir: &IrCluster, limits: Option<Arc<ClusterLimits>>, registry: &Regist
         max_requests: *max_requests,
         max_lifetime_ms: max_lifetime.map(Millis::get),
         keepalive: keepalive.as_ref().map(probes),
+        proxy_protocol: proxy_protocol.map(|version| match version {
+            IrProxyVersion::V1 => ProxyVersion::V1,
+            IrProxyVersion::V2 => ProxyVersion::V2,
+        }),
         protocol: match http {
             HttpVersion::Http1 => Speaks::Only(Protocol::Http1),
             HttpVersion::Http2 => Speaks::Only(Protocol::Http2),

@@ -5,10 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use limen_ir::listener::{Inside as IrInside, Passthrough as IrPassthrough, Serves as IrServes};
-use limen_ir::tcp::{ProxyVersion as IrVersion, TcpDestination as IrDestination, TcpRoute as IrRoute};
+use limen_ir::tcp::{TcpDestination as IrDestination, TcpRoute as IrRoute};
 use limen_ir::{ClusterKey, HostPattern, Ir, Millis, RouteTableName};
-
-use limen_wire::proxy_protocol::ProxyVersion;
 
 use super::tls::{Handshake, TlsMemo};
 use crate::applied::AppliedProblem;
@@ -112,13 +110,9 @@ fn passthrough(ir: &IrPassthrough, clusters: &mut dyn FnMut(&ClusterKey) -> Clus
 fn tcp_route(ir: &IrRoute, clusters: &mut dyn FnMut(&ClusterKey) -> ClusterSlot) -> Arc<TcpRoute> {
     let IrRoute { destinations, idle_timeout, max_duration, origin: _ } = ir;
     let destination = |ir: &IrDestination| {
-        let IrDestination { cluster, weight, proxy_protocol } = ir;
-        let proxy_protocol = proxy_protocol.map(|version| match version {
-            IrVersion::V1 => ProxyVersion::V1,
-            IrVersion::V2 => ProxyVersion::V2,
-        });
+        let IrDestination { cluster, weight } = ir;
         let cluster_name = cluster.to_string().into();
-        TcpDestination { cluster: clusters(cluster), cluster_name, weight: *weight, proxy_protocol }
+        TcpDestination { cluster: clusters(cluster), cluster_name, weight: *weight }
     };
     Arc::new(TcpRoute {
         total_weight: destinations.iter().map(|to| u64::from(to.weight)).sum(),

@@ -200,7 +200,8 @@ async fn attempt<F: Front>(
     // The first attempt is made within the poll that took the request.
     let now_ms = if attempts.begun > 1 { worker.clock.now_ms() } else { worker.clock.recent_ms() };
     let request = &live.exchange.request;
-    let manner = Manner::of(cluster, request.version, request.authority());
+    let manner =
+        Manner::of(cluster, request.version, request.authority(), (live.note.client, live.conn.local));
     let mut back = match endpoint.take(&manner, now_ms) {
         Some(back) => back,
         None => {
@@ -212,6 +213,8 @@ async fn attempt<F: Front>(
                 worker.ask_for_room(destination.cluster);
             };
             let mut gone = |cx: &mut Context<'_>| live.front.poll_gone(cx);
+            // A shared connection may outlive the request that it is made for.
+            worker.has_idle();
             // Boxed: it is seldom needed, and every exchange would have to be large enough to hold it.
             Box::pin(pool::obtain(asking, &make_room, &mut gone)).await.map_err(|refused| match refused {
                 Refused::Fail(fail) => Stop::of(endpoint, fail),

@@ -6,7 +6,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use limen_wire::proxy_protocol;
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
@@ -92,11 +91,7 @@ async fn reach(session: &mut Session, destination: &TcpDestination, timer: &Time
     session.workload = endpoint.workload.get();
     let in_flight = InFlight::new(&endpoint);
     let times = (worker.clock.now_ms(), NEVER);
-    let mut header = Vec::new();
-    if let Some(version) = destination.proxy_protocol {
-        proxy_protocol::encode(version, session.info.remote, session.info.local, &mut header);
-    }
-    let manner = connect::Manner::bytes(header);
+    let manner = connect::Manner::bytes(&cluster, (session.info.remote, session.info.local));
     let own = (timer, &worker.counters);
     let place = Place::take(cluster.limits.as_ref()).ok_or(Fail::Overflow)?;
     let dialled = connect::dial(&cluster, endpoint.address, &manner, own, times, place).await;

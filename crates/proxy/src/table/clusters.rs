@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use limen_wire::head::Version;
+use limen_wire::proxy_protocol::ProxyVersion;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 
@@ -26,9 +27,10 @@ pub(crate) enum Balance {
 }
 
 /// What an origin is spoken to in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Protocol {
     /// HTTP/1.1.
+    #[default]
     Http1,
     /// HTTP/2, with prior knowledge.
     Http2,
@@ -106,6 +108,8 @@ pub(crate) struct Cluster {
     pub(crate) max_lifetime_ms: Option<u64>,
     /// Probes on idle connections.
     pub(crate) keepalive: Option<socket2::TcpKeepalive>,
+    /// What connections begin with; they are one client's then.
+    pub(crate) proxy_protocol: Option<ProxyVersion>,
     /// Limits of the whole process, shared by all workers and by all generations with the same numbers.
     pub(crate) limits: Option<Arc<ClusterLimits>>,
     /// Connections to an endpoint that is no more go on being used.

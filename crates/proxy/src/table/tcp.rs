@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use limen_wire::proxy_protocol::ProxyVersion;
-
 use super::routes::ClusterSlot;
 
 /// One of several destinations for each connection.
@@ -28,8 +26,6 @@ pub(crate) struct TcpDestination {
     pub(crate) cluster_name: Arc<str>,
     /// At least 1.
     pub(crate) weight: u32,
-    /// The PROXY header that goes first.
-    pub(crate) proxy_protocol: Option<ProxyVersion>,
 }
 
 impl TcpRoute {
@@ -53,12 +49,8 @@ mod tests {
 
     #[test]
     fn a_destination_gets_its_share_of_all_numbers() {
-        let destination = |weight| TcpDestination {
-            cluster: ClusterSlot(0),
-            cluster_name: "".into(),
-            weight,
-            proxy_protocol: None,
-        };
+        let destination =
+            |weight| TcpDestination { cluster: ClusterSlot(0), cluster_name: "".into(), weight };
         let route = TcpRoute {
             destinations: vec![destination(1), destination(3)],
             total_weight: 4,

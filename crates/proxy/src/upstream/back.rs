@@ -183,10 +183,7 @@ impl Back {
                 }
                 kept
             }
-            Back::Http2(stream) => {
-                stream.finish(now_ms);
-                true
-            }
+            Back::Http2(_) => true,
         }
     }
 }

@@ -42,6 +42,12 @@ impl Former {
         all.iter().rev().find(free).cloned()
     }
 
+    /// Closes one connection that is not used, if there is one.
+    pub(super) fn close_unused(&self) {
+        let all = self.0.borrow();
+        let _closed = all.iter().any(|endpoint| endpoint.close_unused());
+    }
+
     /// Lets go of idle connections as of any endpoint's, and of those that have none left. Returns how many are left.
     pub(super) fn sweep(&self, oldest: Option<u64>, now_ms: u64) -> usize {
         let mut left = 0;

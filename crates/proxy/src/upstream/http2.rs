@@ -2,7 +2,8 @@
 
 use std::cell::Cell;
 use std::net::SocketAddr;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
@@ -11,29 +12,38 @@ use limen_wire::h2::client::{
 };
 use limen_wire::h2::{H2Error, ResetReason};
 use limen_wire::head::{BodyLength, Fields, RequestHead, ResponseHead};
-use rustls_pki_types::ServerName;
 
+use super::EndpointState;
 use super::back::Deaf;
-use super::connect::{Dialled, Manner};
+use super::connect::{Dialled, Manner, Opening};
 use super::fail::Fail;
 use super::io::OriginIo;
+use super::pool::GENEROUS;
 use crate::clock::{Clock, Timer};
-use crate::limits::cluster::Place;
+use crate::limits::cluster::{ClusterLimits, Place};
 use crate::observe::{Counter, Gauge, WorkerCounters};
 use crate::table::clusters::{Cluster, KeepAlive};
 
-/// One connection, for as long as anybody holds it: the pool, or a stream. When nobody does, its task closes it.
+/// One connection, for as long as anybody holds it: the pool, or a stream. When nobody does, its task closes it, with a
+/// GOAWAY. Out of the pool it takes no new stream, and those that are under way finish.
 pub(crate) struct Shared {
     requests: Requests,
     state: Rc<State>,
+    clock: Rc<Clock>,
     /// Streams that the configuration allows at a time.
     max_streams: u32,
     /// Requests that the configuration allows in all.
     max_requests: Option<u32>,
+    /// Millisecond from which on it takes no new request.
+    expires_ms: u64,
     /// The gateway's own address on it.
     local: SocketAddr,
-    /// What was asked for in the handshake, where the host of the request decides it.
-    name: Option<ServerName<'static>>,
+    /// How it was begun.
+    opening: Opening,
+    /// Whom it leads to: there requests wait for a stream.
+    endpoint: Weak<EndpointState>,
+    /// What it counts against; `None`: nobody waits for anything.
+    limits: Option<Arc<ClusterLimits>>,
 }
 
 /// What its task and its users both know of a connection.
@@ -45,6 +55,8 @@ struct State {
     active: Cell<u32>,
     /// Requests begun.
     begun: Cell<u32>,
+    /// Streams that have ended while somebody waited.
+    wanted: Cell<u32>,
     /// Millisecond in which the last stream ended.
     idle_since: Cell<u64>,
 }
@@ -54,12 +66,13 @@ impl Shared {
     pub(crate) async fn begin(
         Dialled { io, local, place }: Dialled,
         manner: &Manner,
-        cluster: &Cluster,
+        (cluster, endpoint): (&Cluster, &Rc<EndpointState>),
         (clock, counters): (&Rc<Clock>, &Rc<WorkerCounters>),
     ) -> Result<Rc<Shared>, Fail> {
         let (requests, connection) =
             client::connect(io, &ClientLimits::default()).await.map_err(|error| fail(&error))?;
-        let state = Rc::new(State::default());
+        let now_ms = clock.now_ms();
+        let state = Rc::new(State { idle_since: Cell::new(now_ms), ..State::default() });
         counters.add(Counter::UpstreamConnections, 1);
         let counted = Counted { counters: counters.clone(), _place: place };
         let keep_alive = cluster.keep_alive.map(|wanted| (wanted, clock.timer()));
@@ -67,34 +80,49 @@ impl Shared {
         Ok(Rc::new(Shared {
             requests,
             state,
+            clock: clock.clone(),
             max_streams: cluster.max_streams.unwrap_or(u32::MAX),
             max_requests: cluster.max_requests,
+            expires_ms: cluster.max_lifetime_ms.map_or(u64::MAX, |lifetime| now_ms.saturating_add(lifetime)),
             local,
-            name: manner.name.clone(),
+            opening: manner.opening.clone(),
+            endpoint: Rc::downgrade(endpoint),
+            limits: cluster.limits.clone(),
         }))
     }
 
     /// Whether it can never again carry a request.
     pub(crate) fn is_spent(&self) -> bool {
         self.state.ended.get()
+            || self.expires_ms <= self.clock.recent_ms()
             || self.max_requests.is_some_and(|most| self.state.begun.get() >= most)
             || !self.requests.is_open()
     }
 
-    /// Whether it was made in this manner.
-    pub(crate) fn is(&self, manner: &Manner) -> bool {
-        self.name == manner.name
+    /// How it was begun.
+    pub(crate) fn opening(&self) -> &Opening {
+        &self.opening
     }
 
     /// Whether another stream may be opened now.
     pub(crate) fn has_room(&self) -> bool {
-        let active = self.state.active.get();
-        active < self.max_streams && (active as usize) < self.requests.max_streams()
+        self.has_room_beside(0)
+    }
+
+    /// Whether another stream may be opened now and so many after it.
+    pub(crate) fn has_room_beside(&self, others: usize) -> bool {
+        let most = self.requests.max_streams().min(self.max_streams as usize);
+        (self.state.active.get() as usize).saturating_add(others) < most
+    }
+
+    /// Whether it carries no stream.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.state.active.get() == 0
     }
 
     /// Whether it has carried no stream since that millisecond.
     pub(crate) fn idle_before(&self, ms: u64) -> bool {
-        self.state.active.get() == 0 && self.state.idle_since.get() < ms
+        self.is_idle() && self.state.idle_since.get() < ms
     }
 
     /// A place for one request.
@@ -111,6 +139,50 @@ impl Shared {
             piece: Bytes::new(),
             trailers: None,
         })
+    }
+
+    /// A stream has ended.
+    fn left(self: &Rc<Shared>) {
+        let state = &self.state;
+        state.active.set(state.active.get().saturating_sub(1));
+        state.idle_since.set(self.clock.recent_ms());
+        if self.is_wanted()
+            && let Some(endpoint) = self.endpoint.upgrade()
+        {
+            state.wanted.set(state.wanted.get().saturating_add(1));
+            if state.wanted.get() < GENEROUS {
+                endpoint.seats.give_streams(self, 0);
+            }
+            if state.wanted.get() >= GENEROUS || self.is_idle() {
+                endpoint.let_go(self);
+            }
+        }
+    }
+
+    /// It has been made, for so many requests.
+    pub(super) fn made(self: &Rc<Shared>, for_requests: usize) {
+        if self.is_wanted()
+            && let Some(endpoint) = self.endpoint.upgrade()
+        {
+            endpoint.seats.give_streams(self, for_requests);
+            if for_requests == 0 && self.is_idle() {
+                endpoint.let_go(self);
+            }
+        }
+    }
+
+    /// The origin has said how many streams it allows.
+    fn heard(self: &Rc<Shared>) {
+        if self.is_wanted()
+            && let Some(endpoint) = self.endpoint.upgrade()
+        {
+            endpoint.seats.give_streams(self, 0);
+        }
+    }
+
+    /// Does anybody, on any worker, wait for it?
+    fn is_wanted(&self) -> bool {
+        self.limits.as_ref().is_some_and(|limits| limits.wanted())
     }
 }
 
@@ -180,8 +252,7 @@ pub(crate) struct Http2 {
 
 impl Drop for Http2 {
     fn drop(&mut self) {
-        let active = &self.shared.state.active;
-        active.set(active.get().saturating_sub(1));
+        self.shared.left();
     }
 }
 
@@ -237,6 +308,9 @@ impl Http2 {
         if let Some(body) = ready!(answer.poll_head(cx, head)).map_err(|error| fail(&error))? {
             self.body = (head.body != BodyLength::None).then_some(body);
         }
+        if self.first {
+            self.shared.heard();
+        }
         if head.status == 101 {
             // HTTP/2 has none (RFC 9113 8.6).
             return Poll::Ready(Err(Fail::Garbage));
@@ -280,10 +354,6 @@ impl Http2 {
 
     pub(crate) fn trailers(&self) -> Option<&Fields> {
         self.trailers.as_ref()
-    }
-
-    pub(crate) fn finish(&self, now_ms: u64) {
-        self.shared.state.idle_since.set(now_ms);
     }
 }
 

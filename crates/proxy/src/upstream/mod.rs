@@ -12,6 +12,7 @@ mod http2;
 pub(crate) mod io;
 pub(crate) mod origin;
 pub(crate) mod pool;
+mod streams;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -29,15 +30,19 @@ use crate::table::listeners::Tables;
 use crate::table::routes::{ClusterSlot, Destination};
 use back::Back;
 use balance::Balancer;
-use connect::{Dial, Manner};
+use connect::{Manner, Opening};
 use fail::Fail;
 use former::Former;
 use http2::Shared;
 use origin::OriginConn;
 use pool::Seats;
+use streams::Dial;
 
 /// Idle connections kept to one endpoint by one worker.
 const IDLE_PER_ENDPOINT: usize = 1024;
+
+/// Milliseconds for which an idle connection is kept that is one client's: the client may be gone.
+const CLIENTS_IDLE_MS: u64 = 60_000;
 
 /// Streams that a server is expected to allow before it has said how many (RFC 9113 6.5.2 recommends no less).
 const STREAMS_EXPECTED: u32 = 100;
@@ -227,9 +232,10 @@ impl ClusterState {
 
     /// Closes one connection that is not used.
     pub(crate) fn make_room(&self) {
-        let endpoints = self.endpoints.borrow();
-        let unused = endpoints.values().find_map(|endpoint| endpoint.idle.borrow_mut().pop());
-        drop(unused);
+        let closed = self.endpoints.borrow().values().any(|endpoint| endpoint.close_unused());
+        if !closed {
+            self.former.close_unused();
+        }
     }
 
     fn sweep(&self, now_ms: u64) -> usize {
@@ -274,12 +280,17 @@ impl EndpointState {
     /// Closes idle connections that were last used before `oldest` or that the origin has closed. Returns how many are
     /// left.
     fn sweep(&self, oldest: Option<u64>, now_ms: u64) -> usize {
+        let oldest = oldest.unwrap_or(0);
+        let oldest_of = |opening: &Opening| match opening.prelude.is_empty() {
+            true => oldest,
+            false => oldest.max(now_ms.saturating_sub(CLIENTS_IDLE_MS)),
+        };
         let mut idle = self.idle.borrow_mut();
-        let young = |conn: &OriginConn| oldest.is_none_or(|oldest| conn.idle_since >= oldest);
+        let young = |conn: &OriginConn| conn.idle_since >= oldest_of(&conn.opening);
         idle.retain_mut(|conn| young(conn) && conn.expires_ms > now_ms && conn.is_quiet());
         let mut shared = self.shared.borrow_mut();
-        shared.retain(|conn| !conn.is_spent() && !oldest.is_some_and(|oldest| conn.idle_before(oldest)));
-        idle.len() + shared.len()
+        shared.retain(|conn| !conn.is_spent() && !conn.idle_before(oldest_of(conn.opening())));
+        idle.len() + shared.len() + self.dialing.borrow().len()
     }
 
     /// Is there a connection that a request could use at once? Those that the origin has closed go.
@@ -289,6 +300,21 @@ impl EndpointState {
             idle.pop();
         }
         !idle.is_empty() || self.shared.borrow().iter().any(|conn| !conn.is_spent() && conn.has_room())
+    }
+
+    /// Closes one connection that is not used, if there is one.
+    fn close_unused(&self) -> bool {
+        if self.idle.borrow_mut().pop().is_some() {
+            return true;
+        }
+        let mut shared = self.shared.borrow_mut();
+        let unused = shared.iter().position(|conn| conn.is_idle());
+        unused.map(|at| shared.swap_remove(at)).is_some()
+    }
+
+    /// A shared connection takes no more streams.
+    fn let_go(&self, conn: &Rc<Shared>) {
+        self.shared.borrow_mut().retain(|other| !Rc::ptr_eq(other, conn));
     }
 
     fn retire(&self) {
@@ -306,7 +332,7 @@ impl EndpointState {
             Protocol::Http2 => {
                 let mut shared = self.shared.borrow_mut();
                 shared.retain(|conn| !conn.is_spent());
-                let usable = shared.iter().find(|conn| conn.is(manner) && conn.has_room());
+                let usable = shared.iter().find(|conn| *conn.opening() == manner.opening && conn.has_room());
                 usable.map(|conn| Back::Http2(conn.open()))
             }
         }
@@ -339,7 +365,7 @@ impl EndpointState {
     fn take_idle(&self, manner: &Manner, now_ms: u64) -> Option<Box<OriginConn>> {
         loop {
             let mut idle = self.idle.borrow_mut();
-            let at = idle.iter().rposition(|conn| conn.name == manner.name)?;
+            let at = idle.iter().rposition(|conn| conn.opening == manner.opening)?;
             let mut conn = idle.remove(at);
             if conn.expires_ms > now_ms && conn.is_quiet() {
                 return Some(conn);
@@ -351,7 +377,14 @@ impl EndpointState {
     pub(crate) fn put_idle(&self, conn: Box<OriginConn>, limits: Option<&Arc<ClusterLimits>>) {
         let Some(conn) = self.seats.offer(conn, limits) else { return };
         let mut idle = self.idle.borrow_mut();
-        if !self.retired.get() && idle.len() < IDLE_PER_ENDPOINT {
+        if self.retired.get() {
+            return;
+        }
+        if idle.len() >= IDLE_PER_ENDPOINT && !conn.opening.prelude.is_empty() {
+            // What is one client's must not keep those of others out.
+            idle.remove(0);
+        }
+        if idle.len() < IDLE_PER_ENDPOINT {
             idle.push(conn);
         }
     }

@@ -7,8 +7,8 @@ use std::task::{Context, Poll, ready};
 
 use limen_wire::h1;
 use limen_wire::head::{BodyLength, Fields, MethodKind, RequestHead, ResponseHead};
-use rustls_pki_types::ServerName;
 
+use super::connect::Opening;
 use super::fail::Fail;
 use super::io::OriginIo;
 use crate::limits::cluster::Place;
@@ -22,8 +22,8 @@ pub(crate) struct OriginConn {
     io: OriginIo,
     /// The gateway's own address on it.
     pub(crate) local: SocketAddr,
-    /// What was asked for in the handshake, where the host of the request decides it.
-    pub(crate) name: Option<ServerName<'static>>,
+    /// How it was begun.
+    pub(crate) opening: Opening,
     input: Inbound,
     output: Outbound,
     /// Requests begun on it.
@@ -48,7 +48,7 @@ impl Drop for OriginConn {
 impl OriginConn {
     pub(crate) fn new(
         io: OriginIo,
-        (local, name): (SocketAddr, Option<ServerName<'static>>),
+        (local, opening): (SocketAddr, Opening),
         place: Place,
         counters: Rc<WorkerCounters>,
     ) -> OriginConn {
@@ -58,7 +58,7 @@ impl OriginConn {
             counters,
             io,
             local,
-            name,
+            opening,
             input: Inbound::empty(),
             output: Outbound::default(),
             requests: 0,

@@ -1,9 +1,10 @@
 //! A connection for a request that found none idle: a new one or, where the cluster's limit is reached, the first that is
-//! given back on any worker.
+//! given back on any worker. Of HTTP/2, whose connections are shared, a stream in the same way.
 //!
-//! Only clusters with a limit come to the waiting part. A connection that is given back goes to a request of the same
-//! worker that waits for the same endpoint; else, while others wait, it is closed, and its place goes to the one that has
-//! waited longest. Now and then a place is given away although the own worker has use for it, so that nobody starves.
+//! Only clusters with a limit come to the waiting part. A connection that is given back, or a stream that ends, goes to a
+//! request of the same worker that waits for the same endpoint; else, while others wait, the connection is closed, and its
+//! place goes to the one that has waited longest. Now and then a place is given away although the own worker has use for
+//! it, so that nobody starves.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -15,26 +16,36 @@ use std::task::{Context, Poll, Waker};
 
 use super::EndpointState;
 use super::back::Back;
-use super::connect::{self, Manner};
+use super::connect::{self, Manner, Opening};
 use super::fail::Fail;
+use super::http2::Shared;
 use super::origin::OriginConn;
-use rustls_pki_types::ServerName;
+use super::streams;
 
 use crate::clock::{Clock, Timer};
 use crate::limits::cluster::{ClusterLimits, Permit, Place};
 use crate::observe::{Counter, Gauge, WorkerCounters};
 use crate::table::clusters::{Cluster, Protocol};
 
-/// Each time that a connection has served this many requests, others come first.
-const GENEROUS: u32 = 16;
+/// Each time that a connection has served this many requests while others waited, these come first.
+pub(super) const GENEROUS: u32 = 16;
 
 /// A request that waits for a connection to an endpoint.
 #[derive(Default)]
 struct Seat {
-    /// The TLS server name that its connection must have been made with.
-    name: Option<ServerName<'static>>,
-    given: RefCell<Option<Box<OriginConn>>>,
+    /// What it must be like.
+    manner: Manner,
+    given: RefCell<Option<Back>>,
     waker: RefCell<Option<Waker>>,
+}
+
+impl Seat {
+    fn give(&self, back: Back) {
+        self.given.replace(Some(back));
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
 }
 
 /// The requests of one worker that wait for a connection to one endpoint, in the order in which they came.
@@ -42,17 +53,29 @@ struct Seat {
 pub(crate) struct Seats(RefCell<VecDeque<Rc<Seat>>>);
 
 impl Seats {
-    /// Gives a connection to the first that waits; `Some`: nobody does.
-    fn give(&self, conn: Box<OriginConn>) -> Option<Box<OriginConn>> {
+    /// The first that waits for such a connection; it waits no longer.
+    fn next(&self, protocol: Protocol, opening: &Opening) -> Option<Rc<Seat>> {
         let mut seats = self.0.borrow_mut();
-        let at = seats.iter().position(|seat| seat.name == conn.name);
-        let Some(seat) = at.and_then(|at| seats.remove(at)) else { return Some(conn) };
-        drop(seats);
-        seat.given.replace(Some(conn));
-        if let Some(waker) = seat.waker.take() {
-            waker.wake();
+        let fits = |seat: &Rc<Seat>| seat.manner.protocol == protocol && seat.manner.opening == *opening;
+        let at = seats.iter().position(fits)?;
+        seats.remove(at)
+    }
+
+    /// Gives a connection to the first that waits; with nobody it is closed.
+    fn give(&self, conn: Box<OriginConn>) {
+        if let Some(seat) = self.next(Protocol::Http1, &conn.opening) {
+            seat.give(Back::Http1(conn));
         }
-        None
+    }
+
+    /// Gives the streams that may be opened to those who wait, but for so many that are promised.
+    pub(super) fn give_streams(&self, shared: &Rc<Shared>, promised: usize) {
+        while shared.has_room_beside(promised)
+            && !shared.is_spent()
+            && let Some(seat) = self.next(Protocol::Http2, shared.opening())
+        {
+            seat.give(Back::Http2(shared.open()));
+        }
     }
 
     /// What becomes of a connection that is given back; `Some`: it is not needed now.
@@ -64,11 +87,10 @@ impl Seats {
         if !limits.is_some_and(|limits| limits.wanted()) {
             return Some(conn);
         }
-        if conn.requests.is_multiple_of(GENEROUS) {
-            return None;
+        if !conn.requests.is_multiple_of(GENEROUS) {
+            // Who is left over is closed: somebody waits for its place elsewhere.
+            self.give(conn);
         }
-        // Who is left over is closed: somebody waits for its place elsewhere.
-        self.give(conn);
         None
     }
 }
@@ -80,15 +102,15 @@ struct Seated<'a> {
 }
 
 impl<'a> Seated<'a> {
-    fn new(endpoint: &'a EndpointState, name: Option<ServerName<'static>>) -> Seated<'a> {
-        let seat = Rc::new(Seat { name, ..Seat::default() });
+    fn new(endpoint: &'a EndpointState, manner: &Manner) -> Seated<'a> {
+        let seat = Rc::new(Seat { manner: manner.clone(), ..Seat::default() });
         endpoint.seats.0.borrow_mut().push_back(seat.clone());
         Seated { endpoint, seat }
     }
 
-    fn poll(&self, cx: &Context<'_>) -> Poll<Box<OriginConn>> {
-        if let Some(conn) = self.seat.given.take() {
-            return Poll::Ready(conn);
+    fn poll(&self, cx: &Context<'_>) -> Poll<Back> {
+        if let Some(back) = self.seat.given.take() {
+            return Poll::Ready(back);
         }
         self.seat.waker.replace(Some(cx.waker().clone()));
         Poll::Pending
@@ -98,8 +120,10 @@ impl<'a> Seated<'a> {
 impl Drop for Seated<'_> {
     fn drop(&mut self) {
         self.endpoint.seats.0.borrow_mut().retain(|other| !Rc::ptr_eq(other, &self.seat));
-        if let Some(conn) = self.seat.given.take() {
-            self.endpoint.seats.give(conn);
+        match self.seat.given.take() {
+            Some(Back::Http1(conn)) => self.endpoint.seats.give(conn),
+            // A stream that ends goes to the next of itself.
+            Some(Back::Http2(_)) | None => {}
         }
     }
 }
@@ -138,37 +162,82 @@ pub(crate) async fn obtain(
     make_room: &dyn Fn(),
     gone: &mut dyn FnMut(&mut Context<'_>) -> bool,
 ) -> Result<Back, Refused> {
-    let Asking { cluster, endpoint, manner, timer, own, now_ms, until_ms } = asking;
-    let limits = cluster.limits.as_ref();
+    let limits = asking.cluster.limits.as_ref();
     let Some(_pending) = Permit::pending(limits) else {
-        own.1.add(Counter::Overflows, 1);
+        asking.own.1.add(Counter::Overflows, 1);
         return Err(Fail::Overflow.into());
     };
-    if manner.protocol == Protocol::Http2 {
-        // Whoever finds no room on a shared connection and may have no other has no reason to wait: none ends soon.
-        timer.arm(until_ms);
-        return Ok(connect::join(cluster, endpoint, &manner, (timer, own)).await?);
+    match asking.manner.protocol {
+        Protocol::Http1 => connection(asking, make_room, gone).await,
+        Protocol::Http2 => stream(asking, make_room, gone).await,
     }
-    let place = match (Place::take(limits), limits) {
-        (Some(place), _) => place,
-        (None, None) => Place::default(),
-        (None, Some(limits)) => {
-            let _count = Pending::new(own.1);
-            timer.arm(until_ms);
-            let seated = Seated::new(endpoint, manner.name.clone());
-            match wait(limits, seated, timer, make_room, gone).await? {
-                Got::Place(place) => place,
-                Got::Connection(conn) => return Ok(Back::Http1(conn)),
-            }
-        }
+}
+
+async fn connection(
+    asking: Asking<'_>,
+    make_room: &dyn Fn(),
+    gone: &mut dyn FnMut(&mut Context<'_>) -> bool,
+) -> Result<Back, Refused> {
+    let place = match place(&asking, make_room, gone).await? {
+        Got::Place(place) => place,
+        Got::Connection(back) => return Ok(back),
     };
+    let Asking { cluster, endpoint, manner, timer, own, now_ms, until_ms } = asking;
     let times = (now_ms, until_ms);
     Ok(connect::http1(cluster, endpoint.address, manner, (timer, own.1), times, place).await?)
 }
 
+/// A stream of a shared connection: one that is being made already if there is one with room, or a new one.
+async fn stream(
+    asking: Asking<'_>,
+    make_room: &dyn Fn(),
+    gone: &mut dyn FnMut(&mut Context<'_>) -> bool,
+) -> Result<Back, Refused> {
+    let Asking { cluster, endpoint, ref manner, timer, own, until_ms, .. } = asking;
+    loop {
+        let dial = match endpoint.dialing(cluster, manner) {
+            Some(dial) => dial,
+            None => match place(&asking, make_room, gone).await? {
+                Got::Place(place) => streams::dial(cluster, endpoint, manner, own, place),
+                Got::Connection(back) => return Ok(back),
+            },
+        };
+        timer.arm(until_ms);
+        let shared = dial.made(timer).await?;
+        if !shared.is_spent() && shared.has_room() {
+            return Ok(Back::Http2(shared.open()));
+        }
+        // Others were faster.
+        if let Some(back) = endpoint.take(manner, own.0.now_ms()) {
+            return Ok(back);
+        }
+    }
+}
+
 enum Got {
+    /// Room for another connection.
     Place(Place),
-    Connection(Box<OriginConn>),
+    /// What another request has done with.
+    Connection(Back),
+}
+
+/// Room for a connection, if need be after others.
+async fn place(
+    asking: &Asking<'_>,
+    make_room: &dyn Fn(),
+    gone: &mut dyn FnMut(&mut Context<'_>) -> bool,
+) -> Result<Got, Refused> {
+    let limits = asking.cluster.limits.as_ref();
+    match (Place::take(limits), limits) {
+        (Some(place), _) => Ok(Got::Place(place)),
+        (None, None) => Ok(Got::Place(Place::default())),
+        (None, Some(limits)) => {
+            let _count = Pending::new(asking.own.1);
+            asking.timer.arm(asking.until_ms);
+            let seated = Seated::new(asking.endpoint, &asking.manner);
+            wait(limits, seated, asking.timer, make_room, gone).await
+        }
+    }
 }
 
 async fn wait(
@@ -183,8 +252,8 @@ async fn wait(
     make_room();
     let mut place = pin!(limits.next_place());
     poll_fn(|cx| {
-        if let Poll::Ready(conn) = seated.poll(cx) {
-            return Poll::Ready(Ok(Got::Connection(conn)));
+        if let Poll::Ready(back) = seated.poll(cx) {
+            return Poll::Ready(Ok(Got::Connection(back)));
         }
         if let Poll::Ready(place) = place.as_mut().poll(cx) {
             return Poll::Ready(place.map(Got::Place).ok_or(Refused::Fail(Fail::Overflow)));

@@ -7,9 +7,9 @@ use limen_ir::atoms::{HostPattern, Millis};
 use limen_ir::cluster::{ClusterKey, DEFAULT_IDLE_TIMEOUT_MS};
 use limen_ir::listener::Passthrough;
 use limen_ir::origin::Origin;
-use limen_ir::tcp::{ProxyVersion, TcpDestination, TcpRoute};
+use limen_ir::tcp::{TcpDestination, TcpRoute};
 use limen_resources::ObjectKey;
-use limen_resources::istio::{ProxyProtocolVersion, TcpPool};
+use limen_resources::istio::TcpPool;
 
 use super::{Merger, NamedBy, shared_hosts};
 use crate::bind::{self, Site, Target};
@@ -175,8 +175,7 @@ impl<'a> Merger<'a, '_, '_> {
                         by_server_name: true,
                         ..ClusterKey::new(port.number, subset, &service.host)
                     };
-                    let destination =
-                        TcpDestination { cluster: cluster.clone(), weight: 1, proxy_protocol: None };
+                    let destination = TcpDestination { cluster: cluster.clone(), weight: 1 };
                     made.push(Passthrough {
                         server_names: vec![HostPattern::Exact(cluster.to_string())],
                         alpn: MESH_ALPN.map(str::to_owned).into(),
@@ -209,26 +208,11 @@ impl<'a> Merger<'a, '_, '_> {
             if at == 0 {
                 pool = self.tcp_pool(&target, site);
             }
-            destinations.push(TcpDestination {
-                cluster: target.meaning.cluster.clone(),
-                weight: destination.weight,
-                proxy_protocol: self.proxy_protocol(&target, site),
-            });
+            destinations
+                .push(TcpDestination { cluster: target.meaning.cluster.clone(), weight: destination.weight });
             self.want(target, instance);
         }
         timed(pool, destinations, origin(&draft.object.key, route.field.clone()))
-    }
-
-    /// The PROXY header that the policy for the port and the subset of a destination asks for.
-    fn proxy_protocol(&self, target: &Target, site: Site<'_>) -> Option<ProxyVersion> {
-        let service = target.service.as_ref()?;
-        let rules = self.index.rules.find(&service.host, &service.namespace, &site.instance.labels)?;
-        let policy = rules.policy(target.meaning.cluster.port, rules.subset(&target.meaning.cluster.subset));
-        let said = policy.whole.iter().rev().find_map(|block| block.said.proxy_protocol.as_ref())?;
-        Some(match said.version {
-            ProxyProtocolVersion::V1 => ProxyVersion::V1,
-            ProxyProtocolVersion::V2 => ProxyVersion::V2,
-        })
     }
 
     /// The times of connections are those that the DestinationRule of the first destination says for the whole service,
