@@ -122,7 +122,7 @@ impl Control {
 
     /// An endpoint had too many errors in a row.
     fn errors(&mut self, watch: &Arc<Watch>, why: Why) {
-        let (judged, table) = self.compiler.clusters.judge(watch, Instant::now());
+        let (judged, table) = self.compiler.clusters.judge((watch, why), Instant::now());
         let address = watch.address;
         match judged {
             Judged::Ejected => {

@@ -20,7 +20,8 @@ use super::origin_tls;
 use super::warmup::Ages;
 use crate::applied::Ejected;
 use crate::limits::cluster::{Allowed, ClusterLimits, RetryLimit};
-use crate::limits::outlier::{Notice, Watch};
+use crate::limits::outlier::{Notice, Watch, Why};
+use crate::observe::ClusterId;
 use crate::observe::counters::{Registry, ServiceLabels};
 use crate::table::clusters::{Balance, Cluster, EndpointSet, KeepAlive, Protocol, Speaks};
 use crate::table::routes::ClusterSlot;
@@ -43,6 +44,7 @@ pub(crate) struct ClusterMemo {
 
 struct Slot {
     index: u32,
+    series: ClusterId,
     /// The last generation in which a route or the IR named the cluster.
     named: u64,
     cluster: Option<(Arc<IrCluster>, Arc<Cluster>)>,
@@ -59,9 +61,9 @@ struct SlotEndpoints {
 }
 
 impl Slot {
-    fn new(index: u32, named: u64) -> Slot {
+    fn new((index, series): (u32, ClusterId), named: u64) -> Slot {
         let (ejections, ages) = (Ejections::default(), Ages::default());
-        Slot { index, named, cluster: None, endpoints: None, ejections, ages }
+        Slot { index, series, named, cluster: None, endpoints: None, ejections, ages }
     }
 
     fn ir(&self) -> Option<&Arc<IrCluster>> {
@@ -100,10 +102,20 @@ impl Slot {
     }
 
     /// Somebody is left out or comes back, or has become warmer.
-    fn compile_again(&mut self, workloads: &mut Workloads) {
+    fn compile_again(&mut self, workloads: &mut Workloads, registry: &Registry) {
         if let Some(SlotEndpoints { ir, cluster, .. }) = self.endpoints.take() {
             self.compile_endpoints(ir, cluster, workloads);
         }
+        self.tell(registry);
+    }
+
+    /// Tells readers of the metrics who there is.
+    fn tell(&self, registry: &Registry) {
+        let members = self.endpoints.as_ref().map(|known| known.compiled.members()).unwrap_or_default();
+        registry.tell_cluster(self.series, |facts| {
+            facts.members = members;
+            facts.left_out(self.ejections.ejected().count());
+        });
     }
 }
 
@@ -132,7 +144,8 @@ impl ClusterMemo {
             self.count += 1;
             self.count - 1
         });
-        self.slots.insert(key.clone(), Slot::new(index, generation));
+        let series = self.registry.cluster(&key.to_string());
+        self.slots.insert(key.clone(), Slot::new((index, series), generation));
         ClusterSlot(index)
     }
 
@@ -145,16 +158,23 @@ impl ClusterMemo {
         for key in ir.clusters.keys() {
             self.slot(key);
         }
-        let registry = self.registry.clone();
+        let registry = &self.registry;
         for (key, slot) in &mut self.slots {
             match (ir.clusters.get(key), &slot.cluster) {
                 (Some(new), Some((old, _))) if Arc::ptr_eq(new, old) => {}
                 (Some(new), old) => {
                     let limits = limits(new, old.as_ref().map(|(ir, compiled)| (&**ir, &**compiled)));
-                    slot.cluster = Some((new.clone(), Arc::new(cluster(new, limits, &registry))));
+                    let compiled = Arc::new(cluster(new, (slot.series, limits), registry));
+                    slot.cluster = Some((new.clone(), compiled));
                 }
                 (None, _) => slot.cluster = None,
             }
+            registry.tell_cluster(slot.series, |facts| {
+                let cluster = slot.cluster.as_ref();
+                facts.configured = cluster.is_some();
+                facts.watched = cluster.is_some_and(|(ir, _)| ir.outlier.is_some());
+                facts.limits = cluster.and_then(|(_, compiled)| compiled.limits.clone());
+            });
         }
         let mut clusters = vec![None; self.count as usize];
         for slot in self.slots.values() {
@@ -177,6 +197,7 @@ impl ClusterMemo {
                     slot.ages = Ages::default();
                 }
             }
+            slot.tell(&self.registry);
         }
         self.table()
     }
@@ -192,7 +213,11 @@ impl ClusterMemo {
     }
 
     /// Workers had too many errors of an endpoint. A new table, if that leaves it out.
-    pub(crate) fn judge(&mut self, watch: &Arc<Watch>, now: Instant) -> (Judged, Option<EndpointTable>) {
+    pub(crate) fn judge(
+        &mut self,
+        (watch, why): (&Arc<Watch>, Why),
+        now: Instant,
+    ) -> (Judged, Option<EndpointTable>) {
         let slot = self.slots.values_mut().find(|slot| slot.index == watch.cluster);
         let Some((slot, cluster)) = slot.and_then(|slot| slot.ir().cloned().map(|cluster| (slot, cluster)))
         else {
@@ -200,10 +225,13 @@ impl ClusterMemo {
         };
         let Some(policy) = &cluster.outlier else { return (Judged::Stale, None) };
         let judged = slot.ejections.judge(policy, watch, now);
+        if judged != Judged::Stale {
+            self.registry.tell_cluster(slot.series, |facts| facts.judged(why, judged == Judged::Ejected));
+        }
         if judged != Judged::Ejected {
             return (judged, None);
         }
-        slot.compile_again(&mut self.workloads);
+        slot.compile_again(&mut self.workloads, &self.registry);
         (judged, Some(self.table()))
     }
 
@@ -215,7 +243,7 @@ impl ClusterMemo {
             let back = cluster.outlier.as_ref().is_some_and(|policy| slot.ejections.look(policy, now));
             let warmer = slot.ages.next_look().is_some_and(|next| next <= now);
             if back || warmer {
-                slot.compile_again(&mut self.workloads);
+                slot.compile_again(&mut self.workloads, &self.registry);
                 changed = true;
             }
         }
@@ -242,18 +270,25 @@ impl ClusterMemo {
     /// A cluster's slot is freed one generation after the last that named it: requests that were routed before the swap
     /// still find it. A worker that holds an older route compares names before it uses a slot.
     fn sweep(&mut self) {
-        let ClusterMemo { slots, free, generation, .. } = self;
+        let ClusterMemo { slots, free, generation, registry, .. } = self;
         slots.retain(|_, slot| {
             let keep = slot.named + 1 >= *generation;
             if !keep {
                 free.push(slot.index);
+                registry.tell_cluster(slot.series, |facts| {
+                    (facts.configured, facts.limits) = (false, None);
+                });
             }
             keep
         });
     }
 }
 
-fn cluster(ir: &IrCluster, limits: Option<Arc<ClusterLimits>>, registry: &Registry) -> Cluster {
+fn cluster(
+    ir: &IrCluster,
+    (series, limits): (ClusterId, Option<Arc<ClusterLimits>>),
+    registry: &Registry,
+) -> Cluster {
     let IrCluster {
         key,
         service,
@@ -289,6 +324,7 @@ fn cluster(ir: &IrCluster, limits: Option<Arc<ClusterLimits>>, registry: &Regist
     tls.as_ref().map(|tls| (&tls.sni, trusts(tls), tls.identity.is_some())).hash(&mut hasher);
     Cluster {
         name: key.to_string().into(),
+        series,
         service: registry.service(&ServiceLabels {
             host: service.host.clone(),
             name: service.name.clone(),

@@ -21,6 +21,9 @@ pub(crate) enum Fault {
     Origin,
 }
 
+/// The details of a request that took longer than its route allows.
+pub(crate) const RESPONSE_TIMEOUT: &str = "response_timeout";
+
 /// An exchange that cannot be completed.
 #[derive(Debug)]
 pub(crate) struct Error {
@@ -145,7 +148,7 @@ impl Error {
         match fail {
             Fail::NoCluster => Error::new(Fault::Config, 503, Flags::NC, "cluster_not_found", ""),
             Fail::NoEndpoint => origin(503, Flags::UH, "no_healthy_upstream", "no healthy upstream"),
-            Fail::Timeout => origin(504, Flags::UT, "response_timeout", "upstream request timeout"),
+            Fail::Timeout => origin(504, Flags::UT, RESPONSE_TIMEOUT, "upstream request timeout"),
             Fail::PerTryTimeout => {
                 origin(504, Flags::UT, "upstream_per_try_timeout", "upstream request timeout")
             }

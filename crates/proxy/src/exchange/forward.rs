@@ -19,7 +19,7 @@ use crate::clock::Timer;
 use crate::filter::hash::{self, Ends};
 use crate::filter::{forwarded, grpc_timeout, rewrite};
 use crate::limits::cluster::Permit;
-use crate::observe::Counter;
+use crate::observe::{ClusterStat, Counter};
 use crate::table::clusters::Cluster;
 use crate::table::listeners::Tables;
 use crate::table::routes::{Destination, Forward, Rewrite, Rule};
@@ -49,7 +49,8 @@ pub(crate) async fn run<'t, F: Front>(
         return Err(Error::origin(Fail::NoCluster, false));
     };
     live.note.service = cluster.service;
-    let _permit = Permit::request(cluster.limits.as_ref()).ok_or_else(|| overflow(worker))?;
+    live.note.cluster = Some(cluster.series);
+    let _permit = Permit::request(cluster.limits.as_ref()).ok_or_else(|| overflow(worker, cluster))?;
     let mut retrying = None;
     if !to.hash.is_empty() {
         let ends = Ends { remote: live.note.client, local: live.conn.local };
@@ -75,11 +76,15 @@ pub(crate) async fn run<'t, F: Front>(
                 let next = attempts.after_answer(&live.exchange.response, upload.keep);
                 let next = within(next, &mut retrying, cluster, worker);
                 if !matches!(next, Next::Again(_)) {
+                    if attempts.begun > 1 && next == Next::Final {
+                        worker.counters.cluster_add(cluster.series, ClusterStat::RqRetrySuccess, 1);
+                    }
                     break (answered, next);
                 }
                 (next, Ok(answered))
             }
             Err(Stop::Attempt(fail)) => {
+                count(&fail, cluster, worker);
                 let next = attempts.after_failure(&fail, upload.keep);
                 (within(next, &mut retrying, cluster, worker), Err(fail))
             }
@@ -88,7 +93,6 @@ pub(crate) async fn run<'t, F: Front>(
         // An answer that is not taken costs its connection: its body may be long.
         match (next, answered) {
             (Next::Again(at_most), _) => {
-                worker.count(Counter::Retries);
                 pause(live, &timer, at_most, deadline_ms).await?;
                 upload.again();
             }
@@ -104,23 +108,44 @@ pub(crate) async fn run<'t, F: Front>(
 }
 
 /// A limit of the cluster is reached.
-fn overflow(worker: &Worker) -> Error {
+fn overflow(worker: &Worker, cluster: &Cluster) -> Error {
     worker.count(Counter::Overflows);
+    worker.counters.cluster_add(cluster.series, ClusterStat::RqPendingOverflow, 1);
     Error::origin(Fail::Overflow, false)
 }
 
 /// Is there room for another attempt? It is `held` for as long as the attempt lasts.
 fn within(next: Next, held: &mut Option<Permit>, cluster: &Cluster, worker: &Worker) -> Next {
+    let count = |stat| worker.counters.cluster_add(cluster.series, stat, 1);
     *held = None;
-    if !matches!(next, Next::Again(_)) || cluster.limits.is_none() {
-        return next;
+    match next {
+        Next::Again(_) => {}
+        Next::Exhausted => {
+            count(ClusterStat::RqRetryLimit);
+            return next;
+        }
+        Next::Final | Next::Overflow => return next,
     }
     *held = Permit::retry(cluster.limits.as_ref());
-    if held.is_some() {
-        return next;
+    if held.is_none() {
+        worker.count(Counter::RetryOverflows);
+        count(ClusterStat::RqRetryOverflow);
+        return Next::Overflow;
     }
-    worker.count(Counter::RetryOverflows);
-    Next::Overflow
+    worker.count(Counter::Retries);
+    count(ClusterStat::RqRetry);
+    next
+}
+
+/// Counts what made an attempt fail, where that is not counted where it happens.
+fn count(fail: &Fail, cluster: &Cluster, worker: &Worker) {
+    let stat = match fail {
+        Fail::NoEndpoint => ClusterStat::CxNoneHealthy,
+        Fail::PerTryTimeout => ClusterStat::RqPerTryTimeout,
+        Fail::Reset => ClusterStat::RqRxReset,
+        _ => return,
+    };
+    worker.counters.cluster_add(cluster.series, stat, 1);
 }
 
 /// The head as the origin is to see it.
@@ -195,7 +220,7 @@ async fn attempt<F: Front>(
         // An HTTP/1.0 client need not name a host; HTTP/1.1, which goes on from here, must.
         live.exchange.request.set_authority(endpoint.address.to_string().as_bytes());
     }
-    let in_flight = InFlight::new(&endpoint);
+    let mut in_flight = InFlight::new(&endpoint);
 
     // The first attempt is made within the poll that took the request.
     let now_ms = if attempts.begun > 1 { worker.clock.now_ms() } else { worker.clock.recent_ms() };
@@ -235,6 +260,7 @@ async fn attempt<F: Front>(
 
     back.begin(&exchange.request, live.conn.https, &worker.buffers)
         .map_err(|fail| Stop::of(&endpoint, fail))?;
+    in_flight.sent(&worker.counters, cluster.series);
     upload.done = exchange.request.body == BodyLength::None;
     let mut silence = Silence::watch(&worker.clock, live.note.http.stream_idle_ms);
     let answered = poll_fn(|cx| {

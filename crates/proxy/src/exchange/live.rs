@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use limen_wire::head::{BodyLength, Fields, RequestHead, Span};
 
+use super::error::RESPONSE_TIMEOUT;
 use super::front::{ConnInfo, Front};
 use super::mirror::Copies;
 use crate::filter::cors::CorsFields;
@@ -12,7 +13,7 @@ use crate::filter::grpc_timeout;
 use crate::filter::headers::Context;
 use crate::filter::policy::{self, HttpPolicy};
 use crate::observe::counters::WorkloadId;
-use crate::observe::{Flags, Gauge, Record};
+use crate::observe::{ClusterId, ClusterStat, Flags, Gauge, Record};
 use crate::table::routes::{Destination, Rule};
 use crate::worker::Worker;
 use crate::worker::memory::{Call, Exchange};
@@ -39,6 +40,8 @@ pub(crate) struct Note<'t> {
     pub(crate) upstream_local: Option<SocketAddr>,
     pub(crate) workload: WorkloadId,
     pub(crate) service: crate::observe::counters::ServiceId,
+    /// The cluster that it is sent to.
+    pub(crate) cluster: Option<ClusterId>,
     pub(crate) attempts: u32,
     /// The client, by those in front that are trusted to say.
     pub(crate) client: SocketAddr,
@@ -89,6 +92,7 @@ impl<'a, F: Front> Live<'a, '_, F> {
             upstream_local: None,
             workload: WorkloadId::default(),
             service: Default::default(),
+            cluster: None,
             attempts: 0,
             client: conn.remote,
             https: conn.https,
@@ -108,6 +112,17 @@ impl<'a, F: Front> Live<'a, '_, F> {
         self.note.code = code;
         self.note.flags = flags;
         self.note.details = details;
+    }
+
+    /// Counts for the cluster what the client got of it.
+    fn count(&self) {
+        let (Some(cluster), counters) = (self.note.cluster, &self.worker.counters) else { return };
+        if let Some(class) = ClusterStat::of_status(self.note.code) {
+            counters.cluster_add(cluster, class, 1);
+        }
+        if self.note.flags.contains(Flags::UT) && self.note.details == RESPONSE_TIMEOUT {
+            counters.cluster_add(cluster, ClusterStat::RqTimeout, 1);
+        }
     }
 
     fn write(&mut self) {
@@ -198,6 +213,7 @@ fn known(body: BodyLength) -> Option<u64> {
 impl<F: Front> Drop for Live<'_, '_, F> {
     fn drop(&mut self) {
         self.worker.counters.gauge_add(Gauge::RequestsActive, -1);
+        self.count();
         if self.front.is_recorded() {
             self.write();
         }

@@ -53,6 +53,19 @@ pub(crate) struct Allowed {
     pub(crate) retries: Option<RetryLimit>,
 }
 
+/// What is used, and how much may be; `None`: no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Usage {
+    /// Connections.
+    pub(crate) connections: Option<(u32, u32)>,
+    /// Requests that wait for a connection.
+    pub(crate) pending: Option<(u32, u32)>,
+    /// Requests in flight.
+    pub(crate) requests: Option<(u32, u32)>,
+    /// Retries under way.
+    pub(crate) retries: Option<(u32, u32)>,
+}
+
 /// The limits of one cluster and what is used of them.
 #[derive(Debug)]
 pub(crate) struct ClusterLimits {
@@ -79,6 +92,21 @@ impl ClusterLimits {
                 retries: Gauge::default(),
             })
         })
+    }
+
+    /// What is used of them.
+    pub(crate) fn usage(&self) -> Usage {
+        let connections = self.allowed.connections.map(|most| {
+            let left = u32::try_from(self.connections.available_permits()).unwrap_or(u32::MAX);
+            (most.saturating_sub(left), most)
+        });
+        let of = |which| self.most(which).map(|most| (self.gauge(which).get(), most));
+        Usage {
+            connections,
+            pending: of(Which::Pending),
+            requests: self.allowed.requests.and_then(|_| of(Which::Request)),
+            retries: of(Which::Retry),
+        }
     }
 
     /// Does anybody, on any worker, wait for a connection to be given back?

@@ -5,18 +5,20 @@
 //! status) is found in a small map of its own. Every number has one writer and is updated by a relaxed load and store.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
-use std::hash::Hash;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
+use super::clusters::{ClusterBook, ClusterFacts, ClusterId, ClusterTotals, MAX_CLUSTERS};
 use super::flags::Flags;
 use super::histogram::{self, SharedHistogram};
-use super::names::{Counter, Gauge};
+use super::interner::{Interner, lock};
+use super::names::{Counter, Gauge, Kind};
 use super::record::Record;
 use super::render;
 use super::series::{Key, Recorded, SeriesIndex, Slot, Totals};
 use super::sink::LogStats;
+use super::statistics::{ClusterStat, Rows, SharedRows};
 use super::tcp::{TcpCounts, TcpIndex, TcpKey, TcpSlot, TcpTotals};
 
 /// Series of requests that one worker keeps at most. Requests beyond count in one series whose
@@ -102,44 +104,13 @@ pub struct SourceLabels {
     pub tag: String,
 }
 
-/// Values that got a number; the number of a value never changes.
-struct Interner<T> {
-    list: Vec<Arc<T>>,
-    ids: HashMap<Arc<T>, u32>,
-}
-
-impl<T: Hash + Eq> Interner<T> {
-    /// With the values that hold the first numbers.
-    fn starting_with(first: Vec<T>) -> Interner<T> {
-        let mut interner = Interner { list: Vec::new(), ids: HashMap::new() };
-        for value in first {
-            interner.id(value);
-        }
-        interner
-    }
-
-    fn id(&mut self, value: T) -> u32 {
-        if let Some(id) = self.ids.get(&value) {
-            return *id;
-        }
-        let (id, value) = (self.list.len() as u32, Arc::new(value));
-        self.list.push(Arc::clone(&value));
-        self.ids.insert(value, id);
-        id
-    }
-}
-
-/// A lock whose holder panicked still guards good data: every change under one is a single push or insertion.
-fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// All metrics of the process. Shared; made once.
 pub struct Registry {
     series_limit: usize,
     services: Mutex<Interner<ServiceLabels>>,
     workloads: Mutex<Interner<WorkloadLabels>>,
     listeners: Mutex<Interner<String>>,
+    clusters: Mutex<ClusterBook>,
     workers: Mutex<Vec<Arc<Shared>>>,
     /// Numbers of the control side, which has many threads.
     process: Numbers,
@@ -161,6 +132,7 @@ struct Shared {
     series: Mutex<Vec<(Key, Arc<Slot>)>>,
     tcp: Mutex<Vec<(TcpKey, Arc<TcpSlot>)>>,
     listeners: Mutex<Vec<(ListenerId, Arc<ListenerSlot>)>>,
+    clusters: SharedRows<{ ClusterStat::COUNT }>,
     /// A worker writes here now.
     taken: AtomicBool,
 }
@@ -185,6 +157,7 @@ impl Registry {
             services: Mutex::new(Interner::starting_with(vec![ServiceLabels::default()])),
             workloads: Mutex::new(Interner::starting_with(vec![WorkloadLabels::default()])),
             listeners: Mutex::new(Interner::starting_with(Vec::new())),
+            clusters: Mutex::new(ClusterBook::new(MAX_CLUSTERS)),
             workers: Mutex::default(),
             process: Numbers::default(),
             histograms: Mutex::default(),
@@ -207,6 +180,16 @@ impl Registry {
         ListenerId(lock(&self.listeners).id(name.to_owned()))
     }
 
+    /// The id of a cluster, by its name. The same name always has the same id.
+    pub fn cluster(&self, name: &str) -> ClusterId {
+        lock(&self.clusters).id(name)
+    }
+
+    /// Says what the control side knows of a cluster.
+    pub(crate) fn tell_cluster(&self, id: ClusterId, tell: impl FnOnce(&mut ClusterFacts)) {
+        lock(&self.clusters).tell(id, tell);
+    }
+
     /// Counters for one worker thread. If a worker has ended, its series are carried on.
     pub fn worker(&self) -> WorkerCounters {
         let mut workers = lock(&self.workers);
@@ -225,7 +208,9 @@ impl Registry {
         for (id, slot) in lock(&shared.listeners).iter() {
             listeners.put(*id, Arc::clone(slot));
         }
+        let clusters = Rows::adopt(&shared.clusters);
         WorkerCounters {
+            clusters,
             shared,
             series: RefCell::new(series),
             tcp: RefCell::new(tcp),
@@ -322,6 +307,19 @@ impl Registry {
         all
     }
 
+    /// Every cluster, with the sums of what was counted of it.
+    pub(super) fn read_clusters(&self) -> Vec<ClusterTotals> {
+        let mut all = lock(&self.clusters).all();
+        for worker in lock(&self.workers).clone() {
+            for (id, row) in lock(&worker.clusters).iter() {
+                if let Some(cluster) = all.get_mut(*id as usize) {
+                    row.read(cluster.numbers.get_or_insert([0; ClusterStat::COUNT]));
+                }
+            }
+        }
+        all
+    }
+
     pub(super) fn read_logs(&self) -> (u64, u64, u64) {
         lock(&self.logs).iter().fold((0, 0, 0), |(written, lost, errors), log| {
             (written + log.written(), lost + log.lost(), errors + log.errors())
@@ -348,6 +346,7 @@ pub struct WorkerCounters {
     series: RefCell<SeriesIndex>,
     tcp: RefCell<TcpIndex>,
     listeners: RefCell<ListenerSlots>,
+    clusters: Rows<{ ClusterStat::COUNT }>,
     series_limit: usize,
 }
 
@@ -409,6 +408,11 @@ impl WorkerCounters {
         cell.store(cell.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
     }
 
+    /// Adds to a number of a cluster.
+    pub fn cluster_add(&self, cluster: ClusterId, stat: ClusterStat, amount: i64) {
+        self.clusters.add(&self.shared.clusters, cluster.0, stat as usize, amount);
+    }
+
     /// Counts a client's connection that was accepted.
     pub fn connection_opened(&self, listener: ListenerId) {
         self.with_listener(listener, |slot| {
@@ -443,6 +447,9 @@ impl Drop for WorkerCounters {
         for (_, slot) in lock(&self.shared.listeners).iter() {
             slot.closed.store(slot.opened.load(Ordering::Relaxed), Ordering::Release);
         }
+        let is_gauge =
+            |column: usize| ClusterStat::ALL.get(column).is_some_and(|stat| stat.row().kind == Kind::Gauge);
+        lock(&self.shared.clusters).iter().for_each(|(_, row)| row.end(is_gauge));
         self.shared.taken.store(false, Ordering::Release);
     }
 }

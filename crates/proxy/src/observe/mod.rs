@@ -5,6 +5,7 @@
 //! renders the sums of all workers for Prometheus.
 
 pub mod access_log;
+pub mod clusters;
 pub mod counters;
 mod direct;
 mod escape;
@@ -15,18 +16,22 @@ pub(crate) mod text {
 pub mod flags;
 pub mod format;
 mod histogram;
+mod interner;
 pub(crate) mod messages;
 pub mod names;
 mod operator;
 pub mod peer;
 pub mod record;
 mod render;
+mod render_clusters;
 mod series;
 pub mod sink;
+pub mod statistics;
 mod tcp;
 pub mod time;
 
 pub use access_log::{AccessLog, AccessLogConfig, JsonField, JsonTemplate};
+pub use clusters::ClusterId;
 pub use counters::{ListenerId, Registry, ServiceId, ServiceLabels, SourceLabels, WorkerCounters};
 pub use counters::{WorkloadId, WorkloadLabels};
 pub use flags::Flags;
@@ -35,5 +40,6 @@ pub use histogram::SharedHistogram;
 pub use names::{Counter, Gauge};
 pub use record::Record;
 pub use sink::{LogBuffer, LogStats, LogTarget, LogWriter};
+pub use statistics::ClusterStat;
 pub use tcp::TcpCounts;
 pub use time::TimeCache;

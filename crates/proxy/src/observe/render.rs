@@ -6,20 +6,22 @@ use std::sync::Arc;
 use super::counters::{Registry, ServiceId, ServiceLabels, SourceLabels, WorkloadId, WorkloadLabels};
 use super::histogram::HistogramTotals;
 use super::names::{self, Counter, Gauge, Metric};
+use super::render_clusters;
 use super::series::{Key, Protocol, Totals};
 use super::tcp::{TcpKey, TcpTotals};
 
 /// Text is handed on once there is this much of it.
-const PAGE_BYTES: usize = 64 * 1024;
+pub(super) const PAGE_BYTES: usize = 64 * 1024;
 
 /// Text on its way to a reader, so that many series need not stand in memory at once.
-struct Page<'e> {
-    text: String,
+pub(super) struct Page<'e> {
+    pub(super) text: String,
     emit: &'e mut dyn FnMut(&str),
 }
 
 impl Page<'_> {
-    fn turn(&mut self, at: usize) {
+    /// Hands the text on if there is so much of it.
+    pub(super) fn turn(&mut self, at: usize) {
         if self.text.len() >= at {
             (self.emit)(&self.text);
             self.text.clear();
@@ -32,6 +34,7 @@ pub(super) fn render(registry: &Registry, source: &SourceLabels, emit: &mut dyn 
     render_build(source, &mut page.text);
     render_requests(registry, source, &mut page);
     render_tcp(registry, source, &mut page);
+    render_clusters::render(registry, &mut page);
     render_process(registry, &mut page.text);
     for histogram in registry.read_histograms() {
         head(histogram.metric(), &mut page.text);
@@ -180,7 +183,7 @@ fn raw_label(labels: &mut String, name: &str, value: &str) {
     labels.push('"');
 }
 
-fn label(labels: &mut String, name: &str, value: &str) {
+pub(super) fn label(labels: &mut String, name: &str, value: &str) {
     raw_label(labels, name, if value.is_empty() { "unknown" } else { value });
 }
 

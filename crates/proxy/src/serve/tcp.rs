@@ -13,10 +13,11 @@ use super::Connection;
 use crate::clock::Timer;
 use crate::exchange::front::ConnInfo;
 use crate::limits::cluster::Place;
-use crate::observe::{Flags, Gauge, Record, ServiceId, TcpCounts, WorkloadId};
+use crate::observe::{ClusterStat, Flags, Record, ServiceId, TcpCounts, WorkloadId};
 use crate::stream::Stream;
 use crate::stream::relay::{Broken, Way};
 use crate::table::tcp::{TcpDestination, TcpRoute};
+use crate::upstream::counted::Counted;
 use crate::upstream::fail::Fail;
 use crate::upstream::io::OriginIo;
 use crate::upstream::{InFlight, connect};
@@ -64,18 +65,8 @@ async fn serve<S: Cut>(conn: Connection, io: S, info: ConnInfo, route: Arc<TcpRo
 /// A connection to an endpoint.
 struct Origin {
     io: OriginIo,
-    _place: Place,
     _in_flight: InFlight,
-    _open: Open,
-}
-
-/// Counts an origin's connection while it is open.
-struct Open(Rc<Worker>);
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.counters.gauge_add(Gauge::UpstreamConnectionsActive, -1);
-    }
+    counted: Counted,
 }
 
 async fn reach(session: &mut Session, destination: &TcpDestination, timer: &Timer) -> Result<Origin, Fail> {
@@ -86,20 +77,31 @@ async fn reach(session: &mut Session, destination: &TcpDestination, timer: &Time
     session.service = cluster.service;
     let state =
         worker.upstreams.named(destination.cluster, &destination.cluster_name).ok_or(Fail::NoCluster)?;
-    let endpoint = state.pick_anew(&mut || worker.random_u32(), &[], None).ok_or(Fail::NoEndpoint)?;
+    let endpoint = state.pick_anew(&mut || worker.random_u32(), &[], None).ok_or_else(|| {
+        worker.counters.cluster_add(cluster.series, ClusterStat::CxNoneHealthy, 1);
+        Fail::NoEndpoint
+    })?;
     session.upstream_host = Some(endpoint.address);
     session.workload = endpoint.workload.get();
-    let in_flight = InFlight::new(&endpoint);
+    let mut in_flight = InFlight::new(&endpoint);
     let times = (worker.clock.now_ms(), NEVER);
     let manner = connect::Manner::bytes(&cluster, (session.info.remote, session.info.local));
     let own = (timer, &worker.counters);
-    let place = Place::take(cluster.limits.as_ref()).ok_or(Fail::Overflow)?;
+    let count = |stat| worker.counters.cluster_add(cluster.series, stat, 1);
+    let place = Place::take(cluster.limits.as_ref()).ok_or_else(|| {
+        count(ClusterStat::CxOverflow);
+        Fail::Overflow
+    })?;
+    count(ClusterStat::RqPendingTotal);
     let dialled = connect::dial(&cluster, endpoint.address, &manner, own, times, place).await;
-    let connect::Dialled { io, local, place } = dialled.inspect_err(|fail| endpoint.failed(fail))?;
+    let connect::Dialled { io, local, mut counted } = dialled.inspect_err(|fail| {
+        count(ClusterStat::RqPendingFailure);
+        endpoint.failed(fail);
+    })?;
     session.upstream_local = Some(local);
-    worker.counters.add(crate::observe::Counter::UpstreamConnections, 1);
-    worker.counters.gauge_add(Gauge::UpstreamConnectionsActive, 1);
-    Ok(Origin { io, _place: place, _in_flight: in_flight, _open: Open(worker) })
+    counted.made(None);
+    in_flight.sent(&worker.counters, cluster.series);
+    Ok(Origin { io, _in_flight: in_flight, counted })
 }
 
 /// Of one attempt there is one: Envoy says so with `URX`.
@@ -140,8 +142,11 @@ async fn pass<S: Cut>(
     })
     .await;
     match ended {
-        End::Closed => {}
+        End::Closed => origin.counted.by_origin(),
         End::Broken(by_client) => {
+            if !by_client {
+                origin.counted.by_origin();
+            }
             // A side that was cut off must not take what it got for the whole.
             if by_client { origin.io.socket().cut() } else { client.cut() }
         }

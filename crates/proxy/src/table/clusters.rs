@@ -11,6 +11,7 @@ use rustls_pki_types::ServerName;
 use super::hashing::HashTable;
 use crate::limits::cluster::ClusterLimits;
 use crate::limits::outlier::Watch;
+use crate::observe::ClusterId;
 use crate::observe::counters::{ServiceId, WorkloadId};
 
 /// How an endpoint is chosen.
@@ -88,6 +89,8 @@ pub(crate) struct Cluster {
     pub(crate) name: Arc<str>,
     /// The series that its requests are counted under.
     pub(crate) service: ServiceId,
+    /// What else of it is counted under.
+    pub(crate) series: ClusterId,
     /// How an endpoint is chosen.
     pub(crate) balance: Balance,
     /// Milliseconds to connect.
@@ -125,6 +128,14 @@ pub(crate) struct EndpointSet {
     pub(crate) endpoints: Box<[Endpoint]>,
     /// Those that may be chosen. None: nobody may.
     pub(crate) groups: Box<[Group]>,
+}
+
+impl EndpointSet {
+    /// How many there are, and how many of them may be chosen.
+    pub(crate) fn members(&self) -> (u64, u64) {
+        let chosen: usize = self.groups.iter().map(|group| group.members.len()).sum();
+        (self.endpoints.len() as u64, chosen as u64)
+    }
 }
 
 /// Endpoints that share a part of the cluster's requests.

@@ -11,6 +11,7 @@ use super::EndpointState;
 use super::fail::Fail;
 use super::http2::Http2;
 use super::origin::OriginConn;
+use crate::observe::ClusterStat;
 use crate::stream::Buffers;
 use crate::table::clusters::Cluster;
 
@@ -97,7 +98,7 @@ impl Back {
     /// [`Back::trailers`] are what they are.
     pub(crate) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Fail>> {
         match self {
-            Back::Http1(conn) => conn.poll_data(cx).map_err(Fail::of_body),
+            Back::Http1(conn) => conn.poll_data(cx),
             Back::Http2(stream) => stream.poll_data(cx),
         }
     }
@@ -176,6 +177,9 @@ impl Back {
         match self {
             Back::Http1(mut conn) => {
                 let spent = cluster.max_requests.is_some_and(|most| conn.requests >= most);
+                if spent {
+                    conn.count(ClusterStat::CxMaxRequests);
+                }
                 let kept = conn.finish(keeps && !spent, buffers);
                 if kept {
                     conn.idle_since = now_ms;

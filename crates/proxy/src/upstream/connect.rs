@@ -11,12 +11,13 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::back::Back;
+use super::counted::Counted;
 use super::fail::Fail;
 use super::io::OriginIo;
 use super::origin::OriginConn;
 use crate::clock::Timer;
 use crate::limits::cluster::Place;
-use crate::observe::{Counter, WorkerCounters};
+use crate::observe::WorkerCounters;
 use crate::table::clusters::{Cluster, OriginTls, Protocol};
 
 /// What a connection must be for a request to go over it.
@@ -80,8 +81,8 @@ pub(crate) struct Dialled {
     pub(crate) io: OriginIo,
     /// The gateway's own address on it.
     pub(crate) local: SocketAddr,
-    /// Counts it against the cluster's limit.
-    pub(crate) place: Place,
+    /// Counts it.
+    pub(crate) counted: Counted,
 }
 
 /// Connects within the cluster's time. `timer` must not be in use otherwise; the earlier of its deadline
@@ -94,6 +95,7 @@ pub(crate) async fn dial(
     (now_ms, until_ms): (u64, u64),
     place: Place,
 ) -> Result<Dialled, Fail> {
+    let counted = Counted::begin(cluster, counters, place);
     let connect_by = now_ms + cluster.connect_timeout_ms;
     timer.arm(connect_by.min(until_ms));
     let connected = tokio::select! {
@@ -101,12 +103,12 @@ pub(crate) async fn dial(
         connected = open(cluster, address, manner) => connected,
         () = timer.expired() => Err(if until_ms < connect_by { Fail::Timeout } else { Fail::ConnectTimeout }),
     };
-    let (io, local) = connected.inspect_err(|_| counters.add(Counter::UpstreamConnectErrors, 1))?;
+    let (io, local) = connected.inspect_err(|fail| counted.failed(fail))?;
     if let Some(keepalive) = &cluster.keepalive {
         // A socket that refuses the option still works.
         let _ = socket2::SockRef::from(io.socket()).set_tcp_keepalive(keepalive);
     }
-    Ok(Dialled { io, local, place })
+    Ok(Dialled { io, local, counted })
 }
 
 async fn open(
@@ -149,8 +151,9 @@ pub(super) async fn http1(
     place: Place,
 ) -> Result<Back, Fail> {
     let dialled = dial(cluster, address, &manner, (timer, counters), times, place).await?;
-    let Dialled { io, local, place } = dialled;
-    let mut conn = Box::new(OriginConn::new(io, (local, manner.opening), place, counters.clone()));
+    let Dialled { io, local, mut counted } = dialled;
+    counted.made(Some(Protocol::Http1));
+    let mut conn = Box::new(OriginConn::new(io, (local, manner.opening), counted));
     conn.expires_ms = cluster.max_lifetime_ms.map_or(u64::MAX, |lifetime| times.0.saturating_add(lifetime));
     Ok(Back::Http1(conn))
 }

@@ -16,13 +16,14 @@ use limen_wire::head::{BodyLength, Fields, RequestHead, ResponseHead};
 use super::EndpointState;
 use super::back::Deaf;
 use super::connect::{Dialled, Manner, Opening};
+use super::counted::Counted;
 use super::fail::Fail;
 use super::io::OriginIo;
 use super::pool::GENEROUS;
 use crate::clock::{Clock, Timer};
-use crate::limits::cluster::{ClusterLimits, Place};
-use crate::observe::{Counter, Gauge, WorkerCounters};
-use crate::table::clusters::{Cluster, KeepAlive};
+use crate::limits::cluster::ClusterLimits;
+use crate::observe::ClusterStat;
+use crate::table::clusters::{Cluster, KeepAlive, Protocol};
 
 /// One connection, for as long as anybody holds it: the pool, or a stream. When nobody does, its task closes it, with a
 /// GOAWAY. Out of the pool it takes no new stream, and those that are under way finish.
@@ -64,19 +65,19 @@ struct State {
 impl Shared {
     /// Begins HTTP/2 on a connected stream, and starts the task that moves it.
     pub(crate) async fn begin(
-        Dialled { io, local, place }: Dialled,
+        Dialled { io, local, mut counted }: Dialled,
         manner: &Manner,
         (cluster, endpoint): (&Cluster, &Rc<EndpointState>),
-        (clock, counters): (&Rc<Clock>, &Rc<WorkerCounters>),
+        clock: &Rc<Clock>,
     ) -> Result<Rc<Shared>, Fail> {
         let (requests, connection) =
             client::connect(io, &ClientLimits::default()).await.map_err(|error| fail(&error))?;
         let now_ms = clock.now_ms();
         let state = Rc::new(State { idle_since: Cell::new(now_ms), ..State::default() });
-        counters.add(Counter::UpstreamConnections, 1);
-        let counted = Counted { counters: counters.clone(), _place: place };
+        counted.made(Some(Protocol::Http2));
         let keep_alive = cluster.keep_alive.map(|wanted| (wanted, clock.timer()));
-        tokio::task::spawn_local(drive(connection, state.clone(), keep_alive, counted));
+        let driven = (state.clone(), cluster.max_requests);
+        tokio::task::spawn_local(drive(connection, driven, keep_alive, counted));
         Ok(Rc::new(Shared {
             requests,
             state,
@@ -186,26 +187,13 @@ impl Shared {
     }
 }
 
-/// Counts a connection for as long as its task lives.
-struct Counted {
-    counters: Rc<WorkerCounters>,
-    _place: Place,
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.counters.gauge_add(Gauge::UpstreamConnectionsActive, -1);
-    }
-}
-
 /// Moves a connection until it ends.
 async fn drive(
     mut connection: ClientConnection<OriginIo>,
-    state: Rc<State>,
+    (state, max_requests): (Rc<State>, Option<u32>),
     keep_alive: Option<(KeepAlive, Timer)>,
     counted: Counted,
 ) {
-    counted.counters.gauge_add(Gauge::UpstreamConnectionsActive, 1);
     match keep_alive.and_then(|(wanted, timer)| Some((wanted, timer, connection.pings()?))) {
         None => drop(connection.await),
         Some((wanted, timer, pings)) => tokio::select! {
@@ -214,6 +202,16 @@ async fn drive(
         },
     }
     state.ended.set(true);
+    if max_requests.is_some_and(|most| state.begun.get() >= most) {
+        counted.count(ClusterStat::CxMaxRequests);
+    }
+    // The gateway ends one by letting go of it; its keep-alive does so as well, for an origin that is not there.
+    if Rc::strong_count(&state) > 1 {
+        counted.by_origin();
+    }
+    if state.active.get() > 0 {
+        counted.with_request();
+    }
 }
 
 /// Asks the origin from time to time whether it is there; ends when it is not.

@@ -6,6 +6,7 @@
 pub(crate) mod back;
 pub(crate) mod balance;
 pub(crate) mod connect;
+pub(crate) mod counted;
 pub(crate) mod fail;
 mod former;
 mod http2;
@@ -25,12 +26,14 @@ use limen_wire::head::ResponseHead;
 use crate::limits::cluster::ClusterLimits;
 use crate::limits::outlier::Watch;
 use crate::observe::counters::WorkloadId;
+use crate::observe::{ClusterId, ClusterStat, WorkerCounters};
 use crate::table::clusters::{Cluster, EndpointSet, Protocol};
 use crate::table::listeners::Tables;
 use crate::table::routes::{ClusterSlot, Destination};
 use back::Back;
 use balance::Balancer;
 use connect::{Manner, Opening};
+use counted::Raised;
 use fail::Fail;
 use former::Former;
 use http2::Shared;
@@ -286,8 +289,14 @@ impl EndpointState {
             false => oldest.max(now_ms.saturating_sub(CLIENTS_IDLE_MS)),
         };
         let mut idle = self.idle.borrow_mut();
-        let young = |conn: &OriginConn| conn.idle_since >= oldest_of(&conn.opening);
-        idle.retain_mut(|conn| young(conn) && conn.expires_ms > now_ms && conn.is_quiet());
+        let over = |conn: &OriginConn| match conn.idle_since < oldest_of(&conn.opening) {
+            true => Some(ClusterStat::CxIdleTimeout),
+            false => (conn.expires_ms <= now_ms).then_some(ClusterStat::CxMaxDuration),
+        };
+        idle.retain_mut(|conn| {
+            let over = over(conn);
+            over.inspect(|why| conn.count(*why)).is_none() && conn.is_quiet()
+        });
         let mut shared = self.shared.borrow_mut();
         shared.retain(|conn| !conn.is_spent() && !conn.idle_before(oldest_of(conn.opening())));
         idle.len() + shared.len() + self.dialing.borrow().len()
@@ -367,7 +376,9 @@ impl EndpointState {
             let mut idle = self.idle.borrow_mut();
             let at = idle.iter().rposition(|conn| conn.opening == manner.opening)?;
             let mut conn = idle.remove(at);
-            if conn.expires_ms > now_ms && conn.is_quiet() {
+            if conn.expires_ms <= now_ms {
+                conn.count(ClusterStat::CxMaxDuration);
+            } else if conn.is_quiet() {
                 return Some(conn);
             }
         }
@@ -410,17 +421,27 @@ fn outlier_status(head: &ResponseHead) -> u16 {
 }
 
 /// Counts a request as in flight to an endpoint for as long as it exists.
-pub(crate) struct InFlight(Rc<EndpointState>);
+pub(crate) struct InFlight {
+    endpoint: Rc<EndpointState>,
+    /// There is a connection that it goes over.
+    sent: Option<Raised>,
+}
 
 impl InFlight {
     pub(crate) fn new(endpoint: &Rc<EndpointState>) -> InFlight {
         endpoint.active.set(endpoint.active.get() + 1);
-        InFlight(endpoint.clone())
+        InFlight { endpoint: endpoint.clone(), sent: None }
+    }
+
+    /// It goes over a connection from now on.
+    pub(crate) fn sent(&mut self, counters: &Rc<WorkerCounters>, cluster: ClusterId) {
+        counters.cluster_add(cluster, ClusterStat::RqTotal, 1);
+        self.sent = Some(Raised::new(counters, cluster, ClusterStat::RqActive));
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.active.set(self.0.active.get().saturating_sub(1));
+        self.endpoint.active.set(self.endpoint.active.get().saturating_sub(1));
     }
 }

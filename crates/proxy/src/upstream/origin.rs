@@ -2,17 +2,16 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use limen_wire::h1;
 use limen_wire::head::{BodyLength, Fields, MethodKind, RequestHead, ResponseHead};
 
 use super::connect::Opening;
+use super::counted::Counted;
 use super::fail::Fail;
 use super::io::OriginIo;
-use crate::limits::cluster::Place;
-use crate::observe::{Counter, Gauge, WorkerCounters};
+use crate::observe::ClusterStat;
 use crate::stream::Buffers;
 use crate::stream::inbound::{Inbound, ReadFail};
 use crate::stream::outbound::Outbound;
@@ -34,28 +33,24 @@ pub(crate) struct OriginConn {
     pub(crate) expires_ms: u64,
     /// The request is complete as far as this side is concerned.
     request_done: bool,
-    counters: Rc<WorkerCounters>,
-    /// Counts it against the cluster's limit.
-    _place: Place,
+    /// A request was begun on it that has not come to its end.
+    busy: bool,
+    counted: Counted,
 }
 
 impl Drop for OriginConn {
     fn drop(&mut self) {
-        self.counters.gauge_add(Gauge::UpstreamConnectionsActive, -1);
+        if self.busy {
+            self.counted.with_request();
+        }
     }
 }
 
 impl OriginConn {
-    pub(crate) fn new(
-        io: OriginIo,
-        (local, opening): (SocketAddr, Opening),
-        place: Place,
-        counters: Rc<WorkerCounters>,
-    ) -> OriginConn {
-        counters.add(Counter::UpstreamConnections, 1);
-        counters.gauge_add(Gauge::UpstreamConnectionsActive, 1);
+    pub(crate) fn new(io: OriginIo, (local, opening): (SocketAddr, Opening), counted: Counted) -> OriginConn {
         OriginConn {
-            counters,
+            counted,
+            busy: false,
             io,
             local,
             opening,
@@ -65,14 +60,17 @@ impl OriginConn {
             idle_since: 0,
             request_done: true,
             expires_ms: u64::MAX,
-            _place: place,
         }
     }
 
     /// Nothing has been heard since it was given back: neither a close nor bytes that no request asked for. Costs no
     /// system call unless the socket was reported readable.
     pub(crate) fn is_quiet(&mut self) -> bool {
-        self.io.is_quiet()
+        let quiet = self.io.is_quiet();
+        if !quiet {
+            self.counted.by_origin();
+        }
+        quiet
     }
 
     /// Queues a request's head.
@@ -80,6 +78,7 @@ impl OriginConn {
         self.output.give_buffer(|| buffers.take_write());
         self.requests += 1;
         self.request_done = false;
+        self.busy = true;
         let out = self.output.begin(head.body == BodyLength::Marked);
         h1::encode_request(head, out);
     }
@@ -122,12 +121,26 @@ impl OriginConn {
         {
             buffers.give_read(buffer);
         }
-        Poll::Ready(ready!(read).map_err(Fail::of_head))
+        Poll::Ready(ready!(read).map_err(|fail| self.broken(fail, Fail::of_head)))
     }
 
     /// Makes [`OriginConn::data`] hold the next piece of the response's body; `Ok(false)`: it has ended.
-    pub(crate) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, ReadFail>> {
-        self.input.poll_data(&mut self.io, cx)
+    pub(crate) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Fail>> {
+        let read = self.input.poll_data(&mut self.io, cx);
+        read.map_err(|fail| self.broken(fail, Fail::of_body))
+    }
+
+    fn broken(&self, fail: ReadFail, of: fn(ReadFail) -> Fail) -> Fail {
+        let fail = of(fail);
+        if let Fail::Closed { .. } = fail {
+            self.counted.by_origin();
+        }
+        fail
+    }
+
+    /// Counts for its cluster.
+    pub(crate) fn count(&self, stat: ClusterStat) {
+        self.counted.count(stat);
     }
 
     /// The piece of body that was found.
@@ -187,6 +200,7 @@ impl OriginConn {
             && self.output.is_flushed()
             && self.input.body_done()
             && !self.input.has_unread();
+        self.busy = !(self.request_done && self.input.body_done());
         if clean {
             self.give_buffers(buffers);
         }

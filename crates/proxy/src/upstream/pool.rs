@@ -17,6 +17,7 @@ use std::task::{Context, Poll, Waker};
 use super::EndpointState;
 use super::back::Back;
 use super::connect::{self, Manner, Opening};
+use super::counted::Raised;
 use super::fail::Fail;
 use super::http2::Shared;
 use super::origin::OriginConn;
@@ -24,7 +25,7 @@ use super::streams;
 
 use crate::clock::{Clock, Timer};
 use crate::limits::cluster::{ClusterLimits, Permit, Place};
-use crate::observe::{Counter, Gauge, WorkerCounters};
+use crate::observe::{ClusterStat, Counter, Gauge, WorkerCounters};
 use crate::table::clusters::{Cluster, Protocol};
 
 /// Each time that a connection has served this many requests while others waited, these come first.
@@ -155,16 +156,35 @@ impl From<Fail> for Refused {
     }
 }
 
-/// Makes a connection, or waits for one. `make_room` closes connections to the cluster that nobody uses, on all workers;
+/// Makes a connection, or waits for one, and counts what comes of it. `make_room` closes connections to the cluster that nobody uses, on all workers;
 /// `gone` tells whether the client has gone.
 pub(crate) async fn obtain(
     asking: Asking<'_>,
     make_room: &dyn Fn(),
     gone: &mut dyn FnMut(&mut Context<'_>) -> bool,
 ) -> Result<Back, Refused> {
-    let limits = asking.cluster.limits.as_ref();
-    let Some(_pending) = Permit::pending(limits) else {
+    let (counters, cluster) = (asking.own.1, asking.cluster.series);
+    counters.cluster_add(cluster, ClusterStat::RqPendingTotal, 1);
+    let _waits = Raised::new(counters, cluster, ClusterStat::RqPendingActive);
+    let obtained = seek(asking, make_room, gone).await;
+    match &obtained {
+        Err(Refused::Gone) => counters.cluster_add(cluster, ClusterStat::RqCancelled, 1),
+        Err(Refused::Fail(Fail::Connect(_) | Fail::ConnectTimeout)) => {
+            counters.cluster_add(cluster, ClusterStat::RqPendingFailure, 1);
+        }
+        Ok(_) | Err(Refused::Fail(_)) => {}
+    }
+    obtained
+}
+
+async fn seek(
+    asking: Asking<'_>,
+    make_room: &dyn Fn(),
+    gone: &mut dyn FnMut(&mut Context<'_>) -> bool,
+) -> Result<Back, Refused> {
+    let Some(_pending) = Permit::pending(asking.cluster.limits.as_ref()) else {
         asking.own.1.add(Counter::Overflows, 1);
+        asking.own.1.cluster_add(asking.cluster.series, ClusterStat::RqPendingOverflow, 1);
         return Err(Fail::Overflow.into());
     };
     match asking.manner.protocol {
@@ -232,6 +252,7 @@ async fn place(
         (Some(place), _) => Ok(Got::Place(place)),
         (None, None) => Ok(Got::Place(Place::default())),
         (None, Some(limits)) => {
+            asking.own.1.cluster_add(asking.cluster.series, ClusterStat::CxOverflow, 1);
             let _count = Pending::new(asking.own.1);
             asking.timer.arm(asking.until_ms);
             let seated = Seated::new(asking.endpoint, &asking.manner);

@@ -56,9 +56,7 @@ pub(super) fn dial(
         let times = (clock.now_ms(), u64::MAX);
         let own = (&timer, &counters);
         let outcome = match connect::dial(&cluster, endpoint.address, &made.manner, own, times, place).await {
-            Ok(dialled) => {
-                Shared::begin(dialled, &made.manner, (&cluster, &endpoint), (&clock, &counters)).await
-            }
+            Ok(dialled) => Shared::begin(dialled, &made.manner, (&cluster, &endpoint), &clock).await,
             Err(fail) => Err(fail),
         };
         endpoint.dialed(&made, outcome.as_ref().ok());

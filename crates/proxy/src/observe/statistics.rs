@@ -1,0 +1,190 @@
+//! What is counted of each cluster, under Envoy's names: the dashboards and alerts that exist know these.
+//!
+//! A worker has a row of numbers for each cluster that it has sent something to, and writes it alone. Rows go by
+//! [`ClusterId`](super::clusters::ClusterId), so a new table does not reset them.
+
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use super::histogram;
+use super::interner::lock;
+use super::names::Kind;
+
+/// A row of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct Statistic {
+    /// What follows the cluster in Envoy's name.
+    pub stat: &'static str,
+    /// Its type.
+    pub kind: Kind,
+    /// What is counted in.
+    pub unit: &'static str,
+    /// One sentence for `# HELP`.
+    pub help: &'static str,
+}
+
+impl Statistic {
+    /// The name exposed after its family's prefix, and the class of status codes that is a label of it.
+    pub(super) fn exposed(&self) -> (String, Option<&'static str>) {
+        match self.stat.rsplit_once('_') {
+            Some((name, class)) if class.ends_with("xx") => (name.replace('.', "_"), Some(class)),
+            _ => (self.stat.replace('.', "_"), None),
+        }
+    }
+}
+
+/// Declares one enum of statistics with its rows.
+macro_rules! statistics {
+    ($(#[$doc:meta])* $enum:ident; $($name:ident $kind:ident $stat:literal $unit:literal $help:literal),+ $(,)?) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum $enum {
+            $(#[doc = $help] $name),+
+        }
+
+        impl $enum {
+            /// All of them, in the order in which they are declared.
+            pub const ALL: &'static [$enum] = &[$($enum::$name),+];
+            /// How many there are.
+            pub const COUNT: usize = $enum::ALL.len();
+
+            /// Its row.
+            pub fn row(self) -> Statistic {
+                match self {
+                    $($enum::$name => Statistic { stat: $stat, kind: Kind::$kind, unit: $unit, help: $help }),+
+                }
+            }
+        }
+    };
+}
+
+pub(super) use statistics;
+
+statistics! {
+    /// What a worker counts of a cluster.
+    ClusterStat;
+    CxTotal Counter "upstream_cx_total" "connections" "Connections begun, made or not.",
+    CxHttp1Total Counter "upstream_cx_http1_total" "connections" "Connections made for HTTP/1.1.",
+    CxHttp2Total Counter "upstream_cx_http2_total" "connections" "Connections made for HTTP/2.",
+    CxActive Gauge "upstream_cx_active" "connections" "Connections that are open or being made.",
+    CxConnectFail Counter "upstream_cx_connect_fail" "connections" "Connections that could not be made.",
+    CxConnectTimeout Counter "upstream_cx_connect_timeout" "connections" "Connections not made within their time.",
+    CxIdleTimeout Counter "upstream_cx_idle_timeout" "connections" "Connections closed because none used them.",
+    CxMaxDuration Counter "upstream_cx_max_duration_reached" "connections" "Connections closed for their age.",
+    CxMaxRequests Counter "upstream_cx_max_requests" "connections"
+        "Connections closed after as many requests as are allowed.",
+    CxNoneHealthy Counter "upstream_cx_none_healthy" "requests" "Times that there was no endpoint to connect to.",
+    CxOverflow Counter "upstream_cx_overflow" "connections" "Times that there might be no more connections.",
+    CxDestroy Counter "upstream_cx_destroy" "connections" "Connections that have ended.",
+    CxDestroyLocal Counter "upstream_cx_destroy_local" "connections" "Connections that the gateway has ended.",
+    CxDestroyRemote Counter "upstream_cx_destroy_remote" "connections" "Connections that the origin has ended.",
+    CxDestroyWithActive Counter "upstream_cx_destroy_with_active_rq" "connections"
+        "Connections that have ended before the requests on them.",
+    RqTotal Counter "upstream_rq_total" "requests" "Requests sent, each attempt of its own.",
+    RqActive Gauge "upstream_rq_active" "requests" "Requests sent whose answers have not ended.",
+    RqPendingTotal Counter "upstream_rq_pending_total" "requests" "Requests for which there was no connection yet.",
+    RqPendingActive Gauge "upstream_rq_pending_active" "requests" "Requests that wait for a connection.",
+    RqPendingOverflow Counter "upstream_rq_pending_overflow" "requests"
+        "Requests refused because as many wait or are under way as are allowed.",
+    RqPendingFailure Counter "upstream_rq_pending_failure_eject" "requests"
+        "Requests that failed because their connection could not be made.",
+    RqCancelled Counter "upstream_rq_cancelled" "requests" "Requests given up while they waited for a connection.",
+    RqTimeout Counter "upstream_rq_timeout" "requests" "Requests that took longer than their route allows.",
+    RqPerTryTimeout Counter "upstream_rq_per_try_timeout" "requests"
+        "Attempts that took longer than the retry policy allows.",
+    RqRxReset Counter "upstream_rq_rx_reset" "requests" "Requests that the origin has reset.",
+    RqRetry Counter "upstream_rq_retry" "requests" "Attempts made again.",
+    RqRetrySuccess Counter "upstream_rq_retry_success" "requests" "Requests that were answered after a retry.",
+    RqRetryOverflow Counter "upstream_rq_retry_overflow" "requests"
+        "Attempts not made again because too many retries were under way.",
+    RqRetryLimit Counter "upstream_rq_retry_limit_exceeded" "requests"
+        "Requests not tried again because there had been enough attempts.",
+    Rq1xx Counter "upstream_rq_1xx" "requests" "Requests by the class of the answer that the client got.",
+    Rq2xx Counter "upstream_rq_2xx" "requests" "Requests by the class of the answer that the client got.",
+    Rq3xx Counter "upstream_rq_3xx" "requests" "Requests by the class of the answer that the client got.",
+    Rq4xx Counter "upstream_rq_4xx" "requests" "Requests by the class of the answer that the client got.",
+    Rq5xx Counter "upstream_rq_5xx" "requests" "Requests by the class of the answer that the client got.",
+}
+
+impl ClusterStat {
+    /// That of answers with this status; `None`: there was none.
+    pub fn of_status(status: u16) -> Option<ClusterStat> {
+        match status / 100 {
+            1 => Some(ClusterStat::Rq1xx),
+            2 => Some(ClusterStat::Rq2xx),
+            3 => Some(ClusterStat::Rq3xx),
+            4 => Some(ClusterStat::Rq4xx),
+            5 => Some(ClusterStat::Rq5xx),
+            _ => None,
+        }
+    }
+}
+
+/// The numbers of one thing, in the order of the enum. One worker writes, anyone reads.
+#[derive(Debug)]
+pub(super) struct Row<const N: usize>([AtomicU64; N]);
+
+impl<const N: usize> Default for Row<N> {
+    fn default() -> Row<N> {
+        Row(std::array::from_fn(|_| AtomicU64::new(0)))
+    }
+}
+
+impl<const N: usize> Row<N> {
+    fn add(&self, column: usize, amount: i64) {
+        if let Some(cell) = self.0.get(column) {
+            // A gauge is taken down by the worker that took it up; sums over workers wrap back as well.
+            histogram::add(cell, amount.cast_unsigned());
+        }
+    }
+
+    /// Adds what is counted here to `totals`.
+    pub(super) fn read(&self, totals: &mut [u64; N]) {
+        for (total, cell) in totals.iter_mut().zip(&self.0) {
+            *total = total.wrapping_add(cell.load(Ordering::Relaxed));
+        }
+    }
+
+    /// Nothing is under way any more.
+    pub(super) fn end(&self, is_gauge: impl Fn(usize) -> bool) {
+        let gauges = self.0.iter().enumerate().filter(|(column, _)| is_gauge(*column));
+        gauges.for_each(|(_, cell)| cell.store(0, Ordering::Relaxed));
+    }
+}
+
+/// What readers see of the rows of one worker: each with the number of what it is about.
+pub(super) type SharedRows<const N: usize> = Mutex<Vec<(u32, Arc<Row<N>>)>>;
+
+/// The rows of one worker, by the number of what they are about.
+#[derive(Default)]
+pub(super) struct Rows<const N: usize>(RefCell<Vec<Option<Arc<Row<N>>>>>);
+
+impl<const N: usize> Rows<N> {
+    /// Takes over what another worker has left.
+    pub(super) fn adopt(shared: &SharedRows<N>) -> Rows<N> {
+        let rows = Rows::default();
+        lock(shared).iter().for_each(|(id, row)| rows.put(*id, Arc::clone(row)));
+        rows
+    }
+
+    fn put(&self, id: u32, row: Arc<Row<N>>) {
+        let mut rows = self.0.borrow_mut();
+        let index = id as usize;
+        if rows.len() <= index {
+            rows.resize_with(index + 1, || None);
+        }
+        rows[index] = Some(row);
+    }
+
+    /// Adds to a number. The first number of a row shows the row to readers.
+    pub(super) fn add(&self, shared: &SharedRows<N>, id: u32, column: usize, amount: i64) {
+        if let Some(Some(row)) = self.0.borrow().get(id as usize) {
+            return row.add(column, amount);
+        }
+        let row = Arc::new(Row::default());
+        row.add(column, amount);
+        lock(shared).push((id, Arc::clone(&row)));
+        self.put(id, row);
+    }
+}
