@@ -18,6 +18,7 @@ pub mod origin;
 mod origin_h2;
 mod proxied;
 pub mod reply;
+pub mod shop;
 pub mod talk;
 pub mod tls;
 pub mod yaml;

@@ -7,38 +7,7 @@ use std::collections::BTreeSet;
 use limen_e2e::gateway::Gateway;
 use limen_e2e::origin::{Origin, Script};
 use limen_e2e::reply::Reply;
-use limen_e2e::{h1, within};
-use tokio::net::TcpStream;
-
-fn config(hash: &str) -> String {
-    format!(
-        "
-apiVersion: networking.istio.io/v1
-kind: Gateway
-metadata: {{name: edge}}
-spec:
-  selector: {{istio: ingressgateway}}
-  servers: [{{port: {{number: 80, name: http, protocol: HTTP}}, hosts: ['*']}}]
----
-{{apiVersion: v1, kind: Service, metadata: {{name: shop}}, spec: {{ports: [{{name: http, port: 80}}]}}}}
----
-apiVersion: networking.istio.io/v1
-kind: DestinationRule
-metadata: {{name: shop}}
-spec:
-  host: shop
-  trafficPolicy: {{loadBalancer: {{consistentHash: {{{hash}}}}}}}
----
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {{name: shop}}
-spec:
-  hosts: ['*']
-  gateways: [edge]
-  http: [{{route: [{{destination: {{host: shop}}}}]}}]
-"
-    )
-}
+use limen_e2e::{h1, shop};
 
 /// A gateway of four workers before three origins.
 struct World {
@@ -48,24 +17,22 @@ struct World {
 
 impl World {
     async fn new(hash: &str) -> World {
-        let mut flags: Vec<String> = ["--workers", "4"].map(str::to_owned).into();
         let mut origins = Vec::new();
         for name in ["one", "two", "three"] {
-            let origin = Origin::start(name, Script::echo()).await;
-            flags.extend(["--backend".to_owned(), format!("shop={}", origin.address)]);
-            origins.push(origin);
+            origins.push(Origin::start(name, Script::echo()).await);
         }
-        let gateway = Gateway::start(&[("shop.yaml", &config(hash))], &flags).await;
+        let policy = shop::policy(&format!("{{loadBalancer: {{consistentHash: {{{hash}}}}}}}"));
+        let config = shop::routes("[{route: [{destination: {host: shop}}]}]") + &policy;
+        let gateway = shop::start(&config, &origins.iter().collect::<Vec<_>>(), "--workers 4").await;
         World { gateway, _origins: origins }
     }
 
     async fn ask(&self, path: &str, header: Option<(&str, &str)>) -> Reply {
-        let stream = TcpStream::connect(self.gateway.address(80)).await.unwrap();
-        let mut connection = h1::Connection::new(stream);
+        let mut connection = shop::connect(&self.gateway).await;
         let headers: Vec<(String, String)> =
             header.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         connection.send(&h1::request("GET", path, "shop.example.com", &headers, b"")).await;
-        within("a response", connection.read("GET")).await.unwrap()
+        shop::read(&mut connection).await
     }
 
     /// The origin of each key, asked three times, must be one and the same; the keys must reach all origins.

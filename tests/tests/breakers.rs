@@ -6,89 +6,28 @@ use std::sync::Arc;
 
 use limen_e2e::gateway::Gateway;
 use limen_e2e::origin::{Origin, Script};
-use limen_e2e::reply::Reply;
+use limen_e2e::shop::{self, Metrics, ask, read, send};
 use limen_e2e::{h1, within};
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
-fn config(pool: &str) -> String {
-    format!(
-        "
-apiVersion: networking.istio.io/v1
-kind: Gateway
-metadata: {{name: edge}}
-spec:
-  selector: {{istio: ingressgateway}}
-  servers: [{{port: {{number: 80, name: http, protocol: HTTP}}, hosts: ['*']}}]
----
-{{apiVersion: v1, kind: Service, metadata: {{name: shop}}, spec: {{ports: [{{name: http, port: 80}}]}}}}
----
-apiVersion: networking.istio.io/v1
-kind: DestinationRule
-metadata: {{name: shop}}
-spec:
-  host: shop
-  trafficPolicy: {pool}
----
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {{name: shop}}
-spec:
-  hosts: ['*']
-  gateways: [edge]
-  http:
-  - match: [{{uri: {{prefix: /hurry}}}}]
+const ROUTES: &str = "
+  - match: [{uri: {prefix: /hurry}}]
     timeout: 50ms
-    route: [{{destination: {{host: shop}}}}]
-  - match: [{{uri: {{prefix: /again}}}}]
-    retries: {{attempts: 2, retryOn: 5xx}}
-    route: [{{destination: {{host: shop}}}}]
-  - retries: {{attempts: 0}}
-    route: [{{destination: {{host: shop}}}}]
-"
-    )
-}
+    route: [{destination: {host: shop}}]
+  - match: [{uri: {prefix: /again}}]
+    retries: {attempts: 2, retryOn: 5xx}
+    route: [{destination: {host: shop}}]
+  - retries: {attempts: 0}
+    route: [{destination: {host: shop}}]";
 
 async fn start(pool: &str, origin: &Origin) -> Gateway {
-    let flags = ["--workers", "4", "--backend"].map(str::to_owned);
-    let flags = [&flags[..], &[format!("shop={}", origin.address)]].concat();
-    Gateway::start(&[("shop.yaml", &config(pool))], &flags).await
-}
-
-type Connection = h1::Connection<TcpStream>;
-
-/// Sends a request on a connection of its own, so that it may come to any worker.
-async fn send(gateway: &Gateway, path: &str) -> Connection {
-    let mut connection = h1::Connection::new(TcpStream::connect(gateway.address(80)).await.unwrap());
-    connection.send(&h1::request("GET", path, "shop.example.com", &[], b"")).await;
-    connection
-}
-
-async fn read(connection: &mut Connection) -> Reply {
-    within("a response", connection.read("GET")).await.unwrap()
-}
-
-async fn ask(gateway: &Gateway, path: &str) -> Reply {
-    read(&mut send(gateway, path).await).await
-}
-
-async fn metric(gateway: &Gateway, name: &str) -> u64 {
-    let stream = TcpStream::connect(gateway.running.metrics().unwrap()).await.unwrap();
-    let mut connection = h1::Connection::new(stream);
-    connection.send(&h1::request("GET", "/stats/prometheus", "localhost", &[], b"")).await;
-    let text = read(&mut connection).await.text();
-    let line = text.lines().find(|line| line.split([' ', '{']).next() == Some(name));
-    line.unwrap_or_else(|| panic!("no {name}")).rsplit(' ').next().unwrap().parse().unwrap()
+    shop::start(&(shop::routes(ROUTES) + &shop::policy(pool)), &[origin], "--workers 4").await
 }
 
 /// Waits until so many requests wait for a connection.
 async fn pending(gateway: &Gateway, count: u64) {
-    let wait = async {
-        while metric(gateway, "limen_upstream_requests_pending").await != count {
-            tokio::task::yield_now().await;
-        }
-    };
-    within("requests that wait", wait).await;
+    let waiting = |metrics: &Metrics| metrics.value(&["limen_upstream_requests_pending"]) == count as f64;
+    Metrics::when(gateway, "requests that wait", waiting).await;
 }
 
 const ONE_AND_ONE: &str = "{connectionPool: {tcp: {maxConnections: 1}, http: {http1MaxPendingRequests: 1}}}";
@@ -110,13 +49,29 @@ async fn one_connection_one_waiting_and_the_rest_overflow_over_four_workers() {
         assert_eq!(refused.text(), text);
     }
     assert_eq!((origin.hits(), origin.connections()), (1, 1));
-    assert_eq!(metric(&gateway, "limen_upstream_overflows_total").await, 8);
+    let metrics = Metrics::of(&gateway).await;
+    assert_eq!(metrics.value(&["limen_upstream_overflows_total"]), 8.0);
+    assert_eq!(metrics.of_shop("upstream_rq_pending_overflow"), 8.0);
+    assert_eq!(
+        (metrics.of_shop("upstream_cx_overflow"), metrics.of_shop("upstream_rq_pending_active")),
+        (1.0, 1.0)
+    );
+    for (statistic, value) in
+        [("cx_open", 1.0), ("remaining_cx", 0.0), ("rq_pending_open", 1.0), ("remaining_pending", 0.0)]
+    {
+        assert_eq!(metrics.of_shop(&format!("circuit_breakers_default_{statistic}")), value, "{statistic}");
+    }
     gate.notify_one();
     assert_eq!(read(&mut first).await.status, 200);
     origin.hit(2).await;
     pending(&gateway, 0).await;
     gate.notify_one();
     assert_eq!(read(&mut second).await.status, 200);
+    Metrics::when(&gateway, "room for another", |metrics| {
+        metrics.of_shop("circuit_breakers_default_rq_pending_open") == 0.0
+            && metrics.of_shop("circuit_breakers_default_remaining_pending") == 1.0
+    })
+    .await;
     let lines = gateway.stop().await;
     let overflown = lines.iter().filter(|line| line["response_flags"] == "UO").count();
     assert_eq!((lines.len(), overflown), (10, 8));
@@ -173,6 +128,9 @@ async fn requests_and_retries_have_limits_of_their_own() {
     let gateway = start("{retryBudget: {percent: 0, minRetryConcurrency: 0}}", &failing).await;
     assert_eq!(ask(&gateway, "/again").await.status, 503);
     assert_eq!(failing.hits(), 1);
+    let metrics = Metrics::of(&gateway).await;
+    assert_eq!(metrics.of_shop("upstream_rq_retry_overflow"), 1.0);
+    assert_eq!(metrics.of_shop("circuit_breakers_default_rq_retry_open"), 1.0);
     assert_eq!(gateway.stop().await[0]["response_flags"], "UO");
     let gateway = start("{connectionPool: {http: {maxRetries: 1}}}", &failing).await;
     assert_eq!(ask(&gateway, "/again").await.status, 503);
@@ -191,6 +149,7 @@ async fn connections_end_after_their_requests_or_their_time() {
     }
     assert_eq!(read(&mut connection).await.status, 200);
     assert_eq!((origin.hits(), origin.connections()), (6, 3));
+    assert!(Metrics::of(&gateway).await.of_shop("upstream_cx_max_requests") >= 2.0);
 
     let origin = Origin::start("shop", Script::echo()).await;
     let keepalive = "tcpKeepalive: {time: 60s, interval: 10s, probes: 3}";
@@ -204,4 +163,5 @@ async fn connections_end_after_their_requests_or_their_time() {
         }
     };
     within("a second connection", renewed).await;
+    assert!(Metrics::of(&gateway).await.of_shop("upstream_cx_max_duration_reached") >= 1.0);
 }

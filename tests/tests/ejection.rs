@@ -6,59 +6,30 @@ use limen::view::View;
 use limen_e2e::gateway::Gateway;
 use limen_e2e::origin::{Origin, Script};
 use limen_e2e::reply::Reply;
-use limen_e2e::{h1, within};
-use tokio::net::TcpStream;
+use limen_e2e::shop::{self, Metrics};
 
 fn config(outlier: &str) -> String {
-    format!(
-        "
-apiVersion: networking.istio.io/v1
-kind: Gateway
-metadata: {{name: edge}}
-spec:
-  selector: {{istio: ingressgateway}}
-  servers: [{{port: {{number: 80, name: http, protocol: HTTP}}, hosts: ['*']}}]
----
-{{apiVersion: v1, kind: Service, metadata: {{name: shop}}, spec: {{ports: [{{name: http, port: 80}}]}}}}
----
-apiVersion: networking.istio.io/v1
-kind: DestinationRule
-metadata: {{name: shop}}
-spec:
-  host: shop
-  trafficPolicy:
-    loadBalancer: {{simple: ROUND_ROBIN}}
-    outlierDetection: {{{outlier}}}
----
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {{name: shop}}
-spec:
-  hosts: ['*']
-  gateways: [edge]
-  http:
-  - retries: {{attempts: 0}}
-    route: [{{destination: {{host: shop}}}}]
-"
-    )
+    let policy = format!("{{loadBalancer: {{simple: ROUND_ROBIN}}, outlierDetection: {{{outlier}}}}}");
+    shop::routes("[{retries: {attempts: 0}, route: [{destination: {host: shop}}]}]") + &shop::policy(&policy)
 }
 
 async fn start(outlier: &str, origins: &[&Origin]) -> Gateway {
-    let backends = origins.iter().map(|origin| format!("shop={}", origin.address));
-    let flags: Vec<String> = backends.flat_map(|backend| ["--backend".to_owned(), backend]).collect();
-    let workers = ["--workers".to_owned(), "4".to_owned()];
-    Gateway::start(&[("shop.yaml", &config(outlier))], &[&flags[..], &workers].concat()).await
+    shop::start(&config(outlier), origins, "--workers 4").await
 }
 
 fn answers(statuses: &[u16]) -> Script {
     Script::Echo { statuses: statuses.to_vec(), headers: Vec::new(), trailers: Vec::new() }
 }
 
-/// On a connection of its own, so that it may come to any worker.
 async fn ask(gateway: &Gateway) -> Reply {
-    let mut connection = h1::Connection::new(TcpStream::connect(gateway.address(80)).await.unwrap());
-    connection.send(&h1::request("GET", "/", "shop.example.com", &[], b"")).await;
-    within("a response", connection.read("GET")).await.unwrap()
+    shop::ask(gateway, "/").await
+}
+
+/// Which ejections the metrics tell of: now, in all, and of those the ones for this reason.
+async fn ejections(gateway: &Gateway, reason: &str) -> [f64; 3] {
+    let metrics = Metrics::of(gateway).await;
+    ["active", "enforced_total", &format!("enforced_consecutive_{reason}")]
+        .map(|which| metrics.of_shop(&format!("outlier_detection_ejections_{which}")))
 }
 
 fn out(view: &View) -> usize {
@@ -76,6 +47,10 @@ async fn five_errors_in_a_row_over_four_workers_eject_at_five() {
     let view = gateway.until("the ejection", |view| out(view) == 1).await;
     assert_eq!(view.applied.ejected[0].address, origin.address);
     assert_eq!(view.applied.ejected[0].cluster, "outbound|80||shop.default.svc.cluster.local");
+    assert_eq!(ejections(&gateway, "5xx").await, [1.0, 1.0, 1.0]);
+    let metrics = Metrics::of(&gateway).await;
+    let members = ["total", "healthy"].map(|which| metrics.of_shop(&format!("membership_{which}")));
+    assert_eq!(members, [1.0, 0.0]);
     let reply = ask(&gateway).await;
     assert_eq!((reply.status, &*reply.text()), (503, "no healthy upstream"));
     assert_eq!(origin.hits(), statuses.len());
@@ -93,6 +68,7 @@ async fn one_that_was_left_out_comes_back() {
     // Left out is one generation, back is the next.
     gateway.until("the end of the ejection", |v| v.applied.generation >= before + 2 && out(v) == 0).await;
     assert_eq!(ask(&gateway).await.status, 200);
+    assert_eq!(ejections(&gateway, "5xx").await, [0.0, 1.0, 1.0]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -109,6 +85,7 @@ async fn one_that_cannot_be_reached_is_left_out_and_the_others_bear_its_part() {
     }
     let view = gateway.until("the ejection", |view| out(view) == 1).await;
     assert_eq!(view.applied.ejected[0].address, dead.address);
+    assert_eq!(ejections(&gateway, "local_origin_failure").await, [1.0, 1.0, 1.0]);
     for _ in 0..20 {
         assert_eq!(ask(&gateway).await.status, 500);
     }

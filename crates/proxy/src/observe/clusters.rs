@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::interner::Interner;
-use super::names::Kind;
-use super::statistics::{ClusterStat, Statistic};
+use super::names::metrics;
+use super::statistics::ClusterStat;
 use crate::limits::cluster::{ClusterLimits, Usage};
 use crate::limits::outlier::Why;
 
@@ -145,7 +145,7 @@ impl ClusterTotals {
     }
 }
 
-super::statistics::statistics! {
+metrics! {
     /// What the control side tells of a cluster.
     Fact;
     MembershipTotal Gauge "membership_total" "endpoints" "Endpoints.",
@@ -171,3 +171,7 @@ super::statistics::statistics! {
     RetriesOpen Gauge "circuit_breakers.default.rq_retry_open" "" "1 if no more retries may be under way.",
     RetriesLeft Gauge "circuit_breakers.default.remaining_retries" "requests" "Retries that may be under way besides.",
 }
+
+#[cfg(test)]
+#[path = "clusters_tests.rs"]
+mod tests;

@@ -447,8 +447,9 @@ impl Drop for WorkerCounters {
         for (_, slot) in lock(&self.shared.listeners).iter() {
             slot.closed.store(slot.opened.load(Ordering::Relaxed), Ordering::Release);
         }
-        let is_gauge =
-            |column: usize| ClusterStat::ALL.get(column).is_some_and(|stat| stat.row().kind == Kind::Gauge);
+        let is_gauge = |column: usize| {
+            ClusterStat::ALL.get(column).is_some_and(|stat| stat.metric().kind == Kind::Gauge)
+        };
         lock(&self.shared.clusters).iter().for_each(|(_, row)| row.end(is_gauge));
         self.shared.taken.store(false, Ordering::Release);
     }

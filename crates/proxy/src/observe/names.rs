@@ -35,7 +35,7 @@ pub struct Metric {
     pub help: &'static str,
 }
 
-const fn metric(name: &'static str, kind: Kind, unit: &'static str, help: &'static str) -> Metric {
+pub(super) const fn metric(name: &'static str, kind: Kind, unit: &'static str, help: &'static str) -> Metric {
     Metric { name, kind, unit, help }
 }
 
@@ -118,9 +118,9 @@ pub const LOG_ERRORS: Metric =
 pub const SERIES: Metric =
     metric("limen_request_series", Kind::Gauge, "series", "Label sets of the istio_request metrics.");
 
-/// Declares one enum of process metrics with its rows.
-macro_rules! process_metrics {
-    ($(#[$doc:meta])* $enum:ident $kind:expr; $($name:ident $text:literal $unit:literal $help:literal),+ $(,)?) => {
+/// Declares one enum of metrics with its rows.
+macro_rules! metrics {
+    ($(#[$doc:meta])* $enum:ident; $($name:ident $kind:ident $text:literal $unit:literal $help:literal),+ $(,)?) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum $enum {
@@ -134,64 +134,66 @@ macro_rules! process_metrics {
             pub const COUNT: usize = $enum::ALL.len();
 
             /// Its row.
-            pub fn metric(self) -> Metric {
+            pub fn metric(self) -> $crate::observe::names::Metric {
+                use $crate::observe::names::{Kind, metric};
                 match self {
-                    $($enum::$name => metric($text, $kind, $unit, $help)),+
+                    $($enum::$name => metric($text, Kind::$kind, $unit, $help)),+
                 }
             }
         }
     };
 }
+pub(super) use metrics;
 
-process_metrics! {
+metrics! {
     /// Counters that a worker or the control side adds to.
-    Counter Kind::Counter;
-    TlsHandshakeErrors "limen_tls_handshake_errors_total" "handshakes" "TLS handshakes with clients that failed.",
-    UpstreamConnections "limen_upstream_connections_total" "connections" "Connections to upstreams that were made.",
-    UpstreamConnectErrors "limen_upstream_connect_errors_total" "connections"
+    Counter;
+    TlsHandshakeErrors Counter "limen_tls_handshake_errors_total" "handshakes" "TLS handshakes with clients that failed.",
+    UpstreamConnections Counter "limen_upstream_connections_total" "connections" "Connections to upstreams that were made.",
+    UpstreamConnectErrors Counter "limen_upstream_connect_errors_total" "connections"
         "Connections to upstreams that could not be made, TLS included.",
-    Retries "limen_retries_total" "requests" "Attempts made again.",
-    Mirrors "limen_mirrors_total" "requests" "Copies of requests sent to mirrors.",
-    MirrorsDropped "limen_mirrors_dropped_total" "requests"
+    Retries Counter "limen_retries_total" "requests" "Attempts made again.",
+    Mirrors Counter "limen_mirrors_total" "requests" "Copies of requests sent to mirrors.",
+    MirrorsDropped Counter "limen_mirrors_dropped_total" "requests"
         "Copies of requests not sent, because a body was too long or too many were under way.",
-    Upgrades "limen_upgrades_total" "connections" "Connections that changed to another protocol by a 101.",
-    Panics "limen_panics_total" "panics" "Requests that ended in a panic.",
-    ConnectionsRefused "limen_downstream_connections_refused_total" "connections"
+    Upgrades Counter "limen_upgrades_total" "connections" "Connections that changed to another protocol by a 101.",
+    Panics Counter "limen_panics_total" "panics" "Requests that ended in a panic.",
+    ConnectionsRefused Counter "limen_downstream_connections_refused_total" "connections"
         "Clients' connections closed at accept because a limit was reached.",
-    ClientFaults "limen_faults_client_total" "requests"
+    ClientFaults Counter "limen_faults_client_total" "requests"
         "Requests that failed through the client: malformed, too large, too slow, misdirected or given up.",
-    ConfigFaults "limen_faults_config_total" "requests"
+    ConfigFaults Counter "limen_faults_config_total" "requests"
         "Requests that the configuration has no answer for: no route, or a cluster that does not exist.",
-    OriginFaults "limen_faults_origin_total" "requests" "Requests that failed through the origin.",
-    SeriesOverflow "limen_request_series_overflow_total" "requests"
+    OriginFaults Counter "limen_faults_origin_total" "requests" "Requests that failed through the origin.",
+    SeriesOverflow Counter "limen_request_series_overflow_total" "requests"
         "Requests counted without their labels because there were too many label sets.",
-    ProxyHeaderErrors "limen_proxy_header_errors_total" "connections"
+    ProxyHeaderErrors Counter "limen_proxy_header_errors_total" "connections"
         "Clients' connections closed because they did not begin with a PROXY header as they must.",
-    AcceptErrors "limen_accept_errors_total" "errors"
+    AcceptErrors Counter "limen_accept_errors_total" "errors"
         "Connections that the system refused to hand over, such as for want of file descriptors.",
-    Overflows "limen_upstream_overflows_total" "requests" "Requests refused because a limit of their cluster was reached.",
-    RetryOverflows "limen_retry_overflows_total" "requests"
+    Overflows Counter "limen_upstream_overflows_total" "requests" "Requests refused because a limit of their cluster was reached.",
+    RetryOverflows Counter "limen_retry_overflows_total" "requests"
         "Attempts not made again because too many of the cluster's retries were under way.",
-    Ejections "limen_outlier_ejections_total" "endpoints" "Endpoints left out for their errors in a row.",
-    EjectionsOverflow "limen_outlier_ejections_overflow_total" "endpoints"
+    Ejections Counter "limen_outlier_ejections_total" "endpoints" "Endpoints left out for their errors in a row.",
+    EjectionsOverflow Counter "limen_outlier_ejections_overflow_total" "endpoints"
         "Endpoints not left out, although they should be, because too many were already.",
 }
 
-process_metrics! {
+metrics! {
     /// Gauges that a worker or the control side moves. The value exposed is the sum of all.
-    Gauge Kind::Gauge;
-    UpstreamConnectionsActive "limen_upstream_connections_active" "connections"
+    Gauge;
+    UpstreamConnectionsActive Gauge "limen_upstream_connections_active" "connections"
         "Connections to upstreams that are open.",
-    RequestsActive "limen_requests_active" "requests" "Requests under way.",
-    UpgradesActive "limen_upgrades_active" "connections"
+    RequestsActive Gauge "limen_requests_active" "requests" "Requests under way.",
+    UpgradesActive Gauge "limen_upgrades_active" "connections"
         "Connections that carry another protocol since a 101, such as WebSockets.",
-    Workers "limen_workers" "threads" "Workers that serve.",
-    ConfigGeneration "limen_config_generation" "generation" "The configuration in force, counted from 1.",
-    Problems "limen_config_problems" "problems" "Problems found in the resources read last.",
-    Ready "limen_ready" "" "1 if the gateway is ready to serve.",
-    RequestsPending "limen_upstream_requests_pending" "requests"
+    Workers Gauge "limen_workers" "threads" "Workers that serve.",
+    ConfigGeneration Gauge "limen_config_generation" "generation" "The configuration in force, counted from 1.",
+    Problems Gauge "limen_config_problems" "problems" "Problems found in the resources read last.",
+    Ready Gauge "limen_ready" "" "1 if the gateway is ready to serve.",
+    RequestsPending Gauge "limen_upstream_requests_pending" "requests"
         "Requests that wait for a connection because their cluster may have no more.",
-    EjectionsActive "limen_outlier_ejections_active" "endpoints" "Endpoints that are left out for their errors.",
+    EjectionsActive Gauge "limen_outlier_ejections_active" "endpoints" "Endpoints that are left out for their errors.",
 }
 
 #[cfg(test)]

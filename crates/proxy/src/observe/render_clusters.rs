@@ -2,8 +2,9 @@
 
 use super::clusters::{ClusterTotals, Fact};
 use super::counters::Registry;
+use super::names::Metric;
 use super::render::{PAGE_BYTES, Page, label};
-use super::statistics::{ClusterStat, Statistic};
+use super::statistics::{ClusterStat, exposed};
 
 /// Appends all of them.
 pub(super) fn render(registry: &Registry, page: &mut Page<'_>) {
@@ -20,10 +21,10 @@ pub(super) fn render(registry: &Registry, page: &mut Page<'_>) {
     let mut family = Family { last: String::new() };
     for stat in ClusterStat::ALL {
         let number = |cluster: &ClusterTotals| cluster.numbers?.get(*stat as usize).copied();
-        family.render(stat.row(), &labelled, number, page);
+        family.render(stat.metric(), &labelled, number, page);
     }
     for fact in Fact::ALL {
-        family.render(fact.row(), &labelled, |cluster| cluster.fact(*fact), page);
+        family.render(fact.metric(), &labelled, |cluster| cluster.fact(*fact), page);
     }
 }
 
@@ -35,19 +36,19 @@ struct Family {
 impl Family {
     fn render(
         &mut self,
-        row: Statistic,
+        statistic: Metric,
         clusters: &[(String, ClusterTotals)],
         number: impl Fn(&ClusterTotals) -> Option<u64>,
         page: &mut Page<'_>,
     ) {
-        let (name, class) = row.exposed();
+        let (name, class) = exposed(statistic);
         for (labels, cluster) in clusters {
             let Some(number) = number(cluster) else { continue };
             if self.last != name {
                 page.text.push_str(&format!(
                     "# HELP envoy_cluster_{name} {}\n# TYPE envoy_cluster_{name} {}\n",
-                    row.help,
-                    row.kind.as_str()
+                    statistic.help,
+                    statistic.kind.as_str()
                 ));
                 self.last.clone_from(&name);
             }

@@ -9,59 +9,9 @@ use std::sync::{Arc, Mutex};
 
 use super::histogram;
 use super::interner::lock;
-use super::names::Kind;
+use super::names::{Metric, metrics};
 
-/// A row of the table.
-#[derive(Debug, Clone, Copy)]
-pub struct Statistic {
-    /// What follows the cluster in Envoy's name.
-    pub stat: &'static str,
-    /// Its type.
-    pub kind: Kind,
-    /// What is counted in.
-    pub unit: &'static str,
-    /// One sentence for `# HELP`.
-    pub help: &'static str,
-}
-
-impl Statistic {
-    /// The name exposed after its family's prefix, and the class of status codes that is a label of it.
-    pub(super) fn exposed(&self) -> (String, Option<&'static str>) {
-        match self.stat.rsplit_once('_') {
-            Some((name, class)) if class.ends_with("xx") => (name.replace('.', "_"), Some(class)),
-            _ => (self.stat.replace('.', "_"), None),
-        }
-    }
-}
-
-/// Declares one enum of statistics with its rows.
-macro_rules! statistics {
-    ($(#[$doc:meta])* $enum:ident; $($name:ident $kind:ident $stat:literal $unit:literal $help:literal),+ $(,)?) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum $enum {
-            $(#[doc = $help] $name),+
-        }
-
-        impl $enum {
-            /// All of them, in the order in which they are declared.
-            pub const ALL: &'static [$enum] = &[$($enum::$name),+];
-            /// How many there are.
-            pub const COUNT: usize = $enum::ALL.len();
-
-            /// Its row.
-            pub fn row(self) -> Statistic {
-                match self {
-                    $($enum::$name => Statistic { stat: $stat, kind: Kind::$kind, unit: $unit, help: $help }),+
-                }
-            }
-        }
-    };
-}
-
-pub(super) use statistics;
-
-statistics! {
+metrics! {
     /// What a worker counts of a cluster.
     ClusterStat;
     CxTotal Counter "upstream_cx_total" "connections" "Connections begun, made or not.",
@@ -118,6 +68,17 @@ impl ClusterStat {
             5 => Some(ClusterStat::Rq5xx),
             _ => None,
         }
+    }
+}
+
+/// The name exposed for one of Envoy's statistics, without the prefix of its family, and the class of status codes that
+/// is a label of it.
+pub(super) fn exposed(statistic: Metric) -> (String, Option<&'static str>) {
+    match statistic.name.rsplit_once('_') {
+        Some((name, class)) if name.ends_with("_rq") && class.ends_with("xx") => {
+            (name.replace('.', "_"), Some(class))
+        }
+        _ => (statistic.name.replace('.', "_"), None),
     }
 }
 
