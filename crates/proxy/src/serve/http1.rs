@@ -1,6 +1,7 @@
 //! HTTP/1 in front: reads heads, runs exchanges one after the other, holds no buffers between them.
 
 use std::future::poll_fn;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use limen_wire::h1;
@@ -8,6 +9,7 @@ use limen_wire::head::{BodyLength, Fields, MethodKind, RequestHead, ResponseHead
 
 use super::Connection;
 use super::patience::Patience;
+use super::places::{Desk, Places};
 use crate::clock::Timer;
 use crate::exchange::error::Error;
 use crate::exchange::front::{ConnInfo, Front, FrontFail};
@@ -42,20 +44,42 @@ pub(crate) struct Http1<S> {
     pub(crate) input: Inbound,
     pub(crate) output: Outbound,
     pub(crate) timer: Timer,
+    pub(crate) places: Rc<ExchangePlaces<S>>,
+}
+
+/// Where a worker's exchanges take place.
+pub(crate) type ExchangePlaces<S> = Places<Job<S>, Served<S>>;
+
+/// A request to serve, on its connection; or the error that its head came to.
+pub(crate) type Job<S> = (Box<Http1<S>>, Box<Exchange>, Option<Error>);
+
+/// The connection, and what becomes of it.
+pub(crate) type Served<S> = (Box<Http1<S>>, After);
+
+/// Serves one exchange after the other.
+async fn exchanges<S: Stream>(desk: Rc<Desk<Job<S>, Served<S>>>) {
+    loop {
+        let (mut held, head, bad) = desk.next().await;
+        let after = exchange(&mut held, head, bad).await;
+        desk.done((held, after));
+    }
 }
 
 /// Serves a connection to its end.
 pub(crate) async fn serve<S: Stream>(mut held: Box<Http1<S>>) {
+    let places = held.places.clone();
     loop {
         let mut wait = Wait { spread: None, reading: false };
         held.timer.arm_in(held.conn.idle_ms);
         let arrived = poll_fn(|cx| wait.poll(&mut held, cx)).await;
         held.timer.disarm();
-        let after = match arrived {
-            Arrived::Head(head) => Box::pin(exchange(&mut held, head, None)).await,
-            Arrived::Bad(head, error) => Box::pin(exchange(&mut held, head, Some(error))).await,
-            Arrived::Over => After::Close,
+        let (head, bad) = match arrived {
+            Arrived::Head(head) => (head, None),
+            Arrived::Bad(head, error) => (head, Some(error)),
+            Arrived::Over => break,
         };
+        let after;
+        (held, after) = places.serve((held, head, bad), exchanges).await;
         match after {
             After::Next => {}
             After::Close => break,
@@ -67,7 +91,7 @@ pub(crate) async fn serve<S: Stream>(mut held: Box<Http1<S>>) {
 }
 
 /// What becomes of a connection after an exchange.
-enum After {
+pub(crate) enum After {
     /// Another request may come.
     Next,
     /// It ends, the response is complete.

@@ -5,6 +5,7 @@ pub(crate) mod hello;
 pub(crate) mod http1;
 pub(crate) mod http2;
 pub(crate) mod patience;
+mod places;
 pub(crate) mod proxied;
 pub(crate) mod streams;
 pub(crate) mod tcp;
@@ -162,7 +163,8 @@ pub(crate) async fn sniff<S: Stream>(conn: Connection, mut io: S, info: ConnInfo
 /// The task of an HTTP/1 connection. The one that found out what is spoken ends, and its memory with it.
 fn spawn_http1<S: Stream>(conn: Connection, io: S, info: ConnInfo, input: Inbound) {
     let timer = conn.worker.clock.timer();
-    let held = http1::Http1 { conn, io, info, input, output: Outbound::default(), timer };
+    let places = conn.worker.kept.of::<http1::ExchangePlaces<S>>();
+    let held = http1::Http1 { conn, io, info, input, output: Outbound::default(), timer, places };
     tokio::task::spawn_local(http1::serve(Box::new(held)));
 }
 

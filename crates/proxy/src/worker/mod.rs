@@ -1,6 +1,7 @@
 //! What belongs to a worker: its world, without the loop that runs in it. Inside there is no lock; tables, mail and
 //! sockets come in, counters and log lines go out.
 
+mod kept;
 pub(crate) mod memory;
 pub(crate) mod parking;
 pub(crate) mod shadow;
@@ -17,6 +18,7 @@ use limen_wire::h1;
 use limen_wire::head::RequestHead;
 use tokio::sync::mpsc::UnboundedSender;
 
+use kept::Kept;
 use memory::Exchange;
 use parking::Parking;
 use shadow::Shadows;
@@ -116,6 +118,7 @@ pub(crate) struct Worker {
     pub(crate) buffers: Buffers,
     pub(crate) parking: Parking,
     pub(crate) shadows: Shadows,
+    pub(crate) kept: Kept,
     tables: RefCell<Rc<Held>>,
     back: std::sync::mpsc::Sender<Arc<Tables>>,
     #[expect(
@@ -150,6 +153,7 @@ impl Worker {
             buffers: Buffers::default(),
             parking: Parking::default(),
             shadows: Shadows::default(),
+            kept: Kept::default(),
             tables: RefCell::new(Rc::new(Held { tables: Some(Arc::default()), back: back.clone() })),
             back,
             exchanges: RefCell::default(),
