@@ -48,11 +48,15 @@ impl Clients {
             pairs.insert(name.clone(), issued.pair);
         }
         fill.push(("${ca.crt}".to_owned(), base64(authority.certificate())));
+        let pem = authority.certificate().replace(['\r'], "").replace('\n', "\\n");
+        fill.push(("${ca.pem}".to_owned(), pem));
+        fill.push(("${strangers.crt}".to_owned(), base64(stranger.certificate())));
         fill.push(("${ca.crl}".to_owned(), base64(authority.revoke(&revoked))));
         Clients { pairs, fill }
     }
 
-    /// Placeholders and what stands for them: `${NAME.hash}`, `${NAME.spki}`, `${NAME.pem}`, `${ca.crt}`, `${ca.crl}`.
+    /// Placeholders and what stands for them: `${NAME.hash}`, `${NAME.spki}`, `${NAME.pem}`, `${ca.crt}`, `${ca.crl}`, and
+    /// `${strangers.crt}`, the authority of strangers.
     pub fn fill(&self) -> &[(String, String)] {
         &self.fill
     }

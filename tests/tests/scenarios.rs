@@ -661,10 +661,12 @@ scenarios! {
     bind_addresses
     bound_hosts
     broken_objects
+    client_authorities
     client_certificates
     client_names
     cluster_failures
     cors
+    credentials
     declared_and_real_ports
     delegation
     destination_headers
@@ -693,6 +695,7 @@ scenarios! {
     match_gates
     matches
     merged_hosts
+    mesh_identity
     mirrors
     passthrough
     path_normalization
@@ -707,6 +710,7 @@ scenarios! {
     retries
     retry_conditions
     rewrites
+    secret_keys
     server_name
     servers_in_conflict
     service_entries
@@ -714,6 +718,8 @@ scenarios! {
     sni
     tcp
     timeouts
+    tls_defaults
+    tls_mesh_defaults
     tls_servers_in_conflict
     tls_to_backends
     trusted_hops

@@ -89,6 +89,10 @@ impl<'a, 'i> Certificates<'a, 'i> {
         let plain = ["kubernetes://", "sds://"].into_iter().find_map(|scheme| written.strip_prefix(scheme));
         let plain = plain.unwrap_or(written);
         let (named, name) = match plain.split_once('/') {
+            _ if plain.starts_with("invalid://") => {
+                report.problem(messages::form_not_served(at, written, "never gives a certificate"));
+                return Err(CertificateId(written.to_owned()));
+            }
             _ if plain.contains("://") => {
                 let why = "is a form of reference that is not served yet";
                 report.problem(messages::form_not_served(at, written, why));
