@@ -47,6 +47,17 @@ struct Flags {
     settings: Settings,
 }
 
+/// Who says in which form the access log is.
+#[derive(serde::Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogForm {
+    /// The test: Istio's JSON, or the `--access-log-format` of its flags.
+    #[default]
+    Json,
+    /// The gateway's own configuration.
+    Config,
+}
+
 /// A running gateway.
 pub struct Gateway {
     /// The thing itself.
@@ -58,17 +69,26 @@ pub struct Gateway {
 impl Gateway {
     /// Starts a gateway over these files and waits until every worker serves them.
     pub async fn start(files: &[(&str, &str)], flags: &[String]) -> Gateway {
+        Gateway::start_logging(files, flags, LogForm::Json).await
+    }
+
+    /// The same with an access log of that form, which [`Gateway::stop`] reads as JSON all the same.
+    pub async fn start_logging(files: &[(&str, &str)], flags: &[String], form: LogForm) -> Gateway {
         let home = tempfile::tempdir().unwrap();
         let config = home.path().join("config");
         fs::create_dir(&config).unwrap();
         for (name, text) in files {
             fs::write(config.join(name), text).unwrap();
         }
-        Gateway::start_in(home, vec![config], flags).await
+        Gateway::start_as(home, vec![config], flags, form).await
     }
 
     /// Starts a gateway over paths that may lie anywhere; `home` is kept until it ends.
     pub async fn start_in(home: TempDir, roots: Vec<PathBuf>, flags: &[String]) -> Gateway {
+        Gateway::start_as(home, roots, flags, LogForm::Json).await
+    }
+
+    async fn start_as(home: TempDir, roots: Vec<PathBuf>, flags: &[String], form: LogForm) -> Gateway {
         let log = home.path().join("access.log");
         let mut line = vec!["limen".to_owned()];
         if !flags.iter().any(|flag| flag == "--bind") {
@@ -84,7 +104,7 @@ impl Gateway {
         // A test that names a file of its own is about the form of the lines; a format of a test's own must make JSON.
         let own = |name: &str| flags.iter().any(|flag| flag == name);
         if !own("--access-log-file") {
-            if !own("--access-log-format") {
+            if form == LogForm::Json && !own("--access-log-format") {
                 line.extend(["--access-log", "json"].map(str::to_owned));
             }
             line.push("--access-log-file".to_owned());

@@ -16,6 +16,7 @@ pub mod h2;
 pub mod handshake;
 pub mod origin;
 mod origin_h2;
+pub mod pages;
 mod proxied;
 pub mod reply;
 pub mod shop;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rustls::ClientConfig;
 use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UdpSocket};
 
 use crate::handshake::Agreed;
 use crate::tls::handshake;
@@ -26,6 +26,9 @@ pub struct Talk {
     pub alpn: Option<String>,
     /// The client's address in the log, if not its own.
     pub logged: Option<SocketAddr>,
+    /// Say it in a UDP datagram and hear one.
+    #[serde(default)]
+    pub datagram: bool,
     /// What is said.
     #[serde(default)]
     pub say: String,
@@ -38,6 +41,9 @@ impl Talk {
     /// # Errors
     /// The connection or its handshake failed: the text of the error.
     pub async fn hold(&self, to: SocketAddr, client: Arc<ClientConfig>) -> (Option<SocketAddr>, Heard) {
+        if self.datagram {
+            return datagram(to, &self.say).await;
+        }
         let mut stream = match TcpStream::connect(to).await {
             Ok(stream) => stream,
             Err(error) => return (None, Err(error.to_string())),
@@ -60,6 +66,19 @@ impl Talk {
 
 /// What was heard, and what the handshake agreed on, if there was one; or what went wrong.
 pub type Heard = Result<(String, Option<Agreed>), String>;
+
+/// Where nobody listens, the kernel says so at once.
+async fn datagram(to: SocketAddr, say: &str) -> (Option<SocketAddr>, Heard) {
+    let socket = UdpSocket::bind((to.ip(), 0)).await.unwrap();
+    socket.connect(to).await.unwrap();
+    let mut heard = [0; 1500];
+    let outcome = match socket.send(say.as_bytes()).await {
+        Ok(_) => socket.recv(&mut heard).await,
+        Err(error) => Err(error),
+    };
+    let heard = outcome.map(|length| (String::from_utf8_lossy(&heard[..length]).into_owned(), None));
+    (socket.local_addr().ok(), heard.map_err(|error| error.to_string()))
+}
 
 /// What is heard before the end, whichever way that comes.
 async fn converse(mut stream: impl AsyncRead + AsyncWrite + Unpin, say: &str) -> String {

@@ -10,9 +10,10 @@ use std::sync::Arc;
 use limen_e2e::certificates::{CertificateSpec, Certificates};
 use limen_e2e::clients::{ClientSpec, Clients};
 use limen_e2e::dns::{DnsServer, Says};
-use limen_e2e::gateway::{Gateway, HeldPort};
+use limen_e2e::gateway::{Gateway, HeldPort, LogForm};
 use limen_e2e::handshake::{Agreed, Expected, Offer};
 use limen_e2e::origin::{Origin, Script};
+use limen_e2e::pages::holds;
 use limen_e2e::reply::Reply;
 use limen_e2e::talk::Talk;
 use limen_e2e::tls::{Authority, connect_with};
@@ -58,6 +59,10 @@ struct Scenario {
     /// Texts that problems contain: each text at least one problem, each problem at least one text.
     #[serde(default)]
     problems: Vec<String>,
+    /// Who says which form the access log has: `json` (the harness) or `config` (the configuration, which must make
+    /// JSON with a member `user_agent`).
+    #[serde(default)]
+    access_log: LogForm,
     requests: Vec<Step>,
 }
 
@@ -198,6 +203,9 @@ struct Expect {
     /// Values of a page, by JSON pointer.
     #[serde(default)]
     values: BTreeMap<String, Value>,
+    /// What a page says at least, and what it does not say.
+    has: Option<Value>,
+    lacks: Option<Value>,
     /// Part of the error that the client gets instead of a response.
     error: Option<String>,
     /// Fields of the JSON access log; `>=N` is at least a number.
@@ -211,6 +219,8 @@ struct World {
     authority: Authority,
     clients: Clients,
     certificates: Certificates,
+    /// Placeholders and what stands for them.
+    fill: Vec<(String, String)>,
     /// Answers for as long as the gateway runs.
     _dns: Option<DnsServer>,
     /// Nobody else gets them for as long as the gateway runs.
@@ -320,13 +330,16 @@ async fn set_up(scenario: &Scenario) -> World {
     } else {
         String::new()
     };
-    let filled =
-        |text: &str| fill.iter().fold(text.to_owned(), |text, (name, value)| text.replace(name, value));
-    let files = [("edge.yaml", filled(&edge)), ("config.yaml", filled(&scenario.config))];
+    let files = [("edge.yaml", filled(&edge, &fill)), ("config.yaml", filled(&scenario.config, &fill))];
     let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
-    let flags: Vec<String> = flags.iter().map(|flag| filled(flag)).collect();
-    let gateway = Gateway::start(&files, &flags).await;
-    World { gateway, origins, authority, clients, certificates, _dns: dns, _ports: ports }
+    let flags: Vec<String> = flags.iter().map(|flag| filled(flag, &fill)).collect();
+    let gateway = Gateway::start_logging(&files, &flags, scenario.access_log).await;
+    World { gateway, origins, authority, clients, certificates, fill, _dns: dns, _ports: ports }
+}
+
+/// The text with its placeholders filled in.
+fn filled(text: &str, fill: &[(String, String)]) -> String {
+    fill.iter().fold(text.to_owned(), |text, (name, value)| text.replace(name, value))
 }
 
 /// A server that says these things, if there are any.
@@ -354,7 +367,7 @@ async fn run(name: &str) {
     for (n, step) in scenario.requests.iter().enumerate() {
         if let Some(page) = &step.page {
             let reply = world.gateway.page(page).await;
-            let outcome = check_page(&step.expect, &reply);
+            let outcome = check_page(&step.expect, &reply, &world.fill);
             failures.extend(outcome.into_iter().map(|text| format!("request {n} (page {page}): {text}")));
             continue;
         }
@@ -448,7 +461,7 @@ fn check_agreed(expect: &Expect, agreed: Option<&Agreed>, world: &World) -> Vec<
     }
 }
 
-fn check_page(expect: &Expect, reply: &Reply) -> Vec<String> {
+fn check_page(expect: &Expect, reply: &Reply, fill: &[(String, String)]) -> Vec<String> {
     let (text, value) = (reply.text(), reply.seen());
     let found = |pointer: &str| value.pointer(pointer).unwrap_or(&Value::Null);
     let wrong = expect.values.iter().filter(|(pointer, expected)| found(pointer) != *expected);
@@ -457,6 +470,13 @@ fn check_page(expect: &Expect, reply: &Reply) -> Vec<String> {
         .collect();
     if let Some(part) = expect.body_has.as_ref().filter(|part| !text.contains(part.as_str())) {
         failures.push(format!("no {part:?} in {text}"));
+    }
+    let page = if value.is_null() { text.clone().into() } else { value.clone() };
+    let outcome =
+        |wanted: &Value| holds(&page, &serde_json::from_str(&filled(&wanted.to_string(), fill)).unwrap(), "");
+    failures.extend(expect.has.as_ref().and_then(|wanted| outcome(wanted).err()));
+    if let (Some(wanted), Some(Ok(()))) = (&expect.lacks, expect.lacks.as_ref().map(outcome)) {
+        failures.push(format!("it must not say {wanted}: {text}"));
     }
     failures
 }
@@ -665,11 +685,20 @@ scenarios! {
     client_certificates
     client_names
     cluster_failures
+    connections_without_effect
+    corner_hosts
+    corner_routes
     cors
+    credential_namespaces
     credentials
     declared_and_real_ports
     delegation
     destination_headers
+    destination_rule_in_root
+    destination_rule_levels
+    destination_rule_merge
+    destination_rule_policy
+    destination_rule_tls
     direct_response
     dns
     edge_profile
@@ -687,6 +716,7 @@ scenarios! {
     http2_failures
     https_redirect
     identity_headers
+    internal_traffic_policy
     ipv6
     locality
     log_operators
@@ -697,6 +727,7 @@ scenarios! {
     merged_hosts
     mesh_identity
     mirrors
+    names
     passthrough
     path_normalization
     path_untouched
@@ -705,6 +736,7 @@ scenarios! {
     proxy_headers
     proxy_protocol
     proxy_protocol_behind
+    real_ports
     redirect_ports
     redirects
     retries
@@ -714,6 +746,7 @@ scenarios! {
     server_name
     servers_in_conflict
     service_entries
+    service_names
     services
     sni
     tcp

@@ -261,9 +261,9 @@ impl<'a> Policy<'a> {
         self.whole.push(Block { rule, field: field.to_owned(), said: written });
     }
 
-    /// What is written for a port is all that holds for it; what it leaves out is the default.
+    /// What is written for a port is all that holds for it of the four blocks; what it leaves out is the default.
     fn replace(&mut self, rule: &'a Rule, field: String, written: &'a PortTrafficPolicy) {
-        *self = Policy::default();
+        *self = Policy { whole: std::mem::take(&mut self.whole), ..Policy::default() };
         set(&mut self.load_balancer, rule, &field, "loadBalancer", written.load_balancer.as_ref());
         set(&mut self.connection_pool, rule, &field, "connectionPool", written.connection_pool.as_ref());
         set(

@@ -167,8 +167,8 @@ type SlotKey = (IpAddr, u16, u16);
 enum TableKey<'a> {
     /// The real port, and the address if the server names one.
     Plain { port: u16, bind: &'a str },
-    /// The server.
-    Tls,
+    /// The server, and the address if it names one.
+    Tls { bind: &'a str },
 }
 
 struct Planner<'a, 'i> {
@@ -203,7 +203,7 @@ impl Planner<'_, '_> {
             Protocol::Http | Protocol::Tcp | Protocol::Udp => {
                 TableKey::Plain { port: shown, bind: &server.bind }
             }
-            Protocol::Https | Protocol::Tls => TableKey::Tls,
+            Protocol::Https | Protocol::Tls => TableKey::Tls { bind: &server.bind },
         };
         let table = self.table_name(table, &plan, instance);
         if let Some(why) = self.clash(key, &table, instance, slots.get(&key), (server, &plan, &protocol)) {
@@ -298,13 +298,17 @@ impl Planner<'_, '_> {
 
     fn table_name(&self, key: TableKey<'_>, plan: &ServerPlan, instance: &GatewayInstance) -> RouteTableName {
         let gateway = &plan.gateway.key;
-        let mut name = match key {
-            TableKey::Plain { port, bind: "" } => format!("http.{port}"),
-            TableKey::Plain { port, bind } => format!("http.{port}.{bind}"),
-            TableKey::Tls => {
-                format!("https.{}.{}.{}.{}", plan.declared, plan.port_name, gateway.name, gateway.namespace)
+        let (mut name, bind) = match key {
+            TableKey::Plain { port, bind } => (format!("http.{port}"), bind),
+            TableKey::Tls { bind } => {
+                let (port, name) = (plan.declared, &plan.port_name);
+                (format!("https.{port}.{name}.{}.{}", gateway.name, gateway.namespace), bind)
             }
         };
+        if !bind.is_empty() {
+            name.push('.');
+            name.push_str(bind);
+        }
         if self.index.settings.gateways.len() > 1 {
             name.push('@');
             name.push_str(&instance.name);
