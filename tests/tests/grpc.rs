@@ -2,15 +2,15 @@
 // Test code: a failed expectation is a panic with a reason.
 #![allow(clippy::unwrap_used)]
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
-use h2::{RecvStream, SendStream};
-use http::{HeaderMap, Request, Response};
+use bytes::Bytes;
+use h2::SendStream;
+use http::{Request, Response};
+use limen_e2e::calls::{Call, Calls, Messages, answer, message, status};
 use limen_e2e::gateway::Gateway;
 use limen_e2e::tls::{Authority, base64};
 use limen_e2e::within;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::net::TcpStream;
 
 const ROUTES: &str = "
 apiVersion: networking.istio.io/v1
@@ -34,30 +34,10 @@ spec:
 ---
 ";
 
-/// A call as the origin has it.
-struct Call {
-    request: Request<RecvStream>,
-    respond: h2::server::SendResponse<Bytes>,
-}
-
 struct World {
     gateway: Gateway,
     authority: Authority,
-    calls: mpsc::Receiver<Call>,
-}
-
-/// Accepts connections and hands out the calls on them.
-async fn origin(listener: TcpListener, calls: mpsc::Sender<Call>) {
-    let mut connections = tokio::task::JoinSet::new();
-    while let Ok((stream, _)) = listener.accept().await {
-        let calls = calls.clone();
-        connections.spawn(async move {
-            let Ok(mut connection) = h2::server::handshake(stream).await else { return };
-            while let Some(Ok((request, respond))) = connection.accept().await {
-                let _ = calls.send(Call { request, respond }).await;
-            }
-        });
-    }
+    calls: Calls,
 }
 
 async fn start(flags: &str) -> World {
@@ -69,64 +49,11 @@ async fn start(flags: &str) -> World {
         base64(&pair.certificate),
         base64(&pair.key)
     );
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut all = vec!["--backend".to_owned(), format!("calls={}", listener.local_addr().unwrap())];
+    let calls = Calls::start().await;
+    let mut all = vec!["--backend".to_owned(), format!("calls={}", calls.address)];
     all.extend(flags.split_whitespace().map(str::to_owned));
-    let (to, calls) = mpsc::channel(8);
-    tokio::spawn(origin(listener, to));
     let gateway = Gateway::start(&[("routes.yaml", &format!("{ROUTES}{secret}\n"))], &all).await;
     World { gateway, authority, calls }
-}
-
-impl World {
-    async fn next(&mut self) -> Call {
-        within("a call at the origin", self.calls.recv()).await.unwrap()
-    }
-}
-
-/// A message as it stands on the wire.
-fn message(text: &str) -> Bytes {
-    let mut bytes = BytesMut::new();
-    bytes.put_u8(0);
-    bytes.put_u32(u32::try_from(text.len()).unwrap());
-    bytes.put_slice(text.as_bytes());
-    bytes.freeze()
-}
-
-/// Messages of one direction as they come.
-struct Messages {
-    stream: RecvStream,
-    held: BytesMut,
-}
-
-impl Messages {
-    fn new(stream: RecvStream) -> Messages {
-        Messages { stream, held: BytesMut::new() }
-    }
-
-    /// The next message; `None`: there are no more.
-    async fn next(&mut self) -> Result<Option<String>, h2::Error> {
-        loop {
-            if let Some(length) = self.held.get(1..5) {
-                let length = u32::from_be_bytes(length.try_into().unwrap()) as usize;
-                if self.held.len() >= 5 + length {
-                    self.held.advance(5);
-                    return Ok(Some(String::from_utf8(self.held.split_to(length).to_vec()).unwrap()));
-                }
-            }
-            match within("a message or the end", self.stream.data()).await.transpose()? {
-                Some(piece) => {
-                    self.stream.flow_control().release_capacity(piece.len())?;
-                    self.held.extend_from_slice(&piece);
-                }
-                None => return Ok(None),
-            }
-        }
-    }
-
-    async fn trailers(&mut self) -> HeaderMap {
-        within("trailers", self.stream.trailers()).await.unwrap().unwrap()
-    }
 }
 
 type Responses = h2::client::ResponseFuture;
@@ -147,17 +74,6 @@ where
     (up, response)
 }
 
-fn answer() -> Response<()> {
-    Response::builder().header("content-type", "application/grpc").body(()).unwrap()
-}
-
-fn status(code: &str, text: &str) -> HeaderMap {
-    let mut trailers = HeaderMap::new();
-    trailers.insert("grpc-status", code.parse().unwrap());
-    trailers.insert("grpc-message", text.parse().unwrap());
-    trailers
-}
-
 /// Each side says its next message only when it has heard the other's.
 async fn ping_pong<S>(world: &mut World, stream: S)
 where
@@ -165,7 +81,7 @@ where
 {
     const TURNS: usize = 50;
     let (mut up, response) = call(stream).await;
-    let Call { request, mut respond } = world.next().await;
+    let Call { request, mut respond } = world.calls.next().await;
     assert_eq!(request.headers()["te"], "trailers");
     let mut heard = Messages::new(request.into_body());
     let mut down = respond.send_response(answer(), false).unwrap();
@@ -208,7 +124,7 @@ async fn an_origin_ends_a_call_with_a_status_while_the_client_still_speaks() {
     let mut world = start("").await;
     let (mut up, response) = call(TcpStream::connect(world.gateway.address(80)).await.unwrap()).await;
     up.send_data(message("one"), false).unwrap();
-    let Call { request, mut respond } = world.next().await;
+    let Call { request, mut respond } = world.calls.next().await;
     let mut heard = Messages::new(request.into_body());
     assert_eq!(heard.next().await.unwrap().as_deref(), Some("one"));
     let mut down = respond.send_response(answer(), false).unwrap();
@@ -224,7 +140,7 @@ async fn an_origin_ends_a_call_with_a_status_while_the_client_still_speaks() {
 async fn a_call_that_is_cancelled_is_cancelled_at_the_origin() {
     let mut world = start("").await;
     let (mut up, response) = call(TcpStream::connect(world.gateway.address(80)).await.unwrap()).await;
-    let Call { request, mut respond } = world.next().await;
+    let Call { request, mut respond } = world.calls.next().await;
     let mut down = respond.send_response(answer(), false).unwrap();
     let _replies = within("the head", response).await.unwrap();
     up.send_reset(h2::Reason::CANCEL);
@@ -239,7 +155,7 @@ async fn a_call_that_is_cancelled_is_cancelled_at_the_origin() {
 async fn a_call_that_the_origin_breaks_off_has_no_clean_end() {
     let mut world = start("").await;
     let (_up, response) = call(TcpStream::connect(world.gateway.address(80)).await.unwrap()).await;
-    let Call { request: _request, mut respond } = world.next().await;
+    let Call { request: _request, mut respond } = world.calls.next().await;
     let mut down = respond.send_response(answer(), false).unwrap();
     down.send_data(message("half"), false).unwrap();
     let mut replies = Messages::new(within("the head", response).await.unwrap().into_body());
@@ -253,14 +169,14 @@ async fn a_client_may_be_silent_for_longer_than_it_may_refuse_to_read() {
     let mut world = start("--stall-timeout 200ms").await;
     let address = world.gateway.address(80);
     let (mut up, response) = call(TcpStream::connect(address).await.unwrap()).await;
-    let Call { request: silent, respond: mut to_silent } = world.next().await;
+    let Call { request: silent, respond: mut to_silent } = world.calls.next().await;
     let mut half = limen_e2e::h1::Connection::new(TcpStream::connect(address).await.unwrap());
     half.send(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nab").await;
-    let Call { request: halved, respond: mut to_half } = world.next().await;
+    let Call { request: halved, respond: mut to_half } = world.calls.next().await;
 
     // This one reads nothing: when it is cut, the time has passed for the two that began before it.
     let (_up, deaf) = call(TcpStream::connect(address).await.unwrap()).await;
-    let mut to_deaf = world.next().await;
+    let mut to_deaf = world.calls.next().await;
     let mut down = to_deaf.respond.send_response(answer(), false).unwrap();
     down.send_data(vec![0; 4 << 20].into(), true).unwrap();
     let mut unread = within("the head", deaf).await.unwrap().into_body();

@@ -134,6 +134,8 @@ fn listeners(
     let mut listeners = Vec::with_capacity(ports.len());
     for port in ports {
         let PortPlan { instance, name, declared, bind, serves, origin } = port;
+        let mut http = certificates.index.settings.mesh.http(instance);
+        http.grpc_web = serves.takes_grpc_web();
         let serves = match serves {
             ServesPlan::Plain(plan) => match plain(plan, instance, connections) {
                 Some(Inside::Http(table)) => Serves::Http(table),
@@ -162,7 +164,6 @@ fn listeners(
                 }
             }
         };
-        let http = certificates.index.settings.mesh.http(instance);
         let proxy_protocol = certificates.index.settings.mesh.proxy_protocol(instance);
         let before = last.listeners.iter().find(|listener| listener.name == name);
         listeners.push(keep(before, Listener { name, declared, bind, http, proxy_protocol, serves, origin }));

@@ -7,6 +7,7 @@
 
 mod authority;
 pub mod client_hello;
+pub mod grpc_web;
 pub mod h1;
 pub mod h2;
 pub mod head;

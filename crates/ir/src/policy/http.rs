@@ -28,6 +28,9 @@ pub struct HttpPolicy {
     /// Streams at once on one HTTP/2 connection; `None`: the process's limit.
     #[serde(skip_serializing_if = "is_default")]
     pub max_streams: Option<u32>,
+    /// Calls in gRPC-Web become those of gRPC.
+    #[serde(skip_serializing_if = "is_default")]
+    pub grpc_web: bool,
 }
 
 /// Is nothing to be said of it?

@@ -7,8 +7,16 @@ use crate::filter::client_cert::ForwardClientCert;
 use crate::filter::policy::{AddedHeaders, EscapedSlashes, HttpPolicy, PathPolicy, ServerName, Underscores};
 
 pub(crate) fn policy(policy: &ir::HttpPolicy) -> HttpPolicy {
-    let ir::HttpPolicy { path, underscores, trusted_hops, client_cert, added, times, max_streams: _ } =
-        policy;
+    let ir::HttpPolicy {
+        path,
+        underscores,
+        trusted_hops,
+        client_cert,
+        added,
+        times,
+        max_streams: _,
+        grpc_web,
+    } = policy;
     let ir::HttpTimes { idle, stream_idle, request, request_head } = times;
     let millis = |time: &Option<Millis>| time.map(Millis::get);
     HttpPolicy {
@@ -31,6 +39,7 @@ pub(crate) fn policy(policy: &ir::HttpPolicy) -> HttpPolicy {
         stream_idle_ms: millis(stream_idle),
         request_ms: millis(request),
         request_head_ms: millis(request_head),
+        grpc_web: *grpc_web,
     }
 }
 

@@ -10,6 +10,7 @@ pub(crate) mod error;
 pub(crate) mod fault;
 pub(crate) mod forward;
 pub(crate) mod front;
+mod grpc_web;
 pub(crate) mod live;
 pub(crate) mod mirror;
 pub(crate) mod reply;
@@ -33,11 +34,19 @@ use crate::worker::Worker;
 use crate::worker::memory::Exchange;
 use error::Error;
 use front::{ConnInfo, Front};
+use grpc_web::GrpcWeb;
 use live::Live;
 
 /// Serves one request whose head is in `exchange`. Afterwards the front says whether its connection can go on.
 pub(crate) async fn run<F: Front>(worker: &Worker, conn: &ConnInfo, front: &mut F, exchange: &mut Exchange) {
     let tables = worker.tables();
+    let web =
+        conn.chain.is_none() && tables.listener(conn.listener).is_some_and(|listener| listener.http.grpc_web);
+    if web && grpc_web::is_call(&exchange.request) {
+        // Boxed: such calls are few, and behind that front they are like any other.
+        let mut front = GrpcWeb::new(front, &mut exchange.request);
+        return Box::pin(run(worker, conn, &mut front, exchange)).await;
+    }
     let mut live = Live::begin(worker, conn, front, exchange);
     let done = match admit(&mut live, &tables) {
         Ok(Admitted::Rule(host, rule)) => {

@@ -25,6 +25,8 @@ pub(crate) struct HttpPolicy {
     pub(crate) request_ms: Option<u64>,
     /// To receive the head of a request.
     pub(crate) request_head_ms: Option<u64>,
+    /// Calls in gRPC-Web are taken.
+    pub(crate) grpc_web: bool,
 }
 
 /// What holds where no listener has been asked yet.
@@ -45,6 +47,7 @@ pub(crate) static DEFAULT: HttpPolicy = HttpPolicy {
     stream_idle_ms: None,
     request_ms: None,
     request_head_ms: None,
+    grpc_web: false,
 };
 
 /// How paths are spelt, in the order in which it is done.

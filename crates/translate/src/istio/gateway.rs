@@ -52,6 +52,17 @@ pub(crate) enum PlainPlan {
     Tcp(ServerPlan),
 }
 
+impl ServesPlan {
+    /// Is a server of protocol GRPC-WEB among those that are not encrypted? Inside TLS, Istio has no such servers.
+    pub(crate) fn takes_grpc_web(&self) -> bool {
+        let plain = match self {
+            ServesPlan::Plain(plain) => Some(plain),
+            ServesPlan::Tls { plain, .. } => plain.as_ref(),
+        };
+        matches!(plain, Some(PlainPlan::Http { servers, .. }) if servers.iter().any(|server| server.grpc_web))
+    }
+}
+
 impl PlainPlan {
     /// Of the first of them.
     pub(crate) fn title(&self) -> String {
@@ -99,6 +110,8 @@ pub(crate) struct ServerPlan {
     pub(crate) port_name: String,
     pub(crate) hosts: Vec<ServerHost>,
     pub(crate) https_redirect: bool,
+    /// Its protocol is GRPC-WEB.
+    pub(crate) grpc_web: bool,
     pub(crate) declared: Port,
 }
 
@@ -290,6 +303,7 @@ impl Planner<'_, '_> {
             field,
             port_name: server.port.name.clone(),
             hosts: server.hosts.iter().map(|host| server_host(host, &gateway.key.namespace)).collect(),
+            grpc_web: server.port.protocol.eq_ignore_ascii_case("GRPC-WEB"),
             https_redirect: server.tls.as_ref().is_some_and(|tls| tls.https_redirect),
             declared,
         };

@@ -56,6 +56,8 @@ pub(crate) fn read(mesh: &MeshConfig, options: &ProxyOptions) -> HttpPolicy {
             request: time(settings.http_request_timeout, EDGE_STREAM_MS),
             request_head: time(settings.http_request_headers_timeout, EDGE_HEAD_MS),
         },
+        // Said by servers, not by the mesh.
+        grpc_web: false,
         max_streams: streams.or(edge.then_some(EDGE_STREAMS)),
     }
 }
