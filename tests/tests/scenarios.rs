@@ -211,6 +211,8 @@ struct Expect {
     /// Fields of the JSON access log; `>=N` is at least a number.
     #[serde(default)]
     log: BTreeMap<String, Value>,
+    /// Whether there is a line of it in the access log.
+    logged: Option<bool>,
 }
 
 struct World {
@@ -400,7 +402,7 @@ async fn run(name: &str) {
     let lines = world.gateway.stop().await;
     for (step, agent) in logged {
         let agent = step.headers.get("user-agent").unwrap_or(&agent);
-        failures.extend(check_log(&step.expect.log, agent, &lines));
+        failures.extend(check_log(&step.expect, agent, &lines));
     }
     assert!(failures.is_empty(), "{name}.yaml: {} failures\n{}", failures.len(), failures.join("\n"));
 }
@@ -625,8 +627,8 @@ fn check_headers(
     failures
 }
 
-fn check_log(expected: &BTreeMap<String, Value>, agent: &str, lines: &[Value]) -> Vec<String> {
-    if expected.is_empty() {
+fn check_log(Expect { log: expected, logged, .. }: &Expect, agent: &str, lines: &[Value]) -> Vec<String> {
+    if expected.is_empty() && logged.is_none() {
         return Vec::new();
     }
     let of_it = |line: &&Value| {
@@ -634,6 +636,9 @@ fn check_log(expected: &BTreeMap<String, Value>, agent: &str, lines: &[Value]) -
             || (line["method"].is_null() && line["downstream_remote_address"] == agent)
     };
     let own: Vec<&Value> = lines.iter().filter(of_it).collect();
+    if *logged == Some(false) {
+        return own.iter().map(|line| format!("a log line that was not expected: {line}")).collect();
+    }
     let [line] = own[..] else { return vec![format!("{} log lines for {agent}, expected one", own.len())] };
     let any = |value: &Value, found: &Value| {
         let least = value.as_str().and_then(|text| text.strip_prefix(">=")?.parse::<f64>().ok());
@@ -719,6 +724,7 @@ scenarios! {
     internal_traffic_policy
     ipv6
     locality
+    log_filter
     log_operators
     malformed
     match_fields

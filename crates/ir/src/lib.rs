@@ -19,6 +19,7 @@ pub mod origin;
 pub mod policy;
 pub mod route;
 pub mod tcp;
+pub mod telemetry;
 pub mod tls;
 
 use std::collections::BTreeMap;
@@ -32,6 +33,7 @@ pub use endpoint::{ClusterEndpoints, Endpoint, Endpoints};
 pub use listener::Listener;
 pub use origin::Origin;
 pub use route::{RouteTable, RouteTableName, Rule, VirtualHost};
+pub use telemetry::Telemetry;
 pub use tls::{Authorities, Certificate, CertificateId};
 
 /// All that a gateway process serves, but for the endpoints, which change more often and travel apart.
@@ -43,9 +45,9 @@ pub struct Ir {
     pub route_tables: BTreeMap<RouteTableName, Arc<RouteTable>>,
     /// Clusters by key.
     pub clusters: BTreeMap<ClusterKey, Arc<Cluster>>,
-    /// What the access log looks like; `None`: as the process was started.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub access_log: Option<access_log::AccessLog>,
+    /// What is told of each gateway's traffic, by the number that listeners have; nothing is said of those beyond.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub telemetry: Vec<Arc<Telemetry>>,
     /// Server certificates by id.
     pub certificates: BTreeMap<CertificateId, Arc<Certificate>>,
     /// Certificate authorities by id.

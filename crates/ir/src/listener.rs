@@ -20,6 +20,9 @@ pub struct Listener {
     pub declared: Port,
     /// Where the socket is bound.
     pub bind: SocketAddr,
+    /// The number of the gateway that it belongs to, among those of the process.
+    #[serde(skip_serializing_if = "is_default")]
+    pub gateway: usize,
     /// How HTTP is understood there.
     #[serde(skip_serializing_if = "is_default")]
     pub http: HttpPolicy,

@@ -76,3 +76,7 @@ pub const AUTHORITIES_REJECTED: &str = "LIM0205";
 pub const RULE_NOT_COMPILED: &str = "LIM0204";
 /// A format of the access log that is not understood.
 pub const ACCESS_LOG_FORMAT: &str = "LIM0206";
+/// A file for access logs that cannot be written.
+pub const ACCESS_LOG_FILE: &str = "LIM0207";
+/// A filter of access logs that is not understood.
+pub const ACCESS_LOG_FILTER: &str = "LIM0208";

@@ -6,11 +6,11 @@ use std::time::Instant;
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::Config;
 use crate::applied::Applied;
 use crate::board::Board;
 use crate::compile::clusters::EndpointTable;
 use crate::compile::ejections::Judged;
+use crate::compile::logs::LogMemo;
 use crate::compile::{Compiled, Compiler};
 use crate::limits::outlier::{Notice, Watch, Why};
 use crate::observe::{Counter, Gauge, Registry};
@@ -20,7 +20,7 @@ use crate::worker::Mail;
 
 /// What only the control side touches.
 pub(crate) struct Control {
-    compiler: Compiler,
+    pub(crate) compiler: Compiler,
     sockets: Sockets,
     last: Applied,
     pub(crate) tables: Arc<Tables>,
@@ -37,7 +37,7 @@ pub(crate) struct Control {
 /// What a control side is made of.
 pub(crate) struct Parts {
     pub(crate) sockets: Sockets,
-    pub(crate) config: Arc<Config>,
+    pub(crate) logs: LogMemo,
     pub(crate) returned: mpsc::Receiver<Arc<Tables>>,
     pub(crate) workers: Vec<UnboundedSender<Mail>>,
     pub(crate) board: Arc<Board>,
@@ -48,9 +48,9 @@ pub(crate) struct Parts {
 impl Control {
     /// Serves nothing yet.
     pub(crate) fn new(parts: Parts) -> Control {
-        let Parts { config, sockets, returned, workers, board, registry, notices } = parts;
+        let Parts { logs, sockets, returned, workers, board, registry, notices } = parts;
         Control {
-            compiler: Compiler::new(config, registry.clone(), notices.clone()),
+            compiler: Compiler::new(logs, registry.clone(), notices.clone()),
             sockets,
             last: Applied::default(),
             tables: Arc::default(),

@@ -34,6 +34,7 @@ use tokio::sync::watch;
 
 pub use applied::{Applied, AppliedProblem, BoundListener, Ejected};
 use board::Board;
+use compile::logs::LogMemo;
 use control::Control;
 pub use limits::Limits;
 use limits::outlier::Notice;
@@ -51,8 +52,10 @@ pub struct Config {
     pub strict_ports: bool,
     /// The access log's format.
     pub access_log: AccessLogConfig,
-    /// The configuration may say otherwise.
+    /// The mesh configuration may say otherwise.
     pub access_log_by_mesh: bool,
+    /// The process was told where to write its log, and so it goes there whatever the mesh configuration says.
+    pub access_log_placed: bool,
     /// How long connections have to end when draining.
     pub drain: Duration,
     /// Bounds on what clients can cost.
@@ -72,6 +75,7 @@ impl Default for Config {
             strict_ports: false,
             access_log: AccessLogConfig::default(),
             access_log_by_mesh: true,
+            access_log_placed: false,
             drain: Duration::from_secs(30),
             limits: Limits::default(),
             misdirected_is_404: false,
@@ -137,7 +141,6 @@ impl Proxy {
                 peers: workers.clone(),
                 loads: loads.clone(),
                 counters: registry.worker(),
-                access_log: access_log.clone(),
                 log: log.buffer(),
                 back: back.clone(),
             };
@@ -145,7 +148,7 @@ impl Proxy {
         }
         let (notices, inbox) = mpsc::channel();
         let control = Arc::new(Mutex::new(Control::new(control::Parts {
-            config: config.clone(),
+            logs: LogMemo::new(config.clone(), registry.clone(), access_log),
             sockets: Sockets::new(count, config.strict_ports),
             returned,
             workers: workers.clone(),
@@ -192,11 +195,12 @@ impl Proxy {
         self.loads.iter().map(|load| u64::from(load.get())).sum()
     }
 
-    /// Opens the access log's file anew, after log rotation.
+    /// Opens the access logs' files anew, after log rotation.
     pub fn reopen_log(&self) {
         if let Some(log) = &self.log {
             log.reopen();
         }
+        control::lock(&self.control).compiler.logs.reopen();
     }
 
     /// Ends connections as they come to rest: `Connection: close`, GOAWAY, idle ones spread over a part of the time.

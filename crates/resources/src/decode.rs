@@ -4,6 +4,7 @@
 //! something was wrong is kept by the [`Cursor`].
 
 mod fields;
+mod json;
 mod nearest;
 mod scalars;
 
@@ -12,6 +13,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 pub(crate) use fields::{is_default, spec, words};
+pub use json::Json;
 pub(crate) use nearest::nearest;
 pub(crate) use scalars::camel;
 

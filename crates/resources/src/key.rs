@@ -20,6 +20,8 @@ pub enum Kind {
     WorkloadEntry,
     /// Istio `ProxyConfig`.
     ProxyConfig,
+    /// Istio `Telemetry`.
+    Telemetry,
     /// Istio `MeshConfig`, which is no Kubernetes object: it stands in a ConfigMap or in a file of its own.
     MeshConfig,
     /// Kubernetes `Service`.
@@ -50,13 +52,14 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 19] = [
+    pub const ALL: [Kind; 20] = [
         Kind::Gateway,
         Kind::VirtualService,
         Kind::DestinationRule,
         Kind::ServiceEntry,
         Kind::WorkloadEntry,
         Kind::ProxyConfig,
+        Kind::Telemetry,
         Kind::MeshConfig,
         Kind::Service,
         Kind::EndpointSlice,
@@ -81,6 +84,7 @@ impl Kind {
             Kind::ServiceEntry => "ServiceEntry",
             Kind::WorkloadEntry => "WorkloadEntry",
             Kind::ProxyConfig => "ProxyConfig",
+            Kind::Telemetry => "Telemetry",
             Kind::MeshConfig => "MeshConfig",
             Kind::Service => "Service",
             Kind::EndpointSlice => "EndpointSlice",
@@ -118,6 +122,7 @@ impl Kind {
                 | Kind::DestinationRule
                 | Kind::ServiceEntry
                 | Kind::WorkloadEntry
+                | Kind::Telemetry
         ) || self.can_deny()
     }
 

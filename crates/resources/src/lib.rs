@@ -21,6 +21,7 @@ mod verdict;
 mod yaml;
 
 pub use code::{Code, codes};
+pub use decode::Json;
 pub use duration::GoDuration;
 pub use key::{Kind, ObjectKey};
 pub use object::{AnyObject, Location, Meta, Object, Source, Timestamp};

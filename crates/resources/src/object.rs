@@ -8,7 +8,8 @@ use serde::{Serialize, Serializer};
 
 use crate::core::{ConfigMap, EndpointSlice, Namespace, Node, Pod, Secret, Service};
 use crate::istio::{
-    DestinationRule, Gateway, MeshConfig, Policy, ProxyConfig, ServiceEntry, VirtualService, WorkloadEntry,
+    DestinationRule, Gateway, MeshConfig, Policy, ProxyConfig, ServiceEntry, Telemetry, VirtualService,
+    WorkloadEntry,
 };
 use crate::key::ObjectKey;
 
@@ -242,6 +243,8 @@ pub enum AnyObject {
     WorkloadEntry(Arc<Object<WorkloadEntry>>),
     /// A `ProxyConfig`.
     ProxyConfig(Arc<Object<ProxyConfig>>),
+    /// A `Telemetry`.
+    Telemetry(Arc<Object<Telemetry>>),
     /// A `MeshConfig`.
     MeshConfig(Arc<Object<MeshConfig>>),
     /// A `Service`.
@@ -272,6 +275,7 @@ macro_rules! for_any {
             $crate::object::AnyObject::ServiceEntry($object) => $body,
             $crate::object::AnyObject::WorkloadEntry($object) => $body,
             $crate::object::AnyObject::ProxyConfig($object) => $body,
+            $crate::object::AnyObject::Telemetry($object) => $body,
             $crate::object::AnyObject::MeshConfig($object) => $body,
             $crate::object::AnyObject::Service($object) => $body,
             $crate::object::AnyObject::EndpointSlice($object) => $body,

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use crate::core::{ConfigMap, EndpointSlice, Namespace, Node, Pod, Secret, SecretBytes, Service};
 use crate::istio::{
-    DestinationRule, Gateway, MeshConfig, Policy, ProxyConfig, ServiceEntry, VirtualService, WorkloadEntry,
+    DestinationRule, Gateway, MeshConfig, Policy, ProxyConfig, ServiceEntry, Telemetry, VirtualService,
+    WorkloadEntry,
 };
 use crate::key::{Kind, ObjectKey};
 use crate::object::{AnyObject, Location, Object, Source};
@@ -113,6 +114,7 @@ pub struct Snapshot {
     pub(crate) service_entries: Table<ServiceEntry>,
     pub(crate) workload_entries: Table<WorkloadEntry>,
     pub(crate) proxy_configs: Table<ProxyConfig>,
+    pub(crate) telemetries: Table<Telemetry>,
     pub(crate) mesh_configs: Table<MeshConfig>,
     pub(crate) services: Table<Service>,
     pub(crate) endpoint_slices: Table<EndpointSlice>,
@@ -151,6 +153,8 @@ tables! {
     workload_entries: WorkloadEntry;
     /// ProxyConfigs.
     proxy_configs: ProxyConfig;
+    /// Telemetries.
+    telemetries: Telemetry;
     /// Mesh configurations: of the ConfigMaps that hold one, and of the file given for it.
     mesh_configs: MeshConfig;
     /// Services.
@@ -214,6 +218,7 @@ impl Snapshot {
             Kind::ServiceEntry => look!(self.service_entries, ServiceEntry),
             Kind::WorkloadEntry => look!(self.workload_entries, WorkloadEntry),
             Kind::ProxyConfig => look!(self.proxy_configs, ProxyConfig),
+            Kind::Telemetry => look!(self.telemetries, Telemetry),
             Kind::MeshConfig => look!(self.mesh_configs, MeshConfig),
             Kind::Service => look!(self.services, Service),
             Kind::EndpointSlice => look!(self.endpoint_slices, EndpointSlice),
@@ -247,6 +252,7 @@ impl Snapshot {
             AnyObject::ServiceEntry(object) => self.service_entries.insert(object),
             AnyObject::WorkloadEntry(object) => self.workload_entries.insert(object),
             AnyObject::ProxyConfig(object) => self.proxy_configs.insert(object),
+            AnyObject::Telemetry(object) => self.telemetries.insert(object),
             AnyObject::MeshConfig(object) => self.mesh_configs.insert(object),
             AnyObject::Service(object) => self.services.insert(object),
             AnyObject::EndpointSlice(object) => self.endpoint_slices.insert(object),
@@ -267,6 +273,7 @@ impl Snapshot {
             Kind::ServiceEntry => self.service_entries.remove(key),
             Kind::WorkloadEntry => self.workload_entries.remove(key),
             Kind::ProxyConfig => self.proxy_configs.remove(key),
+            Kind::Telemetry => self.telemetries.remove(key),
             Kind::MeshConfig => self.mesh_configs.remove(key),
             Kind::Service => self.services.remove(key),
             Kind::EndpointSlice => self.endpoint_slices.remove(key),

@@ -10,6 +10,7 @@ mod path;
 mod repeated;
 mod service_entry;
 mod syntax;
+mod telemetry;
 mod traffic_policy;
 mod virtual_service;
 

@@ -101,7 +101,16 @@ fn every(snapshot: &Snapshot) -> Vec<AnyObject> {
         ($($table:ident),*) => { $(keys.extend(snapshot.$table().iter().map(|object| object.key.clone()));)* };
     }
     gather!(gateways, virtual_services, destination_rules, service_entries, workload_entries, services);
-    gather!(proxy_configs, mesh_configs, endpoint_slices, pods, secrets, config_maps, namespaces);
+    gather!(
+        proxy_configs,
+        telemetries,
+        mesh_configs,
+        endpoint_slices,
+        pods,
+        secrets,
+        config_maps,
+        namespaces
+    );
     keys.extend(snapshot.policies().map(|object| object.key.clone()));
     keys.into_iter().map(|key| snapshot.get(&key).expect("an object that was listed")).collect()
 }

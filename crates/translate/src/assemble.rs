@@ -24,6 +24,7 @@ use crate::report::Report;
 use crate::secrets::Certificates;
 use crate::services::ServiceMemo;
 use crate::settings::Settings;
+use crate::telemetry;
 
 /// What was made of a snapshot, without endpoints.
 #[derive(Debug, Default)]
@@ -70,9 +71,10 @@ pub(crate) fn assemble(snapshot: &Snapshot, settings: &Settings, memo: &mut Asse
     let clusters = clusters::clusters(&index, wanted, &last.clusters, &mut certificates.files, &mut report);
     let listeners = listeners(ports, &mut connections, &last.ir, &mut certificates, &mut report);
     let Certificates { found, authorities, files, .. } = certificates;
+    let telemetry = telemetry::telemetry(&index, &last.ir, &mut report);
     let taken = index.taken;
     let ir = Ir {
-        access_log: settings.mesh.access_log.clone(),
+        telemetry,
         listeners,
         route_tables: tables,
         clusters: clusters.iter().map(|(key, plan)| (key.clone(), Arc::clone(&plan.cluster))).collect(),
@@ -98,6 +100,8 @@ fn same_inputs(a: &Snapshot, b: &Snapshot) -> bool {
         && a.namespaces().same(b.namespaces())
         && a.secrets().same(b.secrets())
         && a.config_maps().same(b.config_maps())
+        && a.telemetries().same(b.telemetries())
+        && a.mesh_configs().same(b.mesh_configs())
         && a.files() == b.files()
         && policies(a).same(&policies(b))
         // Only whether an object has any is asked, but they are few and seldom change.
@@ -166,7 +170,9 @@ fn listeners(
         };
         let proxy_protocol = certificates.index.settings.mesh.proxy_protocol(instance);
         let before = last.listeners.iter().find(|listener| listener.name == name);
-        listeners.push(keep(before, Listener { name, declared, bind, http, proxy_protocol, serves, origin }));
+        let listener =
+            Listener { name, declared, bind, gateway: instance, http, proxy_protocol, serves, origin };
+        listeners.push(keep(before, listener));
     }
     listeners
 }

@@ -12,7 +12,8 @@
 //! 3. `merge`: servers and drafts become route tables (`bind` decides what of a draft applies to a server).
 //! 4. `clusters`: the destinations that rules name become clusters.
 //! 5. `secrets`: the credentials that servers name become certificates.
-//! 6. `endpoints`: clusters get their endpoints.
+//! 6. `telemetry`: what is told of each gateway's traffic.
+//! 7. `endpoints`: clusters get their endpoints.
 //!
 //! `guard` closes what is under a policy that can deny and is not enforced yet. `memo` lets each stage answer with
 //! the former object where its inputs are the former objects.
@@ -37,6 +38,7 @@ mod report;
 mod secrets;
 mod services;
 mod settings;
+mod telemetry;
 mod workload;
 
 use std::collections::BTreeSet;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use limen_ir::access_log::{AccessLog, AccessLogForm};
+use limen_ir::access_log::{AccessLog, AccessLogForm, LogTarget};
 use limen_ir::atoms::Millis;
 use limen_ir::policy::http::HttpPolicy;
 use limen_ir::policy::retry::Retry;
@@ -21,7 +21,7 @@ use crate::settings::{GatewayInstance, Settings};
 /// What the mesh configuration means to this process; without one, Istio's defaults.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Mesh {
-    /// What the access log looks like, if anything is said of it.
+    /// The access log where no provider is named, if anything is said of it.
     pub(crate) access_log: Option<AccessLog>,
     /// Time to connect, where no DestinationRule says otherwise.
     pub(crate) connect_timeout: Option<Millis>,
@@ -42,6 +42,9 @@ pub struct Mesh {
     /// Whether connections begin with a PROXY header, for each gateway of the process.
     proxy_protocol: Vec<bool>,
 }
+
+/// What the process's own target stands for.
+const STANDARD_OUTPUT: &str = "/dev/stdout";
 
 /// `tlsDefaults`, as far as it is about servers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -181,6 +184,12 @@ fn complete(snapshot: &Snapshot, given: &Settings) -> (Settings, Vec<Problem>) {
 }
 
 /// The file given for it, else the ConfigMap of the root namespace.
+pub(crate) fn chosen<'s>(snapshot: &'s Snapshot, settings: &Settings) -> Option<&'s Arc<Object<MeshConfig>>> {
+    let all = snapshot.mesh_configs();
+    all.get("", MESH_FILE).or_else(|| all.get(&settings.root_namespace, MESH_CONFIG_MAP))
+}
+
+/// The same, saying of all others that they are not used.
 fn choose<'s>(
     snapshot: &'s Snapshot,
     settings: &Settings,
@@ -188,7 +197,7 @@ fn choose<'s>(
 ) -> Option<&'s Arc<Object<MeshConfig>>> {
     let all = snapshot.mesh_configs();
     let root = &*settings.root_namespace;
-    let chosen = all.get("", MESH_FILE).or_else(|| all.get(root, MESH_CONFIG_MAP));
+    let chosen = chosen(snapshot, settings);
     for other in all.iter().filter(|other| !chosen.is_some_and(|chosen| Arc::ptr_eq(chosen, other))) {
         problems.push(messages::not_used(At::new(other, ""), root, chosen.map(|chosen| &chosen.key)));
     }
@@ -223,17 +232,11 @@ fn options(
     options
 }
 
-/// The form of the access log. Where it goes is the process's to say, and so is whether there is one.
+/// The access log where no provider is named. Whether there is one is the process's to say.
 fn access_log(config: &Arc<Object<MeshConfig>>, problems: &mut Vec<Problem>) -> Option<AccessLog> {
     let MeshConfig {
         access_log_file: file, access_log_format: format, access_log_encoding: encoding, ..
     } = &config.spec;
-    if !matches!(&**file, "" | "/dev/stdout" | "/dev/stderr") {
-        let message =
-            "the access log goes where the process was told to write it: standard output, if nowhere";
-        let mend = format!("start with --access-log-file {file}");
-        problems.push(route::no_effect(At::new(config, "accessLogFile"), message, &mend));
-    }
     let mut format = Some(format.clone()).filter(|format| !format.is_empty());
     let json = *encoding == AccessLogEncoding::Json;
     if !json && format.is_none() && file.is_empty() {
@@ -245,10 +248,27 @@ fn access_log(config: &Arc<Object<MeshConfig>>, problems: &mut Vec<Problem>) -> 
         problems.push(messages::no_json_object(At::new(config, "accessLogFormat")));
         format = None;
     }
-    let form = if json { AccessLogForm::Json(format) } else { AccessLogForm::Text(format) };
-    let field =
-        if config.spec.access_log_format.is_empty() { "accessLogEncoding" } else { "accessLogFormat" };
-    Some(AccessLog { form, origin: origin(&config.key, field.to_owned()) })
+    let form = match (format, json) {
+        (None, false) => AccessLogForm::IstioText,
+        (None, true) => AccessLogForm::IstioJson,
+        (Some(format), false) => AccessLogForm::Text(format),
+        (Some(format), true) => AccessLogForm::Json(format),
+    };
+    let field = match (&*config.spec.access_log_format, json) {
+        ("", false) => "accessLogFile",
+        ("", true) => "accessLogEncoding",
+        _ => "accessLogFormat",
+    };
+    let origin = origin(&config.key, field.to_owned());
+    Some(AccessLog { target: target(file), form, omit_empty: false, own: false, filter: None, origin })
+}
+
+/// Where a log goes that is to be written to this path.
+pub(crate) fn target(path: &str) -> LogTarget {
+    match path {
+        "" | STANDARD_OUTPUT => LogTarget::Process,
+        path => LogTarget::File(path.to_owned()),
+    }
 }
 
 fn say_without_effect(config: &Arc<Object<MeshConfig>>, problems: &mut Vec<Problem>) {

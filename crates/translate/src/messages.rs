@@ -20,6 +20,10 @@ codes! {
     NO_WORKLOAD = "IST0127" "NoMatchingWorkloadsFound" Warning;
     /// Istio's: a host that the Gateway does not have.
     HOST_NOT_IN_GATEWAY = "IST0132" "VirtualServiceHostNotFoundInGateway" Warning;
+    /// Istio's: a provider that there is not.
+    INVALID_PROVIDER = "IST0157" "InvalidTelemetryProvider" Warning;
+    /// Istio's: several Telemetries for a whole namespace.
+    MULTIPLE_TELEMETRIES = "IST0160" "MultipleTelemetriesWithoutWorkloadSelectors" Error;
     /// Istio's: ServiceEntries that disagree on what a port speaks.
     CONFLICTING_PROTOCOL = "IST0177" "ConflictingServiceEntryProtocol" Warning;
     /// A field that is not served yet and without which traffic means something else.
@@ -202,6 +206,45 @@ pub(crate) mod mesh {
             }
         };
         at.say(MESH_NOT_USED, message, format!("remove it, or write metadata.namespace: {root}"))
+    }
+}
+
+/// What is said of Telemetries and of the mesh's providers.
+pub(crate) mod telemetry {
+    use super::*;
+
+    pub(crate) fn second(at: At<'_>, first: &ObjectKey) -> Problem {
+        let message = format!("has no effect: {first} is for the whole namespace too, and older");
+        at.say(MULTIPLE_TELEMETRIES, message, "write both into one object, or give one of them a selector")
+    }
+
+    pub(crate) fn unknown_provider(at: At<'_>, name: &str, done: &str) -> Problem {
+        let message = format!("the mesh has no extension provider `{name}`: nothing is {done} through it");
+        at.say(INVALID_PROVIDER, message, "write one of meshConfig.extensionProviders, or add it there")
+    }
+
+    pub(crate) fn no_log_provider(at: At<'_>, name: &str, kind: &str) -> Problem {
+        let message = format!("the extension provider `{name}` takes no logs: it is one of {kind}");
+        at.say(INVALID_PROVIDER, message, "write `envoy`, or a provider with envoyFileAccessLog")
+    }
+
+    pub(crate) fn log_kind(at: At<'_>, name: &str, kind: &str) -> Problem {
+        let message = format!("{kind} is not served yet: nothing is logged through `{name}`");
+        at.say(NOT_SERVED, message, "write envoyFileAccessLog")
+    }
+
+    pub(crate) fn no_provider(at: At<'_>) -> Problem {
+        let message = "has no effect: it names no provider, and the mesh has no default for access logs";
+        at.say(INVALID_PROVIDER, message, "write providers: [{name: envoy}]")
+    }
+
+    pub(crate) fn metrics(at: At<'_>) -> Problem {
+        let message = "has no effect yet: metrics have Istio's labels, and all are counted";
+        at.say(NO_EFFECT, message, "")
+    }
+
+    pub(crate) fn tracing(at: At<'_>) -> Problem {
+        at.say(NO_EFFECT, "has no effect yet: no spans are sent", "")
     }
 }
 

@@ -66,6 +66,7 @@ impl Settings {
             strict_ports: self.serving.strict_ports,
             access_log: self.access_log(),
             access_log_by_mesh: self.serving.access_log.is_none() && self.serving.access_log_format.is_none(),
+            access_log_placed: self.serving.access_log_file.is_some(),
             drain: self.serving.drain,
             limits: self.limits.proxy(),
             misdirected_is_404: self.serving.sni_host_mismatch == SniHostMismatch::NotFound,

@@ -78,6 +78,7 @@ impl ListenerMemo {
                 name: listener.name.as_str().into(),
                 declared: listener.declared.get(),
                 wanted: listener.bind,
+                gateway: listener.gateway,
                 proxy_protocol: listener.proxy_protocol,
                 http: super::http::policy(&listener.http),
                 serves,

@@ -3,13 +3,13 @@
 //! Compiling again what did not change costs a comparison of pointers: every stage remembers its last input and output.
 //! Slots of listeners and clusters are stable from generation to generation, so compiled routes can be shared.
 
-pub(crate) mod access_log;
 pub(crate) mod clients;
 pub(crate) mod clusters;
 pub(crate) mod ejections;
 pub(crate) mod endpoints;
 pub(crate) mod http;
 pub(crate) mod listeners;
+pub(crate) mod logs;
 pub(crate) mod origin_tls;
 mod routes;
 pub(crate) mod tls;
@@ -21,7 +21,6 @@ use std::sync::mpsc::Sender;
 
 use limen_ir::{ClusterKey, Endpoints, Ir, Origin};
 
-use crate::Config;
 use crate::applied::AppliedProblem;
 use crate::limits::outlier::Notice;
 use crate::observe::counters::Registry;
@@ -35,7 +34,8 @@ pub(crate) struct Compiler {
     listeners: listeners::ListenerMemo,
     routes: routes::RouteMemo,
     tls: tls::TlsMemo,
-    config: Arc<Config>,
+    /// The files that access logs are written to.
+    pub(crate) logs: logs::LogMemo,
 }
 
 /// One compiled generation.
@@ -48,22 +48,21 @@ pub(crate) struct Compiled {
 
 impl Compiler {
     /// `control` is where workers are to tell of what the control side decides on.
-    pub(crate) fn new(config: Arc<Config>, registry: Arc<Registry>, control: Sender<Notice>) -> Compiler {
+    pub(crate) fn new(logs: logs::LogMemo, registry: Arc<Registry>, control: Sender<Notice>) -> Compiler {
         Compiler {
             clusters: clusters::ClusterMemo::new(registry.clone(), control),
             registry,
             listeners: listeners::ListenerMemo::default(),
             routes: routes::RouteMemo::default(),
             tls: tls::TlsMemo::new(),
-            config,
+            logs,
         }
     }
 
     /// Compiles the next generation.
     pub(crate) fn compile(&mut self, ir: &Ir, endpoints: &Endpoints, generation: u64) -> Compiled {
         let mut problems = Vec::new();
-        let said = ir.access_log.as_ref().filter(|_| self.config.access_log_by_mesh);
-        let log = said.and_then(|log| access_log::compile(log, &self.config.hostname, &mut problems));
+        let logs = self.logs.compile(&ir.telemetry, &mut problems);
         self.tls.certificates(ir, &mut problems);
         let clusters = &mut self.clusters;
         let tables_by_name: std::collections::BTreeMap<_, _> = ir
@@ -84,10 +83,7 @@ impl Compiler {
         self.tls.sweep();
         problems.sort();
         problems.dedup();
-        Compiled {
-            tables: Tables { generation, access_log: log.map(Arc::new), listeners, clusters, endpoints },
-            problems,
-        }
+        Compiled { tables: Tables { generation, logs, listeners, clusters, endpoints }, problems }
     }
 
     /// New endpoints for the clusters of the generation that was compiled last.

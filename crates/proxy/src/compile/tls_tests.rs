@@ -37,6 +37,7 @@ fn server(max_version: TlsVersion) -> (Listener, TlsChain) {
     let names = vec![HostPattern::Any];
     let chain = TlsChain { name: "one".to_owned(), server_names: names, tls, inside, origin: origin() };
     let listener = Listener {
+        gateway: 0,
         name: "0.0.0.0_443".to_owned(),
         declared: Port::new(443).unwrap(),
         bind: ([0, 0, 0, 0], 443).into(),

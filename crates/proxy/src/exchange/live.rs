@@ -172,7 +172,8 @@ impl<'a, F: Front> Live<'a, '_, F> {
             downstream_remote: note.client,
             ..Record::new(clock.epoch_ms(note.start_us), self.conn.local, self.conn.remote)
         };
-        self.worker.finished(note.service, note.workload, &record);
+        self.worker.counters.record(note.service, note.workload, &record);
+        self.worker.log(self.conn.listener, &record);
     }
 }
 

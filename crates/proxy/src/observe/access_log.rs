@@ -79,11 +79,16 @@ impl Default for AccessLogConfig {
 impl AccessLogConfig {
     /// Istio's default set of JSON keys.
     pub fn istio_json() -> AccessLogConfig {
+        AccessLogConfig::Json { fields: AccessLogConfig::istio_fields(), omit_empty: false }
+    }
+
+    /// The members of Istio's default JSON object.
+    pub(crate) fn istio_fields() -> Vec<JsonField> {
         let field = |(key, format): (&str, &str)| JsonField {
             key: key.to_owned(),
             value: JsonTemplate::Text(format.to_owned()),
         };
-        AccessLogConfig::Json { fields: ISTIO_JSON.into_iter().map(field).collect(), omit_empty: false }
+        ISTIO_JSON.into_iter().map(field).collect()
     }
 }
 

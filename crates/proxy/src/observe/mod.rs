@@ -5,10 +5,12 @@
 //! renders the sums of all workers for Prometheus.
 
 pub mod access_log;
+mod attributes;
 pub mod clusters;
 pub mod counters;
 mod direct;
 mod escape;
+mod expression;
 /// Numbers and addresses as text, quickly.
 pub(crate) mod text {
     pub(crate) use super::escape::{write_address, write_decimal, write_ip};
@@ -34,6 +36,7 @@ pub use access_log::{AccessLog, AccessLogConfig, JsonField, JsonTemplate};
 pub use clusters::ClusterId;
 pub use counters::{ListenerId, Registry, ServiceId, ServiceLabels, SourceLabels, WorkerCounters};
 pub use counters::{WorkloadId, WorkloadLabels};
+pub use expression::Expression;
 pub use flags::Flags;
 pub use format::FormatError;
 pub use histogram::SharedHistogram;

@@ -114,10 +114,15 @@ impl LogWriter {
     /// # Errors
     /// The file cannot be opened, or no thread can be had.
     pub fn start(target: LogTarget) -> io::Result<LogWriter> {
-        LogWriter::start_with(target, WAITING_BUFFERS)
+        LogWriter::start_with(target, WAITING_BUFFERS, Arc::default())
     }
 
-    fn start_with(target: LogTarget, waiting: usize) -> io::Result<LogWriter> {
+    /// The same, counting on from what an earlier writer counted.
+    pub(crate) fn start_counting(target: LogTarget, stats: Option<Arc<LogStats>>) -> io::Result<LogWriter> {
+        LogWriter::start_with(target, WAITING_BUFFERS, stats.unwrap_or_default())
+    }
+
+    fn start_with(target: LogTarget, waiting: usize, stats: Arc<LogStats>) -> io::Result<LogWriter> {
         let (output, path): (Box<dyn Write + Send>, _) = match target {
             // Its own handle: the standard library's would buffer once more.
             LogTarget::Stdout => (Box::new(File::from(io::stdout().as_fd().try_clone_to_owned()?)), None),
@@ -125,7 +130,7 @@ impl LogWriter {
             LogTarget::Writer(writer) => (writer, None),
         };
         let shared = Arc::new(Shared {
-            stats: Arc::default(),
+            stats,
             empty: Mutex::default(),
             remains: Mutex::default(),
             reopen: AtomicBool::new(false),
@@ -155,6 +160,11 @@ impl LogWriter {
             lines: 0,
             time: TimeCache::default(),
         }
+    }
+
+    /// Is this one of its buffers?
+    pub(crate) fn made(&self, buffer: &LogBuffer) -> bool {
+        Arc::ptr_eq(&self.shared, &buffer.shared)
     }
 
     /// Opens the file anew before the next write, after log rotation has moved it away. If that fails, the old file is
@@ -189,6 +199,12 @@ impl Drop for LogWriter {
                 Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
             }
         }
+    }
+}
+
+impl std::fmt::Debug for LogWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LogWriter").finish_non_exhaustive()
     }
 }
 

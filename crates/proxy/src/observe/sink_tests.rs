@@ -33,7 +33,7 @@ impl Target {
     }
 
     fn start(&self, waiting: usize) -> LogWriter {
-        LogWriter::start_with(LogTarget::Writer(Box::new(self.clone())), waiting).unwrap()
+        LogWriter::start_with(LogTarget::Writer(Box::new(self.clone())), waiting, Arc::default()).unwrap()
     }
 }
 

@@ -53,7 +53,7 @@ pub(crate) async fn serve(conn: Connection, mut io: TcpStream, local: SocketAddr
             duration_us: worker.clock.now_us().saturating_sub(start_us),
             ..Record::new(worker.clock.epoch_ms(start_us), local, remote)
         };
-        return worker.log(&record);
+        return worker.log(conn.listener, &record);
     };
     let Some(route) = passes(&conn, &hello) else {
         return tls::serve(conn, io, first, local, remote).await;

@@ -285,7 +285,7 @@ impl Session {
             tls_cipher: self.info.tls_cipher,
             ..Record::new(clock.epoch_ms(self.start_us), self.info.local, self.info.remote)
         };
-        self.worker.log(&record);
+        self.worker.log(self.info.listener, &record);
     }
 }
 

@@ -74,7 +74,7 @@ async fn handshake(
             duration_us: conn.worker.clock.now_us() - start_us,
             ..Record::new(conn.worker.clock.epoch_ms(start_us), local, remote)
         };
-        conn.worker.log(&record);
+        conn.worker.log(conn.listener, &record);
         return None;
     };
     let stream = Box::new(begun.into_stream(config).await.ok()?);

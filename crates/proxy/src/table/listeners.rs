@@ -7,18 +7,19 @@ use rustls::server::danger::ClientCertVerifier;
 
 use super::clusters::{Cluster, EndpointSet};
 use super::hosts::HostMap;
+use super::logs::{Log, Logs};
 use super::routes::{ClusterSlot, Origin, RouteTable};
 use super::tcp::TcpRoute;
 use crate::filter::policy::HttpPolicy;
-use crate::observe::{AccessLog, ListenerId};
+use crate::observe::ListenerId;
 
 /// All that a worker serves from; immutable, swapped whole.
 #[derive(Debug, Default)]
 pub(crate) struct Tables {
     /// Counts installations; grows by one each.
     pub(crate) generation: u64,
-    /// What the access log looks like; `None`: as the process was started.
-    pub(crate) access_log: Option<Arc<AccessLog>>,
+    /// What is logged.
+    pub(crate) logs: Logs,
     /// By [`ListenerSlot`]; a slot keeps its listener's address for the life of the process.
     pub(crate) listeners: Vec<Option<Arc<Listener>>>,
     /// By [`ClusterSlot`]; `None`: routes name it, but no such cluster exists.
@@ -37,6 +38,11 @@ impl Tables {
         self.listeners.get(slot.0 as usize)?.as_ref()
     }
 
+    /// The access logs of what a listener serves. Of one that is gone they are those of the first gateway.
+    pub(crate) fn logs(&self, slot: ListenerSlot) -> &[Log] {
+        self.logs.of(self.listener(slot).map_or(0, |listener| listener.gateway))
+    }
+
     /// The cluster of a slot, if it exists.
     pub(crate) fn cluster(&self, slot: ClusterSlot) -> Option<&Arc<Cluster>> {
         self.clusters.get(slot.0 as usize)?.as_ref()
@@ -52,6 +58,8 @@ pub(crate) struct Listener {
     pub(crate) declared: u16,
     /// Where it is to be bound.
     pub(crate) wanted: SocketAddr,
+    /// The number of the gateway that it belongs to.
+    pub(crate) gateway: usize,
     /// How HTTP is understood.
     pub(crate) http: HttpPolicy,
     /// Every connection begins with a PROXY header.

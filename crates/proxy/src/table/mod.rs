@@ -9,6 +9,7 @@ pub(crate) mod hashing;
 pub(crate) mod hosts;
 mod index;
 pub(crate) mod listeners;
+pub(crate) mod logs;
 pub(crate) mod matcher;
 pub(crate) mod pattern;
 mod re2;

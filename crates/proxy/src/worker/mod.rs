@@ -25,8 +25,8 @@ use shadow::Shadows;
 
 use crate::Config;
 use crate::clock::Clock;
-use crate::observe::counters::{ListenerId, ServiceId, WorkloadId};
-use crate::observe::{AccessLog, Counter, LogBuffer, Record, TimeCache, WorkerCounters};
+use crate::observe::counters::ListenerId;
+use crate::observe::{Counter, LogBuffer, Record, TimeCache, WorkerCounters};
 use crate::stream::Buffers;
 use crate::table::clusters::EndpointSet;
 use crate::table::cors::Origins;
@@ -104,7 +104,6 @@ pub(crate) struct Start {
     pub(crate) peers: Vec<UnboundedSender<Mail>>,
     pub(crate) loads: Arc<[Load]>,
     pub(crate) counters: WorkerCounters,
-    pub(crate) access_log: Arc<AccessLog>,
     pub(crate) log: LogBuffer,
     pub(crate) back: std::sync::mpsc::Sender<Arc<Tables>>,
 }
@@ -128,8 +127,8 @@ pub(crate) struct Worker {
     exchanges: RefCell<Vec<Box<Exchange>>>,
     scratch: RefCell<MatchScratch>,
     pub(crate) counters: Rc<WorkerCounters>,
-    access_log: Arc<AccessLog>,
-    log: RefCell<LogBuffer>,
+    /// By outlet: the process's own target first.
+    logs: RefCell<Vec<LogBuffer>>,
     date: RefCell<TimeCache>,
     random: Cell<u64>,
     draining: Cell<bool>,
@@ -142,7 +141,7 @@ pub(crate) struct Worker {
 impl Worker {
     /// The world of a worker that serves nothing yet.
     pub(crate) fn new(start: Start) -> Worker {
-        let Start { index, config, peers, loads, counters, access_log, log, back } = start;
+        let Start { index, config, peers, loads, counters, log, back } = start;
         let h1_limits =
             h1::Limits { max_head_bytes: config.limits.max_head_bytes, max_fields: config.limits.max_fields };
         Worker {
@@ -159,8 +158,7 @@ impl Worker {
             exchanges: RefCell::default(),
             scratch: RefCell::default(),
             counters: Rc::new(counters),
-            access_log,
-            log: RefCell::new(log),
+            logs: RefCell::new(vec![log]),
             date: RefCell::default(),
             random: Cell::new(RandomState::new().build_hasher().finish() | 1),
             draining: Cell::new(false),
@@ -174,9 +172,20 @@ impl Worker {
     /// Puts a new generation in force.
     pub(crate) fn install(&self, tables: Arc<Tables>) {
         self.upstreams.reconcile(&tables);
+        self.open_logs(&tables);
         let held = Rc::new(Held { tables: Some(tables), back: self.back.clone() });
         self.tables.replace(held);
         self.parking.wake_all();
+    }
+
+    /// A buffer for each outlet of the tables. What a former one holds is handed over.
+    fn open_logs(&self, tables: &Tables) {
+        let mut buffers = self.logs.borrow_mut();
+        let mut former = buffers.split_off(1);
+        for writer in &tables.logs.outlets {
+            let known = former.iter().position(|buffer| writer.made(buffer));
+            buffers.push(known.map_or_else(|| writer.buffer(), |at| former.swap_remove(at)));
+        }
     }
 
     /// Connections are to end as they come to rest.
@@ -224,27 +233,26 @@ impl Worker {
         }
     }
 
-    /// Writes and counts a finished request.
-    pub(crate) fn finished(&self, service: ServiceId, workload: WorkloadId, record: &Record<'_>) {
-        self.counters.record(service, workload, record);
-        self.log(record);
-    }
-
-    /// Writes an access log line.
-    pub(crate) fn log(&self, record: &Record<'_>) {
+    /// Writes an access log line to every log of what a listener serves.
+    pub(crate) fn log(&self, listener: ListenerSlot, record: &Record<'_>) {
         let tables = self.tables.borrow();
-        let format = tables.access_log.as_ref().unwrap_or(&self.access_log);
-        self.log.borrow_mut().log(format, record);
+        let mut buffers = self.logs.borrow_mut();
+        for log in tables.logs(listener) {
+            let wanted = log.filter.as_ref().is_none_or(|filter| filter.is_true(record));
+            if let Some(buffer) = buffers.get_mut(log.outlet.0).filter(|_| wanted) {
+                buffer.log(&log.format, record);
+            }
+        }
     }
 
-    /// Whether the access log wants the bodies of answers that are made here.
+    /// Whether an access log wants the bodies of answers that are made here.
     pub(crate) fn logs_bodies(&self) -> bool {
-        self.access_log.wants_bodies()
+        self.tables.borrow().logs.wants_bodies
     }
 
-    /// Whether the access log wants what comes after bodies.
+    /// Whether an access log wants what comes after bodies.
     pub(crate) fn logs_trailers(&self) -> bool {
-        self.access_log.wants_trailers()
+        self.tables.borrow().logs.wants_trailers
     }
 
     /// Counts.
@@ -346,7 +354,7 @@ impl Worker {
 
     /// Hands the log lines written so far to the writer.
     pub(crate) fn flush_log(&self) {
-        self.log.borrow_mut().flush();
+        self.logs.borrow_mut().iter_mut().for_each(LogBuffer::flush);
     }
 
     /// Resolves when there is an idle upstream connection to watch.

@@ -50,7 +50,7 @@ impl Decode for String {
 }
 
 /// `true` and `false` and what YAML 1.1 and with it Kubernetes takes for them.
-fn truth(text: &str) -> Option<bool> {
+pub(super) fn truth(text: &str) -> Option<bool> {
     match text {
         "true" | "True" | "TRUE" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => Some(true),
         "false" | "False" | "FALSE" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => Some(false),
@@ -63,6 +63,15 @@ fn is_number(text: &str) -> bool {
     let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
     let numeric = unsigned.starts_with(|c: char| c.is_ascii_digit() || c == '.');
     integer(text).is_some() || (numeric && unsigned.parse::<f64>().is_ok_and(f64::is_finite))
+}
+
+/// The number that Kubernetes would take this plain scalar for.
+pub(super) fn yaml_number(text: &str) -> Option<serde_json::Number> {
+    if !is_number(text) {
+        return None;
+    }
+    let whole = integer(text).and_then(|number| i64::try_from(number).ok());
+    whole.map(serde_json::Number::from).or_else(|| serde_json::Number::from_f64(text.parse().ok()?))
 }
 
 /// A decimal, `0x`, `0o`, `0b` or (as in YAML 1.1) `0`-led octal number; underscores may group digits.

@@ -2,6 +2,7 @@
 //!
 //! It is no Kubernetes object: it stands in the ConfigMap `istio` under `mesh`, or in a file of its own.
 
+use super::provider::{DefaultProviders, ExtensionProvider};
 use super::proxy_config::ProxyOptions;
 use super::traffic_policy::{H2UpgradePolicy, LocalityLb, TcpKeepalive};
 use super::virtual_service::Retries;
@@ -52,14 +53,19 @@ spec! {
         "trustDomain" => trust_domain: String,
         /// Other names of it.
         "trustDomainAliases" => trust_domain_aliases: Vec<String>,
+        /// Who can be told of traffic.
+        "extensionProviders" => extension_providers: Vec<ExtensionProvider>,
+        /// Who is told of it where nothing else is said.
+        "defaultProviders" => default_providers: Option<DefaultProviders>,
+        /// Spans are sent where a provider is named.
+        "enableTracing" => enable_tracing: Option<bool>,
         /// What holds for every proxy.
         "defaultConfig" => default_config: Option<ProxyOptions>,
     }
     also [
         "authPolicy", "ca", "caCertificates", "certificates", "configSources", "defaultInboundHttpRetryPolicy",
-        "defaultProviders", "defaultTrafficPolicy", "disableEnvoyListenerLog", "discoverySelectors",
-        "enableAutoMtls", "enableEnvoyAccessLogService", "enablePrometheusMerge", "enableTracing",
-        "extensionProviders", "hboneIdleTimeout", "inboundClusterStatName", "inboundTrafficPolicy", "ingressClass",
+        "defaultTrafficPolicy", "disableEnvoyListenerLog", "discoverySelectors",
+        "enableAutoMtls", "enableEnvoyAccessLogService", "enablePrometheusMerge", "hboneIdleTimeout", "inboundClusterStatName", "inboundTrafficPolicy", "ingressClass",
         "ingressControllerMode", "ingressSelector", "ingressService", "meshMTLS", "outboundClusterStatName",
         "outboundTrafficPolicy", "protocolDetectionTimeout", "proxyHttpPort", "proxyInboundListenPort",
         "proxyListenPort", "serviceEntryVisibility", "serviceSettings", "thriftConfig", "verifyCertificateAtClient",

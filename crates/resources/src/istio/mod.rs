@@ -5,8 +5,10 @@ mod gateway;
 mod matching;
 mod mesh;
 mod policy;
+mod provider;
 mod proxy_config;
 mod service_entry;
+mod telemetry;
 mod traffic_policy;
 mod virtual_service;
 mod workload_entry;
@@ -19,12 +21,21 @@ pub use mesh::{
     Normalization, PathNormalization,
 };
 pub use policy::{Policy, TargetRef};
+pub use provider::{
+    DefaultProviders, ExtensionProvider, FileAccessLog, LogFormat, Opaque, OpenTelemetryProvider, OtlpHttp,
+    ProviderHeader, TraceContext, ZipkinProvider,
+};
 pub use proxy_config::{
     ConnectionProfile, ConnectionSettings, EscapedSlashes, ForwardClientCert, GatewayTopology, HeaderChoice,
     HeaderSwitch, PROXY_CONFIG_ANNOTATION, ProxyConfig, ProxyHeaders, ProxyImage, ProxyOptions, ServerHeader,
     UnderscoreHeaders,
 };
 pub use service_entry::{Resolution, ServiceEntry, ServiceEntryPort, ServiceLocation, WorkloadLabels};
+pub use telemetry::{
+    AccessLogging, CustomTag, LogFilter, Metric, MetricSelector, Metrics, MetricsOverride, ProviderRef,
+    TagOperation, TagOverride, TagSource, TagValue, Telemetry, TelemetryMatch, TelemetrySelector, Tracing,
+    WorkloadMode,
+};
 pub use traffic_policy::{
     ClientTls, ClientTlsMode, ConnectionPool, ConsistentHash, CookieAttribute, H2UpgradePolicy,
     Http2KeepAlive, HttpCookie, HttpPool, LoadBalancer, LocalityDistribute, LocalityFailover, LocalityLb,

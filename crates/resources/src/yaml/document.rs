@@ -151,6 +151,7 @@ impl<'a> Reader<'a> {
             Kind::WorkloadEntry => {
                 self.read::<istio::WorkloadEntry>(node, &key).map(AnyObject::WorkloadEntry)
             }
+            Kind::Telemetry => self.read::<istio::Telemetry>(node, &key).map(AnyObject::Telemetry),
             Kind::ProxyConfig => self.read::<istio::ProxyConfig>(node, &key).map(AnyObject::ProxyConfig),
             // It has no kind that could be written.
             Kind::MeshConfig => return,

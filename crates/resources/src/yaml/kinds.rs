@@ -60,7 +60,7 @@ const KNOWN: &[Known] = known! {
         "RequestAuthentication" Role::Read(Kind::RequestAuthentication),
         "PeerAuthentication" Role::Unused,
     }
-    "telemetry.istio.io" &["v1", "v1alpha1"] => { "Telemetry" Role::Later }
+    "telemetry.istio.io" &["v1", "v1alpha1"] => { "Telemetry" Role::Read(Kind::Telemetry) }
     "extensions.istio.io" &["v1alpha1"] => {
         "WasmPlugin" Role::Read(Kind::WasmPlugin),
         "TrafficExtension" Role::Read(Kind::TrafficExtension),
