@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use limen_e2e::gateway::Gateway;
 use limen_e2e::origin::{Origin, Script};
+use limen_e2e::shop::{self, Metrics};
 use limen_e2e::{h1, h2, within};
 use tokio::net::TcpStream;
 
@@ -202,4 +203,36 @@ async fn streams_of_one_connection_do_not_wait_for_each_other() {
     };
     let (slow, ()) = tokio::join!(slow, fast);
     assert_eq!(slow.unwrap().origin().as_deref(), Some("v1"));
+}
+
+/// Half of 200: that all or none are meant happens once in 2^199 runs.
+#[tokio::test]
+async fn faults_and_mirrors_befall_a_share_of_the_requests() {
+    let shop = Origin::start("shop", Script::echo()).await;
+    let shadow = Origin::start("shadow", Script::echo()).await;
+    let config = shop::routes(
+        "  - match: [{uri: {prefix: /fault}}]
+    fault: {abort: {httpStatus: 418, percentage: {value: 50}}}
+    route: [{destination: {host: shop}}]
+  - mirror: {host: shadow}
+    mirrorPercentage: {value: 50}
+    route: [{destination: {host: shop}}]",
+    );
+    let config = format!(
+        "{config}---\n{{apiVersion: v1, kind: Service, metadata: {{name: shadow}}, spec: {{ports: [{{name: http, port: 80}}]}}}}\n"
+    );
+    let flags = format!("--backend shadow={}", shadow.address);
+    let gateway = shop::start(&config, &[&shop], &flags).await;
+    let mut client = shop::connect(&gateway).await;
+    let mut aborted = 0;
+    for path in std::iter::repeat_n("/fault", 200).chain(std::iter::repeat_n("/mirror", 200)) {
+        client.send(&h1::request("GET", path, "shop.example.com", &[], b"")).await;
+        let status = shop::read(&mut client).await.status;
+        assert!(status == 200 || path == "/fault" && status == 418, "{status} for {path}");
+        aborted += usize::from(status == 418);
+    }
+    assert!((1..200).contains(&aborted), "{aborted} of 200");
+    shadow.hit(1).await;
+    let copies = Metrics::of(&gateway).await.value(&["limen_mirrors_total"]);
+    assert!((1.0..200.0).contains(&copies), "{copies} of 200");
 }

@@ -139,3 +139,36 @@ fn the_longest_wait_can_be_set_down_to_the_shortest() {
     assert_eq!(wait(Some(Duration::from_secs(5))), Duration::from_secs(5));
     assert_eq!(wait(Some(Duration::from_millis(1))), Duration::from_secs(1));
 }
+
+/// Names that are asked of nobody: what they come to is said by the test.
+fn wanting(name: &str) -> Names {
+    let (asker, rhythm) = (Arc::new(Asker::new(Vec::new())), Rhythm::default());
+    let mut names = Names { asker, rhythm, known: BTreeMap::new(), open: JoinSet::new(), lives: 0 };
+    assert!(names.want(&BTreeSet::from([name.to_owned()])).is_empty());
+    names
+}
+
+#[tokio::test]
+async fn an_answer_ends_a_row_of_failures() {
+    let mut names = wanting(NAME);
+    let mut failures = |outcome: Outcome| {
+        names.answered(NAME.into(), 1, outcome);
+        names.known.get(NAME).map(|name| name.failures)
+    };
+    let answer = Outcome::Answer(ips(&["192.0.2.1"]), Duration::from_secs(1));
+    let silence = Outcome::Silence("timeout".to_owned());
+    assert_eq!(failures(silence.clone()), Some(1));
+    assert_eq!(failures(silence.clone()), Some(2));
+    assert_eq!(failures(answer), Some(0));
+    assert_eq!(failures(silence), Some(1));
+}
+
+#[tokio::test]
+async fn an_answer_for_an_earlier_time_in_which_a_name_was_wanted_is_not_told() {
+    let mut names = wanting(NAME);
+    names.want(&BTreeSet::new());
+    names.want(&BTreeSet::from([NAME.to_owned()]));
+    let answer = |ip| Outcome::Answer(ips(&[ip]), Duration::from_secs(1));
+    assert!(names.answered(NAME.into(), 1, answer("192.0.2.1")).is_none());
+    assert!(names.answered(NAME.into(), 2, answer("192.0.2.2")).is_some());
+}
