@@ -21,6 +21,8 @@ pub(crate) struct ConnInfo {
     pub(crate) local: SocketAddr,
     /// The client.
     pub(crate) remote: SocketAddr,
+    /// Who is at the other end of the socket; not the client, where a balancer says in a PROXY header who that is.
+    pub(crate) direct: SocketAddr,
     /// TLS.
     pub(crate) https: bool,
     /// The server name of the handshake.
@@ -41,6 +43,7 @@ impl ConnInfo {
             chain: None,
             local,
             remote,
+            direct: remote,
             https: false,
             server_name: None,
             secured: None,

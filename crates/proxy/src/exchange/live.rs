@@ -170,6 +170,8 @@ impl<'a, F: Front> Live<'a, '_, F> {
             peer: self.conn.secured.as_ref().and_then(|tls| tls.peer()).map(|shown| &shown.peer),
             route_name: note.rule.map_or("", |rule| &rule.name),
             downstream_remote: note.client,
+            downstream_direct_remote: self.conn.direct,
+            route_origin: note.rule.map(|rule| (&*rule.origin.namespace, &*rule.origin.name)),
             ..Record::new(clock.epoch_ms(note.start_us), self.conn.local, self.conn.remote)
         };
         self.worker.counters.record(note.service, note.workload, &record);
@@ -198,7 +200,8 @@ pub(crate) fn context<'c>(
         upstream_host: note.upstream_host,
         upstream_cluster: note.destination.map_or("", |destination| &destination.cluster_name),
         response_code: (note.code != 0).then_some(note.code),
-        response_flags: "-",
+        // Until there is a response they say what would be, had the client gone.
+        response_flags: if note.code == 0 { Flags::NONE } else { note.flags | note.injected },
         start_ms: worker.clock.epoch_ms(note.start_us),
         hostname: &worker.config.hostname,
     }

@@ -6,6 +6,7 @@ use limen_wire::head::{Fields, RequestHead, ResponseHead, Version};
 
 use super::field::RequestField;
 use super::text;
+use crate::observe::Flags;
 
 /// Operations of one level. All values are put together before the first is written, so that templates see the head
 /// as it was but for what is removed (Envoy). A value that comes out empty is not written.
@@ -88,7 +89,7 @@ pub(crate) struct Context<'a> {
     /// The status that the client will see.
     pub(crate) response_code: Option<u16>,
     /// Envoy's response flags, as the access log prints them.
-    pub(crate) response_flags: &'a str,
+    pub(crate) response_flags: Flags,
     /// When the request began, in milliseconds since the Unix epoch.
     pub(crate) start_ms: u64,
     /// The gateway's own name.
@@ -213,7 +214,7 @@ impl Context<'_> {
             Operator::ResponseCode => {
                 self.response_code.iter().for_each(|code| text::push_decimal(to, (*code).into()));
             }
-            Operator::ResponseFlags => to.extend_from_slice(self.response_flags.as_bytes()),
+            Operator::ResponseFlags => self.response_flags.write_short(to),
             Operator::StartTime => text::push_time(to, self.start_ms),
             Operator::Hostname => to.extend_from_slice(self.hostname.as_bytes()),
         }

@@ -23,7 +23,7 @@ fn context() -> Context<'static> {
         upstream_host: None,
         upstream_cluster: "outbound|80||b",
         response_code: None,
-        response_flags: "",
+        response_flags: Flags::NONE,
         start_ms: 951_782_400_000,
         hostname: "gw-0",
     }
@@ -91,7 +91,7 @@ fn operators() {
     let later = Context {
         upstream_host: Some("192.0.2.9:80".parse().unwrap()),
         response_code: Some(503),
-        response_flags: "UF",
+        response_flags: Flags::UF,
         ..context()
     };
     let known = |operator| vec![Piece::Known(operator)];

@@ -244,21 +244,32 @@ impl AccessLog {
             piece.before.write(out);
             match &piece.computed {
                 Computed::Direct(direct) => direct.write(record, &self.missing, time, out),
+                Computed::Operator { operator: Operator::Composed(composed), limit, style } => {
+                    let text = composed.text(record);
+                    self.write(Value::maybe(text.as_deref().map(str::as_bytes)), *limit, *style, time, out);
+                }
                 Computed::Operator { operator, limit, style } => {
                     self.write(operator.value(record), *limit, *style, time, out);
                 }
                 Computed::Comma if out.ends_with(b"{") || out.ends_with(b"[") => {}
                 Computed::Comma => out.push(b','),
-                Computed::Member { key, operator, limit } => match operator.value(record) {
-                    Value::Missing => {}
-                    value => {
+                Computed::Member { key, operator, limit } => {
+                    let text = match operator {
+                        Operator::Composed(composed) => composed.text(record),
+                        _ => None,
+                    };
+                    let value = match &text {
+                        Some(text) => Value::Text(text.as_bytes()),
+                        None => operator.value(record),
+                    };
+                    if !matches!(value, Value::Missing) {
                         if !out.ends_with(b"{") {
                             out.push(b',');
                         }
                         out.extend_from_slice(key);
                         self.write(value, *limit, Style::JsonValue, time, out);
                     }
-                },
+                }
             }
         }
         out.extend_from_slice(&self.end);

@@ -144,6 +144,8 @@ fn operators_of_users() {
         grpc: true,
         grpc_status: Some(14),
         flags: Flags::UF | Flags::URX,
+        route_origin: Some(("shop", "web")),
+        cluster: "outbound|80|v1|web.shop.svc.cluster.local",
         ..known(&request)
     };
     let check =
@@ -154,6 +156,14 @@ fn operators_of_users() {
         "3170f1cf GET yuya 2024-09-15",
     );
     check("%REQ(X-TENANT):3%", r"gr\xC3");
+    check("%CEL(request.method + '(' + string(response.code) + ')')% %CEL(request.method):2%", "GET(200) GE");
+    check("%CEL(request.headers['x-none'])% %CEL(request.headers)%", "- -");
+    check(
+        "%METADATA(ROUTE:istio:config)%",
+        "/apis/networking.istio.io/v1/namespaces/shop/virtual-service/web",
+    );
+    check("%METADATA(CLUSTER:istio:subset)% %METADATA(CLUSTER:istio:default_original_port)%", "v1 80");
+    check("%METADATA(CLUSTER:other:key)%", "-");
     check("%REQ_WITHOUT_QUERY(:PATH)% %REQ(CONTENT-LENGTH)% %REQ(:SCHEME)%", "/a 12 https");
     check("%RESP(Server)% %RESP(X?Server)% %RESP(:STATUS)% %RESP(X)%", "envoy envoy 200 -");
     check(

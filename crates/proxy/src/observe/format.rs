@@ -1,5 +1,7 @@
 //! Parser of Envoy's access log format strings: literals and `%OPERATOR(arguments):length%`.
 
+use super::composed::Composed;
+use super::expression::Expression;
 use super::operator::{AddressPart, Endpoint, GrpcStatusForm, Operator, Plain, RequestPart, ResponsePart};
 use super::peer::PeerPart;
 use super::time::TimeFormat;
@@ -159,11 +161,12 @@ const ADDRESSES: [(&str, Endpoint); 6] = [
     ("DOWNSTREAM_DIRECT_REMOTE_ADDRESS", Endpoint::DownstreamDirectRemote),
 ];
 
-const PEER: [(&str, PeerPart); 9] = [
+const PEER: [(&str, PeerPart); 10] = [
     ("DOWNSTREAM_PEER_SUBJECT", PeerPart::Subject),
     ("DOWNSTREAM_PEER_ISSUER", PeerPart::Issuer),
     ("DOWNSTREAM_PEER_SERIAL", PeerPart::Serial),
     ("DOWNSTREAM_PEER_FINGERPRINT_256", PeerPart::Fingerprint),
+    ("DOWNSTREAM_PEER_FINGERPRINT_1", PeerPart::ShortFingerprint),
     ("DOWNSTREAM_PEER_CERT", PeerPart::Pem),
     ("DOWNSTREAM_PEER_URI_SAN", PeerPart::Uris),
     ("DOWNSTREAM_PEER_DNS_SAN", PeerPart::Dns),
@@ -180,9 +183,8 @@ const PORTS: [(&str, Endpoint); 5] = [
 ];
 
 /// Operators of Envoy's for which no value is kept; a trailing `_` names a whole family.
-const ABSENT: [&str; 44] = [
+const ABSENT: [&str; 42] = [
     "ACCESS_LOG_TYPE",
-    "CEL",
     "CLUSTER_METADATA",
     "COMMON_DURATION",
     "CONNECTION_ID",
@@ -197,7 +199,6 @@ const ABSENT: [&str; 44] = [
     "DYNAMIC_METADATA",
     "FILTER_CHAIN_NAME",
     "FILTER_STATE",
-    "METADATA",
     "PATH",
     "QUERY_PARAM",
     "REQUEST_HEADERS_BYTES",
@@ -274,6 +275,14 @@ fn operator(written: &Written<'_>, hostname: &str) -> Result<Operator, String> {
                 Ok(Operator::Fixed(value.into_bytes().into()))
             }
         },
+        "CEL" => {
+            let text = written.arguments.filter(|text| !text.is_empty());
+            let text = text.ok_or("expected an expression in parentheses, such as (request.host)")?;
+            let expression =
+                Expression::compile(text).map_err(|why| format!("it is no CEL expression: {why}"))?;
+            Ok(Operator::Composed(Composed::Expression(expression.into())))
+        }
+        "METADATA" => metadata(written.arguments),
         name => absent(name),
     }
 }
@@ -299,6 +308,25 @@ fn without_arguments(name: &str, hostname: &str) -> Option<Operator> {
         "HOSTNAME" => Some(Operator::Fixed(hostname.as_bytes().into())),
         _ => None,
     }
+}
+
+/// `TYPE:NAMESPACE:KEY`. What Istio says of routes and clusters is known; of all else there is nothing.
+fn metadata(arguments: Option<&str>) -> Result<Operator, String> {
+    const TYPES: [&str; 6] = ["DYNAMIC", "CLUSTER", "ROUTE", "UPSTREAM_HOST", "LISTENER", "VIRTUAL_HOST"];
+    let text = arguments.unwrap_or_default();
+    let kind = text.split(':').next().unwrap_or_default();
+    if !TYPES.contains(&kind) {
+        return Err(format!(
+            "expected one of {} and what to look up, such as (ROUTE:istio:config)",
+            TYPES.join(", ")
+        ));
+    }
+    Ok(match text {
+        "ROUTE:istio:config" => Operator::Composed(Composed::RouteConfig),
+        "CLUSTER:istio:subset" => Operator::Composed(Composed::Subset),
+        "CLUSTER:istio:default_original_port" => Operator::Composed(Composed::ClusterPort),
+        _ => Operator::Absent,
+    })
 }
 
 fn absent(name: &str) -> Result<Operator, String> {

@@ -7,6 +7,7 @@
 pub mod access_log;
 mod attributes;
 pub mod clusters;
+mod composed;
 pub mod counters;
 mod direct;
 mod escape;

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use limen_wire::head::{Fields, Known, Version};
 
+use super::composed::Composed;
 use super::escape;
 use super::flags::Flags;
 use super::peer::{Peer, PeerPart};
@@ -31,6 +32,8 @@ pub(super) enum Operator {
     /// The process knew the value when the format was compiled.
     Fixed(Box<[u8]>),
     Plain(Plain),
+    /// What has to be put together first: it has no value to borrow.
+    Composed(Composed),
 }
 
 /// Operators without a choice.
@@ -214,7 +217,7 @@ pub(super) trait WriteText: Fn(&[u8], &mut Vec<u8>) + Copy {}
 impl<F: Fn(&[u8], &mut Vec<u8>) + Copy> WriteText for F {}
 
 impl<'r> Value<'r> {
-    fn maybe(text: Option<&'r [u8]>) -> Value<'r> {
+    pub(super) fn maybe(text: Option<&'r [u8]>) -> Value<'r> {
         text.map_or(Value::Missing, Value::Text)
     }
 
@@ -321,7 +324,7 @@ impl Operator {
             }
             Operator::PeerNotBefore(format) => peer_time(record, |peer| peer.not_before, time, format),
             Operator::PeerNotAfter(format) => peer_time(record, |peer| peer.not_after, time, format),
-            Operator::Absent => Value::Missing,
+            Operator::Absent | Operator::Composed(_) => Value::Missing,
             Operator::Fixed(text) => Value::filled(text),
             Operator::Plain(plain) => plain.value(record),
         }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use sha1::Sha1;
 use sha2::{Digest, Sha256};
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::{AttributeTypeAndValue, FromDer, X509Certificate, X509Name};
@@ -20,6 +21,8 @@ pub struct Peer {
     pub serial: String,
     /// SHA-256 of the DER, in hexadecimal.
     pub fingerprint: String,
+    /// SHA-1 of the DER, in hexadecimal.
+    pub short_fingerprint: String,
     /// PEM, made fit for a URL as Envoy does it.
     pub pem: String,
     /// Seconds since the Unix epoch.
@@ -42,6 +45,8 @@ pub enum PeerPart {
     Serial,
     /// The SHA-256 of the DER.
     Fingerprint,
+    /// The SHA-1 of the DER.
+    ShortFingerprint,
     /// The PEM.
     Pem,
     /// URIs, with commas between them.
@@ -67,6 +72,7 @@ impl Peer {
             issuer: name(certificate.issuer()),
             serial: hex(serial.get(significant..).unwrap_or_default()),
             fingerprint: hex(&Sha256::digest(der)),
+            short_fingerprint: hex(&Sha1::digest(der)),
             pem: url_pem(der),
             not_before: certificate.validity().not_before.timestamp(),
             not_after: certificate.validity().not_after.timestamp(),
@@ -83,6 +89,7 @@ impl Peer {
             PeerPart::Issuer => &self.issuer,
             PeerPart::Serial => &self.serial,
             PeerPart::Fingerprint => &self.fingerprint,
+            PeerPart::ShortFingerprint => &self.short_fingerprint,
             PeerPart::Pem => &self.pem,
             PeerPart::Uris => uris,
             PeerPart::Dns => dns,

@@ -44,7 +44,7 @@ fn names_serial_and_validity_are_read() {
     for name in ["spiffe://a/B", "c.example.com", "2001:db8::2", "A@example.com", ""] {
         assert!(!peer.names.has(name), "{name}");
     }
-    assert_eq!(peer.fingerprint.len(), 64);
+    assert_eq!((peer.fingerprint.len(), peer.short_fingerprint.len()), (64, 40));
     let pem = peer.pem.replace("%0A", "\n").replace("%20", " ").replace("%2B", "+");
     let pem = pem.replace("%2F", "/").replace("%3D", "=");
     let (_, parsed) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).unwrap();

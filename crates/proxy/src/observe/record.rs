@@ -102,6 +102,8 @@ pub struct Record<'a> {
     pub peer: Option<&'a Peer>,
     /// The route's name; empty if it has none.
     pub route_name: &'a str,
+    /// Namespace and name of the VirtualService that the route comes from.
+    pub route_origin: Option<(&'a str, &'a str)>,
 }
 
 impl Record<'_> {
@@ -149,6 +151,7 @@ impl Record<'_> {
             tls_cipher: None,
             peer: None,
             route_name: "",
+            route_origin: None,
         }
     }
 }

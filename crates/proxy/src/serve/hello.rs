@@ -36,10 +36,8 @@ pub(crate) async fn serve(conn: Connection, mut io: TcpStream, local: SocketAddr
     };
     if let Some(plain) = beside(&conn, hello.as_ref()) {
         let server_name = hello.and_then(|hello| hello.server_name);
-        let info = ConnInfo {
-            server_name: server_name.as_deref().map(Into::into),
-            ..ConnInfo::clear(conn.listener, local, remote)
-        };
+        let info =
+            ConnInfo { server_name: server_name.as_deref().map(Into::into), ..conn.clear(local, remote) };
         return match plain {
             Inside::Http(_) => sniff(conn, Prefixed::new(first, io), info).await,
             Inside::Tcp(route) => tcp::spawn(conn, io, info, route, first),
@@ -51,6 +49,7 @@ pub(crate) async fn serve(conn: Connection, mut io: TcpStream, local: SocketAddr
             flags: Flags::NR,
             details: "filter_chain_not_found",
             duration_us: worker.clock.now_us().saturating_sub(start_us),
+            downstream_direct_remote: conn.balancer.unwrap_or(remote),
             ..Record::new(worker.clock.epoch_ms(start_us), local, remote)
         };
         return worker.log(conn.listener, &record);
@@ -58,10 +57,8 @@ pub(crate) async fn serve(conn: Connection, mut io: TcpStream, local: SocketAddr
     let Some(route) = passes(&conn, &hello) else {
         return tls::serve(conn, io, first, local, remote).await;
     };
-    let info = ConnInfo {
-        server_name: hello.server_name.as_deref().map(Into::into),
-        ..ConnInfo::clear(conn.listener, local, remote)
-    };
+    let info =
+        ConnInfo { server_name: hello.server_name.as_deref().map(Into::into), ..conn.clear(local, remote) };
     tcp::spawn(conn, io, info, route, first);
 }
 

@@ -38,6 +38,8 @@ pub(crate) struct Connection {
     secured: Option<Rc<Secured>>,
     counted: ListenerId,
     place: usize,
+    /// The balancer in front, if one said where the client is.
+    pub(crate) balancer: Option<SocketAddr>,
     /// How long it may be without a request.
     pub(crate) idle_ms: u64,
     /// How long the head of a request may take.
@@ -57,9 +59,16 @@ impl Connection {
             secured: None,
             counted: served.id,
             place: worker.parking.enter(),
+            balancer: None,
             idle_ms: served.http.idle_ms.unwrap_or(limits.idle_timeout_ms),
             head_ms: served.http.request_head_ms.unwrap_or(limits.head_timeout_ms),
         })
+    }
+
+    /// What is known of it in clear text.
+    fn clear(&self, local: SocketAddr, remote: SocketAddr) -> ConnInfo {
+        let info = ConnInfo::clear(self.listener, local, remote);
+        ConnInfo { direct: self.balancer.unwrap_or(remote), ..info }
     }
 
     /// Has the connection's listener gone, would its client be refused now, or is the process draining?
@@ -88,13 +97,14 @@ impl Drop for Connection {
 }
 
 /// Serves an accepted socket to its end.
-pub(crate) async fn connection(conn: Connection, mut io: TcpStream, mut remote: SocketAddr) {
+pub(crate) async fn connection(mut conn: Connection, mut io: TcpStream, mut remote: SocketAddr) {
     // Heads are written whole, so waiting for more only costs time; a socket that refuses the option still works.
     let _ = io.set_nodelay(true);
     let Ok(mut local) = io.local_addr() else { return };
     if conn.worker.tables().listener(conn.listener).is_some_and(|listener| listener.proxy_protocol) {
         let Some(header) = Box::pin(proxied::header(&conn, &mut io)).await else { return };
         if let Header::Addresses { from, to } = header {
+            conn.balancer = Some(remote);
             (remote, local) = (from, to);
         }
     }
@@ -107,7 +117,7 @@ pub(crate) async fn connection(conn: Connection, mut io: TcpStream, mut remote: 
         Some(Serves::Tls(_)) => return hello::serve(conn, io, local, remote).await,
         None => return,
     };
-    let info = ConnInfo::clear(conn.listener, local, remote);
+    let info = conn.clear(local, remote);
     match route {
         Some(route) => tcp::spawn(conn, io, info, route, Vec::new()),
         None => sniff(conn, io, info).await,

@@ -283,6 +283,7 @@ impl Session {
             sni: self.info.server_name.as_deref(),
             tls_version: self.info.tls_version,
             tls_cipher: self.info.tls_cipher,
+            downstream_direct_remote: self.info.direct,
             ..Record::new(clock.epoch_ms(self.start_us), self.info.local, self.info.remote)
         };
         self.worker.log(self.info.listener, &record);

@@ -72,6 +72,7 @@ async fn handshake(
             details: "filter_chain_not_found",
             sni: server_name.as_deref(),
             duration_us: conn.worker.clock.now_us() - start_us,
+            downstream_direct_remote: conn.balancer.unwrap_or(remote),
             ..Record::new(conn.worker.clock.epoch_ms(start_us), local, remote)
         };
         conn.worker.log(conn.listener, &record);
@@ -97,6 +98,7 @@ async fn handshake(
         chain: Some(chain),
         local,
         remote,
+        direct: conn.balancer.unwrap_or(remote),
         https: true,
         server_name,
         secured: Some(Rc::new(secured)),

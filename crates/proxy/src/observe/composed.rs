@@ -1,0 +1,35 @@
+//! Operators whose text has to be put together for each line.
+
+use std::sync::Arc;
+
+use super::expression::Expression;
+use super::record::Record;
+
+/// What is put together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Composed {
+    /// `%CEL(X)%`
+    Expression(Arc<Expression>),
+    /// `%METADATA(ROUTE:istio:config)%`: the path of the VirtualService that the route comes from.
+    RouteConfig,
+    /// `%METADATA(CLUSTER:istio:subset)%`
+    Subset,
+    /// `%METADATA(CLUSTER:istio:default_original_port)%`
+    ClusterPort,
+}
+
+impl Composed {
+    /// The text; `None`: there is none.
+    pub(super) fn text(&self, record: &Record<'_>) -> Option<String> {
+        // `outbound|port|subset|host`
+        let part = |at: usize| record.cluster.splitn(4, '|').nth(at).filter(|part| !part.is_empty());
+        match self {
+            Composed::Expression(expression) => expression.text(record),
+            Composed::RouteConfig => record.route_origin.map(|(namespace, name)| {
+                format!("/apis/networking.istio.io/v1/namespaces/{namespace}/virtual-service/{name}")
+            }),
+            Composed::Subset => part(2).map(str::to_owned),
+            Composed::ClusterPort => part(1).map(str::to_owned),
+        }
+    }
+}
