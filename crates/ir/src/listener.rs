@@ -33,6 +33,9 @@ pub struct Listener {
     pub serves: Serves,
     /// The first server that declared it.
     pub origin: Origin,
+    /// The servers that share it with that one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<Origin>,
 }
 
 /// What a listener does with a connection.

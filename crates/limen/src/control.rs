@@ -94,7 +94,7 @@ impl Control {
             ir,
             certificates,
             endpoints,
-            verdicts,
+            judged: verdicts,
             found: problems,
             generation,
             answered,

@@ -1,9 +1,11 @@
 //! The whole state of the gateway at one moment, for the admin port, the command line and tests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::iter;
 use std::sync::Arc;
 
-use limen_ir::{Endpoints, Ir};
+use limen_ir::{Endpoints, Ir, Origin};
+use limen_proxy::applied::TLS_NOT_SERVED;
 use limen_proxy::{Applied, AppliedProblem};
 use limen_resources::{Kind, Level, ObjectKey, Problem, Snapshot, Verdict};
 use serde::Serialize;
@@ -40,7 +42,7 @@ pub struct View {
     /// Where it should send requests.
     pub endpoints: Arc<Endpoints>,
     /// What translation has to say about objects.
-    pub verdicts: Vec<Verdict>,
+    pub judged: Vec<Verdict>,
     /// Problems found by translating; those found by reading are in the snapshot.
     pub found: Vec<Problem>,
     /// Problems with the process's own ports.
@@ -64,7 +66,7 @@ impl View {
             ir: Arc::default(),
             certificates: Arc::default(),
             endpoints: Arc::default(),
-            verdicts: Vec::new(),
+            judged: Vec::new(),
             found: Vec::new(),
             own,
             generation: 0,
@@ -76,6 +78,47 @@ impl View {
     /// Does every worker serve `generation`?
     pub fn settled(&self) -> bool {
         self.generation > 0 && self.applied.generation >= self.generation
+    }
+
+    /// What became of each object, by translation and by the data plane: who says *programmed* is served.
+    pub fn verdicts(&self) -> Vec<Verdict> {
+        let unserved = self.unserved();
+        let joined = self.judged.iter().map(|verdict| {
+            let mut verdict = verdict.clone();
+            if verdict.condition != Verdict::PROGRAMMED || !verdict.status {
+                return verdict;
+            }
+            let ObjectKey { kind, namespace, name } = &verdict.on;
+            let own = (kind.as_str(), &**namespace, &**name);
+            if self.applied.generation == 0 {
+                (verdict.status, verdict.reason) = (false, "Pending".to_owned());
+                verdict.message = "nothing is served yet".to_owned();
+            } else if let Some((reason, field)) = unserved.get(&own) {
+                (verdict.status, verdict.reason) = (false, (*reason).to_owned());
+                verdict.message = format!("not served: {field}; see the problems");
+            }
+            verdict
+        });
+        joined.collect()
+    }
+
+    /// Objects of which the data plane could not serve a part: why, and the first such part.
+    fn unserved(&self) -> BTreeMap<(&str, &str, &str), (&'static str, &str)> {
+        let mut unserved = BTreeMap::new();
+        for problem in self.applied.problems.iter().filter(|problem| problem.code == TLS_NOT_SERVED) {
+            let AppliedProblem { kind, namespace, name, field, .. } = problem;
+            unserved.entry((&**kind, &**namespace, &**name)).or_insert(("ServersNotServed", &**field));
+        }
+        let unbound = self.applied.listeners.iter().filter(|listener| listener.bound.is_none());
+        let unbound: BTreeSet<&str> = unbound.map(|listener| &*listener.name).collect();
+        for listener in self.ir.listeners.iter().filter(|listener| unbound.contains(&*listener.name)) {
+            for Origin { kind, namespace, name, field } in
+                iter::once(&listener.origin).chain(&listener.others)
+            {
+                unserved.entry((&**kind, &**namespace, &**name)).or_insert(("PortNotBound", &**field));
+            }
+        }
+        unserved
     }
 
     /// Every problem, whoever found it, errors first.

@@ -21,3 +21,8 @@ pub struct Verdict {
     /// A sentence for people.
     pub message: String,
 }
+
+impl Verdict {
+    /// The condition of a Gateway whose servers all serve.
+    pub const PROGRAMMED: &'static str = "Programmed";
+}

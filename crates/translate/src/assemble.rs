@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use limen_ir::cluster::ClusterKey;
-use limen_ir::listener::{Inside, Serves, TlsChain};
-use limen_ir::tls::{ClientPolicy, ServerTls};
+use limen_ir::listener::{Inside, Passthrough, Serves, TlsChain};
+use limen_ir::tls::{ClientPolicy, ServerTls, TlsVersion};
 use limen_ir::{Ir, Listener};
 use limen_resources::istio::VirtualService;
 use limen_resources::{Object, ObjectKey, Snapshot};
@@ -16,7 +16,9 @@ use crate::draft::VirtualServiceDraft;
 use crate::guard;
 use crate::index::Index;
 use crate::istio::client_tls::ClientPlan;
-use crate::istio::gateway::{self, ChainPlan, InsidePlan, PlainPlan, PortPlan, ServesPlan};
+use crate::istio::gateway::{self, ChainPlan, InsidePlan, PlainPlan, PortPlan, ServerPlan, ServesPlan};
+use crate::istio::programmed::Programmed;
+use crate::istio::server_tls::TlsPlan;
 use crate::istio::virtual_service;
 use crate::memo::{Memo, Same, keep};
 use crate::merge::{self, Connections, MergeMemo, Routing};
@@ -62,14 +64,16 @@ pub(crate) fn assemble(snapshot: &Snapshot, settings: &Settings, memo: &mut Asse
     let mut report = Report::default();
     let index = Index::new(snapshot, settings, &mut memo.services);
     report.problems(&index.services.problems);
-    let ports = gateway::plan(&index, &mut report);
+    let (ports, mut programmed) = gateway::plan(&index, &mut report);
     let guards = guard::guards(&index, &mut report);
     let drafts = drafts(&index, &mut memo.drafts);
     let routing = merge::route_tables(&index, &ports, &drafts, &guards, &mut memo.merge, &mut report);
     let mut certificates = Certificates::new(&index, &last.ir);
     let Routing { tables, wanted, mut connections } = routing;
     let clusters = clusters::clusters(&index, wanted, &last.clusters, &mut certificates.files, &mut report);
-    let listeners = listeners(ports, &mut connections, &last.ir, &mut certificates, &mut report);
+    let makers = (&mut connections, &mut certificates, &mut programmed);
+    let listeners = listeners(ports, makers, &last.ir, &mut report);
+    programmed.conclude(&index, &mut report);
     let Certificates { found, authorities, files, .. } = certificates;
     let telemetry = telemetry::telemetry(&index, &last.ir, &mut report);
     let taken = index.taken;
@@ -127,99 +131,144 @@ fn drafts(
     drafts
 }
 
-/// A server without a route for its connections is left out, and said so where the route was sought.
+/// What listeners are made with.
+type Makers<'m, 'a, 'i> = (&'m mut Connections, &'m mut Certificates<'a, 'i>, &'m mut Programmed);
+
 fn listeners(
     ports: Vec<PortPlan>,
-    connections: &mut Connections,
+    (connections, certificates, programmed): Makers<'_, '_, '_>,
     last: &Ir,
-    certificates: &mut Certificates<'_, '_>,
     report: &mut Report,
 ) -> Vec<Arc<Listener>> {
     let mut listeners = Vec::with_capacity(ports.len());
     for port in ports {
-        let PortPlan { instance, name, declared, bind, serves, origin } = port;
+        let PortPlan { instance, name, declared, bind, serves, origin, others } = port;
         let mut http = certificates.index.settings.mesh.http(instance);
         http.grpc_web = serves.takes_grpc_web();
-        let serves = match serves {
-            ServesPlan::Plain(plan) => match plain(plan, instance, connections) {
-                Some(Inside::Http(table)) => Serves::Http(table),
-                Some(Inside::Tcp(route)) => Serves::Tcp(route),
-                None => continue,
-            },
-            ServesPlan::Tls { chains, passthrough, plain: beside } => {
-                let chains = chains.into_iter().filter_map(|plan| {
-                    let inside = match &plan.inside {
-                        InsidePlan::Http(table) => Inside::Http(table.clone()),
-                        InsidePlan::Tcp => Inside::Tcp(connections.take(instance, &plan.server)?),
-                    };
-                    Some(chain(plan, inside, certificates, report))
-                });
-                let chains: Vec<_> = chains.collect();
-                let passthrough: Vec<_> = passthrough
-                    .iter()
-                    .flat_map(|plan| connections.take_passthrough(instance, &plan.server))
-                    .collect();
-                let plain = beside.and_then(|plan| plain(plan, instance, connections));
-                match (plain, chains.is_empty() && passthrough.is_empty()) {
-                    (None, true) => continue,
-                    (Some(Inside::Http(table)), true) => Serves::Http(table),
-                    (Some(Inside::Tcp(route)), true) => Serves::Tcp(route),
-                    (plain, false) => Serves::Tls { chains, passthrough, plain },
-                }
-            }
-        };
+        let mut maker = Maker { instance, connections, certificates, programmed, report };
+        let Some(serves) = maker.serves(serves) else { continue };
         let proxy_protocol = certificates.index.settings.mesh.proxy_protocol(instance);
         let before = last.listeners.iter().find(|listener| listener.name == name);
+        let gateway = instance;
         let listener =
-            Listener { name, declared, bind, gateway: instance, http, proxy_protocol, serves, origin };
+            Listener { name, declared, bind, gateway, http, proxy_protocol, serves, origin, others };
         listeners.push(keep(before, listener));
     }
     listeners
 }
 
-/// What is spoken in clear text; `None`: its connections have no route.
-fn plain(plan: PlainPlan, instance: usize, connections: &mut Connections) -> Option<Inside> {
-    Some(match plan {
-        PlainPlan::Http { table, servers: _ } => Inside::Http(table),
-        PlainPlan::Tcp(server) => Inside::Tcp(connections.take(instance, &server)?),
-    })
+/// Makes one listener.
+struct Maker<'m, 'a, 'i> {
+    /// Which gateway of this process it is for.
+    instance: usize,
+    connections: &'m mut Connections,
+    certificates: &'m mut Certificates<'a, 'i>,
+    programmed: &'m mut Programmed,
+    report: &'m mut Report,
+}
+
+impl Maker<'_, '_, '_> {
+    /// A server without a route for its connections is left out, and said so where the route was sought. `None`: nothing
+    /// is left.
+    fn serves(&mut self, plan: ServesPlan) -> Option<Serves> {
+        let (chains, passthrough, plain) = match plan {
+            ServesPlan::Plain(plain) => (Vec::new(), Vec::new(), Some(plain)),
+            ServesPlan::Tls { chains, passthrough, plain } => (chains, passthrough, plain),
+        };
+        let plain = plain.and_then(|plan| self.plain(plan));
+        let chains: Vec<_> = chains.into_iter().filter_map(|plan| self.chain(plan)).collect();
+        let passthrough: Vec<_> =
+            passthrough.iter().flat_map(|plan| self.passthrough(&plan.server)).collect();
+        match (plain, chains.is_empty() && passthrough.is_empty()) {
+            (None, true) => None,
+            (Some(Inside::Http(table)), true) => Some(Serves::Http(table)),
+            (Some(Inside::Tcp(route)), true) => Some(Serves::Tcp(route)),
+            (plain, false) => Some(Serves::Tls { chains, passthrough, plain }),
+        }
+    }
+
+    fn plain(&mut self, plan: PlainPlan) -> Option<Inside> {
+        match plan {
+            PlainPlan::Http { table, servers: _ } => Some(Inside::Http(table)),
+            PlainPlan::Tcp(server) => self.tcp(&server),
+        }
+    }
+
+    fn tcp(&mut self, server: &ServerPlan) -> Option<Inside> {
+        let route = self.connections.take(self.instance, server);
+        if route.is_none() {
+            self.programmed.refuse(server);
+        }
+        route.map(Inside::Tcp)
+    }
+
+    fn passthrough(&mut self, server: &ServerPlan) -> Vec<Passthrough> {
+        let made = self.connections.take_passthrough(self.instance, server);
+        if made.is_empty() {
+            self.programmed.refuse(server);
+        }
+        made
+    }
+
+    fn chain(&mut self, plan: ChainPlan) -> Option<TlsChain> {
+        let ChainPlan { name, server_names, tls, inside, server } = plan;
+        let inside = match inside {
+            InsidePlan::Http(table) => Inside::Http(table),
+            InsidePlan::Tcp => self.tcp(&server)?,
+        };
+        let unread = self.certificates.unread;
+        let tls = match tls {
+            Some(plan) => self.handshake(plan, &inside, &server),
+            None => closed(),
+        };
+        let certificates = &tls.certificates;
+        let certified = certificates.iter().any(|id| self.certificates.found.contains_key(id));
+        let vouched = tls
+            .clients
+            .as_ref()
+            .is_none_or(|clients| self.certificates.authorities.contains_key(&clients.authorities));
+        match certified && vouched {
+            true => {}
+            false if self.certificates.unread > unread => self.programmed.wait(&server),
+            false => self.programmed.refuse(&server),
+        }
+        Some(TlsChain { name, server_names, tls, inside, origin: server.origin() })
+    }
+
+    fn handshake(&mut self, plan: TlsPlan, inside: &Inside, server: &ServerPlan) -> ServerTls {
+        let TlsPlan { credentials, min_version, max_version, cipher_suites, curves, clients, peer_exchange } =
+            plan;
+        let mut alpn = http_protocols();
+        if peer_exchange && matches!(inside, Inside::Tcp(_)) {
+            alpn.insert(0, "istio-peer-exchange".to_owned());
+        }
+        let references = credentials.iter();
+        let certificates =
+            references.map(|reference| self.certificates.resolve(server, reference, self.report)).collect();
+        let clients = clients.map(|ClientPlan { required, authority, subject_alt_names, pinned }| {
+            let authorities = self.certificates.authorities(server, &authority, self.report);
+            ClientPolicy { required, authorities, subject_alt_names, pinned }
+        });
+        ServerTls { certificates, min_version, max_version, cipher_suites, curves, alpn, clients }
+    }
 }
 
 /// A chain that is not served has no certificate, and so resets handshakes.
-fn chain(
-    plan: ChainPlan,
-    inside: Inside,
-    certificates: &mut Certificates<'_, '_>,
-    report: &mut Report,
-) -> TlsChain {
-    let ChainPlan { name, server_names, tls, inside: _, server } = plan;
-    let mut offered = ServerTls {
+fn closed() -> ServerTls {
+    ServerTls {
         certificates: Vec::new(),
-        min_version: limen_ir::tls::TlsVersion::V1_2,
-        max_version: limen_ir::tls::TlsVersion::V1_3,
+        min_version: TlsVersion::V1_2,
+        max_version: TlsVersion::V1_3,
         cipher_suites: Vec::new(),
         curves: Vec::new(),
-        alpn: vec!["h2".to_owned(), "http/1.1".to_owned()],
+        alpn: http_protocols(),
         // Whoever is connected from before is not to stay where nobody is let in.
         clients: Some(ClientPolicy::nobody()),
-    };
-    if let Some(tls) = tls {
-        offered.min_version = tls.min_version;
-        offered.max_version = tls.max_version;
-        offered.cipher_suites = tls.cipher_suites;
-        offered.curves = tls.curves;
-        if tls.peer_exchange && matches!(inside, Inside::Tcp(_)) {
-            offered.alpn.insert(0, "istio-peer-exchange".to_owned());
-        }
-        let references = tls.credentials.iter();
-        offered.certificates =
-            references.map(|reference| certificates.resolve(&server, reference, report)).collect();
-        offered.clients = tls.clients.map(|ClientPlan { required, authority, subject_alt_names, pinned }| {
-            let authorities = certificates.authorities(&server, &authority, report);
-            ClientPolicy { required, authorities, subject_alt_names, pinned }
-        });
     }
-    TlsChain { name, server_names, tls: offered, inside, origin: server.origin() }
+}
+
+fn http_protocols() -> Vec<String> {
+    vec!["h2".to_owned(), "http/1.1".to_owned()]
 }
 
 impl Index<'_> {

@@ -25,6 +25,8 @@ pub(crate) struct Certificates<'a, 'i> {
     pub(crate) authorities: BTreeMap<CertificateId, Arc<Authorities>>,
     /// Files that were asked for.
     pub(crate) files: BTreeSet<String>,
+    /// How often a file was asked for that nobody has looked for yet.
+    pub(crate) unread: usize,
 }
 
 /// A Secret that is sought: its name, and the namespaces to look into, one after the other.
@@ -44,7 +46,7 @@ enum Look<'s> {
 impl<'a, 'i> Certificates<'a, 'i> {
     pub(crate) fn new(index: &'a Index<'i>, last: &'a limen_ir::Ir) -> Certificates<'a, 'i> {
         let (found, authorities) = (BTreeMap::new(), BTreeMap::new());
-        Certificates { index, last, found, authorities, files: BTreeSet::new() }
+        Certificates { index, last, found, authorities, files: BTreeSet::new(), unread: 0 }
     }
 
     /// The name of the certificate that a server refers to; whether there is one is seen by looking it up.
@@ -223,8 +225,11 @@ impl<'a, 'i> Certificates<'a, 'i> {
         if let Some(mounted) = self.mounted(path) {
             return Some(mounted);
         }
-        // Who has not been looked for yet is not missing.
-        let state = self.index.snapshot.file(path)?;
+        let Some(state) = self.index.snapshot.file(path) else {
+            // Who has not been looked for yet is not missing.
+            self.unread += 1;
+            return None;
+        };
         match (&state.content, &state.error) {
             (Some(_), Some(why)) => report.problem(messages::stale_file(at, path, why)),
             (None, why) => report.problem(say(at, path, why.as_deref().unwrap_or("it is empty"))),

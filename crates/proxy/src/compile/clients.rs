@@ -67,6 +67,11 @@ impl AuthorityMemo {
         }
     }
 
+    /// Are they there, but were never of any use?
+    pub(crate) fn rejected(&self, id: &CertificateId) -> bool {
+        self.loaded.get(id).is_some_and(|loaded| loaded.good.is_none())
+    }
+
     /// The authorities of that id, if there are any.
     pub(crate) fn get(&self, id: &CertificateId) -> Option<&Arc<Trusted>> {
         self.loaded.get(id)?.good.as_ref()

@@ -64,6 +64,8 @@ struct CompiledChain {
     trusted: Option<Arc<Trusted>>,
     handshake: Handshake,
     tickets: Arc<dyn ProducesTickets>,
+    /// Why nothing can be offered, although all that it names is there.
+    failed: Option<String>,
     used: bool,
 }
 
@@ -137,28 +139,46 @@ impl TlsMemo {
                     },
                 };
                 let built = build(&chain.tls, &keys, (trusted.as_deref(), &tickets), &self.provider);
-                let handshake = built.unwrap_or_else(|why| {
-                    problems.push(problem(
-                        TLS_NOT_SERVED,
-                        &chain.origin,
-                        format!("the TLS server is not served: {why}"),
-                        "allow TLS 1.2 with an ECDHE AES-GCM or CHACHA20 suite, or TLS 1.3",
-                    ));
-                    let clients = if wanted.is_some() { Clients::Nobody } else { Clients::Unasked };
-                    Handshake { config: None, clients, own_uris: Arc::default() }
-                });
-                CompiledChain { tls: chain.tls.clone(), handshake, keys, trusted, tickets, used: true }
+                let (handshake, failed) = match built {
+                    Ok(handshake) => (handshake, None),
+                    Err(why) => {
+                        let clients = if wanted.is_some() { Clients::Nobody } else { Clients::Unasked };
+                        (Handshake { config: None, clients, own_uris: Arc::default() }, Some(why))
+                    }
+                };
+                let tls = chain.tls.clone();
+                CompiledChain { tls, handshake, keys, trusted, tickets, failed, used: true }
             }
         };
+        if let Some(why) = &compiled.failed {
+            let mend = "allow TLS 1.2 with an ECDHE AES-GCM or CHACHA20 suite, or TLS 1.3";
+            problems.push(not_served(chain, why, mend));
+        } else if compiled.keys.is_empty() && self.any_rejected(chain) {
+            let why = "none of its certificates can be used";
+            problems.push(not_served(chain, why, "mend the certificate, see its own problem"));
+        } else if compiled.trusted.is_none() && wanted.is_some_and(|id| self.authorities.rejected(id)) {
+            let why = "the certificate authorities of its clients cannot be used";
+            problems.push(not_served(chain, why, "mend the authorities, see their own problem"));
+        }
         let handshake = compiled.handshake.clone();
         self.chains.insert(key, compiled);
         handshake
+    }
+
+    /// Is a certificate of the chain there, but of no use?
+    fn any_rejected(&self, chain: &TlsChain) -> bool {
+        let ids = chain.tls.certificates.iter();
+        ids.filter_map(|id| self.certificates.get(id)).any(|loaded| loaded.rejected.is_some())
     }
 
     /// Forgets the chains that the generation just compiled did not use.
     pub(crate) fn sweep(&mut self) {
         self.chains.retain(|_, chain| std::mem::take(&mut chain.used));
     }
+}
+
+fn not_served(chain: &TlsChain, why: &str, mend: &str) -> AppliedProblem {
+    problem(TLS_NOT_SERVED, &chain.origin, format!("the TLS server is not served: {why}"), mend)
 }
 
 /// What all handshakes, either side, are made with.

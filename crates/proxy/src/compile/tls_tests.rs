@@ -45,6 +45,7 @@ fn server(max_version: TlsVersion) -> (Listener, TlsChain) {
         proxy_protocol: false,
         serves: Serves::Tls { chains: vec![chain.clone()], passthrough: Vec::new(), plain: None },
         origin: origin(),
+        others: Vec::new(),
     };
     (listener, chain)
 }

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use limen_ir::atoms::{HostPattern, Port};
 use limen_ir::origin::Origin;
 use limen_ir::route::RouteTableName;
+use limen_resources::Object;
 use limen_resources::istio::{Gateway, Server, TlsMode};
-use limen_resources::{Object, Verdict};
 
 use super::names;
+use super::programmed::Programmed;
 use super::server_tls::TlsPlan;
 use super::slot::{Protocol, Slot};
 use crate::index::Index;
@@ -28,6 +29,8 @@ pub(crate) struct PortPlan {
     pub(crate) bind: SocketAddr,
     pub(crate) serves: ServesPlan,
     pub(crate) origin: Origin,
+    /// The servers that came after that one.
+    pub(crate) others: Vec<Origin>,
 }
 
 /// What is spoken there.
@@ -106,6 +109,8 @@ pub(crate) struct ServerPlan {
     pub(crate) gateway: Arc<Object<Gateway>>,
     /// `namespace/name`.
     pub(crate) gateway_name: String,
+    /// Its place among the servers of the Gateway.
+    pub(crate) number: usize,
     pub(crate) field: String,
     pub(crate) port_name: String,
     pub(crate) hosts: Vec<ServerHost>,
@@ -139,38 +144,27 @@ impl ServerPlan {
     }
 }
 
-/// The addresses that all gateways of this process listen on, in order.
-pub(crate) fn plan(index: &Index<'_>, report: &mut Report) -> Vec<PortPlan> {
+/// The addresses that all gateways of this process listen on, in order, and which servers have one.
+pub(crate) fn plan(index: &Index<'_>, report: &mut Report) -> (Vec<PortPlan>, Programmed) {
     let mut planner = Planner { index, report, tables: BTreeSet::new(), taken: BTreeMap::new() };
     let mut ports = Vec::new();
-    let mut served: BTreeMap<(Arc<str>, Arc<str>), Outcome> = BTreeMap::new();
+    let mut programmed = Programmed::default();
     for (number, instance) in index.settings.gateways.iter().enumerate() {
         let mut slots = BTreeMap::new();
-        for gateway in &index.gateways {
-            let key = (Arc::clone(&gateway.key.namespace), Arc::clone(&gateway.key.name));
-            let outcome = served.entry(key).or_default();
-            if names::selects(&gateway.spec.selector, &instance.labels) {
-                outcome.selected = true;
-                for at in 0..gateway.spec.servers.len() {
-                    outcome.refused += usize::from(!planner.server(gateway, at, instance, &mut slots));
+        let selected =
+            index.gateways.iter().filter(|gateway| names::selects(&gateway.spec.selector, &instance.labels));
+        for gateway in selected {
+            programmed.select(gateway);
+            for at in 0..gateway.spec.servers.len() {
+                if !planner.server(gateway, at, instance, &mut slots) {
+                    programmed.refuse_number(gateway, at);
                 }
             }
         }
         ports.extend(slots.into_values().filter_map(|slot| slot.into_plan(number)));
     }
-    for gateway in &index.gateways {
-        let key = (Arc::clone(&gateway.key.namespace), Arc::clone(&gateway.key.name));
-        planner.conclude(gateway, served.get(&key).copied().unwrap_or_default());
-    }
     ports.sort_by_key(|port| (port.bind, port.declared));
-    ports
-}
-
-/// What became of a Gateway.
-#[derive(Debug, Clone, Copy, Default)]
-struct Outcome {
-    selected: bool,
-    refused: usize,
+    (ports, programmed)
 }
 
 /// Address, bound port (0: any free one) and, where it is 0, the declared port.
@@ -300,6 +294,7 @@ impl Planner<'_, '_> {
         let plan = ServerPlan {
             gateway: Arc::clone(gateway),
             gateway_name: format!("{}/{}", gateway.key.namespace, gateway.key.name),
+            number,
             field,
             port_name: server.port.name.clone(),
             hosts: server.hosts.iter().map(|host| server_host(host, &gateway.key.namespace)).collect(),
@@ -328,34 +323,6 @@ impl Planner<'_, '_> {
             name.push_str(&instance.name);
         }
         RouteTableName(name)
-    }
-
-    /// Says what became of a Gateway.
-    fn conclude(&mut self, gateway: &Object<Gateway>, outcome: Outcome) {
-        let (status, reason, message) = match outcome {
-            Outcome { selected: false, .. } => {
-                (false, "NotSelected", "its selector fits no gateway of this process")
-            }
-            Outcome { refused: 0, .. } => (true, "Programmed", "all its servers are served"),
-            _ => (false, "ServersNotServed", "some of its servers are not served; see the problems"),
-        };
-        if !outcome.selected && self.index.settings.files {
-            let own = self.index.settings.gateways.first();
-            let own = own.map(|instance| {
-                let pairs = instance.labels.iter().map(|(key, value)| format!("{key}: {value}"));
-                pairs.collect::<Vec<_>>().join(", ")
-            });
-            let at = At::new(gateway, "spec.selector");
-            self.report.problem(messages::selects_nothing(at, &own.unwrap_or_default()));
-        }
-        self.report.verdict(Verdict {
-            on: gateway.key.clone(),
-            parent: None,
-            condition: "Programmed".to_owned(),
-            status,
-            reason: reason.to_owned(),
-            message: message.to_owned(),
-        });
     }
 }
 

@@ -15,6 +15,7 @@ pub(crate) mod http_policy;
 pub(crate) mod matching;
 pub(crate) mod names;
 pub(crate) mod outlier;
+pub(crate) mod programmed;
 pub(crate) mod retry;
 pub(crate) mod server_tls;
 pub(crate) mod service_entry;

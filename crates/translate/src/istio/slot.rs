@@ -45,6 +45,7 @@ pub(super) struct Slot {
     declared: Port,
     bind: SocketAddr,
     origin: Origin,
+    others: Vec<Origin>,
     /// Who came first, for messages.
     first: String,
     holds: Holds,
@@ -73,6 +74,7 @@ impl Slot {
             declared: first.declared,
             bind,
             origin: first.origin(),
+            others: Vec::new(),
             first: first.title(),
             holds: Holds::Unserved,
             tls_hosts: BTreeMap::new(),
@@ -134,6 +136,10 @@ impl Slot {
         table: RouteTableName,
         report: &mut Report,
     ) -> bool {
+        let origin = plan.origin();
+        if origin != self.origin && !matches!(protocol, Protocol::Udp) {
+            self.others.push(origin);
+        }
         if server.tls.is_some() {
             self.tls_hosts.extend(server.hosts.iter().map(|host| (host.clone(), plan.title())));
         }
@@ -202,8 +208,8 @@ impl Slot {
             Holds::Plain(plain) => ServesPlan::Plain(plain),
             Holds::Tls { chains, passthrough, plain } => ServesPlan::Tls { chains, passthrough, plain },
         };
-        let Slot { name, declared, bind, origin, .. } = self;
-        Some(PortPlan { instance, name, declared, bind, serves, origin })
+        let Slot { name, declared, bind, origin, others, .. } = self;
+        Some(PortPlan { instance, name, declared, bind, serves, origin, others })
     }
 }
 

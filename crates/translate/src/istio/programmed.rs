@@ -1,0 +1,89 @@
+//! What became of Gateways: a server that serves nobody is not programmed, whichever stage found that out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use limen_resources::istio::Gateway;
+use limen_resources::{Object, ObjectKey, Verdict};
+
+use super::gateway::ServerPlan;
+use crate::index::Index;
+use crate::messages::{At, gateway as messages};
+use crate::report::Report;
+
+/// Of each Gateway that a gateway of this process takes up, what became of its servers.
+#[derive(Debug, Default)]
+pub(crate) struct Programmed {
+    selected: BTreeMap<ObjectKey, Outcome>,
+}
+
+/// Servers by number.
+#[derive(Debug, Default)]
+struct Outcome {
+    refused: BTreeSet<usize>,
+    waiting: BTreeSet<usize>,
+}
+
+impl Programmed {
+    /// A gateway of this process takes it up.
+    pub(crate) fn select(&mut self, gateway: &Object<Gateway>) {
+        self.selected.entry(gateway.key.clone()).or_default();
+    }
+
+    /// A server is not served, or its clients are turned away.
+    pub(crate) fn refuse(&mut self, server: &ServerPlan) {
+        self.refuse_number(&server.gateway, server.number);
+    }
+
+    /// The same, for a server that did not come so far as to be planned.
+    pub(crate) fn refuse_number(&mut self, gateway: &Object<Gateway>, number: usize) {
+        self.selected.entry(gateway.key.clone()).or_default().refused.insert(number);
+    }
+
+    /// A server turns clients away only until the files that it names are read.
+    pub(crate) fn wait(&mut self, server: &ServerPlan) {
+        self.selected.entry(server.gateway.key.clone()).or_default().waiting.insert(server.number);
+    }
+
+    /// Says what became of each Gateway.
+    pub(crate) fn conclude(&self, index: &Index<'_>, report: &mut Report) {
+        for gateway in &index.gateways {
+            let outcome = self.selected.get(&gateway.key);
+            let (status, reason, message) = match outcome {
+                None => (false, "NotSelected", "its selector fits no gateway of this process".to_owned()),
+                Some(Outcome { refused, .. }) if !refused.is_empty() => {
+                    (false, "ServersNotServed", format!("not served: {}; see the problems", fields(refused)))
+                }
+                Some(Outcome { waiting, .. }) if !waiting.is_empty() => {
+                    let message = format!("the files of {} are still to be read", fields(waiting));
+                    (false, "Pending", message)
+                }
+                Some(_) => (true, "Programmed", "all its servers are served".to_owned()),
+            };
+            if outcome.is_none() && index.settings.files {
+                say_unselected(gateway, index, report);
+            }
+            report.verdict(Verdict {
+                on: gateway.key.clone(),
+                parent: None,
+                condition: Verdict::PROGRAMMED.to_owned(),
+                status,
+                reason: reason.to_owned(),
+                message,
+            });
+        }
+    }
+}
+
+fn fields(numbers: &BTreeSet<usize>) -> String {
+    let fields = numbers.iter().map(|number| format!("spec.servers[{number}]"));
+    fields.collect::<Vec<_>>().join(", ")
+}
+
+fn say_unselected(gateway: &Object<Gateway>, index: &Index<'_>, report: &mut Report) {
+    let own = index.settings.gateways.first().map(|instance| {
+        let pairs = instance.labels.iter().map(|(key, value)| format!("{key}: {value}"));
+        pairs.collect::<Vec<_>>().join(", ")
+    });
+    let at = At::new(gateway, "spec.selector");
+    report.problem(messages::selects_nothing(at, &own.unwrap_or_default()));
+}
