@@ -45,8 +45,17 @@ spec:
 }
 
 async fn start(workers: usize, policy: &str, origin: &Origin) -> Gateway {
+    start_in_mesh("", workers, policy, origin).await
+}
+
+async fn start_in_mesh(mesh: &str, workers: usize, policy: &str, origin: &Origin) -> Gateway {
     let flags = ["--workers", &workers.to_string(), "--backend", &format!("shop={}", origin.address)];
-    Gateway::start(&[("shop.yaml", &config(policy))], &flags.map(str::to_owned)).await
+    let mesh = format!(
+        "{{apiVersion: v1, kind: ConfigMap, metadata: {{name: istio, namespace: istio-system}}, \
+         data: {{mesh: '{mesh}'}}}}"
+    );
+    let files = [("shop.yaml", &*config(policy)), ("mesh.yaml", &mesh)];
+    Gateway::start(&files, &flags.map(str::to_owned)).await
 }
 
 type Connection = h1::Connection<TcpStream>;
@@ -195,9 +204,9 @@ async fn an_old_shared_connection_takes_no_stream_and_finishes_those_it_has() {
     }
 }
 
-async fn idle_connections_end(pool: &str, protocol: &str) {
+async fn idle_connections_end(mesh: &str, policy: &str, protocol: &str) {
     let origin = Origin::start("shop", Script::echo()).await;
-    let gateway = start(1, pool, &origin).await;
+    let gateway = start_in_mesh(mesh, 1, policy, &origin).await;
     let mut client = send(&gateway, "/").await;
     let reply = read(&mut client).await;
     assert_eq!((reply.status, reply.seen()["protocol"].as_str()), (200, Some(protocol)));
@@ -209,9 +218,40 @@ async fn idle_connections_end(pool: &str, protocol: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn idle_connections_end_after_their_time() {
-    idle_connections_end("{connectionPool: {http: {idleTimeout: 50ms}}}", "HTTP/1.1").await;
+    idle_connections_end("", "{connectionPool: {http: {idleTimeout: 50ms}}}", "HTTP/1.1").await;
     let upgraded = "{connectionPool: {tcp: {idleTimeout: 50ms}, http: {h2UpgradePolicy: UPGRADE}}}";
-    idle_connections_end(upgraded, "HTTP/2").await;
+    idle_connections_end("", upgraded, "HTTP/2").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_mesh_says_of_connections_holds_where_no_rule_does() {
+    let mesh = "defaultTrafficPolicy: {connectionPool: {tcp: {idleTimeout: 50ms}}}";
+    idle_connections_end(mesh, "{outlierDetection: {}}", "HTTP/1.1").await;
+}
+
+/// Does the system send probes on the gateway's connections to this origin? Of each socket the table of the system tells
+/// the far end, the state and the timer that is set.
+fn probed(origin: &Origin) -> Vec<bool> {
+    let port = format!(":{:04X}", origin.address.port());
+    let table = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
+    let sockets = table.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let ours = sockets.filter(|socket| socket[2].ends_with(&port) && socket[3] == "01");
+    ours.map(|socket| socket[5].starts_with("02:")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_are_probed_where_the_mesh_or_a_rule_wants_it() {
+    let rule = "{connectionPool: {tcp: {tcpKeepalive: {time: 60s}}}}";
+    for (mesh, policy, expected) in [
+        ("tcpKeepalive: {time: 60s, interval: 10s, probes: 3}", "{outlierDetection: {}}", true),
+        ("", rule, true),
+        ("", "{outlierDetection: {}}", false),
+    ] {
+        let origin = Origin::start("shop", Script::echo()).await;
+        let gateway = start_in_mesh(mesh, 1, policy, &origin).await;
+        assert_eq!(read(&mut send(&gateway, "/").await).await.status, 200);
+        assert_eq!(probed(&origin), [expected], "mesh {mesh:?}, rule {policy}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -740,6 +740,7 @@ scenarios! {
     merged_hosts
     mesh_identity
     mesh_tls_without_identity
+    mesh_traffic_policy
     mirrors
     names
     passthrough

@@ -11,10 +11,10 @@ use limen_ir::cluster::{
     Balance, Cluster, ClusterKey, ConnectionPolicy, HttpVersion, KeepAlive, Protocol, ProxyVersion,
     ServiceLabels,
 };
-use limen_resources::GoDuration;
 use limen_resources::istio::{
     ConnectionPool, H2UpgradePolicy, HttpPool, LoadBalancer, ProxyProtocol, ProxyProtocolVersion, SimpleLb,
 };
+use limen_resources::{GoDuration, Kind};
 
 use crate::index::{Index, origin};
 use crate::istio::destination_rule::{Block, Merged, Policy, Rules};
@@ -22,6 +22,7 @@ use crate::istio::{connection_pool, consistent_hash, outlier, warmup};
 use crate::locality::Spread;
 use crate::memo::{Walk, keep};
 use crate::merge::{NamedBy, Wanted, WantedClusters};
+use crate::mesh::Mesh;
 use crate::messages::{At, destination as messages, route};
 use crate::origin_tls::OriginTls;
 use crate::report::Report;
@@ -81,19 +82,19 @@ fn cluster(
             }
         },
     };
-    let policy = rules.map(|rules| rules.policy(key.port, subset)).unwrap_or_default();
+    let mesh = &index.settings.mesh;
+    let policy = rules.map_or_else(|| Policy::of_mesh(mesh), |rules| rules.policy(key.port, subset, mesh));
     // What clients have encrypted already is not encrypted again, and has no PROXY header put in front (Istio).
     let tls = policy.tls.as_ref().filter(|_| !key.by_server_name).and_then(|block| {
         let reader = OriginTls { index, block, files, report: &mut *report };
         reader.read(service.names_of_certificate())
     });
-    let connect_timeout = index.settings.mesh.connect_timeout;
-    let mut reader = Reader { report, blocked: false, connect_timeout };
+    let mut reader = Reader { report, blocked: false, mesh };
     let (balance, mut connection) = (reader.balance(&policy), reader.connection(&policy, protocol));
     connection.proxy_protocol = connection.proxy_protocol.filter(|_| !key.by_server_name);
     let locality = policy.load_balancer.as_ref().and_then(|block| block.said.locality_lb_setting.as_ref());
     let distribution = distribution(index, &service);
-    let spread = Spread::of(locality, distribution, policy.outlier_detection.is_some());
+    let spread = Spread::of(locality, distribution, mesh.locality(), policy.outlier_detection.is_some());
     let warmup = policy.load_balancer.as_ref().and_then(|block| warmup::warmup(block.said));
     let outlier = policy.outlier_detection.as_ref().map(|block| outlier::detection(block.said));
     reader.rest(&policy);
@@ -166,15 +167,15 @@ fn version(written: &ProxyProtocol) -> ProxyVersion {
 struct Reader<'a> {
     report: &'a mut Report,
     blocked: bool,
-    /// What the mesh says.
-    connect_timeout: Option<Millis>,
+    /// What holds where nothing is written.
+    mesh: &'a Mesh,
 }
 
 impl Reader<'_> {
     /// A part of a block that is there and does nothing yet.
     fn no_effect<T>(&mut self, block: &Block<'_, T>, part: &str, message: &str) {
         let field = format!("{}{part}", block.field);
-        self.report.problem(route::no_effect(At::new(block.rule, &field), message, ""));
+        self.report.problem(route::no_effect(block.at(&field), message, ""));
     }
 
     fn balance(&mut self, policy: &Policy<'_>) -> Balance {
@@ -199,7 +200,7 @@ impl Reader<'_> {
             SimpleLb::RoundRobin => Balance::RoundRobin,
             SimpleLb::Passthrough => {
                 let field = format!("{}.simple", block.field);
-                self.report.problem(messages::no_passing_through(At::new(block.rule, &field)));
+                self.report.problem(messages::no_passing_through(block.at(&field)));
                 self.blocked = true;
                 Balance::LeastRequest
             }
@@ -208,10 +209,15 @@ impl Reader<'_> {
 
     fn connection(&mut self, policy: &Policy<'_>, protocol: Protocol) -> ConnectionPolicy {
         let mut connection = ConnectionPolicy::istio_default();
-        if let Some(timeout) = self.connect_timeout {
+        if let Some(timeout) = self.mesh.connect_timeout {
             connection.connect_timeout = timeout;
         }
-        if protocol.is_http2() {
+        if let Some(keepalive) = self.mesh.keepalive() {
+            connection_pool::keepalive(keepalive, &mut connection);
+        }
+        let kept = policy.connection_pool.as_ref().and_then(|block| block.said.http.as_ref());
+        let kept = kept.is_some_and(|http| http.h2_upgrade_policy == H2UpgradePolicy::DoNotUpgrade);
+        if protocol.is_http2() || self.mesh.upgrades() && protocol == Protocol::Http && !kept {
             connection.http = HttpVersion::Http2;
         }
         if let Some(block) = &policy.connection_pool {
@@ -245,6 +251,10 @@ impl Reader<'_> {
             connection.http = HttpVersion::AsClient;
         } else if http.h2_upgrade_policy == H2UpgradePolicy::Upgrade {
             connection.http = HttpVersion::Http2;
+        }
+        if connection.http != HttpVersion::Http2 && block.key.kind == Kind::MeshConfig {
+            // It is meant for those that are.
+            return;
         }
         if connection.http != HttpVersion::Http2 {
             let what = "the service is not always spoken to in HTTP/2";

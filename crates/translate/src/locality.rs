@@ -36,11 +36,17 @@ pub(crate) enum Spread {
 }
 
 impl Spread {
-    /// What holds for a cluster: of the rule, else of the Service, else failover by locality. Failing over takes somebody
-    /// who finds out what has failed, but for a Service's own wish.
-    pub(crate) fn of(rule: Option<&LocalityLb>, distribution: &str, outlier: bool) -> Spread {
-        if let Some(rule) = rule {
-            let LocalityLb { distribute, failover, failover_priority, enabled } = rule;
+    /// What holds for a cluster: of the rule, else of the Service, else of the mesh, else failover by locality. Failing
+    /// over takes somebody who finds out what has failed, but for a Service's own wish.
+    pub(crate) fn of(
+        rule: Option<&LocalityLb>,
+        distribution: &str,
+        mesh: Option<&LocalityLb>,
+        outlier: bool,
+    ) -> Spread {
+        let wished = matches!(distribution, "PreferClose" | "PreferSameZone" | "PreferSameNode");
+        if let Some(said) = rule.or(mesh.filter(|_| !wished)) {
+            let LocalityLb { distribute, failover, failover_priority, enabled } = said;
             if *enabled == Some(false) {
                 return Spread::Off;
             }

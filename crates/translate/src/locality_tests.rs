@@ -91,9 +91,14 @@ fn shares_go_to_the_localities_that_are_named() {
 #[test]
 fn a_rule_counts_before_the_service_and_failing_over_needs_somebody_who_sees_failures() {
     let off = LocalityLb { enabled: Some(false), ..LocalityLb::default() };
-    assert_eq!(Spread::of(Some(&off), "PreferClose", true), Spread::Off);
-    assert_eq!(Spread::of(Some(&LocalityLb::default()), "PreferClose", false), Spread::Off);
-    assert_eq!(Spread::of(None, "", true), failover(&[], &[]));
-    assert_eq!(Spread::of(None, "", false), Spread::Off);
-    assert_eq!(Spread::of(None, "PreferClose", false), failover(&[], &[NETWORK, REGION, ZONE]));
+    assert_eq!(Spread::of(Some(&off), "PreferClose", None, true), Spread::Off);
+    assert_eq!(Spread::of(Some(&LocalityLb::default()), "PreferClose", None, false), Spread::Off);
+    assert_eq!(Spread::of(None, "", None, true), failover(&[], &[]));
+    assert_eq!(Spread::of(None, "", None, false), Spread::Off);
+    assert_eq!(Spread::of(None, "PreferClose", None, false), failover(&[], &[NETWORK, REGION, ZONE]));
+    assert_eq!(Spread::of(None, "PreferClose", Some(&off), false), failover(&[], &[NETWORK, REGION, ZONE]));
+    assert_eq!(Spread::of(None, "", Some(&off), true), Spread::Off);
+    let labels = LocalityLb { failover_priority: vec![ZONE.to_owned()], ..LocalityLb::default() };
+    assert_eq!(Spread::of(None, "", Some(&labels), true), failover(&[], &[ZONE]));
+    assert_eq!(Spread::of(Some(&off), "", Some(&labels), true), Spread::Off);
 }

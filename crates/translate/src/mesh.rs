@@ -8,8 +8,9 @@ use limen_ir::policy::http::HttpPolicy;
 use limen_ir::policy::retry::Retry;
 use limen_resources::core::Pod;
 use limen_resources::istio::{
-    AccessLogEncoding, H2UpgradePolicy, MESH_CONFIG_MAP, MESH_FILE, MeshConfig, MeshTls, MeshTlsVersion,
-    PROXY_CONFIG_ANNOTATION, ProxyConfig, ProxyOptions, ServerTls, TlsVersion,
+    AccessLogEncoding, DefaultTrafficPolicy, H2UpgradePolicy, LocalityLb, MESH_CONFIG_MAP, MESH_FILE,
+    MeshConfig, MeshTls, MeshTlsVersion, PROXY_CONFIG_ANNOTATION, ProxyConfig, ProxyOptions, ServerTls,
+    TcpKeepalive, TlsVersion,
 };
 use limen_resources::{Object, Problem, Snapshot, Table, parse_proxy_options};
 
@@ -18,8 +19,11 @@ use crate::istio::{http_policy, names, retry};
 use crate::messages::{At, mesh as messages, route};
 use crate::settings::{GatewayInstance, Settings};
 
+/// What every mesh has that names no other.
+const DEFAULT_TRUST_DOMAIN: &str = "cluster.local";
+
 /// What the mesh configuration means to this process; without one, Istio's defaults.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Mesh {
     /// The access log where no provider is named, if anything is said of it.
     pub(crate) access_log: Option<AccessLog>,
@@ -37,6 +41,8 @@ pub struct Mesh {
     pub(crate) destination_rule_export_to: Vec<String>,
     /// TLS of servers, where they say nothing themselves.
     pub(crate) tls: TlsDefaults,
+    /// The configuration itself, for what it says of clusters.
+    config: Option<Arc<Object<MeshConfig>>>,
     /// How HTTP is understood, for each gateway of the process.
     http: Vec<HttpPolicy>,
     /// Whether connections begin with a PROXY header, for each gateway of the process.
@@ -85,6 +91,27 @@ impl TlsDefaults {
 }
 
 impl Mesh {
+    /// What every traffic policy begins with, and the object that says so.
+    pub(crate) fn default_policy(&self) -> Option<(&Object<MeshConfig>, &DefaultTrafficPolicy)> {
+        let config = self.config.as_deref()?;
+        Some((config, config.spec.default_traffic_policy.as_ref()?))
+    }
+
+    /// What the localities of endpoints are used for where neither rule nor Service says it.
+    pub(crate) fn locality(&self) -> Option<&LocalityLb> {
+        self.config.as_ref()?.spec.locality_lb_setting.as_ref()
+    }
+
+    /// Probes on connections to services, of which a rule may change parts.
+    pub(crate) fn keepalive(&self) -> Option<&TcpKeepalive> {
+        self.config.as_ref()?.spec.tcp_keepalive.as_ref()
+    }
+
+    /// Are ports of HTTP/1.1 spoken to in HTTP/2?
+    pub(crate) fn upgrades(&self) -> bool {
+        self.config.as_ref().is_some_and(|config| config.spec.h2_upgrade_policy == H2UpgradePolicy::Upgrade)
+    }
+
     /// How HTTP is understood by the gateway with this number.
     pub(crate) fn http(&self, instance: usize) -> HttpPolicy {
         self.http.get(instance).cloned().unwrap_or_default()
@@ -175,6 +202,7 @@ fn complete(snapshot: &Snapshot, given: &Settings) -> (Settings, Vec<Problem>) {
         tls: TlsDefaults::read(said.tls_defaults.as_ref()),
         http,
         proxy_protocol,
+        config: config.cloned(),
     };
     if let Some(config) = config {
         say_without_effect(config, &mut problems);
@@ -276,12 +304,36 @@ fn say_without_effect(config: &Arc<Object<MeshConfig>>, problems: &mut Vec<Probl
     let options = said.default_config.clone().unwrap_or_default();
     let headers = options.proxy_headers.unwrap_or_default();
     let settings = options.connection_settings.unwrap_or_default();
+    let named = |domain: &str| !matches!(domain, "" | DEFAULT_TRUST_DOMAIN);
     for (written, field, message) in [
-        (said.tcp_keepalive.is_some(), "tcpKeepalive", "idle connections are not probed yet"),
+        (named(&said.trust_domain), "trustDomain", "identities are what certificates say"),
+        (!said.trust_domain_aliases.is_empty(), "trustDomainAliases", "identities are what certificates say"),
         (
-            said.h2_upgrade_policy == H2UpgradePolicy::Upgrade,
-            "h2UpgradePolicy",
-            "what a port is declared to speak decides yet",
+            said.verify_certificate_at_client == Some(false),
+            "verifyCertificateAtClient",
+            "certificates of services are verified unless a DestinationRule says insecureSkipVerify",
+        ),
+        (
+            said.ca_certificates.is_some(),
+            "caCertificates",
+            "the mesh's authorities are those of --identity-ca",
+        ),
+        (said.mesh_mtls.is_some(), "meshMTLS", "TLS in the mesh has versions and suites of its own"),
+        (
+            said.zone_aware_lb_setting.is_some(),
+            "zoneAwareLbSetting",
+            "zones are looked at by localityLbSetting only",
+        ),
+        (said.discovery_selectors.is_some(), "discoverySelectors", "all namespaces that are read count"),
+        (
+            said.service_entry_visibility.is_some(),
+            "serviceEntryVisibility",
+            "exportTo decides who sees a ServiceEntry",
+        ),
+        (
+            said.outbound_cluster_stat_name.is_some(),
+            "outboundClusterStatName",
+            "metrics name services by their labels",
         ),
         (
             headers.preserve_http1_header_case == Some(true),

@@ -69,6 +69,11 @@ impl<'a> At<'a> {
         At { key: &object.key, source: &object.source, field }
     }
 
+    /// A field of the object with this key and source.
+    pub(crate) fn of(key: &'a ObjectKey, source: &'a Source, field: &'a str) -> At<'a> {
+        At { key, source, field }
+    }
+
     /// Another field of the same object.
     pub(crate) fn field<'b>(&self, field: &'b str) -> At<'b>
     where

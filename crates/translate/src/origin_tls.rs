@@ -10,7 +10,7 @@ use limen_resources::istio::{ClientTls as Said, ClientTlsMode};
 
 use crate::index::{Index, origin};
 use crate::istio::destination_rule::Block;
-use crate::messages::{At, destination as messages};
+use crate::messages::destination as messages;
 use crate::report::Report;
 use crate::settings::IdentityFiles;
 
@@ -75,7 +75,7 @@ impl OriginTls<'_, '_> {
         let id = CertificateId(format!("file-cert:{certificate}~{key}"));
         let chain = self.file("clientCertificate", certificate)?;
         let key = self.file("privateKey", key)?;
-        let at = origin(&self.block.rule.key, self.block.field.clone());
+        let at = origin(self.block.key, self.block.field.clone());
         let key = PrivateKey::from_pem(key.pem().as_bytes().to_vec());
         Some(Certificate { id, chain_pem: chain.pem().to_owned(), key, staple: None, origin: at })
     }
@@ -150,7 +150,7 @@ impl OriginTls<'_, '_> {
     }
 
     fn secret(&self, name: &str) -> Option<Arc<Object<Secret>>> {
-        let own = &*self.block.rule.key.namespace;
+        let own = &*self.block.key.namespace;
         let workload = &*self.index.settings.workload_namespace;
         let secrets = self.index.snapshot.secrets();
         let beside = || self.index.settings.files.then(|| secrets.get(own, name)).flatten();
@@ -182,7 +182,7 @@ impl OriginTls<'_, '_> {
 
     fn say(&mut self, part: &str, why: &str, mend: &str) {
         let field = format!("{}.{part}", self.block.field);
-        self.report.problem(messages::no_tls(At::new(self.block.rule, &field), why, mend));
+        self.report.problem(messages::no_tls(self.block.at(&field), why, mend));
     }
 }
 

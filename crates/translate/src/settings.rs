@@ -8,7 +8,7 @@ use limen_resources::Kind;
 use crate::mesh::Mesh;
 
 /// Who this process is, and what a user decided outside of the resources. `Default` is product.md's identity.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// The gateway workloads that this process stands for, at least one; each with tables of its own.
     pub gateways: Vec<GatewayInstance>,

@@ -4,9 +4,9 @@
 
 use super::provider::{DefaultProviders, ExtensionProvider};
 use super::proxy_config::ProxyOptions;
-use super::traffic_policy::{H2UpgradePolicy, LocalityLb, TcpKeepalive};
+use super::traffic_policy::{ConnectionPool, H2UpgradePolicy, LocalityLb, OutlierDetection, TcpKeepalive};
 use super::virtual_service::Retries;
-use crate::decode::{spec, words};
+use crate::decode::{Json, spec, words};
 use crate::duration::GoDuration;
 
 /// The ConfigMap that holds the mesh configuration, and the name of the object made from it.
@@ -39,6 +39,8 @@ spec! {
         "defaultVirtualServiceExportTo" => default_virtual_service_export_to: Vec<String>,
         /// `exportTo` of DestinationRules that have none.
         "defaultDestinationRuleExportTo" => default_destination_rule_export_to: Vec<String>,
+        /// Connections and outlier detection where no DestinationRule says otherwise, block by block.
+        "defaultTrafficPolicy" => default_traffic_policy: Option<DefaultTrafficPolicy>,
         /// Balancing by locality where no DestinationRule says otherwise.
         "localityLbSetting" => locality_lb_setting: Option<LocalityLb>,
         /// How often a name is asked for again that could not be resolved.
@@ -59,18 +61,41 @@ spec! {
         "defaultProviders" => default_providers: Option<DefaultProviders>,
         /// Spans are sent where a provider is named.
         "enableTracing" => enable_tracing: Option<bool>,
+        /// Whether the certificates of services are verified where no authority is named; default true.
+        "verifyCertificateAtClient" => verify_certificate_at_client: Option<bool>,
+        /// Authorities of the mesh.
+        "caCertificates" => ca_certificates: Option<Json>,
+        /// Namespaces that count.
+        "discoverySelectors" => discovery_selectors: Option<Json>,
+        /// TLS between workloads of the mesh.
+        "meshMTLS" => mesh_mtls: Option<Json>,
+        /// How metrics name clusters.
+        "outboundClusterStatName" => outbound_cluster_stat_name: Option<Json>,
+        /// Who sees ServiceEntries.
+        "serviceEntryVisibility" => service_entry_visibility: Option<Json>,
+        /// Balancing by zone.
+        "zoneAwareLbSetting" => zone_aware_lb_setting: Option<Json>,
         /// What holds for every proxy.
         "defaultConfig" => default_config: Option<ProxyOptions>,
     }
     also [
-        "authPolicy", "ca", "caCertificates", "certificates", "configSources", "defaultInboundHttpRetryPolicy",
-        "defaultTrafficPolicy", "disableEnvoyListenerLog", "discoverySelectors",
-        "enableAutoMtls", "enableEnvoyAccessLogService", "enablePrometheusMerge", "hboneIdleTimeout", "inboundClusterStatName", "inboundTrafficPolicy", "ingressClass",
-        "ingressControllerMode", "ingressSelector", "ingressService", "meshMTLS", "outboundClusterStatName",
-        "outboundTrafficPolicy", "protocolDetectionTimeout", "proxyHttpPort", "proxyInboundListenPort",
-        "proxyListenPort", "serviceEntryVisibility", "serviceSettings", "thriftConfig", "verifyCertificateAtClient",
-        "zoneAwareLbSetting",
+        "authPolicy", "ca", "certificates", "configSources", "defaultInboundHttpRetryPolicy",
+        "disableEnvoyListenerLog", "enableAutoMtls", "enableEnvoyAccessLogService", "enablePrometheusMerge",
+        "hboneIdleTimeout", "inboundClusterStatName", "inboundTrafficPolicy", "ingressClass",
+        "ingressControllerMode", "ingressSelector", "ingressService", "outboundTrafficPolicy",
+        "protocolDetectionTimeout", "proxyHttpPort", "proxyInboundListenPort", "proxyListenPort",
+        "serviceSettings", "thriftConfig",
     ]
+}
+
+spec! {
+    /// What a traffic policy begins with.
+    pub struct DefaultTrafficPolicy {
+        /// Connections and their limits.
+        "connectionPool" => connection_pool: Option<ConnectionPool>,
+        /// When an endpoint is left out.
+        "outlierDetection" => outlier_detection: Option<OutlierDetection>,
+    }
 }
 
 spec! {

@@ -3,7 +3,7 @@
 use super::http_route::retries;
 use super::path::{Path, SPEC};
 use super::syntax::{check_duration, is_dns_label};
-use super::{Check, Validate};
+use super::{Check, Validate, traffic_policy};
 use crate::decode::Unknown;
 use crate::istio::{ConnectionSettings, MeshConfig, ProxyConfig, ProxyOptions};
 use crate::object::Meta;
@@ -38,6 +38,12 @@ impl Validate for MeshConfig {
             ("defaultDestinationRuleExportTo", &self.default_destination_rule_export_to),
         ] {
             export(check, Path::root(name), export_to);
+        }
+        if let Some(policy) = &self.default_traffic_policy {
+            traffic_policy::defaults(check, Path::root("defaultTrafficPolicy"), policy);
+        }
+        if let Some(locality) = &self.locality_lb_setting {
+            traffic_policy::locality(check, Path::root("localityLbSetting"), locality);
         }
         if let Some(policy) = &self.default_http_retry_policy {
             retries(check, Path::root("defaultHttpRetryPolicy"), policy);

@@ -2,13 +2,15 @@
 
 mod balancing;
 
+pub(super) use balancing::locality;
+
 use super::syntax::{check_duration, check_port, is_host_name, is_ip};
 use super::{Check, Path};
 use crate::code::codes;
 use crate::duration::GoDuration;
 use crate::istio::{
-    ClientTls, ClientTlsMode, ConnectionPool, H2UpgradePolicy, LoadBalancer, OutlierDetection,
-    PortTrafficPolicy, TrafficPolicy, Tunnel,
+    ClientTls, ClientTlsMode, ConnectionPool, DefaultTrafficPolicy, H2UpgradePolicy, LoadBalancer,
+    OutlierDetection, PortTrafficPolicy, TrafficPolicy, Tunnel,
 };
 
 /// What a policy for a service and one for a port have in common.
@@ -56,6 +58,13 @@ pub(super) fn check(check: &mut Check<'_>, at: Path<'_>, policy: &TrafficPolicy)
     if let Some(budget) = &policy.retry_budget {
         percent(check, at.field("retryBudget").field("percent"), budget.percent.unwrap_or(20.0));
     }
+}
+
+/// What the mesh says where no rule does.
+pub(super) fn defaults(check: &mut Check<'_>, at: Path<'_>, policy: &DefaultTrafficPolicy) {
+    let DefaultTrafficPolicy { connection_pool, outlier_detection } = policy;
+    let (connection_pool, outlier_detection) = (connection_pool.as_ref(), outlier_detection.as_ref());
+    common(check, at, Common { load_balancer: None, connection_pool, outlier_detection, tls: None });
 }
 
 fn port_policy(check: &mut Check<'_>, at: Path<'_>, policy: &PortTrafficPolicy) {

@@ -28,7 +28,9 @@ pub(crate) fn read(written: &ConnectionPool, connection: &mut ConnectionPolicy) 
         connection.max_connections = limit(*max_connections);
         connection.max_lifetime = millis(*max_connection_duration);
         connection.connect_timeout = millis(*connect_timeout).unwrap_or(connection.connect_timeout);
-        connection.keepalive = tcp_keepalive.as_ref().map(keepalive);
+        if let Some(written) = tcp_keepalive {
+            keepalive(written, connection);
+        }
     }
     if let Some(http) = http {
         let HttpPool {
@@ -59,9 +61,16 @@ pub(crate) fn budget(written: &RetryBudget) -> RetryLimit {
     }
 }
 
-fn keepalive(written: &TcpKeepalive) -> IrKeepalive {
+/// What is written stands in for what was, number by number; probes there are in any case.
+pub(crate) fn keepalive(written: &TcpKeepalive, connection: &mut ConnectionPolicy) {
     let TcpKeepalive { probes, time, interval } = written;
-    IrKeepalive { probes: limit(*probes), time: millis(*time), interval: millis(*interval) }
+    let before =
+        connection.keepalive.take().unwrap_or(IrKeepalive { probes: None, time: None, interval: None });
+    connection.keepalive = Some(IrKeepalive {
+        probes: limit(*probes).or(before.probes),
+        time: millis(*time).or(before.time),
+        interval: millis(*interval).or(before.interval),
+    });
 }
 
 fn millis(written: Option<GoDuration>) -> Option<Millis> {

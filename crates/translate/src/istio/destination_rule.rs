@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use limen_ir::policy::hash::HashPolicy;
-use limen_resources::Object;
 use limen_resources::istio::{
-    ClientTls, ConnectionPool, ConsistentHash, DestinationRule, LoadBalancer, OutlierDetection,
-    PortTrafficPolicy, Subset, TcpPool, TrafficPolicy,
+    ClientTls, ConnectionPool, ConsistentHash, DefaultTrafficPolicy, DestinationRule, LoadBalancer,
+    OutlierDetection, PortTrafficPolicy, Subset, TcpPool, TrafficPolicy,
 };
+use limen_resources::{Object, ObjectKey, Source};
 
 use super::{consistent_hash, names};
+use crate::mesh::Mesh;
+use crate::messages::At;
 use crate::settings::Settings;
 
 type Rule = Arc<Object<DestinationRule>>;
@@ -175,8 +177,13 @@ impl<'a> Merged<'a> {
         self.subsets().find(|(_, _, subset)| subset.name == name)
     }
 
-    /// What holds for one port of the service and one of its subsets.
-    pub(crate) fn policy(&self, port: u16, subset: Option<(&'a Rule, usize, &'a Subset)>) -> Policy<'a> {
+    /// What holds for one port of the service and one of its subsets, where the mesh says `mesh`.
+    pub(crate) fn policy(
+        &self,
+        port: u16,
+        subset: Option<(&'a Rule, usize, &'a Subset)>,
+        mesh: &'a Mesh,
+    ) -> Policy<'a> {
         let mut policy = Policy::default();
         let first = self.rules.iter().find_map(|rule| Some((*rule, rule.spec.traffic_policy.as_ref()?)));
         if let Some((rule, written)) = first {
@@ -187,13 +194,14 @@ impl<'a> Merged<'a> {
                 None => policy.overlay(rule, "spec.trafficPolicy", written),
             }
         }
+        policy.complete(mesh);
         if let Some((rule, at, subset)) = subset
             && let Some(written) = &subset.traffic_policy
         {
             let field = format!("spec.subsets[{at}].trafficPolicy");
-            match port_level(written, port) {
-                Some((at, own)) => policy.replace(rule, format!("{field}.portLevelSettings[{at}]"), own),
-                None => policy.overlay(rule, &field, written),
+            policy.overlay(rule, &field, written);
+            if let Some((at, own)) = port_level(written, port) {
+                policy.replace(rule, format!("{field}.portLevelSettings[{at}]"), own);
             }
         }
         policy
@@ -235,9 +243,18 @@ fn port_level(policy: &TrafficPolicy, port: u16) -> Option<(usize, &PortTrafficP
 
 /// A block and where it is written.
 pub(crate) struct Block<'a, T> {
-    pub(crate) rule: &'a Rule,
+    /// The rule, or the mesh configuration.
+    pub(crate) key: &'a ObjectKey,
+    source: &'a Source,
     pub(crate) field: String,
     pub(crate) said: &'a T,
+}
+
+impl<T> Block<'_, T> {
+    /// A field of the same object.
+    pub(crate) fn at<'f>(&'f self, field: &'f str) -> At<'f> {
+        At::of(self.key, self.source, field)
+    }
 }
 
 /// What holds for a cluster, block by block.
@@ -252,13 +269,34 @@ pub(crate) struct Policy<'a> {
 }
 
 impl<'a> Policy<'a> {
+    /// What holds where there is no rule.
+    pub(crate) fn of_mesh(mesh: &'a Mesh) -> Policy<'a> {
+        let mut policy = Policy::default();
+        policy.complete(mesh);
+        policy
+    }
+
+    /// What the mesh says stands in for blocks that are missing.
+    fn complete(&mut self, mesh: &'a Mesh) {
+        let Some((object, default)) = mesh.default_policy() else { return };
+        let DefaultTrafficPolicy { connection_pool, outlier_detection } = default;
+        let field = "defaultTrafficPolicy";
+        if self.connection_pool.is_none() {
+            set(&mut self.connection_pool, object, field, "connectionPool", connection_pool.as_ref());
+        }
+        if self.outlier_detection.is_none() {
+            set(&mut self.outlier_detection, object, field, "outlierDetection", outlier_detection.as_ref());
+        }
+    }
+
     /// The blocks that are written replace those that hold so far.
     fn overlay(&mut self, rule: &'a Rule, field: &str, written: &'a TrafficPolicy) {
         set(&mut self.load_balancer, rule, field, "loadBalancer", written.load_balancer.as_ref());
         set(&mut self.connection_pool, rule, field, "connectionPool", written.connection_pool.as_ref());
         set(&mut self.outlier_detection, rule, field, "outlierDetection", written.outlier_detection.as_ref());
         set(&mut self.tls, rule, field, "tls", written.tls.as_ref());
-        self.whole.push(Block { rule, field: field.to_owned(), said: written });
+        let (key, source) = (&rule.key, &rule.source);
+        self.whole.push(Block { key, source, field: field.to_owned(), said: written });
     }
 
     /// What is written for a port is all that holds for it of the four blocks; what it leaves out is the default.
@@ -277,8 +315,15 @@ impl<'a> Policy<'a> {
     }
 }
 
-fn set<'a, T>(slot: &mut Option<Block<'a, T>>, rule: &'a Rule, field: &str, part: &str, said: Option<&'a T>) {
+fn set<'a, S, T>(
+    slot: &mut Option<Block<'a, T>>,
+    object: &'a Object<S>,
+    field: &str,
+    part: &str,
+    said: Option<&'a T>,
+) {
     if let Some(said) = said {
-        *slot = Some(Block { rule, field: format!("{field}.{part}"), said });
+        let (key, source) = (&object.key, &object.source);
+        *slot = Some(Block { key, source, field: format!("{field}.{part}"), said });
     }
 }

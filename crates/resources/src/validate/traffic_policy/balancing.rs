@@ -126,7 +126,8 @@ fn is_prime(number: u64) -> bool {
             .all(|divisor| !number.is_multiple_of(divisor))
 }
 
-fn locality(check: &mut Check<'_>, at: Path<'_>, locality: &LocalityLb) {
+/// Rules for shares and priorities by locality.
+pub(in crate::validate) fn locality(check: &mut Check<'_>, at: Path<'_>, locality: &LocalityLb) {
     if !locality.distribute.is_empty()
         && (!locality.failover.is_empty() || !locality.failover_priority.is_empty())
     {
