@@ -61,11 +61,6 @@ impl Clients {
         &self.fill
     }
 
-    /// The text with its placeholders filled in.
-    pub fn filled(&self, text: &str) -> String {
-        self.fill.iter().fold(text.to_owned(), |text, (name, value)| text.replace(name, value))
-    }
-
     /// The certificate of a client.
     pub fn get(&self, name: &str) -> &Pair {
         self.pairs.get(name).unwrap_or_else(|| panic!("there is no client {name}"))

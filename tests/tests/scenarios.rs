@@ -254,9 +254,12 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios")
 }
 
-fn load(name: &str) -> Scenario {
-    let text = std::fs::read_to_string(folder().join(format!("{name}.yaml"))).unwrap();
-    let mut documents = yaml::documents(&text);
+fn text_of(name: &str) -> String {
+    std::fs::read_to_string(folder().join(format!("{name}.yaml"))).unwrap()
+}
+
+fn parse(name: &str, text: &str) -> Scenario {
+    let mut documents = yaml::documents(text);
     assert_eq!(documents.len(), 1, "a scenario is one document; objects stand in its config");
     serde_json::from_value(documents.remove(0)).unwrap_or_else(|error| panic!("{name}.yaml: {error}"))
 }
@@ -362,14 +365,15 @@ async fn name_server(names: &BTreeMap<String, Vec<String>>) -> Option<DnsServer>
 }
 
 async fn run(name: &str) {
-    let scenario = load(name);
-    let world = set_up(&scenario).await;
+    let text = text_of(name);
+    let world = set_up(&parse(name, &text)).await;
+    let scenario = parse(name, &filled(&text, &world.fill));
     let mut failures = check_problems(&scenario.problems, &world.gateway.problems());
     let mut logged = Vec::new();
     for (n, step) in scenario.requests.iter().enumerate() {
         if let Some(page) = &step.page {
             let reply = world.gateway.page(page).await;
-            let outcome = check_page(&step.expect, &reply, &world.fill);
+            let outcome = check_page(&step.expect, &reply);
             failures.extend(outcome.into_iter().map(|text| format!("request {n} (page {page}): {text}")));
             continue;
         }
@@ -424,7 +428,7 @@ async fn send(world: &World, step: &Step, over: Over, agent: &str) -> Vec<String
     };
     let mut failures = match (outcome, &step.expect.error) {
         (Ok((reply, agreed)), None) => {
-            let mut failures = check_reply(&step.expect, &reply, over, world);
+            let mut failures = check_reply(&step.expect, &reply, over);
             failures.extend(check_agreed(&step.expect, agreed.as_ref(), world));
             failures
         }
@@ -464,7 +468,7 @@ fn check_agreed(expect: &Expect, agreed: Option<&Agreed>, world: &World) -> Vec<
     }
 }
 
-fn check_page(expect: &Expect, reply: &Reply, fill: &[(String, String)]) -> Vec<String> {
+fn check_page(expect: &Expect, reply: &Reply) -> Vec<String> {
     let (text, value) = (reply.text(), reply.seen());
     let found = |pointer: &str| value.pointer(pointer).unwrap_or(&Value::Null);
     let wrong = expect.values.iter().filter(|(pointer, expected)| found(pointer) != *expected);
@@ -475,8 +479,7 @@ fn check_page(expect: &Expect, reply: &Reply, fill: &[(String, String)]) -> Vec<
         failures.push(format!("no {part:?} in {text}"));
     }
     let page = if value.is_null() { text.clone().into() } else { value.clone() };
-    let outcome =
-        |wanted: &Value| holds(&page, &serde_json::from_str(&filled(&wanted.to_string(), fill)).unwrap(), "");
+    let outcome = |wanted: &Value| holds(&page, wanted, "");
     failures.extend(expect.has.as_ref().and_then(|wanted| outcome(wanted).err()));
     if let (Some(wanted), Some(Ok(()))) = (&expect.lacks, expect.lacks.as_ref().map(outcome)) {
         failures.push(format!("it must not say {wanted}: {text}"));
@@ -572,8 +575,8 @@ where
     connection.read(method).await
 }
 
-fn check_reply(expect: &Expect, reply: &Reply, over: Over, world: &World) -> Vec<String> {
-    let filled = |text: &str| world.clients.filled(&text.replace("${scheme}", over.scheme()));
+fn check_reply(expect: &Expect, reply: &Reply, over: Over) -> Vec<String> {
+    let filled = |text: &str| text.replace("${scheme}", over.scheme());
     let seen = reply.seen();
     let mut failures = Vec::new();
     let mut equal = |what: &str, expected: Option<String>, found: String| {
@@ -672,10 +675,10 @@ macro_rules! scenarios {
         #[test]
         fn every_file_is_short_enough_to_read() {
             for name in [$(stringify!($name)),*] {
-                let text = std::fs::read_to_string(folder().join(format!("{name}.yaml"))).unwrap();
+                let text = text_of(name);
                 let lines = text.lines().count();
                 assert!(lines <= 60, "{name}.yaml has {lines} lines: make it two");
-                load(name);
+                parse(name, &text);
             }
         }
     };
@@ -706,6 +709,7 @@ scenarios! {
     destination_rule_merge
     destination_rule_policy
     destination_rule_tls
+    destinations
     direct_response
     dns
     edge_profile
@@ -719,6 +723,7 @@ scenarios! {
     grpc_errors
     header_operations
     hosts
+    hosts_left_to_others
     http10
     http10_refused
     http2_backends
@@ -755,6 +760,7 @@ scenarios! {
     redirect_ports
     redirects
     retries
+    retries_of_the_mesh
     retry_conditions
     rewrites
     secret_keys
@@ -763,6 +769,7 @@ scenarios! {
     service_entries
     service_names
     services
+    short_names
     sni
     tcp
     timeouts

@@ -161,8 +161,9 @@ fn port_of(
             [] => (declared.get(), None),
             _ => {
                 let field = field("");
-                let (at, ports) = (At::new(object, &field), service.list_ports());
-                (declared.get(), Some(messages::port_required(at, &service.host, declared.get(), &ports)))
+                let (at, number) = (At::new(object, &field), declared.get());
+                let (has, ports) = (service.port(number).is_some(), service.list_ports());
+                (number, Some(messages::port_required(at, &service.host, number, has, &ports)))
             }
         },
     }

@@ -429,8 +429,12 @@ pub(crate) mod destination {
         at.say(codes::REFERENCE_NOT_FOUND, message, mend)
     }
 
-    pub(crate) fn port_required(at: At<'_>, host: &str, declared: u16, ports: &str) -> Problem {
-        let message = format!("service `{host}` has several ports; the Gateway's, {declared}, is used");
+    /// `has`: the service has the port that the Gateway declares.
+    pub(crate) fn port_required(at: At<'_>, host: &str, declared: u16, has: bool, ports: &str) -> Problem {
+        let mut message = format!("service `{host}` has several ports; the Gateway's, {declared}, is used");
+        if !has {
+            message.push_str(&format!(", which is none of them: {}", at.without_cluster()));
+        }
         at.say(PORT_REQUIRED, message, format!("write destination.port.number, one of {ports}"))
     }
 
