@@ -15,6 +15,9 @@ pub const SETTINGS: u8 = 4;
 /// The error code of a stream that was not looked at (RFC 9113, 7).
 pub const REFUSED_STREAM: u32 = 7;
 
+/// The error code of a stream that is not wanted any more.
+pub const CANCEL: u32 = 8;
+
 /// One frame.
 #[derive(Debug, Clone)]
 pub struct Frame {

@@ -7,9 +7,11 @@ use std::net::SocketAddr;
 use limen_e2e::gateway::Gateway;
 use limen_e2e::origin::{Origin, Script};
 use limen_e2e::reply::Reply;
+use limen_e2e::shop::Metrics;
 use limen_e2e::tls::{Authority, base64};
 use limen_e2e::{h1, within};
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 const ROUTES: &str = "
@@ -57,26 +59,12 @@ fn secret(certificate: &str, key: &str) -> String {
 }
 
 /// The metrics, once so many requests are in them: a client has its answer before it is counted.
-async fn counted(gateway: &Gateway, requests: u64) -> String {
-    let address = gateway.running.metrics().unwrap();
-    within("the requests in the metrics", async {
-        loop {
-            let text = page(address, "/stats/prometheus").await.text();
-            let lines = text.lines().filter(|line| line.starts_with("istio_requests_total{"));
-            let sum: u64 = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum();
-            if sum >= requests {
-                return text;
-            }
-        }
-    })
-    .await
-}
-
-/// The value of the one series whose line holds all of `parts`.
-fn series(text: &str, parts: &[&str]) -> f64 {
-    let found: Vec<&str> = text.lines().filter(|line| parts.iter().all(|part| line.contains(part))).collect();
-    let [line] = found[..] else { panic!("{} series with {parts:?} in\n{text}", found.len()) };
-    line.rsplit(' ').next().unwrap().parse().unwrap()
+async fn counted(gateway: &Gateway, requests: u64) -> Metrics {
+    let counted = |metrics: &Metrics| {
+        let lines = metrics.0.lines().filter(|line| line.starts_with("istio_requests_total{"));
+        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum::<u64>() >= requests
+    };
+    Metrics::when(gateway, "the requests in the metrics", counted).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -90,7 +78,7 @@ async fn requests_are_counted_with_istios_labels() {
     assert_eq!(get(gateway.address(80), "other.example.com", "/").await.status, 404);
     let text = counted(&gateway, 4).await;
     let ours = [
-        "istio_requests_total{",
+        "istio_requests_total",
         "reporter=\"source\"",
         "source_workload=\"istio-ingressgateway\"",
         "source_workload_namespace=\"istio-system\"",
@@ -102,16 +90,13 @@ async fn requests_are_counted_with_istios_labels() {
         "response_flags=\"-\"",
         "connection_security_policy=\"unknown\"",
     ];
-    assert_eq!(series(&text, &ours), 3.0);
-    let unknown = ["istio_requests_total{", "response_code=\"404\"", "response_flags=\"NR\"", "\"unknown\""];
-    assert_eq!(series(&text, &unknown), 1.0);
+    assert_eq!(text.value(&ours), 3.0);
+    let unknown = ["istio_requests_total", "response_code=\"404\"", "response_flags=\"NR\"", "\"unknown\""];
+    assert_eq!(text.value(&unknown), 1.0);
     let histograms = ["istio_request_duration_milliseconds", "istio_request_bytes", "istio_response_bytes"];
     for name in histograms {
-        assert_eq!(series(&text, &[&format!("{name}_count{{"), "response_code=\"200\""]), 3.0, "{name}");
-        assert_eq!(
-            series(&text, &[&format!("{name}_bucket{{"), "response_code=\"200\"", "le=\"+Inf\""]),
-            3.0
-        );
+        assert_eq!(text.value(&[&format!("{name}_count"), "response_code=\"200\""]), 3.0, "{name}");
+        assert_eq!(text.value(&[&format!("{name}_bucket"), "response_code=\"200\"", "le=\"+Inf\""]), 3.0);
     }
 }
 
@@ -125,7 +110,7 @@ async fn sizes_count_in_istios_buckets() {
     assert_eq!(get(gateway.address(80), "shop.example.com", "/").await.status, 200);
     let text = counted(&gateway, 1).await;
     let bucket = |name: &str, le: &str| {
-        series(&text, &[&format!("{name}_bucket{{"), "response_code=\"200\"", &format!("le=\"{le}\"")])
+        text.value(&[&format!("{name}_bucket"), "response_code=\"200\"", &format!("le=\"{le}\"")])
     };
     for (le, count) in [("1000", 0.0), ("2500", 1.0), ("5000", 1.0), ("3600000", 1.0), ("+Inf", 1.0)] {
         assert_eq!(bucket("istio_response_bytes", le), count, "{le}");
@@ -133,14 +118,11 @@ async fn sizes_count_in_istios_buckets() {
     assert_eq!(bucket("istio_request_bytes", "10"), 0.0);
     assert_eq!(bucket("istio_request_bytes", "1000"), 1.0);
     assert_eq!(bucket("istio_request_duration_milliseconds", "60000"), 1.0);
-    let labels = ["istio_requests_total{", "destination_principal=\"unknown\"", "grpc_response_status=\"\""];
-    assert_eq!(series(&text, &labels), 1.0);
-    assert_eq!(series(&text, &["istio_build{", "component=\"proxy\"", "tag=\""]), 1.0);
-    assert!(
-        series(&text, &["limen_downstream_connections_total{listener=\"127.0.0.1_80\""]) >= 1.0,
-        "{text}"
-    );
-    assert!(!text.contains("istio_request_messages_total{"), "there was no gRPC");
+    let labels = ["istio_requests_total", "destination_principal=\"unknown\"", "grpc_response_status=\"\""];
+    assert_eq!(text.value(&labels), 1.0);
+    assert_eq!(text.value(&["istio_build", "component=\"proxy\"", "tag=\""]), 1.0);
+    assert!(text.value(&["limen_downstream_connections_total", "listener=\"127.0.0.1_80\""]) >= 1.0);
+    assert!(!text.0.contains("istio_request_messages_total{"), "there was no gRPC");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -165,7 +147,7 @@ async fn messages_and_statuses_of_grpc_are_counted() {
     let text = counted(&gateway, 3).await;
     let of = |name: &str| {
         let labels = ["request_protocol=\"grpc\"", "grpc_response_status=\"5\"", "response_code=\"200\""];
-        series(&text, &[&[format!("{name}{{").as_str()][..], &labels].concat())
+        text.value(&[&[name][..], &labels].concat())
     };
     assert_eq!((of("istio_requests_total"), of("istio_request_messages_total")), (3.0, 6.0));
     // What the origin echoes reads as the beginning of one long message.
@@ -197,7 +179,7 @@ async fn no_page_shows_a_key() {
         }
         said.push_str(&reply.text());
     }
-    said.push_str(&counted(&gateway, 0).await);
+    said.push_str(&counted(&gateway, 0).await.0);
     assert!(said.contains("shop-tls"), "the pages speak of the certificate at all");
     let view = gateway.running.view();
     said.push_str(&format!("{view:?}"));
@@ -218,4 +200,87 @@ async fn the_admin_port_answers_local_names_only() {
     let rebound = get(admin, "evil.example.com", "/state").await;
     assert!(rebound.status >= 400, "a name that was rebound to loopback: {rebound:?}");
     assert_eq!(page(gateway.running.readiness().unwrap(), "/healthz/ready").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn objects_that_are_rejected_are_counted_until_and_after_they_are_mended() {
+    const TIMES: [&str; 3] =
+        ["pilot_total_rejected_configs", "type=\"virtualservice\"", "name=\"default/shop\""];
+    const NOW: &[&str] = &["limen_config_rejected_objects"];
+    let origin = Origin::start("shop", Script::echo()).await;
+    let pair = Authority::new().issue(&["shop.example.com"]);
+    let gateway = start(&origin, &secret(&pair.certificate, &pair.key)).await;
+    let metrics = Metrics::of(&gateway).await;
+    assert_eq!((metrics.get(&TIMES), metrics.value(NOW)), (None, 0.0));
+    let edits = [
+        (ROUTES.replace("http: [{route", "http: [{timeout: never, route"), 1.0, 1.0),
+        (ROUTES.to_owned(), 1.0, 0.0),
+        (ROUTES.replace("http: [{route", "http: [{retries: {attempts: -1}, route"), 2.0, 1.0),
+    ];
+    for (text, times, now) in edits {
+        gateway.write("routes.yaml", &text);
+        let seen = |metrics: &Metrics| metrics.get(&TIMES) == Some(times) && metrics.value(NOW) == now;
+        Metrics::when(&gateway, &format!("{times} times, {now} now"), seen).await;
+    }
+}
+
+/// By address, or by what is spoken there.
+fn of_listener(metrics: &Metrics, port: u16, statistic: &str) -> f64 {
+    let name = format!("envoy_{statistic}");
+    let label = match statistic.starts_with("http_") {
+        true => format!("{{http_conn_manager_prefix=\"outbound_127.0.0.1_{port}\""),
+        false => format!("{{listener_address=\"127.0.0.1_{port}\""),
+    };
+    metrics.value(&[&name, &label])
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_handshakes_and_requests_of_listeners_have_envoys_names() {
+    let origin = Origin::start("shop", Script::echo()).await;
+    let authority = Authority::new();
+    let pair = authority.issue(&["shop.example.com"]);
+    let gateway = start(&origin, &secret(&pair.certificate, &pair.key)).await;
+    let mut plain = h1::Connection::new(TcpStream::connect(gateway.address(80)).await.unwrap());
+    for host in ["shop.example.com", "shop.example.com", "other.example.com"] {
+        plain.send(&h1::request("GET", "/", host, &[], b"")).await;
+        within("an answer", plain.read("GET")).await.unwrap();
+    }
+    let https = gateway.address(443);
+    let shaken = within("a handshake", authority.connect(https, "shop.example.com", "http/1.1")).await;
+    let shaken = shaken.unwrap();
+    assert!(within("a refusal", authority.connect(https, "other.example.com", "http/1.1")).await.is_err());
+    let mut odd = TcpStream::connect(https).await.unwrap();
+    odd.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    within("the end", odd.read_to_end(&mut Vec::new())).await.ok();
+
+    let counted = |metrics: &Metrics| {
+        of_listener(metrics, 80, "http_downstream_rq_active") == 0.0
+            && of_listener(metrics, 443, "listener_downstream_cx_active") == 1.0
+    };
+    let metrics = Metrics::when(&gateway, "the ends of all but two connections", counted).await;
+    for (port, statistic, value) in [
+        (80, "listener_downstream_cx_total", 1.0),
+        (80, "listener_downstream_cx_active", 1.0),
+        (80, "http_downstream_cx_active", 1.0),
+        (80, "http_downstream_rq_total", 3.0),
+        (443, "listener_downstream_cx_total", 3.0),
+        (443, "listener_downstream_cx_destroy", 2.0),
+        (443, "listener_ssl_handshake", 1.0),
+        (443, "listener_ssl_connection_error", 1.0),
+        (443, "listener_no_filter_chain_match", 1.0),
+        (443, "http_downstream_cx_total", 1.0),
+        (443, "http_downstream_rq_total", 0.0),
+    ] {
+        assert_eq!(of_listener(&metrics, port, statistic), value, "{port} {statistic}");
+    }
+    for (class, value) in [("2xx", 2.0), ("4xx", 1.0), ("5xx", 0.0)] {
+        let class = format!("response_code_class=\"{class}\"");
+        let parts = ["envoy_http_downstream_rq", "outbound_127.0.0.1_80", &class];
+        assert_eq!(metrics.value(&parts), value, "{class}");
+    }
+    drop((plain, shaken));
+    let over = |metrics: &Metrics| {
+        [80, 443].iter().all(|port| of_listener(metrics, *port, "http_downstream_cx_active") == 0.0)
+    };
+    Metrics::when(&gateway, "the end of all connections", over).await;
 }

@@ -253,6 +253,7 @@ async fn connections_over_the_limit_are_closed_at_accept() {
     let mut third = TcpStream::connect(gateway.address(80)).await.unwrap();
     assert_eq!(until_closed("the end of a surplus connection", &mut third).await, b"");
     assert_eq!(counted(&gateway, REFUSED).await, 1);
+    assert_eq!(counted(&gateway, "envoy_listener_downstream_global_cx_overflow").await, 1);
     assert_eq!(get(&mut first, &[]).await.unwrap().status, 200, "those that are there are still served");
 
     drop(second);
@@ -261,6 +262,12 @@ async fn connections_over_the_limit_are_closed_at_accept() {
         while get(&mut connect(&gateway).await, &[]).await.map(|reply| reply.status) != Ok(200) {}
     };
     within("the place that became free", again).await;
+    drop(first);
+    let lines = gateway.stop().await;
+    assert!(
+        lines.iter().all(|line| line["response_flags"] == "-"),
+        "a refused connection has no line: {lines:#?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use limen_e2e::gateway::Gateway;
 use limen_e2e::origin::{Origin, Script};
 use limen_e2e::shop::{self, Metrics};
-use limen_e2e::{h1, h2, within};
+use limen_e2e::{frames, h1, h2, within};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 const ROUTES: &str = "
@@ -176,6 +177,40 @@ async fn a_client_that_leaves_is_logged_as_such() {
     let line =
         lines.iter().find(|line| line["path"] == "/left").unwrap_or_else(|| panic!("no line in {lines:?}"));
     assert_eq!((&line["response_code"], &line["response_flags"]), (&0.into(), &"DC".into()), "{line}");
+}
+
+/// A client that gives up one stream has not left: Envoy tells the two apart.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_the_client_resets_is_logged_as_such_and_the_connection_goes_on() {
+    let (stalls, two) = (Origin::start("v1", Script::Never).await, Origin::start("v2", Script::echo()).await);
+    let gateway = start(&stalls, &two).await;
+    let mut stream = TcpStream::connect(gateway.address(80)).await.unwrap();
+    let mut bytes = frames::PREFACE.to_vec();
+    bytes.extend(frames::frame(frames::SETTINGS, 0, 0, b""));
+    bytes.extend([1, 3].into_iter().flat_map(frames::get));
+    stream.write_all(&bytes).await.unwrap();
+    stalls.hit(2).await;
+    for (id, reason) in [(1, frames::CANCEL), (3, frames::REFUSED_STREAM)] {
+        let reset = frames::frame(frames::RESET, 0, id, &reason.to_be_bytes());
+        stream.write_all(&reset).await.unwrap();
+    }
+    let prefix = "http_conn_manager_prefix=\"outbound_127.0.0.1_80\"";
+    let both = |metrics: &Metrics| metrics.value(&["envoy_http_downstream_rq_rx_reset", prefix]) == 2.0;
+    let metrics = Metrics::when(&gateway, "both resets", both).await;
+    assert_eq!(metrics.value(&["envoy_http_downstream_cx_active", prefix]), 1.0);
+    stream.write_all(&frames::get(5)).await.unwrap();
+    stalls.hit(3).await;
+    drop(stream);
+    let mut lines = gateway.stop().await;
+    lines.sort_by_key(|line| line["response_code_details"].to_string());
+    let of = |line: &serde_json::Value| {
+        ["response_flags", "response_code_details"].map(|key| line[key].as_str().unwrap().to_owned())
+    };
+    let [left, refused, reset] = &lines[..] else { panic!("{lines:#?}") };
+    assert_eq!(of(left), ["DC", "downstream_remote_disconnect"]);
+    assert_eq!(of(refused), ["DR", "http2.remote_refuse"]);
+    assert_eq!(of(reset), ["DR", "http2.remote_reset"]);
+    assert!(lines.iter().all(|line| line["response_code"] == 0), "{lines:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -11,7 +11,7 @@ use limen_translate::{Translation, Translator, Wants};
 use tokio::sync::watch;
 
 use crate::admin::expiry;
-use crate::report::Reporter;
+use crate::report::{News, Reporter};
 use crate::view::{Phase, View};
 
 /// Changes that wait for the workers, at most: when more are under way the oldest are not measured.
@@ -125,7 +125,10 @@ impl Control {
         if now.settled() {
             let problems = now.problems();
             registry.set(Gauge::Problems, i64::try_from(problems.len()).unwrap_or(i64::MAX));
-            self.reporter.news(&problems).iter().for_each(|line| (self.say)(line));
+            let News { appeared, mended } = self.reporter.news(&problems);
+            appeared.iter().for_each(|problem| (self.say)(&problem.to_string()));
+            mended.iter().for_each(|line| (self.say)(line));
+            now.rejected = Arc::new(now.rejected.after(&appeared, &problems));
         }
         self.views.send_modify(|view| {
             // The drain may have begun meanwhile; it is not ours to end.

@@ -18,9 +18,17 @@ pub(crate) struct Reporter {
     told: BTreeMap<Place, Vec<Problem>>,
 }
 
+/// What has changed.
+pub(crate) struct News {
+    /// Problems that were not there, or had another message.
+    pub(crate) appeared: Vec<Problem>,
+    /// A line for each that is gone.
+    pub(crate) mended: Vec<String>,
+}
+
 impl Reporter {
-    /// The lines to say now that `problems` are all there are.
-    pub(crate) fn news(&mut self, problems: &[Problem]) -> Vec<String> {
+    /// What to say now that `problems` are all there are.
+    pub(crate) fn news(&mut self, problems: &[Problem]) -> News {
         let mut now: BTreeMap<Place, Vec<Problem>> = BTreeMap::new();
         for problem in problems {
             now.entry(place(problem)).or_default().push(problem.clone());
@@ -30,14 +38,14 @@ impl Reporter {
         };
         let appeared =
             now.iter().flat_map(|(place, problems)| problems.iter().map(move |problem| (place, problem)));
-        let mut lines: Vec<String> = appeared
+        let appeared = appeared
             .filter(|(place, problem)| !known(place, problem))
-            .map(|(_, problem)| problem.to_string())
+            .map(|(_, problem)| problem.clone())
             .collect();
         let mended = self.told.iter().filter(|(place, _)| !now.contains_key(*place));
-        lines.extend(mended.flat_map(|(_, problems)| problems.iter().map(mended_line)));
+        let mended = mended.flat_map(|(_, problems)| problems.iter().map(mended_line)).collect();
         self.told = now;
-        lines
+        News { appeared, mended }
     }
 }
 
@@ -63,14 +71,18 @@ mod tests {
     #[test]
     fn a_problem_is_told_once_and_mended_once() {
         let mut reporter = Reporter::default();
-        assert_eq!(reporter.news(&[problem(1, "bad")]).len(), 1);
-        assert!(reporter.news(&[problem(1, "bad")]).is_empty());
-        assert!(reporter.news(&[problem(9, "bad")]).is_empty(), "only the line moved");
-        let changed = reporter.news(&[problem(9, "worse")]);
+        let mut news = |problems: &[Problem]| {
+            let News { appeared, mended } = reporter.news(problems);
+            (appeared.iter().map(ToString::to_string).collect::<Vec<_>>(), mended)
+        };
+        assert_eq!(news(&[problem(1, "bad")]).0.len(), 1);
+        let nothing = (Vec::new(), Vec::new());
+        assert_eq!(news(&[problem(1, "bad")]), nothing);
+        assert_eq!(news(&[problem(9, "bad")]), nothing, "only the line moved");
+        let (changed, _) = news(&[problem(9, "worse")]);
         assert_eq!(changed.len(), 1, "{changed:?}");
         assert!(changed[0].starts_with("error[LIM0001]"), "{changed:?}");
-        let mended = reporter.news(&[]);
-        assert_eq!(mended, ["mended[LIM0001] a.yaml  worse"]);
-        assert!(reporter.news(&[]).is_empty());
+        assert_eq!(news(&[]).1, ["mended[LIM0001] a.yaml  worse"]);
+        assert_eq!(news(&[]), nothing);
     }
 }

@@ -11,6 +11,7 @@ use limen_resources::{Kind, Level, ObjectKey, Problem, Snapshot, Verdict};
 use serde::Serialize;
 
 use crate::admin::expiry::Expiry;
+use crate::admin::rejected::Rejected;
 
 /// Where in its life the gateway is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -39,6 +40,8 @@ pub struct View {
     pub ir: Arc<Ir>,
     /// When the certificates of `ir` end.
     pub(crate) certificates: Arc<[Expiry]>,
+    /// How often each object was rejected.
+    pub(crate) rejected: Arc<Rejected>,
     /// Where it should send requests.
     pub endpoints: Arc<Endpoints>,
     /// What translation has to say about objects.
@@ -65,6 +68,7 @@ impl View {
             files: 0,
             ir: Arc::default(),
             certificates: Arc::default(),
+            rejected: Arc::default(),
             endpoints: Arc::default(),
             judged: Vec::new(),
             found: Vec::new(),

@@ -43,7 +43,9 @@ pub(super) async fn prometheus(State(admin): State<Admin>, headers: HeaderMap) -
 
 fn write(admin: &Admin, mut out: Out) {
     admin.registry.render_parts(&admin.source, &mut |text| out.write(text));
-    out.write(&expiry::render(&admin.view().certificates));
+    let view = admin.view();
+    out.write(&expiry::render(&view.certificates));
+    out.write(&view.rejected.render());
     out.end();
 }
 

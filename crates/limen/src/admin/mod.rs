@@ -7,6 +7,7 @@ mod guard;
 mod health;
 mod metrics;
 mod ports;
+pub(crate) mod rejected;
 mod views;
 
 #[cfg(test)]

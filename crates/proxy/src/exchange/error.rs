@@ -95,6 +95,16 @@ impl Error {
         Error::new(Fault::Client, 0, Flags::DC, "downstream_remote_disconnect", "")
     }
 
+    /// The same, if the client has given up this exchange and not its connection.
+    pub(crate) fn reset(self, details: Option<&'static str>) -> Error {
+        match details {
+            Some(details) if self.flags == Flags::DC => {
+                Error { flags: Flags::DR, details: details.into(), ..self }
+            }
+            _ => self,
+        }
+    }
+
     /// Nothing has moved on the stream for too long; `received`: the request has come to its end.
     pub(crate) fn stream_idle(received: bool) -> Error {
         let status = if received { 504 } else { 408 };

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use limen_wire::head::{Fields, RequestHead, ResponseHead};
 
 use super::secured::Secured;
+use crate::observe::ListenerId;
 use crate::table::listeners::ListenerSlot;
 
 /// What is known of a client's connection.
@@ -15,6 +16,8 @@ use crate::table::listeners::ListenerSlot;
 pub(crate) struct ConnInfo {
     /// The listener that accepted it.
     pub(crate) listener: ListenerSlot,
+    /// The series that it is counted under.
+    pub(crate) counted: ListenerId,
     /// The TLS chain that was chosen for it; `None`: clear text.
     pub(crate) chain: Option<Arc<str>>,
     /// Where the client connected to.
@@ -37,9 +40,14 @@ pub(crate) struct ConnInfo {
 
 impl ConnInfo {
     /// In clear text.
-    pub(crate) fn clear(listener: ListenerSlot, local: SocketAddr, remote: SocketAddr) -> ConnInfo {
+    pub(crate) fn clear(
+        (listener, counted): (ListenerSlot, ListenerId),
+        local: SocketAddr,
+        remote: SocketAddr,
+    ) -> ConnInfo {
         ConnInfo {
             listener,
+            counted,
             chain: None,
             local,
             remote,
@@ -92,6 +100,10 @@ pub(crate) trait Front {
     fn end(&mut self, trailers: Option<&Fields>) -> Result<(), FrontFail>;
     /// Hands everything queued to the connection.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), FrontFail>>;
+    /// Whether the client has given up this exchange and not its connection, in the words of Envoy's details.
+    fn was_reset(&self) -> Option<&'static str> {
+        None
+    }
     /// The response cannot be completed: makes sure that the client does not take it for complete.
     fn abort(&mut self);
 

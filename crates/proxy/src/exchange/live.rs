@@ -13,7 +13,7 @@ use crate::filter::grpc_timeout;
 use crate::filter::headers::Context;
 use crate::filter::policy::{self, HttpPolicy};
 use crate::observe::counters::WorkloadId;
-use crate::observe::{ClusterId, ClusterStat, Flags, Gauge, Record};
+use crate::observe::{ClusterId, ClusterStat, Flags, Gauge, ListenerStat, Record};
 use crate::table::routes::{Destination, Rule};
 use crate::worker::Worker;
 use crate::worker::memory::{Call, Exchange};
@@ -104,6 +104,10 @@ impl<'a, F: Front> Live<'a, '_, F> {
             exchange.grpc = Some(Call::default());
         }
         worker.counters.gauge_add(Gauge::RequestsActive, 1);
+        if front.is_recorded() {
+            worker.counters.listener_add(conn.counted, ListenerStat::RqTotal, 1);
+            worker.counters.listener_add(conn.counted, ListenerStat::RqActive, 1);
+        }
         Live { worker, conn, front, exchange, copies: None, note }
     }
 
@@ -122,6 +126,18 @@ impl<'a, F: Front> Live<'a, '_, F> {
         }
         if self.note.flags.contains(Flags::UT) && self.note.details == RESPONSE_TIMEOUT {
             counters.cluster_add(cluster, ClusterStat::RqTimeout, 1);
+        }
+    }
+
+    /// The same for the listener.
+    fn count_for_listener(&self) {
+        let count = |stat, amount| self.worker.counters.listener_add(self.conn.counted, stat, amount);
+        count(ListenerStat::RqActive, -1);
+        if let Some(class) = ListenerStat::of_status(self.note.code) {
+            count(class, 1);
+        }
+        if self.note.flags.contains(Flags::DR) {
+            count(ListenerStat::RqRxReset, 1);
         }
     }
 
@@ -219,6 +235,7 @@ impl<F: Front> Drop for Live<'_, '_, F> {
         self.worker.counters.gauge_add(Gauge::RequestsActive, -1);
         self.count();
         if self.front.is_recorded() {
+            self.count_for_listener();
             self.write();
         }
     }

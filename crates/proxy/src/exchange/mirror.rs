@@ -72,7 +72,7 @@ pub(super) fn complete<F: Front>(live: &mut Live<'_, '_, F>) {
             rule,
             exchange,
             body: body.clone(),
-            listener: live.conn.listener,
+            listener: (live.conn.listener, live.conn.counted),
             local: live.conn.local,
             remote: live.conn.remote,
             https: live.conn.https,
@@ -99,7 +99,7 @@ async fn send(worker: &Worker, shadow: Shadow) {
     let conn = ConnInfo { https, ..ConnInfo::clear(listener, local, remote) };
     let mut front = Nobody { body, read: 0 };
     let mut live = Live::begin(worker, &conn, &mut front, &mut exchange);
-    if let Some(listener) = tables.listener(listener) {
+    if let Some(listener) = tables.listener(listener.0) {
         live.note.http = &listener.http;
     }
     // Whatever comes of it, there is nobody to tell.

@@ -17,7 +17,8 @@ use crate::observe::{Counter, Flags};
 use crate::table::routes::{Reply, Rule, VirtualHost};
 
 /// Answers an error. If the head of a response has gone out already, the response is broken off instead.
-pub(crate) async fn error<F: Front>(live: &mut Live<'_, '_, F>, mut error: Error) {
+pub(crate) async fn error<F: Front>(live: &mut Live<'_, '_, F>, error: Error) {
+    let mut error = error.reset(live.front.was_reset());
     // The log tells when it ended; nobody has looked at the clock since the request was taken.
     live.worker.clock.now_us();
     live.worker.count(match error.fault {

@@ -1,8 +1,8 @@
 //! What is counted of clusters adds up over workers and stays when tables go.
 
 use super::*;
-use crate::observe::Registry;
 use crate::observe::counters::SourceLabels;
+use crate::observe::{ListenerStat, Registry};
 
 fn page(registry: &Registry) -> String {
     let mut out = String::new();
@@ -82,11 +82,13 @@ fn clusters_beyond_the_limit_count_together() {
 #[test]
 fn statistics_have_names_of_their_own_that_prometheus_takes() {
     let of_workers = ClusterStat::ALL.iter().map(|stat| stat.metric());
-    let all: Vec<_> = of_workers.chain(Fact::ALL.iter().map(|fact| fact.metric())).collect();
+    let of_listeners = ListenerStat::ALL.iter().map(|stat| stat.metric());
+    let all: Vec<_> =
+        of_workers.chain(of_listeners).chain(Fact::ALL.iter().map(|fact| fact.metric())).collect();
     for (index, metric) in all.iter().enumerate() {
         assert!(all[..index].iter().all(|other| other.name != metric.name), "{} twice", metric.name);
         let (name, class) = crate::observe::statistics::exposed(*metric);
-        assert_eq!(class.is_some(), metric.name.starts_with("upstream_rq_") && metric.name.ends_with("xx"));
+        assert_eq!(class.is_some(), metric.name.contains("stream_rq_") && metric.name.ends_with("xx"));
         assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'), "{name}");
         assert!(metric.help.ends_with('.') && !metric.help.contains('\n'), "{name}");
     }

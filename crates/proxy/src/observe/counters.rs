@@ -13,12 +13,12 @@ use super::clusters::{ClusterBook, ClusterFacts, ClusterId, ClusterTotals, MAX_C
 use super::flags::Flags;
 use super::histogram::{self, SharedHistogram};
 use super::interner::{Interner, lock};
-use super::names::{Counter, Gauge, Kind};
+use super::names::{Counter, Gauge};
 use super::record::Record;
 use super::render;
 use super::series::{Key, Recorded, SeriesIndex, Slot, Totals};
 use super::sink::LogStats;
-use super::statistics::{ClusterStat, Rows, SharedRows};
+use super::statistics::{ClusterStat, ListenerStat, Rows, SharedRows};
 use super::tcp::{TcpCounts, TcpIndex, TcpKey, TcpSlot, TcpTotals};
 
 /// Series of requests that one worker keeps at most. Requests beyond count in one series whose
@@ -131,16 +131,10 @@ struct Shared {
     numbers: Numbers,
     series: Mutex<Vec<(Key, Arc<Slot>)>>,
     tcp: Mutex<Vec<(TcpKey, Arc<TcpSlot>)>>,
-    listeners: Mutex<Vec<(ListenerId, Arc<ListenerSlot>)>>,
+    listeners: SharedRows<{ ListenerStat::COUNT }>,
     clusters: SharedRows<{ ClusterStat::COUNT }>,
     /// A worker writes here now.
     taken: AtomicBool,
-}
-
-#[derive(Default)]
-struct ListenerSlot {
-    opened: AtomicU64,
-    closed: AtomicU64,
 }
 
 impl Default for Registry {
@@ -204,17 +198,14 @@ impl Registry {
             series.adopt(*key, Arc::clone(slot));
         }
         let tcp = lock(&shared.tcp).iter().cloned().collect();
-        let mut listeners = ListenerSlots::default();
-        for (id, slot) in lock(&shared.listeners).iter() {
-            listeners.put(*id, Arc::clone(slot));
-        }
+        let listeners = Rows::adopt(&shared.listeners);
         let clusters = Rows::adopt(&shared.clusters);
         WorkerCounters {
             clusters,
             shared,
             series: RefCell::new(series),
             tcp: RefCell::new(tcp),
-            listeners: RefCell::new(listeners),
+            listeners,
             series_limit: self.series_limit,
         }
     }
@@ -291,16 +282,14 @@ impl Registry {
         all
     }
 
-    /// `(name, opened, closed)` of every listener that was ever named.
-    pub(super) fn read_listeners(&self) -> Vec<(Arc<String>, u64, u64)> {
+    /// Every listener that was ever named, with the sums of what was counted of it.
+    pub(super) fn read_listeners(&self) -> Vec<(Arc<String>, [u64; ListenerStat::COUNT])> {
         let names = lock(&self.listeners).list.clone();
-        let mut all: Vec<_> = names.into_iter().map(|name| (name, 0, 0)).collect();
+        let mut all: Vec<_> = names.into_iter().map(|name| (name, [0; ListenerStat::COUNT])).collect();
         for worker in lock(&self.workers).clone() {
-            for (id, slot) in lock(&worker.listeners).iter() {
-                if let Some((_, opened, closed)) = all.get_mut(id.0 as usize) {
-                    // In this order, so that what closes in between does not make more closed than opened.
-                    *closed += slot.closed.load(Ordering::Acquire);
-                    *opened += slot.opened.load(Ordering::Acquire);
+            for (id, row) in lock(&worker.listeners).iter() {
+                if let Some((_, totals)) = all.get_mut(*id as usize) {
+                    row.read(totals);
                 }
             }
         }
@@ -345,26 +334,9 @@ pub struct WorkerCounters {
     shared: Arc<Shared>,
     series: RefCell<SeriesIndex>,
     tcp: RefCell<TcpIndex>,
-    listeners: RefCell<ListenerSlots>,
+    listeners: Rows<{ ListenerStat::COUNT }>,
     clusters: Rows<{ ClusterStat::COUNT }>,
     series_limit: usize,
-}
-
-#[derive(Default)]
-struct ListenerSlots(Vec<Option<Arc<ListenerSlot>>>);
-
-impl ListenerSlots {
-    fn get(&self, id: ListenerId) -> Option<&ListenerSlot> {
-        self.0.get(id.0 as usize)?.as_deref()
-    }
-
-    fn put(&mut self, id: ListenerId, slot: Arc<ListenerSlot>) {
-        let index = id.0 as usize;
-        if self.0.len() <= index {
-            self.0.resize_with(index + 1, || None);
-        }
-        self.0[index] = Some(slot);
-    }
 }
 
 impl WorkerCounters {
@@ -413,30 +385,22 @@ impl WorkerCounters {
         self.clusters.add(&self.shared.clusters, cluster.0, stat as usize, amount);
     }
 
+    /// Adds to a number of a listener.
+    pub fn listener_add(&self, listener: ListenerId, stat: ListenerStat, amount: i64) {
+        self.listeners.add(&self.shared.listeners, listener.0, stat as usize, amount);
+    }
+
     /// Counts a client's connection that was accepted.
     pub fn connection_opened(&self, listener: ListenerId) {
-        self.with_listener(listener, |slot| {
-            slot.opened.store(slot.opened.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
-        });
+        self.listener_add(listener, ListenerStat::CxTotal, 1);
+        self.listener_add(listener, ListenerStat::CxActive, 1);
     }
 
     /// Counts a client's connection that was closed; [`WorkerCounters::connection_opened`] counted it before, on this
     /// worker.
     pub fn connection_closed(&self, listener: ListenerId) {
-        self.with_listener(listener, |slot| {
-            slot.closed.store(slot.closed.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
-        });
-    }
-
-    fn with_listener(&self, id: ListenerId, count: impl FnOnce(&ListenerSlot)) {
-        let mut listeners = self.listeners.borrow_mut();
-        if let Some(slot) = listeners.get(id) {
-            return count(slot);
-        }
-        let slot = Arc::new(ListenerSlot::default());
-        count(&slot);
-        lock(&self.shared.listeners).push((id, Arc::clone(&slot)));
-        listeners.put(id, slot);
+        self.listener_add(listener, ListenerStat::CxActive, -1);
+        self.listener_add(listener, ListenerStat::CxDestroy, 1);
     }
 }
 
@@ -444,13 +408,12 @@ impl Drop for WorkerCounters {
     /// Nothing of a worker that has ended is open any more; what it counted stays.
     fn drop(&mut self) {
         self.shared.numbers.gauges.iter().for_each(|gauge| gauge.store(0, Ordering::Relaxed));
-        for (_, slot) in lock(&self.shared.listeners).iter() {
-            slot.closed.store(slot.opened.load(Ordering::Relaxed), Ordering::Release);
+        for (_, row) in lock(&self.shared.listeners).iter() {
+            row.end(ListenerStat::ALL.iter().map(|stat| stat.metric()));
         }
-        let is_gauge = |column: usize| {
-            ClusterStat::ALL.get(column).is_some_and(|stat| stat.metric().kind == Kind::Gauge)
-        };
-        lock(&self.shared.clusters).iter().for_each(|(_, row)| row.end(is_gauge));
+        for (_, row) in lock(&self.shared.clusters).iter() {
+            row.end(ClusterStat::ALL.iter().map(|stat| stat.metric()));
+        }
         self.shared.taken.store(false, Ordering::Release);
     }
 }

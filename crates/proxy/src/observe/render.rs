@@ -6,8 +6,9 @@ use std::sync::Arc;
 use super::counters::{Registry, ServiceId, ServiceLabels, SourceLabels, WorkloadId, WorkloadLabels};
 use super::histogram::HistogramTotals;
 use super::names::{self, Counter, Gauge, Metric};
-use super::render_clusters;
+use super::render_statistics;
 use super::series::{Key, Protocol, Totals};
+use super::statistics::ListenerStat;
 use super::tcp::{TcpKey, TcpTotals};
 
 /// Text is handed on once there is this much of it.
@@ -34,7 +35,7 @@ pub(super) fn render(registry: &Registry, source: &SourceLabels, emit: &mut dyn 
     render_build(source, &mut page.text);
     render_requests(registry, source, &mut page);
     render_tcp(registry, source, &mut page);
-    render_clusters::render(registry, &mut page);
+    render_statistics::render(registry, &mut page);
     render_process(registry, &mut page.text);
     for histogram in registry.read_histograms() {
         head(histogram.metric(), &mut page.text);
@@ -125,17 +126,15 @@ fn render_family(
 
 fn render_process(registry: &Registry, out: &mut String) {
     let listeners = registry.read_listeners();
-    head(names::LISTENER_ACTIVE, out);
-    for (name, opened, closed) in &listeners {
-        let mut labels = String::new();
-        label(&mut labels, "listener", name);
-        line(names::LISTENER_ACTIVE, &labels, opened.saturating_sub(*closed), out);
-    }
-    head(names::LISTENER_TOTAL, out);
-    for (name, opened, _) in &listeners {
-        let mut labels = String::new();
-        label(&mut labels, "listener", name);
-        line(names::LISTENER_TOTAL, &labels, *opened, out);
+    for (metric, stat) in
+        [(names::LISTENER_ACTIVE, ListenerStat::CxActive), (names::LISTENER_TOTAL, ListenerStat::CxTotal)]
+    {
+        head(metric, out);
+        for (name, totals) in &listeners {
+            let mut labels = String::new();
+            label(&mut labels, "listener", name);
+            line(metric, &labels, totals.get(stat as usize).copied().unwrap_or_default(), out);
+        }
     }
     let (written, lost, errors) = registry.read_logs();
     single(names::LOG_WRITTEN, written, out);

@@ -1,4 +1,4 @@
-//! What is counted of each cluster, under Envoy's names: the dashboards and alerts that exist know these.
+//! What is counted of each cluster and each listener, under Envoy's names: the dashboards and alerts that exist know these.
 //!
 //! A worker has a row of numbers for each cluster that it has sent something to, and writes it alone. Rows go by
 //! [`ClusterId`](super::clusters::ClusterId), so a new table does not reset them.
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use super::histogram;
 use super::interner::lock;
-use super::names::{Metric, metrics};
+use super::names::{Kind, Metric, metrics};
 
 metrics! {
     /// What a worker counts of a cluster.
@@ -57,17 +57,47 @@ metrics! {
     Rq5xx Counter "upstream_rq_5xx" "requests" "Requests by the class of the answer that the client got.",
 }
 
+metrics! {
+    /// What a worker counts of a listener: of its connections, and of the requests in them.
+    ListenerStat;
+    CxTotal Counter "listener.downstream_cx_total" "connections" "Clients' connections accepted.",
+    CxActive Gauge "listener.downstream_cx_active" "connections" "Clients' connections that are open.",
+    CxDestroy Counter "listener.downstream_cx_destroy" "connections" "Clients' connections that have ended.",
+    CxOverflow Counter "listener.downstream_global_cx_overflow" "connections"
+        "Clients' connections closed at accept because the process has as many as it may.",
+    NoChain Counter "listener.no_filter_chain_match" "connections"
+        "Clients' connections closed because nothing serves the name that they ask for.",
+    TlsHandshakes Counter "listener.ssl.handshake" "handshakes" "TLS handshakes with clients that succeeded.",
+    TlsErrors Counter "listener.ssl.connection_error" "handshakes" "TLS handshakes with clients that failed.",
+    HttpTotal Counter "http.downstream_cx_total" "connections" "Clients' connections that HTTP is spoken on.",
+    HttpActive Gauge "http.downstream_cx_active" "connections" "Those of them that are open.",
+    RqTotal Counter "http.downstream_rq_total" "requests" "Requests begun.",
+    RqActive Gauge "http.downstream_rq_active" "requests" "Requests under way.",
+    RqRxReset Counter "http.downstream_rq_rx_reset" "requests" "Requests that the client has reset.",
+    Rq1xx Counter "http.downstream_rq_1xx" "requests" "Requests by the class of the answer.",
+    Rq2xx Counter "http.downstream_rq_2xx" "requests" "Requests by the class of the answer.",
+    Rq3xx Counter "http.downstream_rq_3xx" "requests" "Requests by the class of the answer.",
+    Rq4xx Counter "http.downstream_rq_4xx" "requests" "Requests by the class of the answer.",
+    Rq5xx Counter "http.downstream_rq_5xx" "requests" "Requests by the class of the answer.",
+}
+
+impl ListenerStat {
+    /// That of answers with this status; `None`: there was none.
+    pub fn of_status(status: u16) -> Option<ListenerStat> {
+        use ListenerStat::{Rq1xx, Rq2xx, Rq3xx, Rq4xx, Rq5xx};
+        of_status([Rq1xx, Rq2xx, Rq3xx, Rq4xx, Rq5xx], status)
+    }
+}
+
+fn of_status<T: Copy>(classes: [T; 5], status: u16) -> Option<T> {
+    classes.get(usize::from(status / 100).checked_sub(1)?).copied()
+}
+
 impl ClusterStat {
     /// That of answers with this status; `None`: there was none.
     pub fn of_status(status: u16) -> Option<ClusterStat> {
-        match status / 100 {
-            1 => Some(ClusterStat::Rq1xx),
-            2 => Some(ClusterStat::Rq2xx),
-            3 => Some(ClusterStat::Rq3xx),
-            4 => Some(ClusterStat::Rq4xx),
-            5 => Some(ClusterStat::Rq5xx),
-            _ => None,
-        }
+        use ClusterStat::{Rq1xx, Rq2xx, Rq3xx, Rq4xx, Rq5xx};
+        of_status([Rq1xx, Rq2xx, Rq3xx, Rq4xx, Rq5xx], status)
     }
 }
 
@@ -107,10 +137,11 @@ impl<const N: usize> Row<N> {
         }
     }
 
-    /// Nothing is under way any more.
-    pub(super) fn end(&self, is_gauge: impl Fn(usize) -> bool) {
-        let gauges = self.0.iter().enumerate().filter(|(column, _)| is_gauge(*column));
-        gauges.for_each(|(_, cell)| cell.store(0, Ordering::Relaxed));
+    /// Nothing is under way any more; `columns` are the metrics of the row.
+    pub(super) fn end(&self, columns: impl Iterator<Item = Metric>) {
+        for (cell, _) in self.0.iter().zip(columns).filter(|(_, metric)| metric.kind == Kind::Gauge) {
+            cell.store(0, Ordering::Relaxed);
+        }
     }
 }
 

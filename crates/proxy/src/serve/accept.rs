@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::{Connection, connection};
-use crate::observe::Counter;
+use crate::observe::{Counter, ListenerStat};
 use crate::table::listeners::ListenerSlot;
 use crate::worker::{Mail, Worker};
 
@@ -22,7 +22,7 @@ pub(crate) async fn accept(worker: Rc<Worker>, slot: ListenerSlot, socket: TcpLi
                 None => start(&worker, slot, io, remote),
             },
             // Dropping the socket closes it.
-            Ok(_) => worker.count(Counter::ConnectionsRefused),
+            Ok(_) => refused(&worker, slot),
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 worker.count(Counter::AcceptErrors);
@@ -30,6 +30,14 @@ pub(crate) async fn accept(worker: Rc<Worker>, slot: ListenerSlot, socket: TcpLi
                 tokio::time::sleep(PAUSE).await;
             }
         }
+    }
+}
+
+/// Counts a connection that was one too many.
+fn refused(worker: &Worker, slot: ListenerSlot) {
+    worker.count(Counter::ConnectionsRefused);
+    if let Some(listener) = worker.tables().listener(slot) {
+        worker.counters.listener_add(listener.id, ListenerStat::CxOverflow, 1);
     }
 }
 

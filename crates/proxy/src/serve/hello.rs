@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 
 use super::{Connection, sniff, tcp, tls};
 use crate::exchange::front::ConnInfo;
-use crate::observe::{Counter, Flags, Record};
+use crate::observe::{Counter, Flags, ListenerStat, Record};
 use crate::stream::prefixed::Prefixed;
 use crate::table::listeners::{Inside, Serves};
 use crate::table::tcp::TcpRoute;
@@ -28,6 +28,7 @@ pub(crate) async fn serve(conn: Connection, mut io: TcpStream, local: SocketAddr
     };
     drop(timer);
     let Some((peeked, first)) = read else {
+        conn.count(ListenerStat::TlsErrors);
         return worker.count(Counter::TlsHandshakeErrors);
     };
     let hello = match peeked {
@@ -45,6 +46,7 @@ pub(crate) async fn serve(conn: Connection, mut io: TcpStream, local: SocketAddr
     }
     let Some(hello) = hello else {
         worker.count(Counter::TlsHandshakeErrors);
+        conn.count(ListenerStat::NoChain);
         let record = Record {
             flags: Flags::NR,
             details: "filter_chain_not_found",

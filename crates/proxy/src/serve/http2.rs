@@ -315,6 +315,13 @@ impl Front for H2Front {
         Poll::Ready(Ok(()))
     }
 
+    fn was_reset(&self) -> Option<&'static str> {
+        Some(match self.stream.peer_reset()? {
+            ResetReason::REFUSED_STREAM => "http2.remote_refuse",
+            _ => "http2.remote_reset",
+        })
+    }
+
     fn abort(&mut self) {
         self.stream.reset(ResetReason::INTERNAL_ERROR);
     }

@@ -22,7 +22,7 @@ use tokio::net::TcpStream;
 
 use crate::exchange::front::ConnInfo;
 use crate::exchange::secured::Secured;
-use crate::observe::{Counter, ListenerId};
+use crate::observe::{Counter, ListenerId, ListenerStat};
 use crate::stream::Stream;
 use crate::stream::inbound::Inbound;
 use crate::stream::outbound::Outbound;
@@ -37,6 +37,8 @@ pub(crate) struct Connection {
     /// What its handshake established.
     secured: Option<Rc<Secured>>,
     counted: ListenerId,
+    /// It is counted as one that HTTP is spoken on.
+    http: bool,
     place: usize,
     /// The balancer in front, if one said where the client is.
     pub(crate) balancer: Option<SocketAddr>,
@@ -58,6 +60,7 @@ impl Connection {
             listener,
             secured: None,
             counted: served.id,
+            http: false,
             place: worker.parking.enter(),
             balancer: None,
             idle_ms: served.http.idle_ms.unwrap_or(limits.idle_timeout_ms),
@@ -67,8 +70,21 @@ impl Connection {
 
     /// What is known of it in clear text.
     fn clear(&self, local: SocketAddr, remote: SocketAddr) -> ConnInfo {
-        let info = ConnInfo::clear(self.listener, local, remote);
+        let info = ConnInfo::clear((self.listener, self.counted), local, remote);
         ConnInfo { direct: self.balancer.unwrap_or(remote), ..info }
+    }
+
+    /// Counts for its listener.
+    fn count(&self, stat: ListenerStat) {
+        self.worker.counters.listener_add(self.counted, stat, 1);
+    }
+
+    /// HTTP is spoken on it from now on.
+    fn speaks_http(&mut self) {
+        if !std::mem::replace(&mut self.http, true) {
+            self.count(ListenerStat::HttpTotal);
+            self.count(ListenerStat::HttpActive);
+        }
     }
 
     /// Has the connection's listener gone, would its client be refused now, or is the process draining?
@@ -90,6 +106,9 @@ impl Drop for Connection {
     fn drop(&mut self) {
         self.worker.parking.leave(self.place);
         self.worker.closed(self.counted);
+        if self.http {
+            self.worker.counters.listener_add(self.counted, ListenerStat::HttpActive, -1);
+        }
         if std::thread::panicking() {
             self.worker.count(Counter::Panics);
         }
@@ -171,7 +190,8 @@ pub(crate) async fn sniff<S: Stream>(conn: Connection, mut io: S, info: ConnInfo
 }
 
 /// The task of an HTTP/1 connection. The one that found out what is spoken ends, and its memory with it.
-fn spawn_http1<S: Stream>(conn: Connection, io: S, info: ConnInfo, input: Inbound) {
+fn spawn_http1<S: Stream>(mut conn: Connection, io: S, info: ConnInfo, input: Inbound) {
+    conn.speaks_http();
     let timer = conn.worker.clock.timer();
     let places = conn.worker.kept.of::<http1::ExchangePlaces<S>>();
     let held = http1::Http1 { conn, io, info, input, output: Outbound::default(), timer, places };
@@ -179,7 +199,8 @@ fn spawn_http1<S: Stream>(conn: Connection, io: S, info: ConnInfo, input: Inboun
 }
 
 /// The task of an HTTP/2 connection.
-fn spawn_http2<S: Stream>(conn: Connection, io: S, info: ConnInfo) {
+fn spawn_http2<S: Stream>(mut conn: Connection, io: S, info: ConnInfo) {
+    conn.speaks_http();
     tokio::task::spawn_local(http2::serve(conn, io, Rc::new(info)));
 }
 

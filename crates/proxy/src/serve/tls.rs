@@ -13,7 +13,7 @@ use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 use super::{Connection, sniff, spawn_http1, spawn_http2, tcp};
 use crate::exchange::front::ConnInfo;
 use crate::exchange::secured::Secured;
-use crate::observe::{Counter, Flags, Record};
+use crate::observe::{Counter, Flags, ListenerStat, Record};
 use crate::stream::inbound::Inbound;
 use crate::table::listeners::{Clients, Configs, Inside, Serves};
 
@@ -33,10 +33,15 @@ pub(crate) async fn serve(
     let done = tokio::select! {
         biased;
         done = Box::pin(handshake(&conn, io, &first, local, remote)) => done,
-        () = timer.expired() => None,
+        () = timer.expired() => Err(Unshaken::Failed),
     };
     drop(timer);
-    let Some((stream, info, inside)) = done else {
+    conn.count(match &done {
+        Ok(_) => ListenerStat::TlsHandshakes,
+        Err(Unshaken::NoChain) => ListenerStat::NoChain,
+        Err(Unshaken::Failed) => ListenerStat::TlsErrors,
+    });
+    let Ok((stream, info, inside)) = done else {
         worker.count(Counter::TlsHandshakeErrors);
         return;
     };
@@ -52,17 +57,26 @@ pub(crate) async fn serve(
     }
 }
 
+/// Why a handshake came to nothing.
+enum Unshaken {
+    /// Nothing serves the name that was asked for.
+    NoChain,
+    /// The client broke off, refused what it was shown or was refused, or took too long.
+    Failed,
+}
+
 async fn handshake(
     conn: &Connection,
     io: TcpStream,
     first: &[u8],
     local: SocketAddr,
     remote: SocketAddr,
-) -> Option<(Box<TlsStream<TcpStream>>, ConnInfo, Inside)> {
+) -> Result<(Box<TlsStream<TcpStream>>, ConnInfo, Inside), Unshaken> {
+    let failed = |_| Unshaken::Failed;
     let start_us = conn.worker.clock.now_us();
     let begun = match first {
-        [] => LazyConfigAcceptor::new(Acceptor::default(), io).await.ok()?,
-        hello => StartHandshake::from_parts(accepted(hello)?, io),
+        [] => LazyConfigAcceptor::new(Acceptor::default(), io).await.map_err(failed)?,
+        hello => StartHandshake::from_parts(accepted(hello).ok_or(Unshaken::Failed)?, io),
     };
     let server_name = begun.client_hello().server_name().map(Rc::from);
     let Some(Chosen { chain, config, clients, own_uris, inside }) = choose(conn, &begun.client_hello())
@@ -76,9 +90,9 @@ async fn handshake(
             ..Record::new(conn.worker.clock.epoch_ms(start_us), local, remote)
         };
         conn.worker.log(conn.listener, &record);
-        return None;
+        return Err(Unshaken::NoChain);
     };
-    let stream = Box::new(begun.into_stream(config).await.ok()?);
+    let stream = Box::new(begun.into_stream(config).await.map_err(failed)?);
     let session = stream.get_ref().1;
     // What the ticket remembers was true when it was issued; the certificates may have run out since.
     let resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
@@ -91,10 +105,11 @@ async fn handshake(
     let secured = Secured::new(conn.listener, (chain.clone(), own_uris), certificates, satisfied);
     let clock = &conn.worker.clock;
     if !secured.stands(&conn.worker.tables(), || clock.epoch_ms(clock.now_us())) {
-        return None;
+        return Err(Unshaken::Failed);
     }
     let info = ConnInfo {
         listener: conn.listener,
+        counted: conn.counted,
         chain: Some(chain),
         local,
         remote,
@@ -105,7 +120,7 @@ async fn handshake(
         tls_version: session.protocol_version().map(version),
         tls_cipher: session.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()),
     };
-    Some((stream, info, inside))
+    Ok((stream, info, inside))
 }
 
 /// A hello that was read already. A client waits for the answer before it says more, so nothing follows it.

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 
 use super::Held;
 use super::memory::Exchange;
+use crate::observe::ListenerId;
 use crate::table::listeners::ListenerSlot;
 use crate::table::routes::Rule;
 
@@ -32,7 +33,7 @@ pub(crate) struct Shadow {
     /// Its body.
     pub(crate) body: Rc<Copied>,
     /// Of the request that it was made of.
-    pub(crate) listener: ListenerSlot,
+    pub(crate) listener: (ListenerSlot, ListenerId),
     /// Of the request that it was made of.
     pub(crate) local: SocketAddr,
     /// Of the request that it was made of.

@@ -107,6 +107,11 @@ impl ServerStream {
         self.session.borrow_mut().reset(self.index, reason);
     }
 
+    /// Why the client gave up this request; `None`: it has not, or the connection ended before.
+    pub fn peer_reset(&self) -> Option<ResetReason> {
+        self.session.borrow_mut().peer_reset(self.index)
+    }
+
     /// Ready when the client gave up this request, or the connection ended.
     pub fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<ResetReason> {
         self.session.borrow_mut().poll_reset(self.index, cx)

@@ -202,6 +202,11 @@ impl Session {
         Poll::Pending
     }
 
+    /// Why the peer has reset a stream, if it has.
+    pub(in crate::h2) fn peer_reset(&mut self, index: u32) -> Option<ResetReason> {
+        self.streams.get(index).reset.filter(|(_, by_peer)| *by_peer).map(|(reason, _)| reason)
+    }
+
     /// `n` bytes of a stream's data are done with.
     pub(in crate::h2) fn release(&mut self, index: u32, n: usize) {
         let slot = self.streams.get(index);
