@@ -168,7 +168,7 @@ fn once() -> usize {
     1
 }
 
-/// What must hold. In maps, null means absent and `*` any value.
+/// What must hold. In maps, null means absent, `*` any value, and of headers `!text` any but that one.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Expect {
@@ -624,7 +624,9 @@ fn check_headers(
     for (name, expected) in expected {
         let (expected, found) = (expected.as_deref().map(filled), found(name));
         let any = expected.as_deref() == Some("*") && found.is_some();
-        if !any && expected != found {
+        let other = expected.as_deref().and_then(|text| text.strip_prefix('!'));
+        let other = other.is_some_and(|not| found.as_deref().is_some_and(|found| found != not));
+        if !any && !other && expected != found {
             failures.push(format!("{what} {name} is {found:?}, expected {expected:?}"));
         }
     }
@@ -696,6 +698,7 @@ scenarios! {
     client_names
     cluster_failures
     connections_without_effect
+    control_headers
     corner_hosts
     corner_routes
     cors
@@ -767,10 +770,13 @@ scenarios! {
     server_name
     servers_in_conflict
     service_entries
+    service_identity
     service_names
     services
     short_names
     sni
+    statuses
+    statuses_of_bad_requests
     tcp
     timeouts
     tls_defaults
