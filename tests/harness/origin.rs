@@ -40,6 +40,8 @@ pub enum Script {
     Raw(Vec<u8>),
     /// Nothing listens at its address.
     Dead,
+    /// As many connections wait to be accepted as may: the system lets another one begin and says nothing.
+    Full,
     /// Says nothing until the client has ended, then says its own name, `heard` and what it heard.
     Talk,
     /// The same inside TLS.
@@ -119,10 +121,19 @@ impl Origin {
         let (task, bound) = if matches!(script, Script::Dead) {
             (None, Some(socket))
         } else {
-            let listener = socket.listen(1024).unwrap();
+            let full = matches!(script, Script::Full);
+            let listener = socket.listen(if full { 0 } else { 1024 }).unwrap();
+            let waiting =
+                if full { Some(tokio::net::TcpStream::connect(address).await.unwrap()) } else { None };
             let (name, script) = (Arc::from(name), Arc::new(script));
             let (hits, ended, load) = (hits.clone(), ended.clone(), load.clone());
-            let serve = serve(listener, Work { name, script, hits, ended, load, before: Vec::new() });
+            let work = Work { name, script, hits, ended, load, before: Vec::new() };
+            let serve = async move {
+                match waiting {
+                    None => serve(listener, work).await,
+                    Some(_waiting) => std::future::pending().await,
+                }
+            };
             (Some(tokio::spawn(serve).abort_handle()), None)
         };
         Origin { name: name.to_owned(), address, hits, ended, load, task, _bound: bound }
@@ -279,6 +290,7 @@ async fn connection<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, work: Work
             Script::Never => {}
             Script::Close
             | Script::Dead
+            | Script::Full
             | Script::Talk
             | Script::TalkTls(_)
             | Script::Tls(..)
@@ -376,6 +388,8 @@ pub(crate) struct Request {
     pub(crate) path: String,
     /// Names in lower case; lines of one name joined by commas.
     pub(crate) headers: Map<String, Value>,
+    /// Names as they stood.
+    pub(crate) names: Vec<String>,
 }
 
 impl Request {
@@ -393,6 +407,7 @@ impl Request {
             "method": self.method,
             "path": self.path,
             "headers": self.headers,
+            "names": self.names,
             "length": body.len(),
             "body": String::from_utf8_lossy(&body[..body.len().min(1000)]),
             "trailers": trailers,
@@ -412,13 +427,14 @@ pub(crate) fn add(headers: &mut Map<String, Value>, name: &str, value: &str) {
 fn parse_head(head: &str) -> Request {
     let mut lines = head.trim_end().split("\r\n");
     let mut start = lines.next().unwrap_or_default().splitn(3, ' ');
-    let mut headers = Map::new();
+    let (mut headers, mut names) = (Map::new(), Vec::new());
     for line in lines {
         let (name, value) = line.split_once(':').unwrap_or((line, ""));
         add(&mut headers, name, value.trim());
+        names.push(name.to_owned());
     }
     let mut word = || start.next().unwrap_or_default().to_owned();
-    Request { method: word(), path: word(), headers }
+    Request { method: word(), path: word(), headers, names }
 }
 
 type Body = (Vec<u8>, Map<String, Value>);

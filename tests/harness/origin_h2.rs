@@ -44,6 +44,7 @@ async fn stream_of(
         Script::Never => std::future::pending().await,
         Script::Close
         | Script::Dead
+        | Script::Full
         | Script::Raw(_)
         | Script::Switch
         | Script::Talk
@@ -89,7 +90,7 @@ async fn echo(
     work.before.iter().for_each(|(name, value)| add(&mut headers, name, value));
     let trailers = data.trailers().await?.map(|trailers| lines(&trailers)).unwrap_or_default();
     let path = head.uri.path_and_query().map_or("", |path| path.as_str());
-    let seen = Request { method: head.method.to_string(), path: path.to_owned(), headers };
+    let seen = Request { method: head.method.to_string(), path: path.to_owned(), headers, names: Vec::new() };
     let text = seen.seen(&work.name, "HTTP/2", &body, trailers);
     let answer = Answer::of(&work.script, nth);
     let mut reply = Response::builder().status(answer.status).body(()).unwrap();

@@ -6,6 +6,7 @@ use limen_e2e::gateway::Gateway;
 use limen_e2e::origin::{Origin, Script};
 use limen_e2e::reply::Reply;
 use limen_e2e::{h1, within};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 const ROUTES: &str = "
@@ -120,4 +121,33 @@ async fn a_stream_in_which_nothing_moves_is_ended() {
     let reply = reply.unwrap();
     assert_eq!((reply.status, reply.closed), (408, true), "the client owes a body: {reply:?}");
     assert_eq!(line["response_flags"], "SI");
+}
+
+/// All that a client hears of an answer whose head says `X-Answer`.
+async fn heard(mesh: &str) -> String {
+    let headers = vec![("X-Answer".to_owned(), "yes".to_owned())];
+    let script = Script::Echo { statuses: vec![200], headers, trailers: Vec::new() };
+    let origin = Origin::start("web", script).await;
+    let map = format!(
+        "{{apiVersion: v1, kind: ConfigMap, metadata: {{name: istio, namespace: istio-system}}, data: {{mesh: '{mesh}'}}}}"
+    );
+    let routes = ROUTES.replace("directResponse: {status: 200}", "route: [{destination: {host: web}}]");
+    let service =
+        "{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {ports: [{name: http, port: 80}]}}";
+    let files = [("routes.yaml", &*routes), ("mesh.yaml", &map), ("web.yaml", service)];
+    let flags = ["--backend".to_owned(), format!("web={}", origin.address)];
+    let gateway = Gateway::start(&files, &flags).await;
+    let mut stream = TcpStream::connect(gateway.address(80)).await.unwrap();
+    stream.write_all(b"GET /a/b HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut text = String::new();
+    within("the answer", stream.read_to_string(&mut text)).await.unwrap();
+    text
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn names_of_an_answer_are_in_lower_case_unless_the_mesh_wants_them_kept() {
+    let lower = heard("").await;
+    assert!(lower.contains("\r\nx-answer: yes\r\n"), "{lower}");
+    let kept = heard("{defaultConfig: {proxyHeaders: {preserveHttp1HeaderCase: true}}}").await;
+    assert!(kept.contains("\r\nX-Answer: yes\r\n") && kept.contains("\r\nserver: istio-envoy\r\n"), "{kept}");
 }

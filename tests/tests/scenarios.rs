@@ -184,6 +184,9 @@ struct Expect {
     path: Option<String>,
     #[serde(default)]
     seen: BTreeMap<String, Option<String>>,
+    /// Names of fields that it saw spelt so (HTTP/1.1).
+    #[serde(default)]
+    names_seen: Vec<String>,
     /// `HTTP/1.1` or `HTTP/2`.
     protocol_seen: Option<String>,
     /// After the request's body.
@@ -293,6 +296,7 @@ fn said(spec: &OriginSpec, authority: &Authority) -> Script {
         Some("never") => Script::Never,
         Some("close") => Script::Close,
         Some("dead") => Script::Dead,
+        Some("full") => Script::Full,
         Some("talk") if spec.tls.is_empty() => Script::Talk,
         Some("talk") => {
             let names: Vec<&str> = spec.tls.iter().map(String::as_str).collect();
@@ -597,6 +601,9 @@ fn check_reply(expect: &Expect, reply: &Reply, over: Over) -> Vec<String> {
     if !matches!(over, Over::H2 | Over::H2Tls) {
         equal("closed", expect.closed.map(|c| c.to_string()), reply.closed.to_string());
     }
+    let names = seen["names"].as_array().into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>();
+    let misspelt = expect.names_seen.iter().filter(|name| !names.contains(&name.as_str()));
+    failures.extend(misspelt.map(|name| format!("no field is spelt {name} in {names:?}")));
     if let Some(part) = expect.body_has.as_ref().filter(|part| !reply.text().contains(part.as_str())) {
         failures.push(format!("body {:?} has no {part:?}", reply.text()));
     }
@@ -697,6 +704,7 @@ scenarios! {
     client_certificates
     client_names
     cluster_failures
+    connect_timeout
     connections_without_effect
     control_headers
     corner_hosts
@@ -724,6 +732,8 @@ scenarios! {
     gateway_labels
     gateways_apply
     grpc_errors
+    header_case
+    header_case_kept
     header_operations
     hosts
     hosts_left_to_others

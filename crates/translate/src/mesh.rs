@@ -302,7 +302,6 @@ pub(crate) fn target(path: &str) -> LogTarget {
 fn say_without_effect(config: &Arc<Object<MeshConfig>>, problems: &mut Vec<Problem>) {
     let said = &config.spec;
     let options = said.default_config.clone().unwrap_or_default();
-    let headers = options.proxy_headers.unwrap_or_default();
     let settings = options.connection_settings.unwrap_or_default();
     let named = |domain: &str| !matches!(domain, "" | DEFAULT_TRUST_DOMAIN);
     for (written, field, message) in [
@@ -334,11 +333,6 @@ fn say_without_effect(config: &Arc<Object<MeshConfig>>, problems: &mut Vec<Probl
             said.outbound_cluster_stat_name.is_some(),
             "outboundClusterStatName",
             "metrics name services by their labels",
-        ),
-        (
-            headers.preserve_http1_header_case == Some(true),
-            "defaultConfig.proxyHeaders.preserveHttp1HeaderCase",
-            "names of header fields are passed on in lower case",
         ),
         (
             settings.http_max_concurrent_streams.is_some(),

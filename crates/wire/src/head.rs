@@ -143,6 +143,8 @@ pub struct Field {
 pub struct Fields {
     bytes: Vec<u8>,
     list: Vec<Field>,
+    /// Names as they stood on the wire, each with a line feed behind it; `None`: that is not of interest.
+    spelt: Option<Vec<u8>>,
 }
 
 impl Fields {
@@ -150,6 +152,39 @@ impl Fields {
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.list.clear();
+        if let Some(spelt) = &mut self.spelt {
+            spelt.clear();
+        }
+    }
+
+    /// Whether heads that are read from HTTP/1 from now on remember how names were spelt, so that they are written so.
+    pub fn keep_spelling(&mut self, keep: bool) {
+        if keep != self.spelt.is_some() {
+            self.spelt = keep.then(Vec::new);
+        }
+    }
+
+    /// Remembers the spelling of a name, if that is wanted.
+    pub(crate) fn spell<'n>(&mut self, names: impl Iterator<Item = &'n [u8]>) {
+        if let Some(spelt) = &mut self.spelt {
+            for name in names {
+                spelt.extend_from_slice(name);
+                spelt.push(b'\n');
+            }
+        }
+    }
+
+    /// Gives the names in a head of HTTP/1, its first line included, the spelling that was remembered.
+    pub(crate) fn respell(&self, head: &mut [u8]) {
+        if let Some(spelt) = self.spelt.as_ref().filter(|spelt| !spelt.is_empty()) {
+            for line in head.split_mut(|byte| *byte == b'\n').skip(1) {
+                let name = line.split_mut(|byte| *byte == b':').next().unwrap_or_default();
+                let known = spelt.split(|byte| *byte == b'\n').find(|known| known.eq_ignore_ascii_case(name));
+                if let Some(known) = known {
+                    name.copy_from_slice(known);
+                }
+            }
+        }
     }
 
     /// How many field lines there are.
@@ -297,7 +332,7 @@ impl Fields {
 
     /// Drops all lines of that (lower-case) name.
     pub fn remove(&mut self, name: &[u8]) {
-        let Fields { bytes, list } = self;
+        let Fields { bytes, list, .. } = self;
         list.retain(|field| &bytes[field.name.range()] != name);
     }
 
@@ -308,7 +343,7 @@ impl Fields {
 
     /// Keeps the lines for which `keep(known, name, value)` says so.
     pub fn retain(&mut self, mut keep: impl FnMut(Known, &[u8], &[u8]) -> bool) {
-        let Fields { bytes, list } = self;
+        let Fields { bytes, list, .. } = self;
         list.retain(|f| keep(f.known, &bytes[f.name.range()], &bytes[f.value.range()]));
     }
 

@@ -19,6 +19,9 @@ pub struct HttpPolicy {
     /// What becomes of `x-forwarded-client-cert`.
     #[serde(skip_serializing_if = "is_default")]
     pub client_cert: ForwardClientCert,
+    /// Names of header fields keep their spelling from HTTP/1 to HTTP/1; else they are in lower case.
+    #[serde(skip_serializing_if = "is_default")]
+    pub keeps_spelling: bool,
     /// Header fields that the gateway adds.
     #[serde(skip_serializing_if = "is_default")]
     pub added: AddedHeaders,

@@ -261,6 +261,7 @@ async fn attempt<F: Front>(
     back.begin(&exchange.request, live.conn.https, &worker.buffers)
         .map_err(|fail| Stop::of(&endpoint, fail))?;
     in_flight.sent(&worker.counters, cluster.series);
+    exchange.response.fields.keep_spelling(live.note.http.keeps_spelling);
     upload.done = exchange.request.body == BodyLength::None;
     let mut silence = Silence::watch(&worker.clock, live.note.http.stream_idle_ms);
     let answered = poll_fn(|cx| {

@@ -15,6 +15,8 @@ pub(crate) struct HttpPolicy {
     pub(crate) trusted_hops: u32,
     /// What becomes of `x-forwarded-client-cert`.
     pub(crate) client_cert: ForwardClientCert,
+    /// Names of header fields keep their spelling from HTTP/1 to HTTP/1.
+    pub(crate) keeps_spelling: bool,
     /// Header fields that the gateway adds.
     pub(crate) added: AddedHeaders,
     /// A connection without a request.
@@ -35,6 +37,7 @@ pub(crate) static DEFAULT: HttpPolicy = HttpPolicy {
     underscores: Underscores::Allow,
     trusted_hops: 0,
     client_cert: ForwardClientCert::SanitizeSet,
+    keeps_spelling: false,
     added: AddedHeaders {
         server: ServerName::Istio,
         request_id: true,

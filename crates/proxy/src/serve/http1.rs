@@ -140,6 +140,7 @@ impl Wait {
         let worker = &conn.worker;
         input.give_buffer(|| worker.buffers.take_read());
         let mut exchange = worker.take_exchange();
+        exchange.request.fields.keep_spelling(conn.keeps_spelling);
         match input.poll_request(io, cx, worker.h1_limits(), &mut exchange.request) {
             Poll::Ready(Ok(())) if exchange.request.version == Version::H10 && !worker.config.http10 => {
                 return Poll::Ready(Arrived::Bad(exchange, Error::low_version()));

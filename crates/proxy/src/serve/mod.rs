@@ -46,6 +46,8 @@ pub(crate) struct Connection {
     pub(crate) idle_ms: u64,
     /// How long the head of a request may take.
     pub(crate) head_ms: u64,
+    /// Names of fields keep their spelling (HTTP/1).
+    pub(crate) keeps_spelling: bool,
 }
 
 impl Connection {
@@ -65,6 +67,7 @@ impl Connection {
             balancer: None,
             idle_ms: served.http.idle_ms.unwrap_or(limits.idle_timeout_ms),
             head_ms: served.http.request_head_ms.unwrap_or(limits.head_timeout_ms),
+            keeps_spelling: served.http.keeps_spelling,
         })
     }
 

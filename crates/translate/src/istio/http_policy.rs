@@ -32,6 +32,7 @@ pub(crate) fn read(mesh: &MeshConfig, options: &ProxyOptions) -> HttpPolicy {
         Some(written) => Millis::new(written.millis()),
         None => by_profile(profile),
     };
+    let headers = options.proxy_headers.clone().unwrap_or_default();
     let streams = settings.http_max_concurrent_streams.and_then(|streams| u32::try_from(streams).ok());
     HttpPolicy {
         path: path(mesh, &settings, edge),
@@ -49,7 +50,8 @@ pub(crate) fn read(mesh: &MeshConfig, options: &ProxyOptions) -> HttpPolicy {
             WrittenCert::AppendForward => ForwardClientCert::AppendForward,
             WrittenCert::AlwaysForwardOnly => ForwardClientCert::AlwaysForwardOnly,
         },
-        added: added(&options.proxy_headers.clone().unwrap_or_default()),
+        keeps_spelling: headers.preserve_http1_header_case == Some(true),
+        added: added(&headers),
         times: HttpTimes {
             idle: time(settings.http_idle_timeout, EDGE_IDLE_MS),
             stream_idle: time(settings.http_stream_idle_timeout, EDGE_STREAM_MS),

@@ -8,8 +8,9 @@ pub const CHUNK_END: &[u8] = b"\r\n";
 pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
 /// Appends a request head for an HTTP/1.1 upstream, in origin form: host, the fields in order, the one framing field,
-/// the empty line. `Expect` is written only where there is a body to wait with. A `Connection` field is written only for an upgrade ([`RequestHead::upgrade`]), together with it.
+/// the empty line. Names have the spelling that [`Fields::keep_spelling`] remembers, else they are in lower case. `Expect` is written only where there is a body to wait with. A `Connection` field is written only for an upgrade ([`RequestHead::upgrade`]), together with it.
 pub fn encode_request(head: &RequestHead, out: &mut Vec<u8>) {
+    let start = out.len();
     out.reserve(head.fields.stored() + 4 * head.fields.len() + 96);
     out.extend_from_slice(head.method());
     out.push(b' ');
@@ -37,6 +38,7 @@ pub fn encode_request(head: &RequestHead, out: &mut Vec<u8>) {
         out.extend_from_slice(b"\r\n");
     }
     out.extend_from_slice(b"\r\n");
+    head.fields.respell(out.get_mut(start..).unwrap_or_default());
 }
 
 /// How the body of a response is delimited for the client.
@@ -77,6 +79,7 @@ pub fn encode_response(
     keep_alive: bool,
     out: &mut Vec<u8>,
 ) {
+    let start = out.len();
     out.reserve(head.fields.stored() + 4 * head.fields.len() + 96);
     put_status_line(head.status, out);
     put_fields(&head.fields, (head.status == 101).then_some(Known::Upgrade), out);
@@ -94,6 +97,7 @@ pub fn encode_response(
         _ => {}
     }
     out.extend_from_slice(b"\r\n");
+    head.fields.respell(out.get_mut(start..).unwrap_or_default());
 }
 
 /// Whether [`encode_response`] chooses the chunked coding. If it does not though the body is `Marked` or `UntilClose`,
