@@ -700,6 +700,7 @@ scenarios! {
     bind_addresses
     bound_hosts
     broken_objects
+    certificate_names
     client_authorities
     client_certificates
     client_names
@@ -746,12 +747,14 @@ scenarios! {
     identity_headers
     internal_traffic_policy
     ipv6
+    kubernetes_marks
     locality
     log_filter
     log_json
     log_json_default
     log_operators
     malformed
+    managed_gateway
     match_fields
     match_gates
     matches

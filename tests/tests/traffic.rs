@@ -271,3 +271,29 @@ async fn faults_and_mirrors_befall_a_share_of_the_requests() {
     let copies = Metrics::of(&gateway).await.value(&["limen_mirrors_total"]);
     assert!((1.0..200.0).contains(&copies), "{copies} of 200");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn by_default_the_less_busy_of_two_endpoints_is_preferred() {
+    let (busy, idle) =
+        (Origin::start("busy", Script::Never).await, Origin::start("idle", Script::echo()).await);
+    let config = shop::routes("[{route: [{destination: {host: shop}}]}]");
+    let gateway = shop::start(&config, &[&busy, &idle], "--workers 1").await;
+    // While neither has anything to do they are equals, and sooner or later a request is stuck.
+    let mut held = Vec::new();
+    for _ in 0..200 {
+        let mut connection = shop::send(&gateway, "/").await;
+        let stuck = tokio::select! {
+            reply = shop::read(&mut connection) => reply.status != 200,
+            () = busy.hit(1) => true,
+        };
+        held.push(connection);
+        if stuck {
+            break;
+        }
+    }
+    assert_eq!(busy.hits(), 1, "after {} requests", held.len());
+    for _ in 0..20 {
+        assert_eq!(shop::ask(&gateway, "/").await.origin().as_deref(), Some("idle"));
+    }
+    assert_eq!(busy.hits(), 1);
+}

@@ -82,12 +82,13 @@ fn cluster(
             }
         },
     };
+    say_waypoint(index, &service, report);
     let mesh = &index.settings.mesh;
     let policy = rules.map_or_else(|| Policy::of_mesh(mesh), |rules| rules.policy(key.port, subset, mesh));
     // What clients have encrypted already is not encrypted again, and has no PROXY header put in front (Istio).
     let tls = policy.tls.as_ref().filter(|_| !key.by_server_name).and_then(|block| {
         let reader = OriginTls { index, block, files, report: &mut *report };
-        reader.read(service.names_of_certificate())
+        reader.read(index.services.names_of_certificate(&service))
     });
     let mut reader = Reader { report, blocked: false, mesh };
     let (balance, mut connection) = (reader.balance(&policy), reader.connection(&policy, protocol));
@@ -128,6 +129,20 @@ fn cluster(
         blocked,
         by,
     })
+}
+
+/// Says of a Service that gateways are to send its requests to a waypoint that none does. Its namespace may say it, too.
+fn say_waypoint(index: &Index<'_>, service: &ServiceFacts, report: &mut Report) {
+    let ServiceSource::Kubernetes(service) = &service.source else { return };
+    let namespace = index.snapshot.namespaces().get("", &service.key.namespace);
+    let label = |name: &str| {
+        let of_namespace = || namespace.and_then(|namespace| namespace.meta.labels.get(name));
+        service.meta.labels.get(name).or_else(of_namespace).map(String::as_str)
+    };
+    let waypoint = label("istio.io/use-waypoint").is_some_and(|name| name != "none");
+    if waypoint && label("istio.io/ingress-use-waypoint") == Some("true") {
+        report.problem(messages::waypoint(At::new(service, "metadata.labels")));
+    }
 }
 
 /// What a Service, or else its namespace, wishes for: the nearest endpoints, say.

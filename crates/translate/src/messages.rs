@@ -165,6 +165,15 @@ pub(crate) mod gateway {
         at.say(NO_WORKLOAD, message, format!("select {own}, or start with --labels as the selector has them"))
     }
 
+    pub(crate) fn kept_apart(at: At<'_>, instance: &str, own: &str) -> Problem {
+        let message = format!(
+            "the selector fits gateway {instance}, but that is a managed one (label \
+             gateway.networking.k8s.io/gateway-name) and takes Gateways of its own namespace, {own}, only: nothing of \
+             this Gateway is served"
+        );
+        at.say(NO_WORKLOAD, message, format!("move it to namespace {own}, or select another gateway"))
+    }
+
     pub(crate) fn weak_version(at: At<'_>, version: &str) -> Problem {
         let message = format!("{version} is not offered: TLS 1.2 is the lowest version");
         at.say(WEAK_TLS, message, "write TLSV1_2 or leave the field out")
@@ -494,6 +503,12 @@ pub(crate) mod destination {
     pub(crate) fn conflicting_protocol(at: At<'_>, host: &str, port: u16, first: &ObjectKey) -> Problem {
         let message = format!("{first} says that port {port} of `{host}` speaks something else, and counts");
         at.say(CONFLICTING_PROTOCOL, message, "write the same protocol in both")
+    }
+
+    pub(crate) fn waypoint(at: At<'_>) -> Problem {
+        let message = "gateways are to send its requests to a waypoint, but there is no ambient mesh here: they go to \
+                       its endpoints, past whatever the waypoint would enforce";
+        at.say(NO_EFFECT, message, "remove the label, or keep the service from this gateway with exportTo")
     }
 
     pub(crate) fn unknown_node(at: At<'_>) -> Problem {

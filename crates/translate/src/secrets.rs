@@ -29,6 +29,9 @@ pub(crate) struct Certificates<'a, 'i> {
     pub(crate) unread: usize,
 }
 
+/// How the Gateway API's Gateways refer to a Secret.
+const GATEWAY_API: &str = "kubernetes-gateway://";
+
 /// A Secret that is sought: its name, and the namespaces to look into, one after the other.
 struct Sought<'w> {
     name: &'w str,
@@ -87,8 +90,17 @@ impl<'a, 'i> Certificates<'a, 'i> {
         'a: 'w,
     {
         let workload = &*self.index.settings.workload_namespace;
+        if let Some(plain) = written.strip_prefix(GATEWAY_API)
+            && !plain.contains('/')
+        {
+            let why = "needs a namespace (kubernetes-gateway://namespace/name)";
+            report.problem(messages::form_not_served(at, written, why));
+            return Err(CertificateId(written.to_owned()));
+        }
         // Without a provider of its own, an external source is a Secret, too.
-        let plain = ["kubernetes://", "sds://"].into_iter().find_map(|scheme| written.strip_prefix(scheme));
+        let plain = ["kubernetes://", "sds://", GATEWAY_API]
+            .into_iter()
+            .find_map(|scheme| written.strip_prefix(scheme));
         let plain = plain.unwrap_or(written);
         let (named, name) = match plain.split_once('/') {
             _ if plain.starts_with("invalid://") => {
@@ -109,7 +121,12 @@ impl<'a, 'i> Certificates<'a, 'i> {
             None => vec![workload],
             Some(namespace) if namespace == workload || (from_files && namespace == own) => vec![namespace],
             Some(_) => {
-                let why = "names another namespace than the gateway's, which is never allowed";
+                let why = match written.starts_with(GATEWAY_API) {
+                    true => {
+                        "names another namespace than the gateway's, for which no ReferenceGrant is given"
+                    }
+                    false => "names another namespace than the gateway's, which is never allowed",
+                };
                 report.problem(messages::form_not_served(at, written, why));
                 return Err(CertificateId(format!("kubernetes://{plain}")));
             }

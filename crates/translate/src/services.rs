@@ -79,16 +79,6 @@ impl ServiceFacts {
     }
 
     /// Its ports for people.
-    /// Names that the service says its certificate carries (`subjectAltNames` of its ServiceEntry).
-    pub(crate) fn names_of_certificate(&self) -> &[String] {
-        match &self.source {
-            ServiceSource::Entries(entries) => {
-                entries.first().map_or(&[][..], |entry| &entry.spec.subject_alt_names)
-            }
-            _ => &[],
-        }
-    }
-
     pub(crate) fn list_ports(&self) -> String {
         let ports = self.ports.iter().filter(|port| port.protocol.is_some());
         ports.map(|port| port.number.to_string()).collect::<Vec<_>>().join(", ")
@@ -127,6 +117,8 @@ pub(crate) struct Registry {
     /// What is wrong with services as they stand beside one another.
     pub(crate) problems: Vec<Problem>,
     hosts: Lookup<String, Vec<Arc<ServiceFacts>>>,
+    /// The oldest ServiceEntry for the host of a Kubernetes Service in its namespace: it only says more of it.
+    decorations: BTreeMap<(String, String), Arc<Object<ServiceEntry>>>,
 }
 
 impl Registry {
@@ -160,11 +152,13 @@ impl Registry {
                 group.push(Arc::clone(entry));
             }
         }
+        let mut decorations = BTreeMap::new();
         for key in order {
             let Some(group) = groups.remove(&key) else { continue };
             let services = hosts.get_or_insert_with(key.0.clone(), Vec::new);
             // An entry for the name of a Kubernetes Service only decorates it.
             if services.iter().any(|other| matches!(other.source, ServiceSource::Kubernetes(_))) {
+                decorations.extend(group.into_iter().next().map(|entry| (key, entry)));
                 continue;
             }
             services.push(memo.entries.get(key.clone(), group, |group| {
@@ -179,7 +173,7 @@ impl Registry {
                 services.push(memo.backends.get(key, Vec::new(), |_| Arc::new(by_flag(host, backend))));
             }
         }
-        Registry { hosts, problems: protocols.problems }
+        Registry { hosts, decorations, problems: protocols.problems }
     }
 
     /// The service that `host` means in an object of `namespace`: the one of that namespace, else the first. An
@@ -188,6 +182,18 @@ impl Registry {
         let named = self.named(host, namespace)?;
         let service = self.concrete(named, namespace, 4)?;
         Some(Found { named, service })
+    }
+
+    /// Names that ServiceEntries say the service's certificate carries.
+    pub(crate) fn names_of_certificate<'r>(&'r self, service: &'r ServiceFacts) -> &'r [String] {
+        let entry = match &service.source {
+            ServiceSource::Entries(entries) => entries.first(),
+            ServiceSource::Kubernetes(_) => {
+                self.decorations.get(&(service.host.clone(), service.namespace.clone()))
+            }
+            ServiceSource::Outside(_) | ServiceSource::Backend => None,
+        };
+        entry.map_or(&[][..], |entry| &entry.spec.subject_alt_names)
     }
 
     fn named(&self, host: &str, namespace: &str) -> Option<&Arc<ServiceFacts>> {

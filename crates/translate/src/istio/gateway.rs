@@ -144,16 +144,31 @@ impl ServerPlan {
     }
 }
 
+/// The label of workloads that stand for a Gateway of the Gateway API. They take Gateways of their own namespace only.
+const MANAGED: &str = "gateway.networking.k8s.io/gateway-name";
+
 /// The addresses that all gateways of this process listen on, in order, and which servers have one.
 pub(crate) fn plan(index: &Index<'_>, report: &mut Report) -> (Vec<PortPlan>, Programmed) {
-    let mut planner = Planner { index, report, tables: BTreeSet::new(), taken: BTreeMap::new() };
+    let mut planner = Planner {
+        index,
+        report,
+        tables: BTreeSet::new(),
+        taken: BTreeMap::new(),
+        tls_hosts: BTreeMap::new(),
+    };
     let mut ports = Vec::new();
     let mut programmed = Programmed::default();
     for (number, instance) in index.settings.gateways.iter().enumerate() {
         let mut slots = BTreeMap::new();
+        planner.tls_hosts.clear();
         let selected =
             index.gateways.iter().filter(|gateway| names::selects(&gateway.spec.selector, &instance.labels));
+        let managed = instance.labels.contains_key(MANAGED);
         for gateway in selected {
+            if managed && *gateway.key.namespace != *index.settings.workload_namespace {
+                programmed.keep_apart(gateway, &instance.name);
+                continue;
+            }
             programmed.select(gateway);
             for at in 0..gateway.spec.servers.len() {
                 if !planner.server(gateway, at, instance, &mut slots) {
@@ -185,6 +200,9 @@ struct Planner<'a, 'i> {
     tables: BTreeSet<RouteTableName>,
     /// Addresses that are used, and by which gateway of this process.
     taken: BTreeMap<SlotKey, String>,
+    /// By the port that is listened on and a host as it is written: of the servers with a `tls` block the latest, with
+    /// its address. Like Istio, a server is compared with that one only, if it has the same address.
+    tls_hosts: BTreeMap<(u16, String), (IpAddr, String)>,
 }
 
 impl Planner<'_, '_> {
@@ -218,6 +236,10 @@ impl Planner<'_, '_> {
             return false;
         }
         self.taken.insert(key, instance.name.clone());
+        if server.tls.is_some() {
+            let known = |host: &String| ((shown, host.clone()), (ip, plan.title()));
+            self.tls_hosts.extend(server.hosts.iter().map(known));
+        }
         if !matches!(protocol, Protocol::Tcp | Protocol::Udp) {
             self.tables.insert(table.clone());
         }
@@ -237,6 +259,16 @@ impl Planner<'_, '_> {
     ) -> Option<String> {
         if let Some(other) = self.taken.get(&key).filter(|other| **other != instance.name) {
             return Some(format!("gateway {other} of this process listens already"));
+        }
+        let (ip, bound, declared) = key;
+        let port = bound.max(declared);
+        let same = |host: &&String| {
+            self.tls_hosts.get(&(port, (*host).clone())).is_some_and(|(known, _)| *known == ip)
+        };
+        if let Some(host) = server.hosts.iter().find(same).filter(|_| server.tls.is_some()) {
+            let other = self.tls_hosts.get(&(port, host.clone())).map(|(_, title)| title.as_str());
+            let other = other.unwrap_or_default();
+            return Some(format!("{other}, which comes first, has host `{host}` with a tls block, too"));
         }
         if let Some(why) = slot.and_then(|slot| slot.clash(server, plan, protocol)) {
             return Some(why);

@@ -14,6 +14,8 @@ use crate::report::Report;
 #[derive(Debug, Default)]
 pub(crate) struct Programmed {
     selected: BTreeMap<ObjectKey, Outcome>,
+    /// Those that a managed gateway of another namespace would have taken up, and its name.
+    apart: BTreeMap<ObjectKey, String>,
 }
 
 /// Servers by number.
@@ -27,6 +29,11 @@ impl Programmed {
     /// A gateway of this process takes it up.
     pub(crate) fn select(&mut self, gateway: &Object<Gateway>) {
         self.selected.entry(gateway.key.clone()).or_default();
+    }
+
+    /// A managed gateway of this process leaves it alone, as it is of another namespace.
+    pub(crate) fn keep_apart(&mut self, gateway: &Object<Gateway>, instance: &str) {
+        self.apart.insert(gateway.key.clone(), instance.to_owned());
     }
 
     /// A server is not served, or its clients are turned away.
@@ -48,7 +55,12 @@ impl Programmed {
     pub(crate) fn conclude(&self, index: &Index<'_>, report: &mut Report) {
         for gateway in &index.gateways {
             let outcome = self.selected.get(&gateway.key);
+            let apart = self.apart.get(&gateway.key).filter(|_| outcome.is_none());
             let (status, reason, message) = match outcome {
+                None if apart.is_some() => {
+                    let message = "the gateway that its selector fits is managed, and of another namespace";
+                    (false, "OtherNamespace", message.to_owned())
+                }
                 None => (false, "NotSelected", "its selector fits no gateway of this process".to_owned()),
                 Some(Outcome { refused, .. }) if !refused.is_empty() => {
                     (false, "ServersNotServed", format!("not served: {}; see the problems", fields(refused)))
@@ -59,7 +71,10 @@ impl Programmed {
                 }
                 Some(_) => (true, "Programmed", "all its servers are served".to_owned()),
             };
-            if outcome.is_none() && index.settings.files {
+            if let Some(instance) = apart {
+                let at = At::new(gateway, "spec.selector");
+                report.problem(messages::kept_apart(at, instance, &index.settings.workload_namespace));
+            } else if outcome.is_none() && index.settings.files {
                 say_unselected(gateway, index, report);
             }
             report.verdict(Verdict {

@@ -49,8 +49,6 @@ pub(super) struct Slot {
     /// Who came first, for messages.
     first: String,
     holds: Holds,
-    /// Hosts, as written, of servers with a `tls` block, and whose they are.
-    tls_hosts: BTreeMap<String, String>,
     /// Names asked for by SNI, and whose they are.
     server_names: BTreeMap<HostPattern, String>,
 }
@@ -77,7 +75,6 @@ impl Slot {
             others: Vec::new(),
             first: first.title(),
             holds: Holds::Unserved,
-            tls_hosts: BTreeMap::new(),
             server_names: BTreeMap::new(),
         }
     }
@@ -98,12 +95,6 @@ impl Slot {
 
     /// Why a server may not join. Who stands here came first: older, or first by name.
     pub(super) fn clash(&self, server: &Server, plan: &ServerPlan, protocol: &Protocol) -> Option<String> {
-        if server.tls.is_some()
-            && let Some((host, other)) =
-                server.hosts.iter().find_map(|host| self.tls_hosts.get_key_value(host))
-        {
-            return Some(format!("{other}, which comes first, has host `{host}` with a tls block, too"));
-        }
         match (self.plain(), &self.holds, protocol) {
             (Some(PlainPlan::Http { .. }), _, Protocol::Http) | (None, Holds::Unserved, _) => None,
             (Some(PlainPlan::Tcp(first)), _, Protocol::Tcp) => {
@@ -139,9 +130,6 @@ impl Slot {
         let origin = plan.origin();
         if origin != self.origin && !matches!(protocol, Protocol::Udp) {
             self.others.push(origin);
-        }
-        if server.tls.is_some() {
-            self.tls_hosts.extend(server.hosts.iter().map(|host| (host.clone(), plan.title())));
         }
         match protocol {
             Protocol::Udp => {
