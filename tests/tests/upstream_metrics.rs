@@ -161,3 +161,44 @@ async fn streams_of_one_http2_connection_are_requests_of_their_own() {
     let requests = ["upstream_rq_total", "upstream_rq_active"].map(|statistic| metrics.of_shop(statistic));
     assert_eq!((requests, metrics.of_shop("upstream_cx_total")), ([2.0, 0.0], 1.0));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_mesh_chooses_which_statistics_are_exposed() {
+    const MESH: &str = "
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio, namespace: istio-system}
+data:
+  mesh: |
+    defaultConfig:
+      proxyStatsMatcher:
+        inclusionPrefixes: [http.outbound_127.0.0.1_80]
+        inclusionSuffixes: [membership_total]
+        inclusionRegexps: ['cluster[.]outbound.*upstream_rq_(retry|2xx)']
+";
+    let origin = Origin::start("shop", Script::echo()).await;
+    let gateway = shop::start(&shop::routes(ROUTES), &[&origin], "").await;
+    assert_eq!(ask(&gateway, "/").await.status, 200);
+    after(&gateway, 1.0).await;
+    gateway.write("mesh.yaml", MESH);
+    let chosen = |metrics: &Metrics| metrics.get(&["envoy_cluster_upstream_cx_total"]).is_none();
+    let metrics = Metrics::when(&gateway, "fewer statistics", chosen).await;
+    let names: std::collections::BTreeSet<&str> = metrics
+        .0
+        .lines()
+        .filter(|line| line.starts_with("envoy_"))
+        .filter_map(|line| line.split('{').next())
+        .collect();
+    let of_http = names.iter().filter(|name| name.starts_with("envoy_http_downstream_")).count();
+    let rest: Vec<&str> =
+        names.into_iter().filter(|name| !name.starts_with("envoy_http_downstream_")).collect();
+    let expected =
+        ["envoy_cluster_membership_total", "envoy_cluster_upstream_rq", "envoy_cluster_upstream_rq_retry"];
+    assert_eq!((of_http > 4, &rest[..]), (true, &expected[..]), "{}", metrics.0);
+    assert_eq!(metrics.value(&["envoy_cluster_upstream_rq", "response_code_class=\"2xx\""]), 1.0);
+    assert_eq!(metrics.value(&["istio_requests_total", "response_code=\"200\""]), 1.0);
+
+    std::fs::remove_file(gateway.config().join("mesh.yaml")).unwrap();
+    let all = |metrics: &Metrics| metrics.get(&["envoy_cluster_upstream_cx_total"]).is_some();
+    Metrics::when(&gateway, "all statistics", all).await;
+}

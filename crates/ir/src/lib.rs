@@ -18,6 +18,7 @@ pub mod matcher;
 pub mod origin;
 pub mod policy;
 pub mod route;
+pub mod statistics;
 pub mod tcp;
 pub mod telemetry;
 pub mod tls;
@@ -48,6 +49,9 @@ pub struct Ir {
     /// What is told of each gateway's traffic, by the number that listeners have; nothing is said of those beyond.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub telemetry: Vec<Arc<Telemetry>>,
+    /// Which of Envoy's statistics are exposed; `None`: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub statistics: Option<statistics::Statistics>,
     /// Server certificates by id.
     pub certificates: BTreeMap<CertificateId, Arc<Certificate>>,
     /// Certificate authorities by id.

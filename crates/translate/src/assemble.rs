@@ -79,6 +79,7 @@ pub(crate) fn assemble(snapshot: &Snapshot, settings: &Settings, memo: &mut Asse
     let taken = index.taken;
     let ir = Ir {
         telemetry,
+        statistics: settings.mesh.statistics.clone(),
         listeners,
         route_tables: tables,
         clusters: clusters.iter().map(|(key, plan)| (key.clone(), Arc::clone(&plan.cluster))).collect(),

@@ -6,16 +6,17 @@ use limen_ir::access_log::{AccessLog, AccessLogForm, LogTarget};
 use limen_ir::atoms::Millis;
 use limen_ir::policy::http::HttpPolicy;
 use limen_ir::policy::retry::Retry;
+use limen_ir::statistics::Statistics;
 use limen_resources::core::Pod;
 use limen_resources::istio::{
     AccessLogEncoding, DefaultTrafficPolicy, H2UpgradePolicy, LocalityLb, MESH_CONFIG_MAP, MESH_FILE,
-    MeshConfig, MeshTls, MeshTlsVersion, PROXY_CONFIG_ANNOTATION, ProxyConfig, ProxyOptions, ServerTls,
-    TcpKeepalive, TlsVersion,
+    MeshConfig, MeshTls, MeshTlsVersion, PROXY_CONFIG_ANNOTATION, ProxyConfig, ProxyOptions,
+    STATISTICS_ANNOTATIONS, ServerTls, TcpKeepalive, TlsVersion,
 };
 use limen_resources::{Object, Problem, Snapshot, Table, parse_proxy_options};
 
 use crate::index::origin;
-use crate::istio::{http_policy, names, retry};
+use crate::istio::{http_policy, names, retry, statistics as istio_statistics};
 use crate::messages::{At, mesh as messages, route};
 use crate::settings::{GatewayInstance, Settings};
 
@@ -41,6 +42,8 @@ pub struct Mesh {
     pub(crate) destination_rule_export_to: Vec<String>,
     /// TLS of servers, where they say nothing themselves.
     pub(crate) tls: TlsDefaults,
+    /// Which of Envoy's statistics are exposed; `None`: all.
+    pub(crate) statistics: Option<Statistics>,
     /// The configuration itself, for what it says of clusters.
     config: Option<Arc<Object<MeshConfig>>>,
     /// How HTTP is understood, for each gateway of the process.
@@ -180,8 +183,20 @@ fn complete(snapshot: &Snapshot, given: &Settings) -> (Settings, Vec<Problem>) {
         settings.root_namespace.clone_from(&said.root_namespace);
     }
     let defaults = said.default_config.clone().unwrap_or_default();
+    let mut statistics = None;
     let http = given.gateways.iter().map(|instance| {
         let options = options(snapshot, given, instance, &defaults, &mut problems);
+        let pods = snapshot.pods().in_namespace(&given.workload_namespace);
+        let pod = pods.into_iter().find(|pod| names::selects(&instance.labels, &pod.meta.labels));
+        let says = |pod: &&Arc<Object<Pod>>| {
+            let own = [PROXY_CONFIG_ANNOTATION, STATISTICS_ANNOTATIONS[2]];
+            own.iter().any(|name| pod.meta.annotations.contains_key(*name))
+        };
+        let about = pod.filter(says).map(|pod| At::new(pod, "metadata.annotations"));
+        let about = about.or_else(|| config.map(|config| At::new(config, "defaultConfig.proxyStatsMatcher")));
+        let annotations = pod.map(|pod| &pod.meta.annotations);
+        let matcher = options.proxy_stats_matcher.as_ref();
+        istio_statistics::add(matcher, annotations, &mut statistics, (about, &mut problems));
         let topology = options.gateway_topology.as_ref();
         let proxied = topology.is_some_and(|topology| topology.proxy_protocol.is_some());
         (http_policy::read(said, &options), proxied)
@@ -202,6 +217,7 @@ fn complete(snapshot: &Snapshot, given: &Settings) -> (Settings, Vec<Problem>) {
         tls: TlsDefaults::read(said.tls_defaults.as_ref()),
         http,
         proxy_protocol,
+        statistics,
         config: config.cloned(),
     };
     if let Some(config) = config {
@@ -249,10 +265,13 @@ fn options(
         return options;
     };
     match parse_proxy_options(text, &pod.key, &pod.source) {
-        Ok((ProxyOptions { gateway_topology, proxy_headers, connection_settings }, said)) => {
+        Ok((said_there, said)) => {
+            let ProxyOptions { gateway_topology, proxy_headers, connection_settings, proxy_stats_matcher } =
+                said_there;
             options.gateway_topology = gateway_topology.or(options.gateway_topology);
             options.proxy_headers = proxy_headers.or(options.proxy_headers);
             options.connection_settings = connection_settings.or(options.connection_settings);
+            options.proxy_stats_matcher = proxy_stats_matcher.or(options.proxy_stats_matcher);
             problems.extend(said);
         }
         Err(said) => problems.extend(said),

@@ -206,6 +206,11 @@ pub(crate) mod gateway {
 pub(crate) mod mesh {
     use super::*;
 
+    pub(crate) fn no_expression(at: At<'_>, source: &str, error: &str) -> Problem {
+        let message = format!("`{source}` chooses no statistic: it is no regular expression: {error}");
+        at.say(codes::INVALID, message, "write it in RE2's syntax; it must match the whole name")
+    }
+
     pub(crate) fn no_json_object(at: At<'_>) -> Problem {
         let message =
             "this is no JSON object, as accessLogEncoding JSON needs it: Istio's members are printed";

@@ -12,6 +12,7 @@ pub(crate) mod listeners;
 pub(crate) mod logs;
 pub(crate) mod origin_tls;
 mod routes;
+mod statistics;
 pub(crate) mod tls;
 mod trust;
 pub(crate) mod warmup;
@@ -62,6 +63,7 @@ impl Compiler {
     /// Compiles the next generation.
     pub(crate) fn compile(&mut self, ir: &Ir, endpoints: &Endpoints, generation: u64) -> Compiled {
         let mut problems = Vec::new();
+        self.registry.choose(statistics::compile(ir.statistics.as_ref()));
         let logs = self.logs.compile(&ir.telemetry, &mut problems);
         self.tls.certificates(ir, &mut problems);
         let clusters = &mut self.clusters;

@@ -18,7 +18,7 @@ use super::record::Record;
 use super::render;
 use super::series::{Key, Recorded, SeriesIndex, Slot, Totals};
 use super::sink::LogStats;
-use super::statistics::{ClusterStat, ListenerStat, Rows, SharedRows};
+use super::statistics::{Chooser, ClusterStat, ListenerStat, Rows, SharedRows};
 use super::tcp::{TcpCounts, TcpIndex, TcpKey, TcpSlot, TcpTotals};
 
 /// Series of requests that one worker keeps at most. Requests beyond count in one series whose
@@ -111,6 +111,7 @@ pub struct Registry {
     workloads: Mutex<Interner<WorkloadLabels>>,
     listeners: Mutex<Interner<String>>,
     clusters: Mutex<ClusterBook>,
+    chooser: Mutex<Option<Arc<Chooser>>>,
     workers: Mutex<Vec<Arc<Shared>>>,
     /// Numbers of the control side, which has many threads.
     process: Numbers,
@@ -152,6 +153,7 @@ impl Registry {
             workloads: Mutex::new(Interner::starting_with(vec![WorkloadLabels::default()])),
             listeners: Mutex::new(Interner::starting_with(Vec::new())),
             clusters: Mutex::new(ClusterBook::new(MAX_CLUSTERS)),
+            chooser: Mutex::default(),
             workers: Mutex::default(),
             process: Numbers::default(),
             histograms: Mutex::default(),
@@ -182,6 +184,16 @@ impl Registry {
     /// Says what the control side knows of a cluster.
     pub(crate) fn tell_cluster(&self, id: ClusterId, tell: impl FnOnce(&mut ClusterFacts)) {
         lock(&self.clusters).tell(id, tell);
+    }
+
+    /// Exposes only those of Envoy's statistics that are chosen; `None`: all.
+    pub fn choose(&self, chooser: Option<Arc<Chooser>>) {
+        *lock(&self.chooser) = chooser;
+    }
+
+    /// What chooses them, if anything does.
+    pub(super) fn chooser(&self) -> Option<Arc<Chooser>> {
+        lock(&self.chooser).clone()
     }
 
     /// Counters for one worker thread. If a worker has ended, its series are carried on.

@@ -44,6 +44,6 @@ pub use histogram::SharedHistogram;
 pub use names::{Counter, Gauge};
 pub use record::Record;
 pub use sink::{LogBuffer, LogStats, LogTarget, LogWriter};
-pub use statistics::{ClusterStat, ListenerStat};
+pub use statistics::{Chooser, ClusterStat, ListenerStat};
 pub use tcp::TcpCounts;
 pub use time::TimeCache;

@@ -101,6 +101,9 @@ impl ClusterStat {
     }
 }
 
+/// Says by its name in Envoy whether a statistic is exposed.
+pub type Chooser = dyn Fn(&str) -> bool + Send + Sync;
+
 /// The name exposed for one of Envoy's statistics, without the prefix of its family, and the class of status codes that
 /// is a label of it.
 pub(super) fn exposed(statistic: Metric) -> (String, Option<&'static str>) {

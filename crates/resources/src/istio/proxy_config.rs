@@ -41,18 +41,39 @@ spec! {
         "proxyHeaders" => proxy_headers: Option<ProxyHeaders>,
         /// What clients may cost.
         "connectionSettings" => connection_settings: Option<ConnectionSettings>,
+        /// Which of Envoy's statistics it exposes besides Istio's.
+        "proxyStatsMatcher" => proxy_stats_matcher: Option<ProxyStatsMatcher>,
     }
     also [
         "availabilityZone", "binaryPath", "caCertificatesPem", "concurrency", "configPath", "controlPlaneAuthPolicy",
         "customConfigFile", "discoveryAddress", "drainDuration", "envoyAccessLogService", "envoyMetricsService",
         "envoyMetricsServiceAddress", "extraStatTags", "fileFlushInterval", "fileFlushMinSizeKb",
         "holdApplicationUntilProxyStarts", "image", "interceptionMode", "meshId", "parentShutdownDuration",
-        "privateKeyProvider", "proxyAdminPort", "proxyBootstrapTemplatePath", "proxyMetadata", "proxyStatsMatcher",
+        "privateKeyProvider", "proxyAdminPort", "proxyBootstrapTemplatePath", "proxyMetadata",
         "readinessProbe", "runtimeValues", "sds", "serviceCluster", "statNameLength", "statsCompression",
         "statsdUdpAddress", "statusPort", "terminationDrainDuration", "tracing", "tracingServiceName",
         "zipkinAddress",
     ]
 }
+
+spec! {
+    /// Which of Envoy's statistics are exposed; one way of all of these is enough.
+    pub struct ProxyStatsMatcher {
+        /// Names begin so.
+        "inclusionPrefixes" => inclusion_prefixes: Vec<String>,
+        /// Names end so.
+        "inclusionSuffixes" => inclusion_suffixes: Vec<String>,
+        /// Whole names match.
+        "inclusionRegexps" => inclusion_regexps: Vec<String>,
+    }
+}
+
+/// The annotations of a Pod that stand for the three fields of [`ProxyStatsMatcher`], each for one, separated by commas.
+pub const STATISTICS_ANNOTATIONS: [&str; 3] = [
+    "sidecar.istio.io/statsInclusionPrefixes",
+    "sidecar.istio.io/statsInclusionSuffixes",
+    "sidecar.istio.io/statsInclusionRegexps",
+];
 
 spec! {
     /// What stands in front of the gateway.

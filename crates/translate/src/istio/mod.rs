@@ -20,6 +20,7 @@ pub(crate) mod retry;
 pub(crate) mod server_tls;
 pub(crate) mod service_entry;
 mod slot;
+pub(crate) mod statistics;
 pub(crate) mod substitution;
 pub(crate) mod virtual_service;
 pub(crate) mod warmup;
