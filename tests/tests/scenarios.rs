@@ -778,6 +778,7 @@ scenarios! {
     retries
     retries_of_the_mesh
     retry_conditions
+    retry_localities
     rewrites
     secret_keys
     server_name

@@ -30,6 +30,9 @@ pub struct RetryPolicy {
     pub backoff: Millis,
     /// Prefer endpoints that this request has not tried.
     pub avoid_previous: bool,
+    /// After two attempts, go to endpoints of priorities that this request has not tried.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub other_localities: bool,
 }
 
 /// The conditions of `retryOn` (Envoy's names).

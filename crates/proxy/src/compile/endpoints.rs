@@ -54,13 +54,15 @@ pub(crate) fn compile(
         .map(|known| IrEndpoint { weight: warmth.weight(known.address, known.weight), ..known.clone() })
         .collect();
     let known: Vec<&IrEndpoint> = known.iter().collect();
+    let healthy =
+        |endpoint: &IrEndpoint| endpoint.health == Health::Healthy && !ejections.is_ejected(endpoint.address);
     let endpoints = known.iter().map(|endpoint| Endpoint {
         address: endpoint.address,
         workload: workloads.id(&endpoint.workload),
         watch: ejections.watch(endpoint.address).cloned(),
+        priority: endpoint.priority,
+        weight: if healthy(endpoint) { endpoint.weight } else { 0 },
     });
-    let healthy =
-        |endpoint: &IrEndpoint| endpoint.health == Health::Healthy && !ejections.is_ejected(endpoint.address);
     let groups = groups(&known, &healthy, panic_percent, cluster.map(|cluster| cluster.balance));
     EndpointSet { endpoints: endpoints.collect(), groups }
 }

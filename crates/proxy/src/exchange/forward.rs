@@ -210,8 +210,12 @@ async fn attempt<F: Front>(
     let state = worker.upstreams.cluster(destination).ok_or(Stop::Attempt(Fail::NoCluster))?;
     let avoid: &[_] =
         if attempts.policy().is_none_or(|policy| policy.avoid_previous) { &live.exchange.tried } else { &[] };
-    let endpoint = state
-        .pick(&mut || worker.random_u32(), avoid, live.exchange.hash)
+    let elsewhere = attempts.leaves().and_then(|count| {
+        let tried = live.exchange.tried.get(..count).unwrap_or_default();
+        state.pick_elsewhere(worker.random_u32(), tried)
+    });
+    let endpoint = elsewhere
+        .or_else(|| state.pick(&mut || worker.random_u32(), avoid, live.exchange.hash))
         .ok_or(Stop::Attempt(Fail::NoEndpoint))?;
     live.note.upstream_host = Some(endpoint.address);
     live.note.workload = endpoint.workload.get();

@@ -60,6 +60,14 @@ impl<'t> Attempts<'t> {
         }
     }
 
+    /// Whether this attempt goes to another priority than earlier ones, of which so many count: they are looked at after
+    /// each two (Istio).
+    pub(crate) fn leaves(&self) -> Option<usize> {
+        self.policy().filter(|policy| policy.other_localities)?;
+        let before = self.begun.saturating_sub(1) as usize;
+        (before >= 2).then_some(before - before % 2)
+    }
+
     /// Whether another attempt is wanted after a failure without an answer. `replayable`: the body can be sent again.
     pub(crate) fn after_failure(&self, fail: &Fail, replayable: bool) -> Next {
         let wanted = replayable

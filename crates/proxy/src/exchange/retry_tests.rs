@@ -12,6 +12,7 @@ fn policy(attempts: u32, on: RetryOn) -> Retry {
         on,
         backoff_ms: 25,
         avoid_previous: true,
+        other_localities: false,
     })
 }
 

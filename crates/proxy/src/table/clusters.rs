@@ -138,6 +138,27 @@ impl EndpointSet {
     }
 }
 
+impl EndpointSet {
+    /// Who may be chosen of the first priority in which none of those `tried` is, at random by weight.
+    pub(crate) fn elsewhere(&self, random: u32, tried: &[SocketAddr]) -> Option<SocketAddr> {
+        let tried = |priority: u32| {
+            self.endpoints.iter().any(|one| one.priority == priority && tried.contains(&one.address))
+        };
+        let chosen = self.endpoints.iter().filter(|one| one.weight > 0);
+        let first = chosen.clone().map(|one| one.priority).filter(|priority| !tried(*priority)).min()?;
+        let members = chosen.filter(|one| one.priority == first);
+        let total: u64 = members.clone().map(|one| u64::from(one.weight)).sum();
+        let mut at = (u128::from(random) * u128::from(total) >> u32::BITS) as u64;
+        for one in members {
+            if at < u64::from(one.weight) {
+                return Some(one.address);
+            }
+            at -= u64::from(one.weight);
+        }
+        None
+    }
+}
+
 /// Endpoints that share a part of the cluster's requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Group {
@@ -158,4 +179,8 @@ pub(crate) struct Endpoint {
     pub(crate) workload: WorkloadId,
     /// Counts its errors, if the configuration wants that.
     pub(crate) watch: Option<Arc<Watch>>,
+    /// Lower ones come first.
+    pub(crate) priority: u32,
+    /// Its part of what its priority gets; 0: it may not be chosen.
+    pub(crate) weight: u32,
 }

@@ -25,6 +25,8 @@ pub(crate) struct RetryPolicy {
     pub(crate) backoff_ms: u64,
     /// Prefer endpoints that this request has not tried.
     pub(crate) avoid_previous: bool,
+    /// After two attempts, go to endpoints of priorities that the request has not tried.
+    pub(crate) other_localities: bool,
 }
 
 /// Conditions, named as in `retryOn`.

@@ -233,6 +233,13 @@ impl ClusterState {
         Some(self.former.with_connection(tried).unwrap_or(picked))
     }
 
+    /// An endpoint of the first priority that has one and none of those `tried`, at random by weight.
+    pub(crate) fn pick_elsewhere(&self, random: u32, tried: &[SocketAddr]) -> Option<Rc<EndpointState>> {
+        let set = self.source.borrow().clone();
+        let address = set.elsewhere(random, tried)?;
+        self.endpoints.borrow().get(&address).cloned()
+    }
+
     /// Closes one connection that is not used.
     pub(crate) fn make_room(&self) {
         let closed = self.endpoints.borrow().values().any(|endpoint| endpoint.close_unused());

@@ -15,6 +15,7 @@ pub(crate) fn istio_default() -> Retry {
         on: default_conditions(),
         backoff: default_backoff(),
         avoid_previous: true,
+        other_localities: false,
     })
 }
 
@@ -30,6 +31,7 @@ pub(crate) fn written(retries: &Retries, at: At<'_>, field: &str, problems: &mut
         on: read_conditions(&retries.retry_on, at.field(&conditions), problems),
         backoff: retries.backoff.and_then(|base| Millis::new(base.millis())).unwrap_or_else(default_backoff),
         avoid_previous: retries.retry_ignore_previous_hosts.unwrap_or(true),
+        other_localities: retries.retry_remote_localities.unwrap_or(false),
     })
 }
 

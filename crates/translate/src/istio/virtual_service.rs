@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use limen_ir::matcher::Match;
+use limen_resources::Object;
 use limen_resources::istio::{HttpMatch, HttpRoute, VirtualService};
-use limen_resources::{Object, Problem};
 
 use super::action::{Context, action};
 use super::delegate::SourceRoute;
@@ -67,7 +67,7 @@ fn route(source: &SourceRoute<'_>, settings: &Settings) -> RouteDraft {
     let SourceRoute { route, object, field } = source;
     let route: &HttpRoute = route;
     let at = At::new(object, field);
-    let mut problems = unserved(route, at, field);
+    let mut problems = Vec::new();
     let context = Context {
         namespace: &object.key.namespace,
         cluster_domain: &settings.cluster_domain,
@@ -156,16 +156,6 @@ fn rule(source: &SourceRoute<'_>, index: usize, block: &HttpMatch) -> RuleDraft 
     };
     let catch_all = matches.as_ref().is_some_and(matching::is_catch_all);
     RuleDraft { name, gate, matches, catch_all, field, problems }
-}
-
-/// What the route asks for and does not get.
-fn unserved(route: &HttpRoute, at: At<'_>, field: &str) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    if route.retries.as_ref().is_some_and(|retries| retries.retry_remote_localities == Some(true)) {
-        let field = format!("{field}.retries.retryRemoteLocalities");
-        problems.push(messages::no_effect(at.field(&field), "localities are not looked at yet", ""));
-    }
-    problems
 }
 
 /// The delegates of a VirtualService in the order of the routes that name them.

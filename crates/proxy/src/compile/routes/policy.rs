@@ -80,6 +80,7 @@ pub(super) fn retry(retry: &IrRetry) -> Retry {
         },
         backoff_ms: policy.backoff.get(),
         avoid_previous: policy.avoid_previous,
+        other_localities: policy.other_localities,
     })
 }
 

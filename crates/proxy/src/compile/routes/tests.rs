@@ -320,6 +320,7 @@ fn retries() {
         },
         backoff: Millis::new(25).unwrap(),
         avoid_previous: true,
+        other_localities: false,
     };
     let mut forward = forward(vec![destination("one", &[])]);
     forward.retry = ir_retry::Retry::Policy(policy);
