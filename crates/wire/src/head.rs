@@ -6,6 +6,8 @@
 
 use std::ops::Range;
 
+use crate::spelling::Spelling;
+
 /// A range of a head's buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Span {
@@ -143,8 +145,8 @@ pub struct Field {
 pub struct Fields {
     bytes: Vec<u8>,
     list: Vec<Field>,
-    /// Names as they stood on the wire, each with a line feed behind it; `None`: that is not of interest.
-    spelt: Option<Vec<u8>>,
+    /// Of names, as it was on the wire.
+    pub(crate) spelling: Spelling,
 }
 
 impl Fields {
@@ -152,39 +154,12 @@ impl Fields {
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.list.clear();
-        if let Some(spelt) = &mut self.spelt {
-            spelt.clear();
-        }
+        self.spelling.clear();
     }
 
     /// Whether heads that are read from HTTP/1 from now on remember how names were spelt, so that they are written so.
     pub fn keep_spelling(&mut self, keep: bool) {
-        if keep != self.spelt.is_some() {
-            self.spelt = keep.then(Vec::new);
-        }
-    }
-
-    /// Remembers the spelling of a name, if that is wanted.
-    pub(crate) fn spell<'n>(&mut self, names: impl Iterator<Item = &'n [u8]>) {
-        if let Some(spelt) = &mut self.spelt {
-            for name in names {
-                spelt.extend_from_slice(name);
-                spelt.push(b'\n');
-            }
-        }
-    }
-
-    /// Gives the names in a head of HTTP/1, its first line included, the spelling that was remembered.
-    pub(crate) fn respell(&self, head: &mut [u8]) {
-        if let Some(spelt) = self.spelt.as_ref().filter(|spelt| !spelt.is_empty()) {
-            for line in head.split_mut(|byte| *byte == b'\n').skip(1) {
-                let name = line.split_mut(|byte| *byte == b':').next().unwrap_or_default();
-                let known = spelt.split(|byte| *byte == b'\n').find(|known| known.eq_ignore_ascii_case(name));
-                if let Some(known) = known {
-                    name.copy_from_slice(known);
-                }
-            }
-        }
+        self.spelling.keep(keep);
     }
 
     /// How many field lines there are.

@@ -12,4 +12,5 @@ pub mod h1;
 pub mod h2;
 pub mod head;
 pub mod proxy_protocol;
+mod spelling;
 mod trailers;

@@ -38,7 +38,7 @@ pub fn encode_request(head: &RequestHead, out: &mut Vec<u8>) {
         out.extend_from_slice(b"\r\n");
     }
     out.extend_from_slice(b"\r\n");
-    head.fields.respell(out.get_mut(start..).unwrap_or_default());
+    head.fields.spelling.restore(out.get_mut(start..).unwrap_or_default());
 }
 
 /// How the body of a response is delimited for the client.
@@ -97,7 +97,7 @@ pub fn encode_response(
         _ => {}
     }
     out.extend_from_slice(b"\r\n");
-    head.fields.respell(out.get_mut(start..).unwrap_or_default());
+    head.fields.spelling.restore(out.get_mut(start..).unwrap_or_default());
 }
 
 /// Whether [`encode_response`] chooses the chunked coding. If it does not though the body is `Marked` or `UntilClose`,

@@ -65,7 +65,7 @@ fn parse_whole(raw: &[u8], limits: &Limits, head: &mut RequestHead) -> Result<()
     let http_11 = parsed.version == Some(1);
     head.clear();
     head.fields.load(raw);
-    head.fields.spell(parsed.headers.iter().map(|line| line.name.as_bytes()));
+    head.fields.spelling.remember(parsed.headers.iter().map(|line| line.name.as_bytes()));
     head.version = if http_11 { Version::H11 } else { Version::H10 };
     let span = head.fields.part(raw, method.as_bytes());
     head.place_method(span);

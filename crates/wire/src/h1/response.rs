@@ -58,7 +58,7 @@ fn parse_whole(
     let http_11 = parsed.version == Some(1);
     head.clear();
     head.fields.load(raw);
-    head.fields.spell(parsed.headers.iter().map(|line| line.name.as_bytes()));
+    head.fields.spelling.remember(parsed.headers.iter().map(|line| line.name.as_bytes()));
     head.version = if http_11 { Version::H11 } else { Version::H10 };
     head.status = match parsed.code {
         Some(code @ 100..=999) => code,
