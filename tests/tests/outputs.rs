@@ -284,3 +284,53 @@ async fn connections_handshakes_and_requests_of_listeners_have_envoys_names() {
     };
     Metrics::when(&gateway, "the end of all connections", over).await;
 }
+
+/// Every field of Istio's text line, against what the client and the origin know of the request.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn istios_text_line_says_each_field_of_a_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("text.log");
+    let origin = Origin::start("shop", Script::echo()).await;
+    let routes = ROUTES.replace("[{route: ", "[{name: all, rewrite: {uri: /v2/}, route: ");
+    let flags =
+        ["--backend", &format!("shop={}", origin.address), "--access-log", "text", "--access-log-file"];
+    let mut flags: Vec<String> = flags.map(str::to_owned).into();
+    flags.push(file.display().to_string());
+    let gateway = Gateway::start(&[("routes.yaml", &routes)], &flags).await;
+    let at = gateway.address(80);
+    let stream = TcpStream::connect(at).await.unwrap();
+    let from = stream.local_addr().unwrap();
+    let mut connection = h1::Connection::new(stream);
+    let headers = [("user-agent".to_owned(), "a \"quoted\" one".to_owned())];
+    connection.send(&h1::request("POST", "/a?b=c", "shop.example.com", &headers, b"twelve bytes")).await;
+    let reply = within("an answer", connection.read("POST")).await.unwrap();
+    assert_eq!((reply.status, reply.seen()["path"].as_str()), (200, Some("/v2/a?b=c")));
+    drop(connection);
+    assert_eq!(get(at, "lost.example.com", "/").await.status, 404);
+    gateway.stop().await;
+
+    let text = std::fs::read_to_string(&file).unwrap();
+    let line = |part: &str| text.lines().find(|line| line.contains(part)).unwrap_or_else(|| panic!("{text}"));
+    let (served, lost) = (line("/a?b=c"), line("lost.example.com"));
+    let time = served.strip_prefix('[').and_then(|rest| rest.split(']').next()).unwrap();
+    assert!(time.len() == 24 && time.starts_with("20") && time.ends_with('Z'), "{time}");
+    let seen = reply.seen();
+    let id = seen["headers"]["x-request-id"].as_str().unwrap();
+    // Two times and a port are the gateway's own: what stands between is known.
+    let before =
+        format!("[{time}] \"POST /a?b=c HTTP/1.1\" 200 - via_upstream - \"-\" 12 {} ", reply.body.len());
+    let between = format!(
+        " \"127.0.0.1\" \"a \\x22quoted\\x22 one\" \"{id}\" \"shop.example.com\" \"{}\" \
+         outbound|80||shop.default.svc.cluster.local 127.0.0.1:",
+        origin.address
+    );
+    let after = format!(" {at} {from} - all");
+    let rest = served.strip_prefix(&before).unwrap_or_else(|| panic!("{served}\n{before}"));
+    let (times, port) = rest.split_once(&between).unwrap_or_else(|| panic!("{served}\n{between}"));
+    let port = port.strip_suffix(&after).unwrap_or_else(|| panic!("{served}\n{after}"));
+    assert_eq!(times.split(' ').filter(|time| time.parse::<u64>().is_ok()).count(), 2, "{times}");
+    assert!(port.parse::<u16>().is_ok(), "{served}");
+    let end = format!("\"lost.example.com\" \"-\" - - {at} ");
+    assert!(lost.contains("\"GET / HTTP/1.1\" 404 NR route_not_found - \"-\" 0 0 "), "{lost}");
+    assert!(lost.contains(&end) && lost.ends_with(" - -"), "{lost}\n{end}");
+}

@@ -749,6 +749,7 @@ scenarios! {
     ipv6
     kubernetes_marks
     locality
+    locality_levels
     log_filter
     log_json
     log_json_default
@@ -791,6 +792,8 @@ scenarios! {
     sni
     statuses
     statuses_of_bad_requests
+    statuses_of_limits
+    stream_idle
     tcp
     timeouts
     tls_defaults
