@@ -12,6 +12,7 @@ use limen_e2e::tls::{Authority, Pair, base64, connect_with, peer_certificate};
 use limen_e2e::{h1, within};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::{CipherSuite, ClientConfig, NamedGroup};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const HOST: &str = "talk.example.com";
 
@@ -161,4 +162,86 @@ async fn an_identity_from_files_serves_the_mesh_and_rotates() {
     let new = authority.client_with(Some(&ann.pair), "http/1.1");
     let stream = connect_with(new, gateway.address(443), HOST).await.unwrap();
     assert_eq!(peer_certificate(&stream), der);
+}
+
+/// A Gateway that hands TLS of the mesh on as bytes, and its origin, which says what it heard.
+async fn start_mesh_tcp(authority: &Authority, home: &std::path::Path) -> (Gateway, Origin) {
+    let issued = authority.issue_client("gateway", &[HOST.to_owned()]);
+    let files =
+        [("cert", &issued.pair.certificate), ("key", &issued.pair.key), ("ca", &authority.certificate())];
+    let mut flags = Vec::new();
+    for (what, pem) in files {
+        let path = home.join(what);
+        fs::write(&path, pem).unwrap();
+        flags.extend([format!("--identity-{what}"), path.to_string_lossy().into_owned()]);
+    }
+    let origin = Origin::start("db", Script::Talk).await;
+    flags.extend(["--backend".to_owned(), format!("db={}", origin.address)]);
+    let text = format!(
+        "
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {{name: edge}}
+spec: {{servers: [{{port: {{number: 443, name: tls, protocol: TLS}}, hosts: ['*'], tls: {{mode: ISTIO_MUTUAL}}}}]}}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: db}}
+spec:
+  hosts: ['*']
+  gateways: [edge]
+  tcp: [{{route: [{{destination: {{host: db.default.svc.cluster.local, port: {{number: 1}}}}}}]}}]
+"
+    );
+    (Gateway::start(&[("edge.yaml", &text)], &flags).await, origin)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_of_the_mesh_tells_of_itself_and_is_told_before_the_bytes_of_who_is_behind() {
+    let (authority, home) = (Authority::new(), tempfile::tempdir().unwrap());
+    let ann = authority.issue_client("ann", &["spiffe://cluster.local/ns/a/sa/ann".to_owned()]);
+    let (gateway, _origin) = start_mesh_tcp(&authority, home.path()).await;
+    let connect =
+        |alpn| connect_with(authority.client_with(Some(&ann.pair), alpn), gateway.address(443), HOST);
+    let mark = 0x3D23_0467_u32.to_be_bytes();
+    let told = [&mark[..], &5_u32.to_be_bytes(), b"about"].concat();
+    let rest = |heard: &[u8]| {
+        let (begin, rest) = heard.split_at(8);
+        assert_eq!(begin[..4], mark, "{heard:?}");
+        let length = u32::from_be_bytes(begin[4..].try_into().unwrap()) as usize;
+        let (own, rest) = rest.split_at(length);
+        let own = String::from_utf8_lossy(own).into_owned();
+        for part in
+            ["google.protobuf.Struct", "x-envoy-peer-metadata", "istio-ingressgateway", "router~127.0.0.1~"]
+        {
+            assert!(own.contains(part), "{part} in {own:?}");
+        }
+        String::from_utf8_lossy(rest).into_owned()
+    };
+
+    let mut stream = connect("istio-peer-exchange").await.unwrap();
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"istio-peer-exchange"[..]));
+    // The gateway tells of itself unasked: a peer behind which the server speaks first waits for that.
+    let mut begin = [0; 4];
+    within("the mark", stream.read_exact(&mut begin)).await.unwrap();
+    stream.write_all(&told).await.unwrap();
+    stream.write_all(b"hello").await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut heard = begin.to_vec();
+    within("the end", stream.read_to_end(&mut heard)).await.unwrap();
+    assert_eq!(rest(&heard), "db heard hello");
+
+    let mut stream = connect("istio-peer-exchange").await.unwrap();
+    stream.write_all(b"hello").await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut heard = Vec::new();
+    within("the end", stream.read_to_end(&mut heard)).await.unwrap();
+    assert_eq!(rest(&heard), "db heard hello", "one that does not tell of itself");
+
+    let mut stream = connect("h2").await.unwrap();
+    stream.write_all(b"hello").await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut heard = String::new();
+    within("the end", stream.read_to_string(&mut heard)).await.unwrap();
+    assert_eq!(heard, "db heard hello", "who agreed on another protocol is told nothing");
 }

@@ -38,7 +38,7 @@ use compile::logs::LogMemo;
 use control::Control;
 pub use limits::Limits;
 use limits::outlier::Notice;
-use observe::{AccessLog, AccessLogConfig, FormatError, Gauge, LogTarget, LogWriter, Registry};
+use observe::{AccessLog, AccessLogConfig, FormatError, Gauge, LogTarget, LogWriter, Registry, SourceLabels};
 use served::ServedListener;
 use sockets::Sockets;
 use worker::{Load, Mail};
@@ -66,6 +66,8 @@ pub struct Config {
     pub http10: bool,
     /// `%HOSTNAME%`.
     pub hostname: String,
+    /// Who we are, for proxies that ask.
+    pub own: SourceLabels,
 }
 
 impl Default for Config {
@@ -81,6 +83,7 @@ impl Default for Config {
             misdirected_is_404: false,
             http10: true,
             hostname: String::new(),
+            own: SourceLabels::default(),
         }
     }
 }

@@ -72,6 +72,7 @@ impl Settings {
             misdirected_is_404: self.serving.sni_host_mismatch == SniHostMismatch::NotFound,
             http10: self.serving.http10 == Http10::Serve,
             hostname: hostname(),
+            own: self.source_labels(),
         }
     }
 

@@ -15,6 +15,7 @@ use crate::exchange::front::ConnInfo;
 use crate::limits::cluster::Place;
 use crate::observe::{ClusterStat, Flags, Record, ServiceId, TcpCounts, WorkloadId};
 use crate::stream::Stream;
+use crate::stream::peered::Peered;
 use crate::stream::relay::{Broken, Way};
 use crate::table::tcp::{TcpDestination, TcpRoute};
 use crate::upstream::counted::Counted;
@@ -39,9 +40,9 @@ impl Cut for TcpStream {
     }
 }
 
-impl Cut for Box<TlsStream<TcpStream>> {
+impl Cut for Peered<Box<TlsStream<TcpStream>>> {
     fn cut(&self) {
-        self.get_ref().0.cut();
+        self.get_ref().get_ref().0.cut();
     }
 }
 

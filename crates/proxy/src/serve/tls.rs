@@ -6,15 +6,17 @@ use std::sync::Arc;
 
 use rustls::server::{Accepted, Acceptor, ClientHello, ServerConfig};
 use rustls::{HandshakeKind, ProtocolVersion};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 
-use super::{Connection, sniff, spawn_http1, spawn_http2, tcp};
+use super::{Connection, peers, sniff, spawn_http1, spawn_http2, tcp};
 use crate::exchange::front::ConnInfo;
 use crate::exchange::secured::Secured;
 use crate::observe::{Counter, Flags, ListenerStat, Record};
 use crate::stream::inbound::Inbound;
+use crate::stream::peered::Peered;
 use crate::table::listeners::{Clients, Configs, Inside, Serves};
 
 /// Does the handshake within its time and serves what is inside. A hello that no chain covers is closed and logged with
@@ -47,7 +49,8 @@ pub(crate) async fn serve(
     };
     conn.secured.clone_from(&info.secured);
     if let Inside::Tcp(route) = inside {
-        return tcp::spawn(conn, stream, info, route, Vec::new());
+        let peer = stream.get_ref().1.alpn_protocol() == Some(peers::PROTOCOL);
+        return tcp::spawn(conn, Peered::new(stream, peer), info, route, Vec::new());
     }
     let protocol = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
     match protocol.as_deref() {
@@ -92,7 +95,11 @@ async fn handshake(
         conn.worker.log(conn.listener, &record);
         return Err(Unshaken::NoChain);
     };
-    let stream = Box::new(begun.into_stream(config).await.map_err(failed)?);
+    let mut stream = Box::new(begun.into_stream(config).await.map_err(failed)?);
+    if stream.get_ref().1.alpn_protocol() == Some(peers::PROTOCOL) {
+        let greeting = peers::greeting(&conn.worker.config, local.ip());
+        stream.write_all(&greeting).await.map_err(failed)?;
+    }
     let session = stream.get_ref().1;
     // What the ticket remembers was true when it was issued; the certificates may have run out since.
     let resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);

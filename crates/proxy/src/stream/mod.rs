@@ -4,6 +4,7 @@
 
 pub(crate) mod inbound;
 pub(crate) mod outbound;
+pub(crate) mod peered;
 pub(crate) mod prefixed;
 pub(crate) mod relay;
 
