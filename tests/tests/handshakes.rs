@@ -177,23 +177,21 @@ async fn start_mesh_tcp(authority: &Authority, home: &std::path::Path) -> (Gatew
     }
     let origin = Origin::start("db", Script::Talk).await;
     flags.extend(["--backend".to_owned(), format!("db={}", origin.address)]);
-    let text = format!(
-        "
+    let text = "
 apiVersion: networking.istio.io/v1
 kind: Gateway
-metadata: {{name: edge}}
-spec: {{servers: [{{port: {{number: 443, name: tls, protocol: TLS}}, hosts: ['*'], tls: {{mode: ISTIO_MUTUAL}}}}]}}
+metadata: {name: edge}
+spec: {servers: [{port: {number: 443, name: tls, protocol: TLS}, hosts: ['*'], tls: {mode: ISTIO_MUTUAL}}]}
 ---
 apiVersion: networking.istio.io/v1
 kind: VirtualService
-metadata: {{name: db}}
+metadata: {name: db}
 spec:
   hosts: ['*']
   gateways: [edge]
-  tcp: [{{route: [{{destination: {{host: db.default.svc.cluster.local, port: {{number: 1}}}}}}]}}]
-"
-    );
-    (Gateway::start(&[("edge.yaml", &text)], &flags).await, origin)
+  tcp: [{route: [{destination: {host: db.default.svc.cluster.local, port: {number: 1}}}]}]
+";
+    (Gateway::start(&[("edge.yaml", text)], &flags).await, origin)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

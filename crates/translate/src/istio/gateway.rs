@@ -129,6 +129,16 @@ pub(crate) struct ServerHost {
     pub(crate) name: String,
 }
 
+/// `namespace/name`, or only the name: `./h` and `*/h` are gone.
+impl std::fmt::Display for ServerHost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.namespace {
+            Some(namespace) => write!(f, "{namespace}/{}", self.name),
+            None => f.write_str(&self.name),
+        }
+    }
+}
+
 impl ServerPlan {
     pub(crate) fn at<'a>(&'a self) -> At<'a> {
         At::new(&self.gateway, &self.field)
@@ -200,7 +210,7 @@ struct Planner<'a, 'i> {
     tables: BTreeSet<RouteTableName>,
     /// Addresses that are used, and by which gateway of this process.
     taken: BTreeMap<SlotKey, String>,
-    /// By the port that is listened on and a host as it is written: of the servers with a `tls` block the latest, with
+    /// By the port that is listened on and a host in its normal form: of the servers with a `tls` block the latest, with
     /// its address. Like Istio, a server is compared with that one only, if it has the same address.
     tls_hosts: BTreeMap<(u16, String), (IpAddr, String)>,
 }
@@ -237,8 +247,8 @@ impl Planner<'_, '_> {
         }
         self.taken.insert(key, instance.name.clone());
         if server.tls.is_some() {
-            let known = |host: &String| ((shown, host.clone()), (ip, plan.title()));
-            self.tls_hosts.extend(server.hosts.iter().map(known));
+            let known = |host: &ServerHost| ((shown, host.to_string()), (ip, plan.title()));
+            self.tls_hosts.extend(plan.hosts.iter().map(known));
         }
         if !matches!(protocol, Protocol::Tcp | Protocol::Udp) {
             self.tables.insert(table.clone());
@@ -262,12 +272,11 @@ impl Planner<'_, '_> {
         }
         let (ip, bound, declared) = key;
         let port = bound.max(declared);
-        let same = |host: &&String| {
-            self.tls_hosts.get(&(port, (*host).clone())).is_some_and(|(known, _)| *known == ip)
-        };
-        if let Some(host) = server.hosts.iter().find(same).filter(|_| server.tls.is_some()) {
-            let other = self.tls_hosts.get(&(port, host.clone())).map(|(_, title)| title.as_str());
-            let other = other.unwrap_or_default();
+        let double = plan.hosts.iter().filter(|_| server.tls.is_some()).find_map(|host| {
+            let (known, title) = self.tls_hosts.get(&(port, host.to_string()))?;
+            (*known == ip).then_some((host, title))
+        });
+        if let Some((host, other)) = double {
             return Some(format!("{other}, which comes first, has host `{host}` with a tls block, too"));
         }
         if let Some(why) = slot.and_then(|slot| slot.clash(server, plan, protocol)) {
