@@ -748,6 +748,7 @@ scenarios! {
     internal_traffic_policy
     ipv6
     kubernetes_marks
+    latest_bind
     locality
     locality_levels
     log_filter

@@ -40,7 +40,8 @@ pub(crate) async fn serve(conn: Connection, mut io: TcpStream, local: SocketAddr
         let info =
             ConnInfo { server_name: server_name.as_deref().map(Into::into), ..conn.clear(local, remote) };
         return match plain {
-            Inside::Http(_) => sniff(conn, Prefixed::new(first, io), info).await,
+            // Few ports are so: the others need not hold its place.
+            Inside::Http(_) => Box::pin(sniff(conn, Prefixed::new(first, io), info)).await,
             Inside::Tcp(route) => tcp::spawn(conn, io, info, route, first),
         };
     }
