@@ -5,27 +5,9 @@
 use limen_e2e::gateway::Gateway;
 use limen_e2e::origin::{Origin, Script};
 use limen_e2e::reply::Reply;
-use limen_e2e::{h1, within};
-use tokio::net::TcpStream;
+use limen_e2e::{h1, shop, within};
 
-const SHOP: &str = "
-apiVersion: networking.istio.io/v1
-kind: Gateway
-metadata: {name: edge}
-spec:
-  selector: {istio: ingressgateway}
-  servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}]
----
-{apiVersion: v1, kind: Service, metadata: {name: shop}, spec: {ports: [{name: http, port: 80}]}}
----
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {name: shop}
-spec:
-  hosts: ['*']
-  gateways: [edge]
-  http: [{retries: {attempts: 2, retryOn: 5xx}, route: [{destination: {host: shop}}]}]
-";
+const ROUTES: &str = "[{retries: {attempts: 2, retryOn: 5xx}, route: [{destination: {host: shop}}]}]";
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 const HINTS: &[u8] = b"HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\n\r\n";
@@ -33,14 +15,13 @@ const HINTS: &[u8] = b"HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r
 struct World {
     origin: Origin,
     _gateway: Gateway,
-    connection: h1::Connection<TcpStream>,
+    connection: shop::Connection,
 }
 
 async fn start(script: Script) -> World {
     let origin = Origin::start("shop", script).await;
-    let backend = ["--backend".to_owned(), format!("shop={}", origin.address)];
-    let gateway = Gateway::start(&[("shop.yaml", SHOP)], &backend).await;
-    let connection = h1::Connection::new(TcpStream::connect(gateway.address(80)).await.unwrap());
+    let gateway = shop::start(&shop::routes(ROUTES), &[&origin], "").await;
+    let connection = shop::connect(&gateway).await;
     World { origin, _gateway: gateway, connection }
 }
 

@@ -4,29 +4,14 @@
 
 use limen_e2e::gateway::Gateway;
 use limen_e2e::origin::{Origin, Script};
+use limen_e2e::shop::{self, Connection, connect};
 use limen_e2e::{h1, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+const SHADOW: &str = "---\n{apiVersion: v1, kind: Service, metadata: {name: shadow}, spec: {ports: [{name: http, port: 80}]}}\n";
+
 const ROUTES: &str = "
-apiVersion: networking.istio.io/v1
-kind: Gateway
-metadata: {name: edge}
-spec:
-  selector: {istio: ingressgateway}
-  servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}]
----
-{apiVersion: v1, kind: Service, metadata: {name: shop}, spec: {ports: [{name: http, port: 80}]}}
----
-{apiVersion: v1, kind: Service, metadata: {name: shadow}, spec: {ports: [{name: http, port: 80}]}}
----
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {name: shop}
-spec:
-  hosts: ['*']
-  gateways: [edge]
-  http:
   - match: [{uri: {prefix: /old/}}]
     rewrite: {uri: /new/, authority: inner.example.com}
     headers: {request: {set: {x-by: rule}}}
@@ -37,8 +22,7 @@ spec:
     - {destination: {host: shadow}}
     - {destination: {host: shadow}, percentage: {value: 0}}
     - {destination: {host: absent}}
-    route: [{destination: {host: shop}}]
-";
+    route: [{destination: {host: shop}}]";
 
 struct World {
     gateway: Gateway,
@@ -49,19 +33,12 @@ struct World {
 async fn world(shop: Script) -> World {
     let shop = Origin::start("shop", shop).await;
     let shadow = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let backends = [format!("shop={}", shop.address), format!("shadow={}", shadow.local_addr().unwrap())];
-    let mut flags: Vec<String> =
-        backends.into_iter().flat_map(|backend| ["--backend".to_owned(), backend]).collect();
-    flags.extend(["--workers", "1"].map(str::to_owned));
-    let gateway = Gateway::start(&[("routes.yaml", ROUTES)], &flags).await;
+    let flags = format!("--workers 1 --backend shadow={}", shadow.local_addr().unwrap());
+    let gateway = shop::start(&(shop::routes(ROUTES) + SHADOW), &[&shop], &flags).await;
     World { gateway, shop, shadow }
 }
 
-async fn client(gateway: &Gateway) -> h1::Connection<TcpStream> {
-    h1::Connection::new(TcpStream::connect(gateway.address(80)).await.unwrap())
-}
-
-async fn status(client: &mut h1::Connection<TcpStream>, path: &str, body: &[u8]) -> u16 {
+async fn status(client: &mut Connection, path: &str, body: &[u8]) -> u16 {
     client.send(&h1::request("POST", path, "shop.example.com", &[], body)).await;
     within("a response", client.read("POST")).await.unwrap().status
 }
@@ -82,7 +59,7 @@ async fn read_until(stream: &mut TcpStream, end: &str) -> String {
 async fn a_copy_is_what_the_origin_sees_once_and_is_not_logged() {
     let World { gateway, shop, shadow } =
         world(Script::Echo { statuses: vec![503, 200], headers: Vec::new(), trailers: Vec::new() }).await;
-    let mut client = client(&gateway).await;
+    let mut client = connect(&gateway).await;
     assert_eq!(status(&mut client, "/old/a?q", b"the body").await, 200);
     assert_eq!(shop.hits(), 2, "the request itself was retried");
     let (mut stream, _) = within("the mirror's connection", shadow.accept()).await.unwrap();
@@ -106,7 +83,7 @@ async fn a_copy_is_what_the_origin_sees_once_and_is_not_logged() {
 #[tokio::test]
 async fn a_mirror_that_never_answers_holds_nothing_up() {
     let World { gateway, shadow, shop: _shop } = world(Script::echo()).await;
-    let mut client = client(&gateway).await;
+    let mut client = connect(&gateway).await;
     let mut silent = Vec::new();
     for n in 0..5 {
         assert_eq!(status(&mut client, &format!("/{n}"), b"x").await, 200);
@@ -122,7 +99,7 @@ async fn a_mirror_that_never_answers_holds_nothing_up() {
 #[tokio::test]
 async fn a_body_that_is_too_long_is_not_copied_and_the_request_not_mirrored() {
     let World { gateway, shadow, shop: _shop } = world(Script::echo()).await;
-    let mut client = client(&gateway).await;
+    let mut client = connect(&gateway).await;
     assert_eq!(status(&mut client, "/long", &vec![b'x'; (1 << 20) + 1]).await, 200);
     assert_eq!(status(&mut client, "/short", b"x").await, 200);
     let (mut stream, _) = within("the mirror's connection", shadow.accept()).await.unwrap();

@@ -11,6 +11,7 @@ use std::time::Duration;
 use limen_e2e::gateway::Gateway;
 use limen_e2e::origin::{Origin, Script};
 use limen_e2e::reply::Reply;
+use limen_e2e::shop::{self, Metrics, connect};
 use limen_e2e::tls::{Authority, base64};
 use limen_e2e::{frames, h1, h2, within};
 use serde_json::Value;
@@ -18,33 +19,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::MissedTickBehavior;
 
-const SHOP: &str = "
-apiVersion: networking.istio.io/v1
-kind: Gateway
-metadata: {name: edge}
-spec:
-  selector: {istio: ingressgateway}
-  servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}]
----
-{apiVersion: v1, kind: Service, metadata: {name: shop}, spec: {ports: [{name: http, port: 80}]}}
----
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {name: shop}
-spec:
-  hosts: ['*']
-  gateways: [edge]
-  http: [{route: [{destination: {host: shop}}]}]
-";
+const ROUTES: &str = "[{route: [{destination: {host: shop}}]}]";
 
 async fn start(origin: &Origin, flags: &str) -> Gateway {
-    let mut all = vec!["--backend".to_owned(), format!("shop={}", origin.address)];
-    all.extend(flags.split_whitespace().map(str::to_owned));
-    Gateway::start(&[("shop.yaml", SHOP)], &all).await
-}
-
-async fn connect(gateway: &Gateway) -> h1::Connection<TcpStream> {
-    h1::Connection::new(TcpStream::connect(gateway.address(80)).await.unwrap())
+    shop::start(&shop::routes(ROUTES), &[origin], flags).await
 }
 
 async fn get(
@@ -63,15 +41,9 @@ async fn until_closed(what: &str, stream: &mut (impl AsyncRead + Unpin)) -> Vec<
     seen
 }
 
-/// A counter of the metrics page.
-async fn counted(gateway: &Gateway, name: &str) -> u64 {
-    let metrics = TcpStream::connect(gateway.running.metrics().unwrap()).await.unwrap();
-    let mut connection = h1::Connection::new(metrics);
-    connection.send(&h1::request("GET", "/stats/prometheus", "localhost", &[], b"")).await;
-    let page = within("the metrics", connection.read("GET")).await.unwrap().text();
-    let line = page.lines().find(|line| line.split([' ', '{']).next() == Some(name));
-    let line = line.unwrap_or_else(|| panic!("no {name} in\n{page}"));
-    line.rsplit(' ').next().unwrap().parse().unwrap()
+/// A counter of the metrics page that has no labels, or one set of them.
+async fn counted(gateway: &Gateway, name: &str) -> f64 {
+    Metrics::of(gateway).await.value(&[name])
 }
 
 /// One byte at a time, with a pause between that is never shorter than this.
@@ -145,7 +117,7 @@ kind: Secret
 metadata: {{name: shop-tls, namespace: istio-system}}
 data: {{tls.crt: {}, tls.key: {}}}
 ",
-        SHOP.replace(
+        shop::routes(ROUTES).replace(
             "{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}",
             "{port: {number: 443, name: https, protocol: HTTPS}, hosts: ['*'], \
              tls: {mode: SIMPLE, credentialName: shop-tls}}",
@@ -178,7 +150,7 @@ async fn a_handshake_that_does_not_end_is_closed() {
     let mut reading = reading;
     until_closed("the end of a client whose hello trickles", &mut reading).await;
     client.abort();
-    assert_eq!(counted(&gateway, "limen_tls_handshake_errors_total").await, 4);
+    assert_eq!(counted(&gateway, "limen_tls_handshake_errors_total").await, 4.0);
 }
 
 const LARGE: usize = 32 << 20;
@@ -249,11 +221,11 @@ async fn connections_over_the_limit_are_closed_at_accept() {
     for connection in [&mut first, &mut second] {
         assert_eq!(get(connection, &[]).await.unwrap().status, 200);
     }
-    assert_eq!(counted(&gateway, REFUSED).await, 0);
+    assert_eq!(counted(&gateway, REFUSED).await, 0.0);
     let mut third = TcpStream::connect(gateway.address(80)).await.unwrap();
     assert_eq!(until_closed("the end of a surplus connection", &mut third).await, b"");
-    assert_eq!(counted(&gateway, REFUSED).await, 1);
-    assert_eq!(counted(&gateway, "envoy_listener_downstream_global_cx_overflow").await, 1);
+    assert_eq!(counted(&gateway, REFUSED).await, 1.0);
+    assert_eq!(counted(&gateway, "envoy_listener_downstream_global_cx_overflow").await, 1.0);
     assert_eq!(get(&mut first, &[]).await.unwrap().status, 200, "those that are there are still served");
 
     drop(second);

@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 use limen_e2e::gateway::Gateway;
-use limen_e2e::{h1, within};
+use limen_e2e::shop::Metrics;
+use limen_e2e::within;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -31,13 +32,6 @@ async fn pair(gateway: &Gateway, origin: &TcpListener) -> (TcpStream, TcpStream)
     let client = TcpStream::connect(gateway.address(9000)).await.unwrap();
     let (far, _) = within("the origin's connection", origin.accept()).await.unwrap();
     (client, far)
-}
-
-async fn metrics(gateway: &Gateway) -> String {
-    let stream = TcpStream::connect(gateway.running.metrics().unwrap()).await.unwrap();
-    let mut connection = h1::Connection::new(stream);
-    connection.send(&h1::request("GET", "/stats/prometheus", "metrics", &[], b"")).await;
-    within("the metrics", connection.read("GET")).await.unwrap().text()
 }
 
 fn pattern(length: usize) -> Vec<u8> {
@@ -87,7 +81,7 @@ async fn the_origin_may_speak_first_and_what_passes_is_counted_at_once() {
     // What the client has may not have been counted yet.
     let text = within("the bytes in the metrics", async {
         loop {
-            let text = metrics(&gateway).await;
+            let text = Metrics::of(&gateway).await.0;
             let sent = |line: &str| line.starts_with("istio_tcp_sent_bytes_total{") && line.contains(labels);
             if text.lines().any(|line| sent(line) && line.ends_with(" 5")) {
                 return text;
