@@ -76,8 +76,10 @@ async fn logs(logging: &str, flags: &[&str]) -> impl Fn(&str) -> String {
     if !logging.is_empty() {
         files.push(("telemetry.yaml", &*telemetry));
     }
-    let flags: Vec<String> =
+    let mut flags: Vec<String> =
         flags.iter().map(|flag| flag.replace("ASIDE", &aside.path().display().to_string())).collect();
+    // The lines of two workers come in any order.
+    flags.extend(["--workers", "1"].map(str::to_owned));
     let gateway = Gateway::start(&files, &flags).await;
     assert_eq!((get(&gateway, "/a").await, get(&gateway, "/b").await), (200, 404));
     gateway.stop().await;
@@ -130,7 +132,8 @@ async fn files_are_opened_and_closed_as_the_configuration_changes_and_a_lost_one
     let read = |name: &str| std::fs::read_to_string(aside.path().join(name)).unwrap_or_default();
     let mesh = mesh(aside.path());
     let files = [("routes.yaml", ROUTES), ("mesh.yaml", &*mesh)];
-    let flags = ["--access-log-file".to_owned(), aside.path().join("process.log").display().to_string()];
+    let process = aside.path().join("process.log").display().to_string();
+    let flags = ["--workers", "1", "--access-log-file", &process].map(str::to_owned);
     let gateway = Gateway::start(&files, &flags).await;
     let mut generation = gateway.until("a state", |_| true).await.generation;
     for (logging, path) in [

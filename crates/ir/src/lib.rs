@@ -22,6 +22,7 @@ pub mod statistics;
 pub mod tcp;
 pub mod telemetry;
 pub mod tls;
+pub mod tracing;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

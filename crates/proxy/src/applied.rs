@@ -80,3 +80,5 @@ pub const ACCESS_LOG_FORMAT: &str = "LIM0206";
 pub const ACCESS_LOG_FILE: &str = "LIM0207";
 /// A filter of access logs that is not understood.
 pub const ACCESS_LOG_FILTER: &str = "LIM0208";
+/// A collector that spans cannot be sent to.
+pub const SPANS_NOT_SENT: &str = "LIM0209";

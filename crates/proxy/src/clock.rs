@@ -80,7 +80,12 @@ impl Clock {
     /// Milliseconds since the Unix epoch of a moment of `now_us`. Steps of the system clock after the start of the
     /// worker are not followed.
     pub(crate) fn epoch_ms(&self, us: u64) -> u64 {
-        (self.base_epoch_us + us) / 1000
+        self.epoch_us(us) / 1000
+    }
+
+    /// The same in microseconds.
+    pub(crate) fn epoch_us(&self, us: u64) -> u64 {
+        self.base_epoch_us + us
     }
 
     /// A timer for the task that will poll it.

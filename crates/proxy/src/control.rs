@@ -13,8 +13,10 @@ use crate::compile::ejections::Judged;
 use crate::compile::logs::LogMemo;
 use crate::compile::{Compiled, Compiler};
 use crate::limits::outlier::{Notice, Watch, Why};
+use crate::observe::spans::Exporter;
 use crate::observe::{Counter, Gauge, Registry};
 use crate::sockets::Sockets;
+use crate::table::clusters::EndpointSet;
 use crate::table::listeners::Tables;
 use crate::worker::Mail;
 
@@ -31,6 +33,8 @@ pub(crate) struct Control {
     registry: Arc<Registry>,
     /// To the thread that [`attend`]s.
     notices: Sender<Notice>,
+    /// Sends spans.
+    exporter: Exporter,
     stamp: u64,
 }
 
@@ -43,12 +47,13 @@ pub(crate) struct Parts {
     pub(crate) board: Arc<Board>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) notices: Sender<Notice>,
+    pub(crate) exporter: Exporter,
 }
 
 impl Control {
     /// Serves nothing yet.
     pub(crate) fn new(parts: Parts) -> Control {
-        let Parts { logs, sockets, returned, workers, board, registry, notices } = parts;
+        let Parts { logs, sockets, returned, workers, board, registry, notices, exporter } = parts;
         Control {
             compiler: Compiler::new(logs, registry.clone(), notices.clone()),
             sockets,
@@ -59,6 +64,7 @@ impl Control {
             board,
             registry,
             notices,
+            exporter,
             stamp: 0,
         }
     }
@@ -76,6 +82,7 @@ impl Control {
         self.expect(stamp);
         let tables = Arc::new(compiled.tables);
         self.tables = tables.clone();
+        self.place_collectors(&tables.endpoints);
         for (worker, open) in self.workers.iter().zip(changes.open) {
             // A worker that has ended serves nothing and needs no mail.
             let _ = worker.send(Mail::Install { tables: tables.clone(), open, close: changes.close.clone() });
@@ -95,11 +102,21 @@ impl Control {
         self.collect();
         let stamp = self.next_stamp();
         let endpoints = Arc::new(table);
+        self.place_collectors(&endpoints);
         self.expect(stamp);
         for worker in &self.workers {
             let _ = worker.send(Mail::Endpoints { stamp, endpoints: endpoints.clone() });
         }
         stamp
+    }
+
+    /// Says where the collectors of spans are.
+    fn place_collectors(&self, endpoints: &[Arc<EndpointSet>]) {
+        for tracing in self.tables.tracing.iter().flatten() {
+            let place = tracing.collector.place;
+            let all = endpoints.get(place as usize).into_iter().flat_map(|set| set.endpoints.iter());
+            self.exporter.place(place, all.map(|endpoint| endpoint.address).collect());
+        }
     }
 
     fn next_stamp(&mut self) -> u64 {

@@ -38,6 +38,7 @@ use compile::logs::LogMemo;
 use control::Control;
 pub use limits::Limits;
 use limits::outlier::Notice;
+use observe::spans::Exporter;
 use observe::{AccessLog, AccessLogConfig, FormatError, Gauge, LogTarget, LogWriter, Registry, SourceLabels};
 use served::ServedListener;
 use sockets::Sockets;
@@ -130,6 +131,7 @@ impl Proxy {
         let access_log = Arc::new(AccessLog::compile(&config.access_log, &config.hostname)?);
         let log = LogWriter::start(target).map_err(StartError::Log)?;
         registry.watch_log(log.stats());
+        let exporter = Exporter::start(registry.clone()).map_err(StartError::Worker)?;
         registry.set(Gauge::Workers, i64::try_from(count).unwrap_or(i64::MAX));
         let board = Arc::new(Board::new(count, registry.clone()));
         let loads: Arc<[Load]> = (0..count).map(|_| Load::default()).collect();
@@ -145,6 +147,7 @@ impl Proxy {
                 loads: loads.clone(),
                 counters: registry.worker(),
                 log: log.buffer(),
+                spans: exporter.sender(),
                 back: back.clone(),
             };
             threads.push(spawn(start, board.clone(), mail).map_err(StartError::Worker)?);
@@ -158,6 +161,7 @@ impl Proxy {
             board: board.clone(),
             registry: registry.clone(),
             notices: notices.clone(),
+            exporter,
         })));
         let attended = control.clone();
         let attend = move || control::attend(&attended, &inbox);

@@ -69,13 +69,13 @@ pub(crate) fn assemble(snapshot: &Snapshot, settings: &Settings, memo: &mut Asse
     let drafts = drafts(&index, &mut memo.drafts);
     let routing = merge::route_tables(&index, &ports, &drafts, &guards, &mut memo.merge, &mut report);
     let mut certificates = Certificates::new(&index, &last.ir);
-    let Routing { tables, wanted, mut connections } = routing;
+    let Routing { tables, mut wanted, mut connections } = routing;
+    let telemetry = telemetry::telemetry(&index, &last.ir, &mut wanted, &mut report);
     let clusters = clusters::clusters(&index, wanted, &last.clusters, &mut certificates.files, &mut report);
     let makers = (&mut connections, &mut certificates, &mut programmed);
     let listeners = listeners(ports, makers, &last.ir, &mut report);
     programmed.conclude(&index, &mut report);
     let Certificates { found, authorities, files, .. } = certificates;
-    let telemetry = telemetry::telemetry(&index, &last.ir, &mut report);
     let taken = index.taken;
     let ir = Ir {
         telemetry,

@@ -164,7 +164,7 @@ fn say_unknown_subset(key: &ClusterKey, rules: Option<&Merged<'_>>, by: &[NamedB
     let routes = by.iter().filter_map(|by| match by {
         NamedBy::Route(object, field) => Some((object, field)),
         // It names those that there are for the gateway that it belongs to.
-        NamedBy::Server(..) => None,
+        NamedBy::Server(..) | NamedBy::Provider(..) => None,
     });
     for (object, field) in routes {
         let field = format!("{field}.subset");

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use limen_ir::atoms::{HostPattern, Port};
 use limen_ir::cluster::ClusterKey;
 use limen_ir::route::{FilterOrder, RouteTable, RouteTableName, Rule, VirtualHost};
-use limen_resources::istio::{Gateway, VirtualService};
+use limen_resources::istio::{Gateway, MeshConfig, VirtualService};
 use limen_resources::{Kind, Object, ObjectKey, Verdict};
 
 use crate::bind::{self, Bound, BoundRule, Meaning, Site, Target};
@@ -56,7 +56,7 @@ pub(crate) struct WantedClusters {
 }
 
 impl WantedClusters {
-    fn add(&mut self, key: ClusterKey, service: Arc<ServiceFacts>, instance: usize, by: NamedBy) {
+    pub(crate) fn add(&mut self, key: ClusterKey, service: Arc<ServiceFacts>, instance: usize, by: NamedBy) {
         let known = self.places.get(&key).and_then(|at| self.list.get_mut(*at));
         match known {
             Some((_, wanted)) => wanted.by.push(by),
@@ -82,6 +82,8 @@ pub(crate) enum NamedBy {
     Route(Arc<Object<VirtualService>>, String),
     /// A server whose clients may name it.
     Server(Arc<Object<Gateway>>, String),
+    /// A provider of the mesh.
+    Provider(Arc<Object<MeshConfig>>, String),
 }
 
 impl NamedBy {
@@ -89,6 +91,7 @@ impl NamedBy {
         match self {
             NamedBy::Route(object, field) => At::new(object, field),
             NamedBy::Server(object, field) => At::new(object, field),
+            NamedBy::Provider(object, field) => At::new(object, field),
         }
     }
 }

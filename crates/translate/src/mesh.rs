@@ -10,7 +10,7 @@ use limen_ir::statistics::Statistics;
 use limen_resources::core::Pod;
 use limen_resources::istio::{
     AccessLogEncoding, DefaultTrafficPolicy, H2UpgradePolicy, LocalityLb, MESH_CONFIG_MAP, MESH_FILE,
-    MeshConfig, MeshTls, MeshTlsVersion, PROXY_CONFIG_ANNOTATION, ProxyConfig, ProxyOptions,
+    MeshConfig, MeshTls, MeshTlsVersion, PROXY_CONFIG_ANNOTATION, ProxyConfig, ProxyOptions, ProxyTracing,
     STATISTICS_ANNOTATIONS, ServerTls, TcpKeepalive, TlsVersion,
 };
 use limen_resources::{Object, Problem, Snapshot, Table, parse_proxy_options};
@@ -50,6 +50,8 @@ pub struct Mesh {
     http: Vec<HttpPolicy>,
     /// Whether connections begin with a PROXY header, for each gateway of the process.
     proxy_protocol: Vec<bool>,
+    /// How many of ten thousand requests are traced, for each gateway of the process, if that is said.
+    sampling: Vec<Option<u32>>,
 }
 
 /// What the process's own target stands for.
@@ -120,9 +122,23 @@ impl Mesh {
         self.http.get(instance).cloned().unwrap_or_default()
     }
 
+    /// How many of ten thousand requests to the gateway with this number are traced, if that is said.
+    pub(crate) fn sampling(&self, instance: usize) -> Option<u32> {
+        self.sampling.get(instance).copied().flatten()
+    }
+
     /// Do connections to the gateway with this number begin with a PROXY header?
     pub(crate) fn proxy_protocol(&self, instance: usize) -> bool {
         self.proxy_protocol.get(instance).copied().unwrap_or_default()
+    }
+}
+
+/// In ten thousandths. Nothing is said by 0, and more than all is 1 of 100, as in Istio.
+fn sampling(tracing: &ProxyTracing) -> Option<u32> {
+    match tracing.sampling {
+        share if share > 100.0 => Some(100),
+        share if share > 0.0 => Some((share * 100.0).round() as u32),
+        _ => None,
     }
 }
 
@@ -199,9 +215,11 @@ fn complete(snapshot: &Snapshot, given: &Settings) -> (Settings, Vec<Problem>) {
         istio_statistics::add(matcher, annotations, &mut statistics, (about, &mut problems));
         let topology = options.gateway_topology.as_ref();
         let proxied = topology.is_some_and(|topology| topology.proxy_protocol.is_some());
-        (http_policy::read(said, &options), proxied)
+        let sampled = options.tracing.as_ref().and_then(sampling);
+        ((http_policy::read(said, &options), proxied), sampled)
     });
-    let (http, proxy_protocol) = http.unzip();
+    let (both, sampling): (Vec<_>, Vec<_>) = http.unzip();
+    let (http, proxy_protocol) = both.into_iter().unzip();
     let retry = said.default_http_retry_policy.as_ref().zip(config).map(|(policy, config)| {
         let field = "defaultHttpRetryPolicy";
         retry::written(policy, At::new(config, field), field, &mut problems)
@@ -218,6 +236,7 @@ fn complete(snapshot: &Snapshot, given: &Settings) -> (Settings, Vec<Problem>) {
         http,
         proxy_protocol,
         statistics,
+        sampling,
         config: config.cloned(),
     };
     if let Some(config) = config {
@@ -266,8 +285,14 @@ fn options(
     };
     match parse_proxy_options(text, &pod.key, &pod.source) {
         Ok((said_there, said)) => {
-            let ProxyOptions { gateway_topology, proxy_headers, connection_settings, proxy_stats_matcher } =
-                said_there;
+            let ProxyOptions {
+                gateway_topology,
+                proxy_headers,
+                connection_settings,
+                proxy_stats_matcher,
+                tracing,
+            } = said_there;
+            options.tracing = tracing.or(options.tracing);
             options.gateway_topology = gateway_topology.or(options.gateway_topology);
             options.proxy_headers = proxy_headers.or(options.proxy_headers);
             options.connection_settings = connection_settings.or(options.connection_settings);
@@ -326,6 +351,15 @@ fn say_without_effect(config: &Arc<Object<MeshConfig>>, problems: &mut Vec<Probl
     for (written, field, message) in [
         (named(&said.trust_domain), "trustDomain", "identities are what certificates say"),
         (!said.trust_domain_aliases.is_empty(), "trustDomainAliases", "identities are what certificates say"),
+        (
+            options.tracing.as_ref().is_some_and(|tracing| {
+                let ProxyTracing { sampling: _, zipkin, lightstep, datadog, stackdriver, open_census_agent } =
+                    tracing;
+                [zipkin, lightstep, datadog, stackdriver, open_census_agent].iter().any(|said| said.is_some())
+            }),
+            "defaultConfig.tracing",
+            "spans are sent to extension providers only: name one in defaultProviders.tracing",
+        ),
         (
             said.verify_certificate_at_client == Some(false),
             "verifyCertificateAtClient",

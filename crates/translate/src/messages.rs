@@ -54,6 +54,7 @@ codes! {
     SHADOWED_ROUTE = "LIM0121" "ConnectionRouteShadowed" Warning;
 }
 
+const NO_SPANS: &str = "no spans are sent";
 const NOTHING_MIRRORED: &str = "nothing is mirrored there";
 
 /// A field of an object, about which something is said.
@@ -82,6 +83,11 @@ impl<'a> At<'a> {
         At { key: self.key, source: self.source, field }
     }
 
+    /// Is it about the service of an extension provider?
+    fn is_provider(&self) -> bool {
+        self.field.starts_with("extensionProviders")
+    }
+
     /// Is it a part of a mirror's destination?
     fn is_mirror(&self) -> bool {
         self.field.contains(".mirror")
@@ -89,6 +95,9 @@ impl<'a> At<'a> {
 
     /// What happens where a destination means no cluster.
     fn without_cluster(&self) -> &'static str {
+        if self.is_provider() {
+            return NO_SPANS;
+        }
         if self.is_mirror() { NOTHING_MIRRORED } else { "requests answer 503 (flag NC)" }
     }
 
@@ -262,8 +271,23 @@ pub(crate) mod telemetry {
         at.say(NO_EFFECT, message, "")
     }
 
-    pub(crate) fn tracing(at: At<'_>) -> Problem {
-        at.say(NO_EFFECT, "has no effect yet: no spans are sent", "")
+    pub(crate) fn span_kind(at: At<'_>, name: &str, kind: &str) -> Problem {
+        let message = format!("{kind} is not served yet: no spans are sent to `{name}`");
+        at.say(NOT_SERVED, message, "write zipkin, or opentelemetry with http")
+    }
+
+    pub(crate) fn no_span_provider(at: At<'_>, name: &str, kind: &str) -> Problem {
+        let message = format!("the extension provider `{name}` takes no spans: it is one of {kind}");
+        at.say(INVALID_PROVIDER, message, "write a provider with zipkin or opentelemetry")
+    }
+
+    pub(crate) fn span_service(at: At<'_>, service: &str, port: u32) -> Problem {
+        let message = format!("there is no service `{service}` with port {port}: no spans are sent");
+        at.say(codes::REFERENCE_NOT_FOUND, message, "write [namespace/]host of a Service or ServiceEntry")
+    }
+
+    pub(crate) fn ignored(at: At<'_>) -> Problem {
+        at.say(NO_EFFECT, "has no effect yet", "")
     }
 }
 
@@ -466,7 +490,11 @@ pub(crate) mod destination {
     }
 
     pub(crate) fn no_endpoints(at: At<'_>, what: &str, mend: String) -> Problem {
-        let then = if at.is_mirror() { NOTHING_MIRRORED } else { "requests answer 503 (flag UH)" };
+        let then = match (at.is_provider(), at.is_mirror()) {
+            (true, _) => NO_SPANS,
+            (_, true) => NOTHING_MIRRORED,
+            _ => "requests answer 503 (flag UH)",
+        };
         at.say(NO_ENDPOINTS, format!("{what} has no endpoint: {then}"), mend)
     }
 

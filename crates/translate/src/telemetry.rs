@@ -4,6 +4,7 @@
 //! object is the oldest of its namespace without selector; there is one for each namespace.
 
 mod logs;
+mod tracing;
 
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use limen_resources::istio::{ProviderRef, TelemetryMatch};
 use crate::index::{Index, oldest_first};
 use crate::istio::names;
 use crate::memo::keep;
+use crate::merge::WantedClusters;
 use crate::mesh;
 use crate::messages::{At, telemetry as messages};
 use crate::report::Report;
@@ -24,18 +26,25 @@ use crate::settings::GatewayInstance;
 const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
 
 /// What is told, for each gateway; none: nothing is said for any. `last`: the run before, for sharing.
-pub(crate) fn telemetry(index: &Index<'_>, last: &Ir, report: &mut Report) -> Vec<Arc<Made>> {
+pub(crate) fn telemetry(
+    index: &Index<'_>,
+    last: &Ir,
+    wanted: &mut WantedClusters,
+    report: &mut Report,
+) -> Vec<Arc<Made>> {
     let all = oldest_first(index.snapshot.telemetries());
     let config = mesh::chosen(index.snapshot, index.settings);
     let providers = Providers { config };
     say_extra(index, &all, report);
-    let instances = index.settings.gateways.iter();
+    let instances = index.settings.gateways.iter().enumerate();
     let mut made: Vec<Made> = instances
-        .map(|instance| {
+        .map(|(number, instance)| {
             let applied = applied(index, &all, instance);
             say_unserved(&applied, report);
             let mut logs = logs::Logs { index, providers: &providers, report };
-            Made { access_logs: logs.of(&applied) }
+            let access_logs = logs.of(&applied);
+            let mut spans = tracing::Spans { index, providers: &providers, wanted, report };
+            Made { access_logs, tracing: spans.of(&applied, (number, instance)) }
         })
         .collect();
     while made.last() == Some(&Made::default()) {
@@ -94,9 +103,6 @@ fn say_unserved(applied: &[&Arc<Object<Telemetry>>], report: &mut Report) {
     for object in applied {
         if !object.spec.metrics.is_empty() {
             report.problem(messages::metrics(At::new(object, "spec.metrics")));
-        }
-        if !object.spec.tracing.is_empty() {
-            report.problem(messages::tracing(At::new(object, "spec.tracing")));
         }
     }
 }

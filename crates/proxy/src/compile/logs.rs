@@ -19,7 +19,7 @@ use crate::table::logs::{Log, Logs, Outlet};
 
 /// Remembers which files are open.
 pub(crate) struct LogMemo {
-    config: Arc<Config>,
+    pub(super) config: Arc<Config>,
     registry: Arc<Registry>,
     /// What the process was started with.
     own: Arc<AccessLog>,
@@ -48,7 +48,7 @@ impl LogMemo {
     pub(crate) fn compile(&mut self, ir: &[Arc<Telemetry>], problems: &mut Vec<AppliedProblem>) -> Logs {
         let mut logs = Logs::default();
         for telemetry in ir {
-            let Telemetry { access_logs } = &**telemetry;
+            let Telemetry { access_logs, tracing: _ } = &**telemetry;
             let made = match access_logs {
                 _ if self.own.is_off() => Vec::new(),
                 AccessLogs::Process => vec![self.default_log()],

@@ -70,6 +70,9 @@ pub(crate) async fn run<'t, F: Front>(
     let answered = loop {
         attempts.begun += 1;
         live.note.attempts = attempts.begun;
+        if live.trace.is_some() {
+            live.trace_attempt(rule);
+        }
         let outcome = attempt(live, cluster, destination, &attempts, &mut upload, &timer, deadline_ms).await;
         let (next, answered) = match outcome {
             Ok(answered) => {

@@ -8,6 +8,7 @@ use limen_wire::head::{BodyLength, Fields, RequestHead, Span};
 use super::error::RESPONSE_TIMEOUT;
 use super::front::{ConnInfo, Front};
 use super::mirror::Copies;
+use super::trace::{Ended, Trace};
 use crate::filter::cors::CorsFields;
 use crate::filter::grpc_timeout;
 use crate::filter::headers::Context;
@@ -62,6 +63,8 @@ pub(crate) struct Live<'a, 't, F: Front> {
     pub(crate) exchange: &'a mut Exchange,
     /// What is copied of the request for mirrors, until all of it is read.
     pub(crate) copies: Option<Box<Copies>>,
+    /// Its trace, if the gateway traces requests.
+    pub(crate) trace: Option<Box<Trace<'t>>>,
     pub(crate) note: Note<'t>,
 }
 
@@ -108,7 +111,27 @@ impl<'a, F: Front> Live<'a, '_, F> {
             worker.counters.listener_add(conn.counted, ListenerStat::RqTotal, 1);
             worker.counters.listener_add(conn.counted, ListenerStat::RqActive, 1);
         }
-        Live { worker, conn, front, exchange, copies: None, note }
+        Live { worker, conn, front, exchange, copies: None, trace: None, note }
+    }
+
+    /// What is known of what was sent last, at this moment of the worker's clock.
+    fn sent_until(&self, now_us: u64) -> Ended<'_> {
+        Ended {
+            now_us: self.worker.clock.epoch_us(now_us),
+            host: self.note.upstream_host,
+            cluster: self.note.destination.map_or("", |destination| &destination.cluster_name),
+            local: self.conn.local,
+        }
+    }
+
+    /// The request is about to be sent: its trace goes on there, if it has one.
+    pub(crate) fn trace_attempt(&mut self, rule: &Rule) {
+        let Some(mut trace) = self.trace.take() else { return };
+        let ended = self.sent_until(self.worker.clock.now_us());
+        // It borrows from the tables, not from the exchange.
+        let ended = Ended { cluster: self.note.destination.map_or("", |to| &to.cluster_name), ..ended };
+        trace.attempt(self.worker, &mut self.exchange.request, rule, &ended);
+        self.trace = Some(trace);
     }
 
     /// What ends the exchange, for the log. Flags of earlier attempts are not kept.
@@ -143,6 +166,7 @@ impl<'a, F: Front> Live<'a, '_, F> {
 
     fn write(&mut self) {
         let clock = &self.worker.clock;
+        let trace = self.trace.take();
         let (note, request) = (&self.note, &self.exchange.request);
         let rewritten = request.path_span() != note.path;
         let duration_us = clock.recent_us().saturating_sub(note.start_us);
@@ -187,11 +211,15 @@ impl<'a, F: Front> Live<'a, '_, F> {
             route_name: note.rule.map_or("", |rule| &rule.name),
             downstream_remote: note.client,
             downstream_direct_remote: self.conn.direct,
+            trace: trace.as_ref().map(|trace| trace.ids()),
             route_origin: note.rule.map(|rule| (&*rule.origin.namespace, &*rule.origin.name)),
             ..Record::new(clock.epoch_ms(note.start_us), self.conn.local, self.conn.remote)
         };
         self.worker.counters.record(note.service, note.workload, &record);
         self.worker.log(self.conn.listener, &record);
+        if let Some(trace) = trace.filter(|trace| trace.sampled) {
+            trace.finish(self.worker, &record, &self.sent_until(clock.recent_us()), note.rule);
+        }
     }
 }
 

@@ -17,6 +17,7 @@ pub(crate) mod reply;
 pub(crate) mod retry;
 pub(crate) mod secured;
 mod silence;
+pub(crate) mod trace;
 mod tunnel;
 mod upload;
 
@@ -114,6 +115,9 @@ fn admit<'t, F: Front>(live: &mut Live<'_, 't, F>, tables: &'t Tables) -> Result
     let heard = forwarded::apply(head, &edge, &mut live.exchange.scratch);
     if let Some(peer) = peer.filter(|_| listener.http.client_cert.tells()) {
         client_cert::append(head, &peer.element, &mut live.exchange.scratch);
+    }
+    if let Some(tracing) = tables.tracing(listener.gateway) {
+        live.trace = Some(trace::begin(tracing, listener.declared, live.worker, head));
     }
     live.note.https = heard.https;
     if let Some(client) = heard.client {

@@ -36,3 +36,4 @@ pub(crate) mod response;
 pub(crate) mod rewrite;
 pub(crate) mod share;
 mod text;
+pub(crate) mod trace;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::expression::Expression;
 use super::record::Record;
+use super::spans::TraceIds;
 
 /// What is put together.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +17,10 @@ pub(super) enum Composed {
     Subset,
     /// `%METADATA(CLUSTER:istio:default_original_port)%`
     ClusterPort,
+    /// `%TRACE_ID%`
+    TraceId,
+    /// `%SPAN_ID%`
+    SpanId,
 }
 
 impl Composed {
@@ -30,6 +35,8 @@ impl Composed {
             }),
             Composed::Subset => part(2).map(str::to_owned),
             Composed::ClusterPort => part(1).map(str::to_owned),
+            Composed::TraceId => record.trace.map(TraceIds::trace),
+            Composed::SpanId => record.trace.map(TraceIds::own),
         }
     }
 }

@@ -183,7 +183,7 @@ const PORTS: [(&str, Endpoint); 5] = [
 ];
 
 /// Operators of Envoy's for which no value is kept; a trailing `_` names a whole family.
-const ABSENT: [&str; 42] = [
+const ABSENT: [&str; 40] = [
     "ACCESS_LOG_TYPE",
     "CLUSTER_METADATA",
     "COMMON_DURATION",
@@ -205,11 +205,9 @@ const ABSENT: [&str; 42] = [
     "RESPONSE_HEADERS_BYTES",
     "RESPONSE_TRAILERS_BYTES",
     "ROUNDTRIP_DURATION",
-    "SPAN_ID",
     "STREAM_ID",
     "TLS_JA3_FINGERPRINT",
     "TLS_JA4_FINGERPRINT",
-    "TRACE_ID",
     "UNIQUE_ID",
     "UPSTREAM_CONNECTION_ID",
     "UPSTREAM_CONNECTION_POOL_READY_DURATION",
@@ -305,6 +303,8 @@ fn without_arguments(name: &str, hostname: &str) -> Option<Operator> {
     }
     match name {
         "GRPC_STATUS_NUMBER" => Some(Operator::GrpcStatus(GrpcStatusForm::Number)),
+        "TRACE_ID" => Some(Operator::Composed(Composed::TraceId)),
+        "SPAN_ID" => Some(Operator::Composed(Composed::SpanId)),
         "HOSTNAME" => Some(Operator::Fixed(hostname.as_bytes().into())),
         _ => None,
     }

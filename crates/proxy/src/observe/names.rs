@@ -156,6 +156,9 @@ metrics! {
     Mirrors Counter "limen_mirrors_total" "requests" "Copies of requests sent to mirrors.",
     MirrorsDropped Counter "limen_mirrors_dropped_total" "requests"
         "Copies of requests not sent, because a body was too long or too many were under way.",
+    SpansSent Counter "limen_spans_sent_total" "spans" "Spans that a collector took.",
+    SpansLost Counter "limen_spans_lost_total" "spans"
+        "Spans that no collector took, because it was slow or gone.",
     Upgrades Counter "limen_upgrades_total" "connections" "Connections that changed to another protocol by a 101.",
     Panics Counter "limen_panics_total" "panics" "Requests that ended in a panic.",
     ConnectionsRefused Counter "limen_downstream_connections_refused_total" "connections"

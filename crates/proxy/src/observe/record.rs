@@ -6,6 +6,7 @@ use limen_wire::head::{Fields, Version};
 
 use super::flags::Flags;
 use super::peer::Peer;
+use super::spans::TraceIds;
 
 /// What is known of a request (or TCP connection) when it has ended. Borrows everything; made on the stack.
 ///
@@ -104,6 +105,8 @@ pub struct Record<'a> {
     pub route_name: &'a str,
     /// Namespace and name of the VirtualService that the route comes from.
     pub route_origin: Option<(&'a str, &'a str)>,
+    /// The trace and this gateway's span in it.
+    pub trace: Option<TraceIds>,
 }
 
 impl Record<'_> {
@@ -152,6 +155,7 @@ impl Record<'_> {
             peer: None,
             route_name: "",
             route_origin: None,
+            trace: None,
         }
     }
 }

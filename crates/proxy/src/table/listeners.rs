@@ -10,6 +10,7 @@ use super::hosts::HostMap;
 use super::logs::{Log, Logs};
 use super::routes::{ClusterSlot, Origin, RouteTable};
 use super::tcp::TcpRoute;
+use super::tracing::Tracing;
 use crate::filter::policy::HttpPolicy;
 use crate::observe::ListenerId;
 
@@ -20,6 +21,8 @@ pub(crate) struct Tables {
     pub(crate) generation: u64,
     /// What is logged.
     pub(crate) logs: Logs,
+    /// How requests are traced, by the number of the gateway.
+    pub(crate) tracing: Vec<Option<Tracing>>,
     /// By [`ListenerSlot`]; a slot keeps its listener's address for the life of the process.
     pub(crate) listeners: Vec<Option<Arc<Listener>>>,
     /// By [`ClusterSlot`]; `None`: routes name it, but no such cluster exists.
@@ -41,6 +44,11 @@ impl Tables {
     /// The access logs of what a listener serves. Of one that is gone they are those of the first gateway.
     pub(crate) fn logs(&self, slot: ListenerSlot) -> &[Log] {
         self.logs.of(self.listener(slot).map_or(0, |listener| listener.gateway))
+    }
+
+    /// How the requests to a gateway are traced, if they are.
+    pub(crate) fn tracing(&self, gateway: usize) -> Option<&Tracing> {
+        self.tracing.get(gateway)?.as_ref()
     }
 
     /// The cluster of a slot, if it exists.

@@ -17,3 +17,4 @@ pub(crate) mod retry;
 pub(crate) mod routes;
 pub(crate) mod substitution;
 pub(crate) mod tcp;
+pub(crate) mod tracing;

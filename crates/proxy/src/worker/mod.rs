@@ -26,6 +26,7 @@ use shadow::Shadows;
 use crate::Config;
 use crate::clock::Clock;
 use crate::observe::counters::ListenerId;
+use crate::observe::spans::SpanSender;
 use crate::observe::{Counter, LogBuffer, Record, TimeCache, WorkerCounters};
 use crate::stream::Buffers;
 use crate::table::clusters::EndpointSet;
@@ -105,6 +106,7 @@ pub(crate) struct Start {
     pub(crate) loads: Arc<[Load]>,
     pub(crate) counters: WorkerCounters,
     pub(crate) log: LogBuffer,
+    pub(crate) spans: SpanSender,
     pub(crate) back: std::sync::mpsc::Sender<Arc<Tables>>,
 }
 
@@ -129,6 +131,7 @@ pub(crate) struct Worker {
     pub(crate) counters: Rc<WorkerCounters>,
     /// By outlet: the process's own target first.
     logs: RefCell<Vec<LogBuffer>>,
+    pub(crate) spans: SpanSender,
     date: RefCell<TimeCache>,
     random: Cell<u64>,
     draining: Cell<bool>,
@@ -141,7 +144,7 @@ pub(crate) struct Worker {
 impl Worker {
     /// The world of a worker that serves nothing yet.
     pub(crate) fn new(start: Start) -> Worker {
-        let Start { index, config, peers, loads, counters, log, back } = start;
+        let Start { index, config, peers, loads, counters, log, spans, back } = start;
         let h1_limits =
             h1::Limits { max_head_bytes: config.limits.max_head_bytes, max_fields: config.limits.max_fields };
         Worker {
@@ -159,6 +162,7 @@ impl Worker {
             scratch: RefCell::default(),
             counters: Rc::new(counters),
             logs: RefCell::new(vec![log]),
+            spans,
             date: RefCell::default(),
             random: Cell::new(RandomState::new().build_hasher().finish() | 1),
             draining: Cell::new(false),

@@ -28,7 +28,7 @@ pub use provider::{
 pub use proxy_config::{
     ConnectionProfile, ConnectionSettings, EscapedSlashes, ForwardClientCert, GatewayTopology, HeaderChoice,
     HeaderSwitch, PROXY_CONFIG_ANNOTATION, ProxyConfig, ProxyHeaders, ProxyImage, ProxyOptions,
-    ProxyStatsMatcher, STATISTICS_ANNOTATIONS, ServerHeader, UnderscoreHeaders,
+    ProxyStatsMatcher, ProxyTracing, STATISTICS_ANNOTATIONS, ServerHeader, UnderscoreHeaders,
 };
 pub use service_entry::{Resolution, ServiceEntry, ServiceEntryPort, ServiceLocation, WorkloadLabels};
 pub use telemetry::{

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::destination_rule::WorkloadSelector;
+use super::provider::Opaque;
 use crate::decode::{spec, words};
 use crate::duration::GoDuration;
 
@@ -43,6 +44,8 @@ spec! {
         "connectionSettings" => connection_settings: Option<ConnectionSettings>,
         /// Which of Envoy's statistics it exposes besides Istio's.
         "proxyStatsMatcher" => proxy_stats_matcher: Option<ProxyStatsMatcher>,
+        /// How requests are traced where no Telemetry says otherwise.
+        "tracing" => tracing: Option<ProxyTracing>,
     }
     also [
         "availabilityZone", "binaryPath", "caCertificatesPem", "concurrency", "configPath", "controlPlaneAuthPolicy",
@@ -51,7 +54,7 @@ spec! {
         "holdApplicationUntilProxyStarts", "image", "interceptionMode", "meshId", "parentShutdownDuration",
         "privateKeyProvider", "proxyAdminPort", "proxyBootstrapTemplatePath", "proxyMetadata",
         "readinessProbe", "runtimeValues", "sds", "serviceCluster", "statNameLength", "statsCompression",
-        "statsdUdpAddress", "statusPort", "terminationDrainDuration", "tracing", "tracingServiceName",
+        "statsdUdpAddress", "statusPort", "terminationDrainDuration", "tracingServiceName",
         "zipkinAddress",
     ]
 }
@@ -74,6 +77,25 @@ pub const STATISTICS_ANNOTATIONS: [&str; 3] = [
     "sidecar.istio.io/statsInclusionSuffixes",
     "sidecar.istio.io/statsInclusionRegexps",
 ];
+
+spec! {
+    /// How requests are traced where no Telemetry says otherwise.
+    pub struct ProxyTracing {
+        /// How many of a hundred requests are traced; 0: as if nothing were said.
+        "sampling" => sampling: f64,
+        /// A collector in Istio's bootstrap.
+        "zipkin" => zipkin: Option<Opaque>,
+        /// The same.
+        "lightstep" => lightstep: Option<Opaque>,
+        /// The same.
+        "datadog" => datadog: Option<Opaque>,
+        /// The same.
+        "stackdriver" => stackdriver: Option<Opaque>,
+        /// The same.
+        "openCensusAgent" => open_census_agent: Option<Opaque>,
+    }
+    also ["customTags", "enableIstioTags", "maxPathTagLength", "tlsSettings"]
+}
 
 spec! {
     /// What stands in front of the gateway.

@@ -1,0 +1,274 @@
+//! How the requests to a gateway are traced.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use limen_ir::Millis;
+use limen_ir::cluster::ClusterKey;
+use limen_ir::tracing::{Collector, HeaderSource, SpanProtocol, TagSource, Tracing as Made};
+use limen_resources::Object;
+use limen_resources::istio::{
+    CustomTag, ExtensionProvider, MeshConfig, OpenTelemetryProvider, OtlpHttp, ProviderHeader, Telemetry,
+    TraceContext, Tracing, ZipkinProvider,
+};
+
+use super::{Providers, concerns};
+use crate::index::{Index, origin};
+use crate::merge::{NamedBy, WantedClusters};
+use crate::messages::{At, telemetry as messages};
+use crate::report::Report;
+use crate::settings::GatewayInstance;
+
+/// Of ten thousand requests, if nobody says how many: Istio's 1 %.
+const DEFAULT_SAMPLING: u32 = 100;
+/// Bytes of a URL in a tag, if the provider does not say.
+const LONGEST_URL: usize = 256;
+
+/// What is said of tracing, the last word of each field.
+#[derive(Default)]
+struct Said<'a> {
+    sampling: Option<f64>,
+    disabled: bool,
+    tags: Option<&'a BTreeMap<String, CustomTag>>,
+    unmarked: bool,
+    without_istio_tags: bool,
+    without_propagation: bool,
+}
+
+/// Reads what is said of spans.
+pub(super) struct Spans<'a, 'r> {
+    pub(super) index: &'a Index<'a>,
+    pub(super) providers: &'a Providers<'a>,
+    /// The collectors' services are added.
+    pub(super) wanted: &'r mut WantedClusters,
+    pub(super) report: &'r mut Report,
+}
+
+impl Spans<'_, '_> {
+    /// How the gateway of this number is traced for which these objects count; `None`: not at all.
+    pub(super) fn of(
+        &mut self,
+        applied: &[&Arc<Object<Telemetry>>],
+        (number, instance): (usize, &GatewayInstance),
+    ) -> Option<Made> {
+        let mut provider = self.providers.default(|defaults| &defaults.tracing).into_iter().next();
+        let mut said = Said::default();
+        for object in applied {
+            for (at, entry) in object.spec.tracing.iter().enumerate() {
+                if !concerns(entry.matching.as_ref()) {
+                    continue;
+                }
+                if let Some(first) = entry.providers.first() {
+                    let field = format!("spec.tracing[{at}].providers[0].name");
+                    if self.providers.find(&first.name).is_none() {
+                        let at = At::new(object, &field);
+                        self.report.problem(messages::unknown_provider(at, &first.name, "traced"));
+                    }
+                    provider = Some(first.name.clone());
+                }
+                said.take(entry);
+            }
+        }
+        if said.disabled {
+            return None;
+        }
+        let (config, at, provider) = self.providers.find(&provider?)?;
+        let (collector, longest) = self.collector(config, &at, provider, number)?;
+        let sampling = said.sampling.map(|share| (share * 100.0).round() as u32);
+        let (namespace, name) = (&self.index.settings.workload_namespace, &instance.name);
+        let app = instance.labels.get("app").unwrap_or(name);
+        Some(Made {
+            collector,
+            sampling: sampling
+                .or_else(|| self.index.settings.mesh.sampling(number))
+                .unwrap_or(DEFAULT_SAMPLING),
+            mark_request_id: !said.unmarked,
+            propagate: !said.without_propagation,
+            service_name: format!("{app}.{namespace}"),
+            tags: self.tags(&said, instance),
+            longest_url: usize::try_from(longest).ok().filter(|longest| *longest > 0).unwrap_or(LONGEST_URL),
+            origin: origin(&config.key, at),
+        })
+    }
+
+    /// Who gets the spans, and how much of a URL they may hold.
+    fn collector(
+        &mut self,
+        config: &Arc<Object<MeshConfig>>,
+        at: &str,
+        provider: &ExtensionProvider,
+        number: usize,
+    ) -> Option<(Collector, u32)> {
+        let (kind, name) = (provider.kind().unwrap_or("nothing"), &provider.name);
+        if let Some(ZipkinProvider {
+            service,
+            port,
+            max_tag_length,
+            path,
+            timeout,
+            headers,
+            trace_context,
+            ..
+        }) = &provider.zipkin
+        {
+            let cluster = self.cluster(config, &format!("{at}.zipkin"), (service, *port), number)?;
+            let collector = Collector {
+                cluster,
+                protocol: SpanProtocol::Zipkin { w3c: *trace_context == TraceContext::B3WithW3c },
+                path: or(path, "/api/v2/spans"),
+                timeout: Millis::new(timeout.map_or(5_000, |timeout| timeout.millis()))?,
+                headers: self::headers(headers),
+            };
+            return Some((collector, *max_tag_length));
+        }
+        let Some(otel) = &provider.opentelemetry else {
+            let later = ["datadog", "skywalking", "lightstep", "opencensus", "stackdriver"];
+            self.report.problem(match later.contains(&kind) {
+                true => messages::span_kind(At::new(config, at), name, kind),
+                false => messages::no_span_provider(At::new(config, at), name, kind),
+            });
+            return None;
+        };
+        let OpenTelemetryProvider {
+            service,
+            port,
+            max_tag_length,
+            http,
+            grpc: _,
+            resource_detectors,
+            dynatrace_sampler,
+            service_attribute_enrichment,
+        } = otel;
+        let at = format!("{at}.opentelemetry");
+        for (written, field) in [
+            (resource_detectors, "resourceDetectors"),
+            (dynatrace_sampler, "dynatraceSampler"),
+            (service_attribute_enrichment, "serviceAttributeEnrichment"),
+        ] {
+            if written.is_some() {
+                self.report.problem(messages::ignored(At::new(config, &format!("{at}.{field}"))));
+            }
+        }
+        let Some(OtlpHttp { path, timeout, headers }) = http else {
+            let kind = "opentelemetry over gRPC";
+            self.report.problem(messages::span_kind(At::new(config, &at), name, kind));
+            return None;
+        };
+        let collector = Collector {
+            cluster: self.cluster(config, &at, (service, *port), number)?,
+            protocol: SpanProtocol::Otlp,
+            path: or(path, "/v1/traces"),
+            timeout: Millis::new(timeout.map_or(3_000, |timeout| timeout.millis()))?,
+            headers: self::headers(headers),
+        };
+        Some((collector, *max_tag_length))
+    }
+
+    /// The cluster of a collector, which is wanted from now on.
+    fn cluster(
+        &mut self,
+        config: &Arc<Object<MeshConfig>>,
+        at: &str,
+        (service, port): (&str, u32),
+        number: usize,
+    ) -> Option<ClusterKey> {
+        let field = format!("{at}.service");
+        let (namespace, host) =
+            service.split_once('/').unwrap_or((&self.index.settings.root_namespace, service));
+        let found = self.index.services.find(&host.to_ascii_lowercase(), namespace);
+        let port_number = u16::try_from(port).unwrap_or_default();
+        let found = found.filter(|found| found.service.port(port_number).is_some());
+        let Some(found) = found else {
+            self.report.problem(messages::span_service(At::new(config, &field), service, port));
+            return None;
+        };
+        let key = ClusterKey {
+            port: port_number,
+            subset: String::new(),
+            host: found.service.host.clone(),
+            by_server_name: false,
+        };
+        let by = NamedBy::Provider(Arc::clone(config), field);
+        self.wanted.add(key.clone(), Arc::clone(found.service), number, by);
+        Some(key)
+    }
+
+    fn tags(&self, said: &Said<'_>, instance: &GatewayInstance) -> Vec<(String, TagSource)> {
+        let mut tags = Vec::new();
+        if !said.without_istio_tags {
+            let settings = self.index.settings;
+            let said = self.providers.config.map(|config| config.spec.trust_domain.clone());
+            let mesh_id =
+                said.filter(|domain| !domain.is_empty()).unwrap_or_else(|| settings.cluster_domain.clone());
+            let label = |names: &[&str]| names.iter().find_map(|name| instance.labels.get(*name)).cloned();
+            let service = label(&["service.istio.io/canonical-name", "app.kubernetes.io/name", "app"]);
+            let revision =
+                label(&["service.istio.io/canonical-revision", "app.kubernetes.io/version", "version"]);
+            for (name, value) in [
+                ("istio.canonical_revision", revision.unwrap_or_else(|| "latest".to_owned())),
+                ("istio.canonical_service", service.unwrap_or_else(|| instance.name.clone())),
+                ("istio.cluster_id", settings.cluster_id.clone()),
+                ("istio.mesh_id", mesh_id),
+                ("istio.namespace", settings.workload_namespace.clone()),
+            ] {
+                tags.push((name.to_owned(), TagSource::Literal(value)));
+            }
+        }
+        for (name, CustomTag { literal, environment, header, formatter }) in said.tags.into_iter().flatten() {
+            let source = if let Some(literal) = literal {
+                TagSource::Literal(literal.value.clone())
+            } else if let Some(from) = environment {
+                TagSource::Environment(from.name.clone(), from.default_value.clone())
+            } else if let Some(from) = header {
+                TagSource::Header(from.name.to_ascii_lowercase(), from.default_value.clone())
+            } else if let Some(formatter) = formatter {
+                TagSource::Format(formatter.value.clone())
+            } else {
+                continue;
+            };
+            tags.push((name.clone(), source));
+        }
+        tags
+    }
+}
+
+impl<'a> Said<'a> {
+    /// Fields that are written count from here on.
+    fn take(&mut self, entry: &'a Tracing) {
+        let Tracing {
+            matching: _,
+            providers: _,
+            sampling,
+            disable_span_reporting,
+            custom_tags,
+            use_request_id,
+            enable_istio_tags,
+            disable_context_propagation,
+        } = entry;
+        self.sampling = sampling.or(self.sampling);
+        self.tags = custom_tags.as_ref().or(self.tags);
+        self.disabled = disable_span_reporting.unwrap_or(self.disabled);
+        self.unmarked = use_request_id.map_or(self.unmarked, |used| !used);
+        self.without_istio_tags = enable_istio_tags.map_or(self.without_istio_tags, |enabled| !enabled);
+        self.without_propagation = disable_context_propagation.unwrap_or(self.without_propagation);
+    }
+}
+
+fn or(written: &str, default: &str) -> String {
+    match written {
+        "" => default.to_owned(),
+        path if path.starts_with('/') => path.to_owned(),
+        path => format!("/{path}"),
+    }
+}
+
+fn headers(written: &[ProviderHeader]) -> Vec<(String, HeaderSource)> {
+    let source = |ProviderHeader { name, value, env_name }: &ProviderHeader| {
+        let source = match &**env_name {
+            "" => HeaderSource::Literal(value.clone()),
+            env_name => HeaderSource::Environment(env_name.to_owned()),
+        };
+        (name.clone(), source)
+    };
+    written.iter().map(source).collect()
+}
