@@ -700,6 +700,7 @@ scenarios! {
     bind_addresses
     bound_hosts
     broken_objects
+    catch_alls
     certificate_names
     client_authorities
     client_certificates
@@ -776,6 +777,7 @@ scenarios! {
     proxy_protocol_behind
     real_ports
     redirect_ports
+    redirected_hosts
     redirects
     retries
     retries_of_the_mesh
@@ -784,6 +786,7 @@ scenarios! {
     rewrites
     secret_keys
     server_name
+    server_name_precedence
     servers_in_conflict
     service_entries
     service_identity
