@@ -148,7 +148,7 @@ impl EndpointSet {
         let first = chosen.clone().map(|one| one.priority).filter(|priority| !tried(*priority)).min()?;
         let members = chosen.filter(|one| one.priority == first);
         let total: u64 = members.clone().map(|one| u64::from(one.weight)).sum();
-        let mut at = (u128::from(random) * u128::from(total) >> u32::BITS) as u64;
+        let mut at = ((u128::from(random) * u128::from(total)) >> u32::BITS) as u64;
         for one in members {
             if at < u64::from(one.weight) {
                 return Some(one.address);
