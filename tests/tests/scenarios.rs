@@ -711,6 +711,7 @@ scenarios! {
     control_headers
     corner_hosts
     corner_routes
+    connect
     cors
     credential_namespaces
     credentials

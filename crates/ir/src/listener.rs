@@ -29,6 +29,9 @@ pub struct Listener {
     /// Every connection begins with a PROXY header, which says where the client is; others are closed.
     #[serde(skip_serializing_if = "is_default")]
     pub proxy_protocol: bool,
+    /// Clients' connections that the process may have, on whichever listener; above it new ones are closed here.
+    #[serde(skip_serializing_if = "is_default")]
+    pub max_connections: Option<u32>,
     /// What is spoken there.
     pub serves: Serves,
     /// The first server that declared it.

@@ -11,6 +11,8 @@ use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 const OWN_PORTS: [&str; 6] =
     ["--admin", "127.0.0.1:0", "--readiness", "127.0.0.1:0", "--metrics", "127.0.0.1:0"];
 
+const BINARY: &str = env!("CARGO_BIN_EXE_limen");
+
 /// A running `limen`, killed if a test fails.
 struct Process {
     child: Child,
@@ -20,7 +22,10 @@ struct Process {
 
 impl Process {
     fn start(arguments: &[&str]) -> Process {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_limen"));
+        Process::of(Command::new(BINARY), arguments)
+    }
+
+    fn of(mut command: Command, arguments: &[&str]) -> Process {
         command.args(arguments).args(OWN_PORTS).args(["--bind", "127.0.0.1"]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -170,4 +175,33 @@ fn the_demo_prints_three_lines_that_lead_to_its_ports() {
     let (status, rest) = process.end();
     assert_eq!(status.code(), Some(0), "{rest}");
     assert!(!std::path::Path::new(&authority).exists(), "the demo cleans up");
+}
+
+/// Threads of a process that serve traffic.
+fn workers(process: &Process) -> usize {
+    let tasks = fs::read_dir(format!("/proc/{}/task", process.child.id())).unwrap();
+    let name = |task: &fs::DirEntry| fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+    tasks.filter(|task| name(task.as_ref().unwrap()).starts_with("worker-")).count()
+}
+
+#[test]
+fn workers_are_as_many_as_the_processors_that_it_may_use_unless_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap().trim();
+    let one: String = allowed.chars().take_while(char::is_ascii_digit).collect();
+    let confined = || {
+        let mut command = Command::new("taskset");
+        command.args(["--cpu-list", &one, BINARY]);
+        command
+    };
+    let all = std::thread::available_parallelism().unwrap().get();
+    for (command, more, expected) in
+        [(Command::new(BINARY), &[][..], all), (confined(), &[], 1), (confined(), &["--workers", "3"], 3)]
+    {
+        let mut process = Process::of(command, &[&["run", path], more].concat());
+        process.said_until("metrics");
+        assert_eq!(workers(&process), expected, "{more:?}");
+    }
 }

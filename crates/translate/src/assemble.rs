@@ -149,10 +149,21 @@ fn listeners(
         let mut maker = Maker { instance, connections, certificates, programmed, report };
         let Some(serves) = maker.serves(serves) else { continue };
         let proxy_protocol = certificates.index.settings.mesh.proxy_protocol(instance);
+        let max_connections = certificates.index.settings.mesh.max_connections(instance);
         let before = last.listeners.iter().find(|listener| listener.name == name);
         let gateway = instance;
-        let listener =
-            Listener { name, declared, bind, gateway, http, proxy_protocol, serves, origin, others };
+        let listener = Listener {
+            name,
+            declared,
+            bind,
+            gateway,
+            http,
+            proxy_protocol,
+            max_connections,
+            serves,
+            origin,
+            others,
+        };
         listeners.push(keep(before, listener));
     }
     listeners

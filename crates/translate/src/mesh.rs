@@ -9,9 +9,9 @@ use limen_ir::policy::retry::Retry;
 use limen_ir::statistics::Statistics;
 use limen_resources::core::Pod;
 use limen_resources::istio::{
-    AccessLogEncoding, DefaultTrafficPolicy, H2UpgradePolicy, LocalityLb, MESH_CONFIG_MAP, MESH_FILE,
-    MeshConfig, MeshTls, MeshTlsVersion, PROXY_CONFIG_ANNOTATION, ProxyConfig, ProxyOptions, ProxyTracing,
-    STATISTICS_ANNOTATIONS, ServerTls, TcpKeepalive, TlsVersion,
+    AccessLogEncoding, ConnectionSettings, DefaultTrafficPolicy, H2UpgradePolicy, LocalityLb,
+    MESH_CONFIG_MAP, MESH_FILE, MeshConfig, MeshTls, MeshTlsVersion, PROXY_CONFIG_ANNOTATION, ProxyConfig,
+    ProxyOptions, ProxyTracing, STATISTICS_ANNOTATIONS, ServerTls, TcpKeepalive, TlsVersion,
 };
 use limen_resources::{Object, Problem, Snapshot, Table, parse_proxy_options};
 
@@ -52,6 +52,8 @@ pub struct Mesh {
     proxy_protocol: Vec<bool>,
     /// How many of ten thousand requests are traced, for each gateway of the process, if that is said.
     sampling: Vec<Option<u32>>,
+    /// Clients' connections that the process may have, for each gateway of the process.
+    max_connections: Vec<Option<u32>>,
 }
 
 /// What the process's own target stands for.
@@ -131,6 +133,11 @@ impl Mesh {
     pub(crate) fn proxy_protocol(&self, instance: usize) -> bool {
         self.proxy_protocol.get(instance).copied().unwrap_or_default()
     }
+
+    /// How many of clients' connections may the process have for the gateway with this number to take another?
+    pub(crate) fn max_connections(&self, instance: usize) -> Option<u32> {
+        self.max_connections.get(instance).copied().flatten()
+    }
 }
 
 /// In ten thousandths. Nothing is said by 0, and more than all is 1 of 100, as in Istio.
@@ -200,7 +207,9 @@ fn complete(snapshot: &Snapshot, given: &Settings) -> (Settings, Vec<Problem>) {
     }
     let defaults = said.default_config.clone().unwrap_or_default();
     let mut statistics = None;
-    let http = given.gateways.iter().map(|instance| {
+    let (mut http, mut proxy_protocol, mut max_connections) = (Vec::new(), Vec::new(), Vec::new());
+    let mut sampled = Vec::new();
+    for instance in &given.gateways {
         let options = options(snapshot, given, instance, &defaults, &mut problems);
         let pods = snapshot.pods().in_namespace(&given.workload_namespace);
         let pod = pods.into_iter().find(|pod| names::selects(&instance.labels, &pod.meta.labels));
@@ -214,12 +223,12 @@ fn complete(snapshot: &Snapshot, given: &Settings) -> (Settings, Vec<Problem>) {
         let matcher = options.proxy_stats_matcher.as_ref();
         istio_statistics::add(matcher, annotations, &mut statistics, (about, &mut problems));
         let topology = options.gateway_topology.as_ref();
-        let proxied = topology.is_some_and(|topology| topology.proxy_protocol.is_some());
-        let sampled = options.tracing.as_ref().and_then(sampling);
-        ((http_policy::read(said, &options), proxied), sampled)
-    });
-    let (both, sampling): (Vec<_>, Vec<_>) = http.unzip();
-    let (http, proxy_protocol) = both.into_iter().unzip();
+        sampled.push(options.tracing.as_ref().and_then(sampling));
+        http.push(http_policy::read(said, &options));
+        proxy_protocol.push(topology.is_some_and(|topology| topology.proxy_protocol.is_some()));
+        let most = options.connection_settings.and_then(|settings| settings.global_connection_limit);
+        max_connections.push(most.and_then(|most| u32::try_from(most).ok()));
+    }
     let retry = said.default_http_retry_policy.as_ref().zip(config).map(|(policy, config)| {
         let field = "defaultHttpRetryPolicy";
         retry::written(policy, At::new(config, field), field, &mut problems)
@@ -236,8 +245,9 @@ fn complete(snapshot: &Snapshot, given: &Settings) -> (Settings, Vec<Problem>) {
         http,
         proxy_protocol,
         statistics,
-        sampling,
+        sampling: sampled,
         config: config.cloned(),
+        max_connections,
     };
     if let Some(config) = config {
         say_without_effect(config, &mut problems);
@@ -291,8 +301,18 @@ fn options(
                 connection_settings,
                 proxy_stats_matcher,
                 tracing,
+                concurrency,
             } = said_there;
             options.tracing = tracing.or(options.tracing);
+            let at = || At::new(pod, "metadata.annotations");
+            for (field, why) in settings_without_effect(&connection_settings) {
+                let message = format!("connectionSettings.{field} of {PROXY_CONFIG_ANNOTATION}: {why}");
+                problems.push(route::no_effect(at(), &message, ""));
+            }
+            if concurrency.is_some() {
+                let message = format!("concurrency of {PROXY_CONFIG_ANNOTATION}: {THREADS}");
+                problems.push(route::no_effect(at(), &message, "start with --workers"));
+            }
             options.gateway_topology = gateway_topology.or(options.gateway_topology);
             options.proxy_headers = proxy_headers.or(options.proxy_headers);
             options.connection_settings = connection_settings.or(options.connection_settings);
@@ -343,11 +363,45 @@ pub(crate) fn target(path: &str) -> LogTarget {
     }
 }
 
+const THREADS: &str = "the number of threads is decided at the start";
+
+/// Fields that mean nothing here, and why.
+fn settings_without_effect(
+    settings: &Option<ConnectionSettings>,
+) -> impl Iterator<Item = (&'static str, &'static str)> {
+    const BUFFERS: &str =
+        "buffers have sizes of their own: 16 KiB, and up to 256 KiB while a large body streams";
+    let written = settings.as_ref().map(|settings| {
+        [
+            (settings.listener_buffer_bytes.is_some(), "listenerPerConnectionBufferLimitBytes", BUFFERS),
+            (settings.cluster_buffer_bytes.is_some(), "clusterPerConnectionBufferLimitBytes", BUFFERS),
+            (
+                settings.http_drain_timeout.is_some(),
+                "httpDrainTimeout",
+                "a connection that is told to go is closed when its last request has ended; --drain bounds it at the end",
+            ),
+            (
+                settings.listener_connection_limit.is_some(),
+                "listenerConnectionLimit",
+                "connections are counted over all listeners, by globalDownstreamConnectionLimit",
+            ),
+        ]
+    });
+    written.into_iter().flatten().filter(|(written, ..)| *written).map(|(_, field, why)| (field, why))
+}
+
 fn say_without_effect(config: &Arc<Object<MeshConfig>>, problems: &mut Vec<Problem>) {
     let said = &config.spec;
     let options = said.default_config.clone().unwrap_or_default();
-    let settings = options.connection_settings.unwrap_or_default();
     let named = |domain: &str| !matches!(domain, "" | DEFAULT_TRUST_DOMAIN);
+    for (field, why) in settings_without_effect(&options.connection_settings) {
+        let field = format!("defaultConfig.connectionSettings.{field}");
+        problems.push(route::no_effect(At::new(config, &field), why, ""));
+    }
+    if options.concurrency.is_some() {
+        let at = At::new(config, "defaultConfig.concurrency");
+        problems.push(route::no_effect(at, THREADS, "start with --workers"));
+    }
     for (written, field, message) in [
         (named(&said.trust_domain), "trustDomain", "identities are what certificates say"),
         (!said.trust_domain_aliases.is_empty(), "trustDomainAliases", "identities are what certificates say"),
@@ -387,16 +441,6 @@ fn say_without_effect(config: &Arc<Object<MeshConfig>>, problems: &mut Vec<Probl
             "outboundClusterStatName",
             "metrics name services by their labels",
         ),
-        (
-            settings.http_max_concurrent_streams.is_some(),
-            "defaultConfig.connectionSettings.httpMaxConcurrentStreams",
-            "the streams of a connection have one limit for all gateways of the process: --max-streams",
-        ),
-        (
-            settings.listener_buffer_bytes.is_some() || settings.cluster_buffer_bytes.is_some(),
-            "defaultConfig.connectionSettings",
-            "buffers have sizes of their own: 16 KiB, and up to 256 KiB while a large body streams",
-        ),
     ] {
         if written {
             problems.push(route::no_effect(At::new(config, field), message, ""));
@@ -406,7 +450,6 @@ fn say_without_effect(config: &Arc<Object<MeshConfig>>, problems: &mut Vec<Probl
 
 /// Nothing of the kind concerns traffic but the number of threads, which is decided at the start.
 fn without_use(object: &Arc<Object<ProxyConfig>>) -> Option<Problem> {
-    let message = "the number of threads is decided at the start";
     let at = At::new(object, "spec.concurrency");
-    object.spec.concurrency.is_some().then(|| route::no_effect(at, message, "start with --workers"))
+    object.spec.concurrency.is_some().then(|| route::no_effect(at, THREADS, "start with --workers"))
 }

@@ -28,9 +28,9 @@ pub struct HttpPolicy {
     /// How long a client may take.
     #[serde(skip_serializing_if = "is_default")]
     pub times: HttpTimes,
-    /// Streams at once on one HTTP/2 connection; `None`: the process's limit.
+    /// HTTP/2.
     #[serde(skip_serializing_if = "is_default")]
-    pub max_streams: Option<u32>,
+    pub h2: H2Limits,
     /// Calls in gRPC-Web become those of gRPC.
     #[serde(skip_serializing_if = "is_default")]
     pub grpc_web: bool,
@@ -148,4 +148,24 @@ pub struct HttpTimes {
     pub request: Option<Millis>,
     /// To receive the head of a request.
     pub request_head: Option<Millis>,
+    /// A request, to the end of its answer.
+    #[serde(skip_serializing_if = "is_default")]
+    pub stream: Option<Millis>,
+    /// A connection: when it is over, no more requests are taken on it.
+    #[serde(skip_serializing_if = "is_default")]
+    pub connection: Option<Millis>,
+}
+
+/// What an HTTP/2 connection may hold; `None`: what the process allows.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct H2Limits {
+    /// Streams at once.
+    #[serde(skip_serializing_if = "is_default")]
+    pub max_streams: Option<u32>,
+    /// Bytes of a stream that the client may send ahead.
+    #[serde(skip_serializing_if = "is_default")]
+    pub stream_window: Option<u32>,
+    /// Bytes of all streams together that the client may send ahead.
+    #[serde(skip_serializing_if = "is_default")]
+    pub connection_window: Option<u32>,
 }

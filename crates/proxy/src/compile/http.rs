@@ -15,10 +15,11 @@ pub(crate) fn policy(policy: &ir::HttpPolicy) -> HttpPolicy {
         keeps_spelling,
         added,
         times,
-        max_streams: _,
+        h2,
         grpc_web,
     } = policy;
-    let ir::HttpTimes { idle, stream_idle, request, request_head } = times;
+    let ir::HttpTimes { idle, stream_idle, request, request_head, stream, connection } = times;
+    let ir::H2Limits { max_streams, stream_window, connection_window } = h2;
     let millis = |time: &Option<Millis>| time.map(Millis::get);
     HttpPolicy {
         path: path_policy(path),
@@ -41,6 +42,11 @@ pub(crate) fn policy(policy: &ir::HttpPolicy) -> HttpPolicy {
         stream_idle_ms: millis(stream_idle),
         request_ms: millis(request),
         request_head_ms: millis(request_head),
+        stream_ms: millis(stream),
+        connection_ms: millis(connection),
+        max_streams: *max_streams,
+        stream_window: *stream_window,
+        connection_window: *connection_window,
         grpc_web: *grpc_web,
     }
 }

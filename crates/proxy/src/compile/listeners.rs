@@ -80,6 +80,7 @@ impl ListenerMemo {
                 wanted: listener.bind,
                 gateway: listener.gateway,
                 proxy_protocol: listener.proxy_protocol,
+                max_connections: listener.max_connections,
                 http: super::http::policy(&listener.http),
                 serves,
                 id: registry.listener(&listener.name),

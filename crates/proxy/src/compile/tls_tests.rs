@@ -43,6 +43,7 @@ fn server(max_version: TlsVersion) -> (Listener, TlsChain) {
         bind: ([0, 0, 0, 0], 443).into(),
         http: Default::default(),
         proxy_protocol: false,
+        max_connections: None,
         serves: Serves::Tls { chains: vec![chain.clone()], passthrough: Vec::new(), plain: None },
         origin: origin(),
         others: Vec::new(),

@@ -74,15 +74,15 @@ pub(super) async fn respond<F: Front>(
 
     let mut download = Download { ended: end, stalled: false, watched_at: None, polled: false };
     timer.arm(deadline_ms);
-    let mut silence = Silence::watch(&worker.clock, live.note.http.stream_idle_ms);
+    let mut silence = Silence::watch(&worker.clock, live.note.http, live.note.start_us);
     poll_fn(|cx| {
         let polled = download.poll(live, &mut back, upload, (timer, deadline_ms), cx);
         let moved = live.note.received + live.note.sent;
-        let over = |silence: &mut Silence| silence.is_over(moved, cx);
-        if polled.is_pending() && silence.as_mut().is_some_and(over) {
-            return Poll::Ready(Err(Error::stream_idle(upload.done)));
+        let over = |silence: &mut Silence| silence.is_over(moved, upload.done, cx);
+        match silence.as_mut().filter(|_| polled.is_pending()).and_then(over) {
+            Some(error) => Poll::Ready(Err(error)),
+            None => polled,
         }
-        polled
     })
     .await?;
     let now_ms = worker.clock.recent_ms();

@@ -111,6 +111,11 @@ impl Error {
         Error::new(Fault::Client, status, Flags::SI, "stream_idle_timeout", "stream timeout")
     }
 
+    /// The stream has lived for as long as it may.
+    pub(crate) fn too_long() -> Error {
+        Error::new(Fault::Client, 408, Flags::NONE, "max_duration_timeout", "downstream duration timeout")
+    }
+
     /// Nothing has passed in either direction for too long.
     pub(crate) fn silent() -> Error {
         Error::new(Fault::Client, 0, Flags::SI, "stream_idle_timeout", "")

@@ -270,14 +270,14 @@ async fn attempt<F: Front>(
     in_flight.sent(&worker.counters, cluster.series);
     exchange.response.fields.keep_spelling(live.note.http.keeps_spelling);
     upload.done = exchange.request.body == BodyLength::None;
-    let mut silence = Silence::watch(&worker.clock, live.note.http.stream_idle_ms);
+    let mut silence = Silence::watch(&worker.clock, live.note.http, live.note.start_us);
     let answered = poll_fn(|cx| {
         let answered = poll_answer(live, &mut back, upload, timer, attempt_by < deadline_ms, cx);
-        let over = |silence: &mut Silence| silence.is_over(live.note.received, cx);
-        if answered.is_pending() && silence.as_mut().is_some_and(over) {
-            return Poll::Ready(Err(Stop::Exchange(Error::stream_idle(upload.done))));
+        let over = |silence: &mut Silence| silence.is_over(live.note.received, upload.done, cx);
+        match silence.as_mut().filter(|_| answered.is_pending()).and_then(over) {
+            Some(error) => Poll::Ready(Err(Stop::Exchange(error))),
+            None => answered,
         }
-        answered
     });
     answered.await.map_err(|stop| match stop {
         Stop::Attempt(fail) => Stop::of(&endpoint, fail),

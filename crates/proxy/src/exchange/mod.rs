@@ -26,7 +26,7 @@ use crate::filter::forwarded;
 use crate::filter::policy::Underscores;
 use std::net::SocketAddr;
 
-use limen_wire::head::RequestHead;
+use limen_wire::head::{MethodKind, RequestHead};
 
 use crate::filter::normalize::{self, Spelt};
 use crate::table::listeners::{Inside, Listener, Named, Serves, Tables, TlsChains};
@@ -99,6 +99,10 @@ fn admit<'t, F: Front>(live: &mut Live<'_, 't, F>, tables: &'t Tables) -> Result
     live.note.http = &listener.http;
     if let Some(within_ms) = listener.http.request_ms {
         live.front.receive_by((live.note.start_us / 1000).saturating_add(within_ms));
+    }
+    if head.method_kind == MethodKind::Connect {
+        // No rule can ask for a tunnel to wherever the client likes, and none is to match one by chance.
+        return Err(Error::no_route());
     }
     underscores(head, listener.http.underscores)?;
     let spelt = normalize::normalize(head, listener.http.path, &mut live.exchange.scratch);

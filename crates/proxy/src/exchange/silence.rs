@@ -1,29 +1,59 @@
-//! The idle timeout of a stream: nothing has moved in either direction for too long.
+//! The ends of a stream that are only a matter of time: nothing has moved in either direction for too long, or it has
+//! lived for as long as it may.
 
 use std::rc::Rc;
 use std::task::Context;
 
+use super::error::Error;
 use crate::clock::{Clock, Timer};
+use crate::filter::policy::HttpPolicy;
 
-/// Watches a stream. There is one only where a timeout is configured.
+/// A moment that never comes.
+const NEVER: u64 = u64::MAX;
+
+/// Watches a stream. There is one only where a limit is configured.
 pub(super) struct Silence {
     timer: Timer,
+    clock: Rc<Clock>,
     allowed_ms: u64,
+    /// When the stream has lived for as long as it may.
+    until_ms: u64,
     /// Bytes that had moved when the timer was armed.
     moved: Option<u64>,
 }
 
 impl Silence {
-    /// `None`: there is no timeout.
-    pub(super) fn watch(clock: &Rc<Clock>, allowed_ms: Option<u64>) -> Option<Silence> {
-        allowed_ms.map(|allowed_ms| Silence { timer: clock.timer(), allowed_ms, moved: None })
+    /// Of a stream that began at this moment of the clock; `None`: there is no limit.
+    pub(super) fn watch(clock: &Rc<Clock>, http: &HttpPolicy, start_us: u64) -> Option<Silence> {
+        if http.stream_idle_ms.is_none() && http.stream_ms.is_none() {
+            return None;
+        }
+        Some(Silence {
+            timer: clock.timer(),
+            clock: clock.clone(),
+            allowed_ms: http.stream_idle_ms.unwrap_or(NEVER),
+            until_ms: end_of_life(http, start_us),
+            moved: None,
+        })
     }
 
-    /// Whether it has lasted too long. `moved`: bytes in both directions so far; the time begins anew with each.
-    pub(super) fn is_over(&mut self, moved: u64, cx: &Context<'_>) -> bool {
+    /// Why it is over, if it is. `moved`: bytes in both directions so far; silence begins anew with each. `received`: the
+    /// request has come to its end.
+    pub(super) fn is_over(&mut self, moved: u64, received: bool, cx: &Context<'_>) -> Option<Error> {
         if self.moved.replace(moved) != Some(moved) {
-            self.timer.arm_in(self.allowed_ms);
+            self.timer.arm(self.clock.now_ms().saturating_add(self.allowed_ms).min(self.until_ms));
         }
-        self.timer.poll_fired(cx)
+        self.timer.poll_fired(cx).then(|| {
+            if self.clock.now_ms() >= self.until_ms {
+                Error::too_long()
+            } else {
+                Error::stream_idle(received)
+            }
+        })
     }
+}
+
+/// When a stream that began then has lived for as long as it may.
+pub(super) fn end_of_life(http: &HttpPolicy, start_us: u64) -> u64 {
+    http.stream_ms.map_or(NEVER, |age| (start_us / 1000).saturating_add(age))
 }

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use super::error::Error;
 use super::front::Front;
 use super::live::Live;
+use super::silence::end_of_life;
 use super::upload::Upload;
 use crate::observe::{Counter, Flags, Gauge, WorkerCounters};
 use crate::upstream::back::Back;
@@ -34,7 +35,7 @@ enum End {
     Closed(Side),
     /// This side broke off.
     Broken(Side),
-    /// The client broke the framing of the body that it still owed.
+    /// The client broke the framing of the body that it still owed, or the time of the stream is over.
     Failed(Error),
     /// Nothing passed for too long.
     Silent,
@@ -49,6 +50,8 @@ struct Tunnel {
     /// The client's side passes bytes as they are; before that, what its request still owes is sent.
     unframed: bool,
     idle_ms: u64,
+    /// When it ends whatever passes.
+    until_ms: u64,
     /// Bytes that had passed when the timer was armed.
     passed: Option<u64>,
 }
@@ -83,8 +86,16 @@ pub(super) async fn run<F: Front>(
     let _open = Open::new(&live.worker.counters);
     origin.tunnel();
     let idle_ms = live.note.http.stream_idle_ms.unwrap_or(live.worker.config.limits.idle_timeout_ms);
-    let mut tunnel =
-        Tunnel { up: Way::Open, down: Way::Open, first: None, unframed: false, idle_ms, passed: None };
+    let until_ms = end_of_life(live.note.http, live.note.start_us);
+    let mut tunnel = Tunnel {
+        up: Way::Open,
+        down: Way::Open,
+        first: None,
+        unframed: false,
+        idle_ms,
+        until_ms,
+        passed: None,
+    };
     let end = poll_fn(|cx| tunnel.poll(live, origin, upload, cx)).await;
     live.worker.clock.now_us();
     let side = match end {
@@ -133,9 +144,13 @@ impl Tunnel {
         let timer = &live.exchange.timer;
         if self.passed != passed {
             self.passed = passed;
-            timer.arm_in(self.idle_ms);
+            timer.arm(live.worker.clock.now_ms().saturating_add(self.idle_ms).min(self.until_ms));
         }
-        if timer.poll_fired(cx) { Poll::Ready(End::Silent) } else { Poll::Pending }
+        if !timer.poll_fired(cx) {
+            return Poll::Pending;
+        }
+        let old = live.worker.clock.now_ms() >= self.until_ms;
+        Poll::Ready(if old { End::Failed(Error::too_long()) } else { End::Silent })
     }
 
     /// From the client to the origin, as far as both allow.

@@ -27,6 +27,15 @@ pub(crate) struct HttpPolicy {
     pub(crate) request_ms: Option<u64>,
     /// To receive the head of a request.
     pub(crate) request_head_ms: Option<u64>,
+    /// A request, to the end of its answer.
+    pub(crate) stream_ms: Option<u64>,
+    /// A connection: when it is over, no more requests are taken on it.
+    pub(crate) connection_ms: Option<u64>,
+    /// Streams of an HTTP/2 connection at once.
+    pub(crate) max_streams: Option<u32>,
+    /// Bytes that a client may send ahead on one of them, and on all together.
+    pub(crate) stream_window: Option<u32>,
+    pub(crate) connection_window: Option<u32>,
     /// Calls in gRPC-Web are taken.
     pub(crate) grpc_web: bool,
 }
@@ -50,6 +59,11 @@ pub(crate) static DEFAULT: HttpPolicy = HttpPolicy {
     stream_idle_ms: None,
     request_ms: None,
     request_head_ms: None,
+    stream_ms: None,
+    connection_ms: None,
+    max_streams: None,
+    stream_window: None,
+    connection_window: None,
     grpc_web: false,
 };
 

@@ -308,6 +308,16 @@ impl Registry {
         all
     }
 
+    /// Clients' connections that are open, by worker.
+    pub(super) fn read_workers(&self) -> Vec<u64> {
+        let of = |worker: &Arc<Shared>| {
+            let mut totals = [0; ListenerStat::COUNT];
+            lock(&worker.listeners).iter().for_each(|(_, row)| row.read(&mut totals));
+            totals.get(ListenerStat::CxActive as usize).copied().unwrap_or_default()
+        };
+        lock(&self.workers).iter().map(of).collect()
+    }
+
     /// Every cluster, with the sums of what was counted of it.
     pub(super) fn read_clusters(&self) -> Vec<ClusterTotals> {
         let mut all = lock(&self.clusters).all();

@@ -94,6 +94,13 @@ pub const LISTENER_ACTIVE: Metric = metric(
     "connections",
     "Clients' connections that are open, by listener.",
 );
+/// `limen_worker_connections_active`
+pub const WORKER_ACTIVE: Metric = metric(
+    "limen_worker_connections_active",
+    Kind::Gauge,
+    "connections",
+    "Clients' connections that are open, by the worker that serves them.",
+);
 /// `limen_downstream_connections_total`
 pub const LISTENER_TOTAL: Metric = metric(
     "limen_downstream_connections_total",
@@ -219,6 +226,7 @@ mod tests {
             BUILD,
             LISTENER_ACTIVE,
             LISTENER_TOTAL,
+            WORKER_ACTIVE,
             LOG_WRITTEN,
             LOG_LOST,
             LOG_ERRORS,

@@ -136,6 +136,12 @@ fn render_process(registry: &Registry, out: &mut String) {
             line(metric, &labels, totals.get(stat as usize).copied().unwrap_or_default(), out);
         }
     }
+    head(names::WORKER_ACTIVE, out);
+    for (worker, active) in registry.read_workers().into_iter().enumerate() {
+        let mut labels = String::new();
+        label(&mut labels, "worker", &worker.to_string());
+        line(names::WORKER_ACTIVE, &labels, active, out);
+    }
     let (written, lost, errors) = registry.read_logs();
     single(names::LOG_WRITTEN, written, out);
     single(names::LOG_LOST, lost, out);

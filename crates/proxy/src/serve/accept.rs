@@ -17,7 +17,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub(crate) async fn accept(worker: Rc<Worker>, slot: ListenerSlot, socket: TcpListener) {
     loop {
         match socket.accept().await {
-            Ok((io, remote)) if worker.admits() => match worker.least_loaded() {
+            Ok((io, remote)) if worker.admits(slot) => match worker.least_loaded() {
                 Some(other) => hand_over(&worker, other, slot, io, remote),
                 None => start(&worker, slot, io, remote),
             },

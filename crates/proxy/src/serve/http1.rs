@@ -70,7 +70,8 @@ pub(crate) async fn serve<S: Stream>(mut held: Box<Http1<S>>) {
     let places = held.places.clone();
     loop {
         let mut wait = Wait { spread: None, reading: false };
-        held.timer.arm_in(held.conn.idle_ms);
+        let idle_until = held.conn.worker.clock.now_ms().saturating_add(held.conn.idle_ms);
+        held.timer.arm(idle_until.min(held.conn.until_ms));
         let arrived = poll_fn(|cx| wait.poll(&mut held, cx)).await;
         held.timer.disarm();
         let (head, bad) = match arrived {
@@ -106,6 +107,7 @@ async fn exchange<S: Stream>(held: &mut Http1<S>, mut exchange: Box<Exchange>, b
     let worker = &*conn.worker;
     output.give_buffer(|| worker.buffers.take_write());
     let mut front = H1Front::new(worker, io, input, output, &exchange.request);
+    front.until_ms = conn.until_ms;
     match bad {
         None => exchange::run(worker, info, &mut front, &mut exchange).await,
         Some(error) => {
@@ -233,6 +235,8 @@ struct H1Front<'a, S> {
     patience: Patience,
     /// What passes is another protocol's.
     tunnel: bool,
+    /// From then on, the connection ends with an exchange.
+    until_ms: u64,
     /// The connection ends with this exchange.
     close: bool,
     /// The response is incomplete: the connection must not end as if it were not.
@@ -257,6 +261,7 @@ impl<'a, S: Stream> H1Front<'a, S> {
             te_trailers: request.te_trailers,
             patience: Patience::new(worker),
             tunnel: false,
+            until_ms: u64::MAX,
             close: false,
             aborted: false,
         }
@@ -382,6 +387,7 @@ impl<S: Stream> Front for H1Front<'_, S> {
     }
 
     fn closes(&self, request: &RequestHead) -> bool {
-        self.close || !request.keep_alive || !self.input.body_done() || self.worker.draining()
+        let old = self.until_ms != u64::MAX && self.worker.clock.recent_ms() >= self.until_ms;
+        self.close || old || !request.keep_alive || !self.input.body_done() || self.worker.draining()
     }
 }

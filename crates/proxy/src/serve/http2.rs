@@ -15,6 +15,7 @@ use crate::exchange::error::Error;
 use crate::exchange::front::{ConnInfo, Front, FrontFail};
 use crate::exchange::live::Live;
 use crate::exchange::{self, reply};
+use crate::filter::policy;
 use crate::serve::patience::Patience;
 use crate::stream::Stream;
 use crate::worker::Worker;
@@ -30,18 +31,29 @@ pub(crate) async fn serve<S: Stream>(conn: Connection, io: S, info: Rc<ConnInfo>
     let worker = conn.worker.clone();
     let timer = worker.clock.timer();
     timer.arm_in(worker.config.limits.handshake_timeout_ms);
+    let defaults = Limits::default();
+    let tables = worker.tables();
+    let http = tables.listener(conn.listener).map_or(&policy::DEFAULT, |listener| &listener.http);
     let limits = Limits {
-        max_concurrent_streams: worker.config.limits.max_streams,
+        max_concurrent_streams: http.max_streams.unwrap_or(worker.config.limits.max_streams),
+        initial_stream_window: http.stream_window.unwrap_or(defaults.initial_stream_window),
+        initial_connection_window: http.connection_window.unwrap_or(defaults.initial_connection_window),
         max_header_list: u32::try_from(worker.config.limits.max_head_bytes).unwrap_or(u32::MAX),
         max_fields: worker.config.limits.max_fields,
-        ..Limits::default()
+        ..defaults
     };
+    drop(tables);
     let shaken = tokio::select! {
         biased;
         shaken = Box::pin(ServerConnection::handshake(io, &limits)) => shaken,
         () = timer.expired() => return,
     };
     let Ok(h2) = shaken else { return };
+    let age = (conn.until_ms != u64::MAX).then(|| {
+        let timer = worker.clock.timer();
+        timer.arm(conn.until_ms);
+        timer
+    });
     let mut driver = Driver {
         conn,
         info,
@@ -49,6 +61,7 @@ pub(crate) async fn serve<S: Stream>(conn: Connection, io: S, info: Rc<ConnInfo>
         head: RequestHead::default(),
         second: worker.clock.recent_ms() / 1000,
         timer,
+        age,
         streams: Streams::new(),
         closing: false,
         lingering: false,
@@ -68,6 +81,8 @@ struct Driver<S, F> {
     /// The second in which it was looked at the time last.
     second: u64,
     timer: Timer,
+    /// Fires when the connection has lived for as long as it may.
+    age: Option<Timer>,
     streams: Streams<Started, F>,
     /// The client has been told that no more streams are taken.
     closing: bool,
@@ -83,7 +98,8 @@ impl<S: Stream, F: Future<Output = ()>> Driver<S, F> {
     /// Takes new streams, polls those that were woken, writes what they have to say. `make` makes the future
     /// of a place for streams.
     fn poll(&mut self, cx: &mut Context<'_>, make: impl Fn(Rc<Inbox<Started>>) -> F) -> Poll<()> {
-        if !self.closing && self.conn.ending() {
+        let old = self.age.as_ref().is_some_and(|age| age.poll_fired(cx));
+        if !self.closing && (old || self.conn.ending()) {
             self.close();
         }
         self.conn.watch(cx);

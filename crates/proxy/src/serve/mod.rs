@@ -49,6 +49,8 @@ pub(crate) struct Connection {
     pub(crate) head_ms: u64,
     /// Names of fields keep their spelling (HTTP/1).
     pub(crate) keeps_spelling: bool,
+    /// When no more requests are taken on it, by the worker's clock; `u64::MAX`: it may live for ever.
+    pub(crate) until_ms: u64,
 }
 
 impl Connection {
@@ -58,6 +60,8 @@ impl Connection {
         let served = tables.listener(listener)?;
         worker.opened(served.id);
         let limits = &worker.config.limits;
+        let until_ms =
+            served.http.connection_ms.map_or(u64::MAX, |age| worker.clock.now_ms().saturating_add(age));
         Some(Connection {
             worker: worker.clone(),
             listener,
@@ -69,6 +73,7 @@ impl Connection {
             idle_ms: served.http.idle_ms.unwrap_or(limits.idle_timeout_ms),
             head_ms: served.http.request_head_ms.unwrap_or(limits.head_timeout_ms),
             keeps_spelling: served.http.keeps_spelling,
+            until_ms,
         })
     }
 
@@ -91,10 +96,14 @@ impl Connection {
         }
     }
 
-    /// Has the connection's listener gone, would its client be refused now, or is the process draining?
+    /// Has the connection's listener gone, would its client be refused now, is the process draining, or has it lived for
+    /// as long as it may?
     pub(crate) fn ending(&self) -> bool {
         let tables = self.worker.tables();
         let clock = &self.worker.clock;
+        if self.until_ms != u64::MAX && clock.now_ms() >= self.until_ms {
+            return true;
+        }
         self.worker.draining()
             || tables.listener(self.listener).is_none()
             || !self.secured.as_ref().is_none_or(|tls| tls.stands(&tables, || clock.epoch_ms(clock.now_us())))

@@ -72,6 +72,8 @@ pub(crate) struct Listener {
     pub(crate) http: HttpPolicy,
     /// Every connection begins with a PROXY header.
     pub(crate) proxy_protocol: bool,
+    /// Clients' connections that the process may have; above it new ones are closed.
+    pub(crate) max_connections: Option<u32>,
     /// What is spoken.
     pub(crate) serves: Serves,
     /// Whom its connections are counted under.

@@ -280,9 +280,11 @@ impl Worker {
         &self.loads[self.index].0
     }
 
-    /// Whether the process may take one more connection.
-    pub(crate) fn admits(&self) -> bool {
-        let most = self.config.limits.max_connections;
+    /// Whether the process may take one more connection, if it is to this listener.
+    pub(crate) fn admits(&self, slot: ListenerSlot) -> bool {
+        let tables = self.tables.borrow();
+        let of_listener = tables.listener(slot).and_then(|listener| listener.max_connections);
+        let most = self.config.limits.max_connections.min(of_listener.unwrap_or(u32::MAX));
         most == u32::MAX || self.loads.iter().map(Load::get).sum::<u32>() < most
     }
 

@@ -46,9 +46,11 @@ spec! {
         "proxyStatsMatcher" => proxy_stats_matcher: Option<ProxyStatsMatcher>,
         /// How requests are traced where no Telemetry says otherwise.
         "tracing" => tracing: Option<ProxyTracing>,
+        /// Threads; 0: as many as there are cores.
+        "concurrency" => concurrency: Option<i32>,
     }
     also [
-        "availabilityZone", "binaryPath", "caCertificatesPem", "concurrency", "configPath", "controlPlaneAuthPolicy",
+        "availabilityZone", "binaryPath", "caCertificatesPem", "configPath", "controlPlaneAuthPolicy",
         "customConfigFile", "discoveryAddress", "drainDuration", "envoyAccessLogService", "envoyMetricsService",
         "envoyMetricsServiceAddress", "extraStatTags", "fileFlushInterval", "fileFlushMinSizeKb",
         "holdApplicationUntilProxyStarts", "image", "interceptionMode", "meshId", "parentShutdownDuration",

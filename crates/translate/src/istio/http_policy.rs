@@ -2,7 +2,7 @@
 
 use limen_ir::atoms::Millis;
 use limen_ir::policy::http::{
-    AddedHeaders, EscapedSlashes, ForwardClientCert, HttpPolicy, HttpTimes, PathPolicy, Underscores,
+    AddedHeaders, EscapedSlashes, ForwardClientCert, H2Limits, HttpPolicy, HttpTimes, PathPolicy, Underscores,
 };
 use limen_resources::GoDuration;
 use limen_resources::istio::{
@@ -19,6 +19,8 @@ const EDGE_HEAD_MS: u64 = 60_000;
 const EDGE_IDLE_MS: u64 = 3_600_000;
 /// The profile's streams of a connection.
 const EDGE_STREAMS: u32 = 100;
+/// The profile's windows of a stream and of a connection.
+const EDGE_WINDOWS: (u32, u32) = (64 << 10, 1 << 20);
 
 /// The policy that a gateway's listeners share.
 pub(crate) fn read(mesh: &MeshConfig, options: &ProxyOptions) -> HttpPolicy {
@@ -33,7 +35,11 @@ pub(crate) fn read(mesh: &MeshConfig, options: &ProxyOptions) -> HttpPolicy {
         None => by_profile(profile),
     };
     let headers = options.proxy_headers.clone().unwrap_or_default();
-    let streams = settings.http_max_concurrent_streams.and_then(|streams| u32::try_from(streams).ok());
+    let number = |written: Option<i32>, profile: u32| {
+        written.and_then(|number| u32::try_from(number).ok()).or(edge.then_some(profile))
+    };
+    // A limit that is not written for either is none.
+    let limit = |written: Option<GoDuration>| written.and_then(|time| Millis::new(time.millis()));
     HttpPolicy {
         path: path(mesh, &settings, edge),
         underscores: match settings.underscores {
@@ -57,10 +63,16 @@ pub(crate) fn read(mesh: &MeshConfig, options: &ProxyOptions) -> HttpPolicy {
             stream_idle: time(settings.http_stream_idle_timeout, EDGE_STREAM_MS),
             request: time(settings.http_request_timeout, EDGE_STREAM_MS),
             request_head: time(settings.http_request_headers_timeout, EDGE_HEAD_MS),
+            stream: limit(settings.http_max_stream_duration),
+            connection: limit(settings.http_max_connection_duration),
         },
         // Said by servers, not by the mesh.
         grpc_web: false,
-        max_streams: streams.or(edge.then_some(EDGE_STREAMS)),
+        h2: H2Limits {
+            max_streams: number(settings.http_max_concurrent_streams, EDGE_STREAMS),
+            stream_window: number(settings.http2_initial_stream_window_size, EDGE_WINDOWS.0),
+            connection_window: number(settings.http2_initial_connection_window_size, EDGE_WINDOWS.1),
+        },
     }
 }
 
