@@ -103,32 +103,39 @@ async fn a_connection_that_has_lived_for_as_long_as_it_may_is_ended_between_requ
     assert_eq!((reply.status, reply.closed), (200, false), "{reply:?}");
     // This one is never at rest for long: an answer says that it was the last.
     let mut busy = h1::Connection::new(connect(&gateway).await);
-    let last = loop {
-        let reply = get(&mut busy).await.expect("no request goes without an answer");
-        assert_eq!(reply.status, 200, "{reply:?}");
-        if reply.closed {
-            break reply;
+    let last = within("an answer that is the last", async {
+        loop {
+            let reply = get(&mut busy).await.expect("no request goes without an answer");
+            assert_eq!(reply.status, 200, "{reply:?}");
+            if reply.closed {
+                break reply;
+            }
         }
-    };
+    })
+    .await;
     assert_eq!(last.header("connection").as_deref(), Some("close"), "{last:?}");
     within("the end of an idle connection", idle.end()).await.unwrap();
 
     let (send, connection) = h2::client::handshake(connect(&gateway).await).await.unwrap();
     let driver = tokio::spawn(connection);
-    while let Ok(mut ready) = send.clone().ready().await {
-        let Ok((response, _)) = ready.send_request(http::Request::get("http://a/").body(()).unwrap(), true)
-        else {
-            break;
-        };
-        match within("an answer", response).await {
-            Ok(response) => assert_eq!(response.status(), 200),
-            // It crossed the word that no more are taken; it may be sent again elsewhere.
-            Err(error) => {
-                assert!(error.is_go_away(), "{error}");
+    let talk = async {
+        while let Ok(mut ready) = send.clone().ready().await {
+            let Ok((response, _)) =
+                ready.send_request(http::Request::get("http://a/").body(()).unwrap(), true)
+            else {
                 break;
+            };
+            match within("an answer", response).await {
+                Ok(response) => assert_eq!(response.status(), 200),
+                // It crossed the word that no more are taken; it may be sent again elsewhere.
+                Err(error) => {
+                    assert!(error.is_go_away(), "{error}");
+                    break;
+                }
             }
         }
-    }
+    };
+    within("the end of the requests", talk).await;
     drop(send);
     within("the end of the connection", driver).await.unwrap().unwrap();
 }
