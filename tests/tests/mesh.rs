@@ -5,29 +5,14 @@
 use limen_e2e::gateway::Gateway;
 use limen_e2e::origin::{Origin, Script};
 use limen_e2e::reply::Reply;
-use limen_e2e::{h1, within};
+use limen_e2e::{h1, shop, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-const ROUTES: &str = "
-apiVersion: networking.istio.io/v1
-kind: Gateway
-metadata: {name: edge}
-spec:
-  selector: {istio: ingressgateway}
-  servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}]
----
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {name: shop}
-spec:
-  hosts: ['*']
-  gateways: [edge]
-  http: [{match: [{uri: {exact: /a/b}}], directResponse: {status: 200}}]
-";
+const ROUTES: &str = "[{match: [{uri: {exact: /a/b}}], directResponse: {status: 200}}]";
 
 async fn status(gateway: &Gateway, path: &str) -> u16 {
-    let mut connection = h1::Connection::new(TcpStream::connect(gateway.address(80)).await.unwrap());
+    let mut connection = shop::connect(gateway).await;
     connection.send(&h1::request("GET", path, "a", &[], b"")).await;
     within("an answer", connection.read("GET")).await.unwrap().status
 }
@@ -38,7 +23,7 @@ async fn a_file_of_its_own_is_obeyed_as_it_changes_and_its_last_good_state_stays
     let file = home.path().join("mesh.yaml");
     std::fs::write(&file, "pathNormalization: {normalization: MERGE_SLASHES}\n").unwrap();
     let flags = ["--mesh-config".to_owned(), file.display().to_string()];
-    let gateway = Gateway::start(&[("routes.yaml", ROUTES)], &flags).await;
+    let gateway = Gateway::start(&[("routes.yaml", &shop::routes(ROUTES))], &flags).await;
     assert_eq!((status(&gateway, "/a//b").await, status(&gateway, "/a%2Fb").await), (200, 404));
 
     let before = gateway.until("a state", |_| true).await.generation;
@@ -63,7 +48,8 @@ async fn log_of_one_request(mesh: &str) -> String {
         "{{apiVersion: v1, kind: ConfigMap, metadata: {{name: istio, namespace: istio-system}}, data: {{mesh: '{mesh}'}}}}"
     );
     let flags = ["--access-log-file".to_owned(), log.display().to_string()];
-    let gateway = Gateway::start(&[("routes.yaml", ROUTES), ("mesh.yaml", &map)], &flags).await;
+    let gateway =
+        Gateway::start(&[("routes.yaml", &shop::routes(ROUTES)), ("mesh.yaml", &map)], &flags).await;
     assert_eq!(status(&gateway, "/a/b").await, 200);
     gateway.stop().await;
     std::fs::read_to_string(log).unwrap()
@@ -88,13 +74,14 @@ async fn idle(script: Script, head: &str) -> (Result<Reply, String>, serde_json:
     let map = format!(
         "{{apiVersion: v1, kind: ConfigMap, metadata: {{name: istio, namespace: istio-system}}, data: {{mesh: '{settings}'}}}}"
     );
-    let routes = ROUTES.replace("directResponse: {status: 200}", "route: [{destination: {host: web}}]");
+    let routes =
+        shop::routes(ROUTES).replace("directResponse: {status: 200}", "route: [{destination: {host: web}}]");
     let service =
         "{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {ports: [{name: http, port: 80}]}}";
     let files = [("routes.yaml", &*routes), ("mesh.yaml", &map), ("web.yaml", service)];
     let flags = ["--backend".to_owned(), format!("web={}", origin.address)];
     let gateway = Gateway::start(&files, &flags).await;
-    let mut connection = h1::Connection::new(TcpStream::connect(gateway.address(80)).await.unwrap());
+    let mut connection = shop::connect(&gateway).await;
     connection.send(format!("{head} /a/b HTTP/1.1\r\nhost: a\r\n").as_bytes()).await;
     let length = if head == "POST" { "content-length: 5\r\n" } else { "" };
     connection.send(format!("{length}\r\n").as_bytes()).await;
@@ -131,7 +118,8 @@ async fn heard(mesh: &str) -> String {
     let map = format!(
         "{{apiVersion: v1, kind: ConfigMap, metadata: {{name: istio, namespace: istio-system}}, data: {{mesh: '{mesh}'}}}}"
     );
-    let routes = ROUTES.replace("directResponse: {status: 200}", "route: [{destination: {host: web}}]");
+    let routes =
+        shop::routes(ROUTES).replace("directResponse: {status: 200}", "route: [{destination: {host: web}}]");
     let service =
         "{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {ports: [{name: http, port: 80}]}}";
     let files = [("routes.yaml", &*routes), ("mesh.yaml", &map), ("web.yaml", service)];

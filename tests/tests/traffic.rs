@@ -6,21 +6,20 @@ use std::sync::Arc;
 
 use limen_e2e::gateway::Gateway;
 use limen_e2e::origin::{Origin, Script};
-use limen_e2e::shop::{self, Metrics};
+use limen_e2e::shop::{self, Metrics, connect};
 use limen_e2e::{frames, h1, h2, within};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 const ROUTES: &str = "
-apiVersion: networking.istio.io/v1
-kind: Gateway
-metadata: {name: edge}
-spec:
-  selector: {istio: ingressgateway}
-  servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}]
----
-{apiVersion: v1, kind: Service, metadata: {name: shop}, spec: {ports: [{name: http, port: 80}]}}
----
+  - match: [{uri: {prefix: /split}}]
+    route:
+    - {destination: {host: shop, subset: one}, weight: 90}
+    - {destination: {host: shop, subset: two}, weight: 10}
+  - route: [{destination: {host: shop, subset: one}}]";
+
+/// A DestinationRule for the subsets, to be added to the routes.
+const SUBSETS: &str = "---
 apiVersion: networking.istio.io/v1
 kind: DestinationRule
 metadata: {name: shop}
@@ -29,19 +28,6 @@ spec:
   subsets:
   - {name: one, labels: {version: v1}}
   - {name: two, labels: {version: v2}}
----
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {name: shop}
-spec:
-  hosts: ['*']
-  gateways: [edge]
-  http:
-  - match: [{uri: {prefix: /split}}]
-    route:
-    - {destination: {host: shop, subset: one}, weight: 90}
-    - {destination: {host: shop, subset: two}, weight: 10}
-  - route: [{destination: {host: shop, subset: one}}]
 ";
 
 async fn start(one: &Origin, two: &Origin) -> Gateway {
@@ -52,11 +38,7 @@ async fn start(one: &Origin, two: &Origin) -> Gateway {
             ["--backend".to_owned(), format!("shop/version={version}={}", origin.address)]
         })
         .collect();
-    Gateway::start(&[("routes.yaml", ROUTES)], &flags).await
-}
-
-async fn connect(gateway: &Gateway) -> h1::Connection<TcpStream> {
-    h1::Connection::new(TcpStream::connect(gateway.address(80)).await.unwrap())
+    Gateway::start(&[("routes.yaml", &(shop::routes(ROUTES) + SUBSETS))], &flags).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -223,7 +205,7 @@ async fn streams_of_one_connection_do_not_wait_for_each_other() {
         .iter()
         .flat_map(|(v, o)| ["--backend".to_owned(), format!("shop/version={v}={}", o.address)])
         .collect();
-    let gateway = Gateway::start(&[("routes.yaml", &routes)], &flags).await;
+    let gateway = Gateway::start(&[("routes.yaml", &(shop::routes(&routes) + SUBSETS))], &flags).await;
     let stream = TcpStream::connect(gateway.address(80)).await.unwrap();
     let connection = h2::Connection::new(stream).await.unwrap();
     let get = |path: &str| http::Request::get(format!("http://a{path}")).body(()).unwrap();
