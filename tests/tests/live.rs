@@ -7,7 +7,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use limen::view::{Phase, View};
-use limen_e2e::gateway::Gateway;
+use limen_e2e::gateway::{Gateway, HeldPort};
 use limen_e2e::origin::{Origin, Script};
 use limen_e2e::tls::{Authority, Pair, base64, peer_certificate};
 use limen_e2e::{h1, within};
@@ -63,6 +63,20 @@ async fn an_edit_is_live_and_drops_no_connection() {
     change(&gateway, "the edit", || gateway.write("talk.yaml", &says("two"))).await;
     assert_eq!(ask(&mut standing).await, "200 two", "on the connection that was open before");
     assert_eq!(ask(&mut connect(&gateway).await).await, "200 two");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_moves_to_one_address_of_its_port_and_back() {
+    let port = HeldPort::new();
+    let flags = ["--bind", "0.0.0.0", "--map-port", &format!("80:{}", port.number())].map(str::to_owned);
+    let gateway = Gateway::start(&[("edge.yaml", EDGE), ("talk.yaml", &says("one"))], &flags).await;
+    let narrow = EDGE.replace("hosts: ['*']", "hosts: ['*'], bind: 127.0.0.1");
+    for (text, ip) in [(narrow.as_str(), "127.0.0.1"), (EDGE, "0.0.0.0")] {
+        change(&gateway, "the move", || gateway.write("edge.yaml", text)).await;
+        assert_eq!(gateway.problems(), Vec::<String>::new(), "{ip}");
+        assert_eq!(gateway.address(80).ip().to_string(), ip);
+        assert_eq!(ask(&mut connect(&gateway).await).await, "200 one", "{ip}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
