@@ -695,6 +695,7 @@ macro_rules! scenarios {
 
 scenarios! {
     absent
+    auto_mtls
     auto_passthrough
     balance_passthrough
     bind_addresses

@@ -44,6 +44,9 @@ pub struct Endpoint {
     /// The weight of its locality among those of its priority; 0: it is not told apart from them.
     #[serde(skip_serializing_if = "is_zero")]
     pub locality_weight: u32,
+    /// It says that it speaks the TLS of its mesh.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub in_mesh: bool,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]

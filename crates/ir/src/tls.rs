@@ -103,6 +103,19 @@ pub struct ClientTls {
     pub trust: Option<Trust>,
     /// The gateway's own certificate; `None`: none is offered.
     pub identity: Option<Arc<Certificate>>,
+    /// Between workloads of a mesh, where protocols go by names of their own; `None`: of another kind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mesh: Option<MeshTls>,
+}
+
+/// Whom the TLS of a mesh is spoken with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum MeshTls {
+    /// Every endpoint.
+    Every,
+    /// Endpoints that say they speak it; the others get clear text (Istio's automatic mutual TLS).
+    Speakers,
 }
 
 /// Which servers are trusted.

@@ -11,8 +11,10 @@ use limen_ir::cluster::{
     Balance, Cluster, ClusterKey, ConnectionPolicy, HttpVersion, KeepAlive, Protocol, ProxyVersion,
     ServiceLabels,
 };
+use limen_ir::tls::MeshTls;
 use limen_resources::istio::{
-    ConnectionPool, H2UpgradePolicy, HttpPool, LoadBalancer, ProxyProtocol, ProxyProtocolVersion, SimpleLb,
+    ClientTls, ClientTlsMode, ConnectionPool, H2UpgradePolicy, HttpPool, LoadBalancer, ProxyProtocol,
+    ProxyProtocolVersion, SimpleLb,
 };
 use limen_resources::{GoDuration, Kind};
 
@@ -86,10 +88,20 @@ fn cluster(
     let mesh = &index.settings.mesh;
     let policy = rules.map_or_else(|| Policy::of_mesh(mesh), |rules| rules.policy(key.port, subset, mesh));
     // What clients have encrypted already is not encrypted again, and has no PROXY header put in front (Istio).
-    let tls = policy.tls.as_ref().filter(|_| !key.by_server_name).and_then(|block| {
-        let reader = OriginTls { index, block, files, report: &mut *report };
-        reader.read(index.services.names_of_certificate(&service))
-    });
+    let tls = match &policy.tls {
+        _ if key.by_server_name => None,
+        Some(block) => {
+            let reader = OriginTls { index, block, files, report: &mut *report };
+            reader.read(key, index.services.names_of_certificate(&service))
+        }
+        None if mesh.auto_mtls() && index.settings.identity.is_some() && !service.external => {
+            let said = ClientTls { mode: ClientTlsMode::IstioMutual, ..ClientTls::default() };
+            let block = by.first()?.block(&said);
+            let mut reader = OriginTls { index, block: &block, files, report: &mut *report };
+            Some(reader.in_the_mesh(key, MeshTls::Speakers))
+        }
+        None => None,
+    };
     let mut reader = Reader { report, blocked: false, mesh };
     let (balance, mut connection) = (reader.balance(&policy), reader.connection(&policy, protocol));
     connection.proxy_protocol = connection.proxy_protocol.filter(|_| !key.by_server_name);

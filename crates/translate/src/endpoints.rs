@@ -27,6 +27,9 @@ use crate::services::{PortFacts, ServiceFacts, ServiceSource};
 use crate::settings::{BackendOverride, Settings};
 use crate::workload::labels_of;
 
+/// The label of workloads that speak the TLS of their mesh: `istio`.
+const TLS_MODE: &str = "security.istio.io/tlsMode";
+
 type Labels = BTreeMap<String, String>;
 
 /// What was made before, for sharing.
@@ -271,7 +274,8 @@ impl Collector<'_> {
         }
         let address = SocketAddr::new(ip, port);
         if self.endpoints.get(&address).is_none_or(|known| known.health == Health::Unready) {
-            let new = endpoint(address);
+            let in_mesh = labels.get(TLS_MODE).is_some_and(|mode| &**mode == "istio");
+            let new = Endpoint { in_mesh, ..endpoint(address) };
             if matches!(&self.inputs.spread.0, Spread::Failover { labels, .. } if !labels.is_empty()) {
                 self.labels.insert(address, with_topology(labels, &new.locality, node));
             }
@@ -300,6 +304,7 @@ impl Collector<'_> {
             locality: locality(&backend.labels, None, ""),
             priority: 0,
             locality_weight: 0,
+            in_mesh: false,
         });
     }
 }

@@ -18,6 +18,7 @@ fn at(places: &[&str]) -> Endpoints {
             locality: Locality::parse(place),
             priority: 0,
             locality_weight: 0,
+            in_mesh: false,
         };
         (address, endpoint)
     };

@@ -15,6 +15,7 @@ use limen_resources::{Kind, Object, ObjectKey, Verdict};
 use crate::bind::{self, Bound, BoundRule, Meaning, Site, Target};
 use crate::draft::VirtualServiceDraft;
 use crate::index::Index;
+use crate::istio::destination_rule::Block;
 use crate::istio::gateway::{InsidePlan, PassthroughPlan, PlainPlan, PortPlan, ServerPlan, ServesPlan};
 use crate::istio::names;
 use crate::lookup::Lookup;
@@ -92,6 +93,15 @@ impl NamedBy {
             NamedBy::Route(object, field) => At::new(object, field),
             NamedBy::Server(object, field) => At::new(object, field),
             NamedBy::Provider(object, field) => At::new(object, field),
+        }
+    }
+
+    /// What nobody wrote, and its being named asks for.
+    pub(crate) fn block<'a, T>(&'a self, said: &'a T) -> Block<'a, T> {
+        match self {
+            NamedBy::Route(object, field) => Block::unwritten(object, field.clone(), said),
+            NamedBy::Server(object, field) => Block::unwritten(object, field.clone(), said),
+            NamedBy::Provider(object, field) => Block::unwritten(object, field.clone(), said),
         }
     }
 }

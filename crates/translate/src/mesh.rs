@@ -109,6 +109,11 @@ impl Mesh {
         self.config.as_ref()?.spec.locality_lb_setting.as_ref()
     }
 
+    /// Are endpoints that speak the mesh's TLS spoken to in it where no rule says how?
+    pub(crate) fn auto_mtls(&self) -> bool {
+        self.config.as_ref().and_then(|config| config.spec.enable_auto_mtls).unwrap_or(true)
+    }
+
     /// Probes on connections to services, of which a rule may change parts.
     pub(crate) fn keepalive(&self) -> Option<&TcpKeepalive> {
         self.config.as_ref()?.spec.tcp_keepalive.as_ref()

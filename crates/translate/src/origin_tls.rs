@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use limen_ir::tls::{Bundle, Certificate, CertificateId, ClientTls, PrivateKey, Trust, TrustedNames};
+use limen_ir::cluster::ClusterKey;
+use limen_ir::tls::{
+    Bundle, Certificate, CertificateId, ClientTls, MeshTls, PrivateKey, Trust, TrustedNames,
+};
 use limen_resources::Object;
 use limen_resources::core::{Secret, SecretBytes};
 use limen_resources::istio::{ClientTls as Said, ClientTlsMode};
@@ -33,16 +36,16 @@ pub(crate) struct OriginTls<'a, 'i> {
 
 impl OriginTls<'_, '_> {
     /// `service_names`: those that the service itself says its certificate carries. `None`: clear text.
-    pub(crate) fn read(mut self, service_names: &[String]) -> Option<ClientTls> {
+    pub(crate) fn read(mut self, key: &ClusterKey, service_names: &[String]) -> Option<ClientTls> {
         let said = self.block.said;
         if said.mode == ClientTlsMode::Disable {
             return None;
         }
         let sni = (!said.sni.is_empty()).then(|| said.sni.clone());
-        let nothing = ClientTls { sni: sni.clone(), trust: None, identity: None };
         if said.mode == ClientTlsMode::IstioMutual {
-            return Some(self.in_the_mesh().unwrap_or(nothing));
+            return Some(self.in_the_mesh(key, MeshTls::Every));
         }
+        let nothing = ClientTls { sni: sni.clone(), trust: None, identity: None, mesh: None };
         let identity = match said.mode {
             ClientTlsMode::Mutual => match self.identity() {
                 Some(identity) => Some(Arc::new(identity)),
@@ -50,11 +53,20 @@ impl OriginTls<'_, '_> {
             },
             _ => None,
         };
-        Some(ClientTls { sni, trust: self.trust(service_names), identity })
+        Some(ClientTls { sni, trust: self.trust(service_names), identity, mesh: None })
     }
 
-    /// With the workload's own identity; peers are those of the same authority.
-    fn in_the_mesh(&mut self) -> Option<ClientTls> {
+    /// With the workload's own identity. The server name says which cluster is meant (Istio).
+    pub(crate) fn in_the_mesh(&mut self, key: &ClusterKey, whom: MeshTls) -> ClientTls {
+        let said = &self.block.said.sni;
+        let named = || ClusterKey { by_server_name: true, ..key.clone() }.to_string();
+        let sni = Some(if said.is_empty() { named() } else { said.clone() });
+        let (trust, identity) = self.own_mesh().unzip();
+        ClientTls { sni, trust, identity: identity.map(Arc::new), mesh: Some(whom) }
+    }
+
+    /// Peers are those of the same authority.
+    fn own_mesh(&mut self) -> Option<(Trust, Certificate)> {
         let said = self.block.said;
         let Some(IdentityFiles { certificate, key, authorities }) = &self.index.settings.identity else {
             let why = "the gateway has no identity in a mesh";
@@ -67,8 +79,7 @@ impl OriginTls<'_, '_> {
             names => TrustedNames::Listed(names.to_vec()),
         };
         let trust = Trust::Authorities { authorities: self.file("mode", authorities)?, revoked: None, names };
-        let sni = (!said.sni.is_empty()).then(|| said.sni.clone());
-        Some(ClientTls { sni, trust: Some(trust), identity: Some(Arc::new(identity)) })
+        Some((trust, identity))
     }
 
     fn pair_of_files(&mut self, certificate: &str, key: &str) -> Option<Certificate> {

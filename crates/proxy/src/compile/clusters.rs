@@ -321,7 +321,7 @@ fn cluster(
     let mut hasher = DefaultHasher::new();
     (key, connection).hash(&mut hasher);
     // A certificate that is rotated cuts no connection: the next ones are made with it.
-    tls.as_ref().map(|tls| (&tls.sni, trusts(tls), tls.identity.is_some())).hash(&mut hasher);
+    tls.as_ref().map(|tls| (&tls.sni, trusts(tls), tls.identity.is_some(), tls.mesh)).hash(&mut hasher);
     Cluster {
         name: key.to_string().into(),
         series,

@@ -62,6 +62,7 @@ pub(crate) fn compile(
         watch: ejections.watch(endpoint.address).cloned(),
         priority: endpoint.priority,
         weight: if healthy(endpoint) { endpoint.weight } else { 0 },
+        in_mesh: endpoint.in_mesh,
     });
     let groups = groups(&known, &healthy, panic_percent, cluster.map(|cluster| cluster.balance));
     EndpointSet { endpoints: endpoints.collect(), groups }

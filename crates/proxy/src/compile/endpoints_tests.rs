@@ -9,6 +9,7 @@ fn set(healthy: &[bool]) -> Vec<IrEndpoint> {
         locality: Locality::default(),
         priority: 0,
         locality_weight: 0,
+        in_mesh: false,
     };
     (1..).zip(healthy).map(endpoint).collect()
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use limen_ir::tls::{Bundle, Certificate, ClientTls, Trust, TrustedNames};
+use limen_ir::tls::{Bundle, Certificate, ClientTls, MeshTls, Trust, TrustedNames};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
@@ -16,17 +16,21 @@ use crate::table::clusters::{Configs, OriginTls};
 
 /// What a cluster's TLS comes to. What cannot be used leaves no configuration, so that no connection is made.
 pub(super) fn compile(ir: &ClientTls) -> OriginTls {
-    let ClientTls { sni, trust, identity } = ir;
+    let ClientTls { sni, trust, identity, mesh } = ir;
     let name = sni.as_ref().map(|name| ServerName::try_from(name.clone()));
     let configs = match (trust, &name) {
         (None, _) => Err("TLS error: Secret is not supplied by SDS".to_owned()),
         (_, Some(Err(_))) => Err("TLS error: the server name is not valid".to_owned()),
-        (Some(trust), _) => configs(trust, identity.as_deref()).map_err(|why| format!("TLS error: {why}")),
+        (Some(trust), _) => {
+            configs(trust, identity.as_deref(), mesh.is_some()).map_err(|why| format!("TLS error: {why}"))
+        }
     };
-    OriginTls { name: name.and_then(Result::ok), configs: configs.map_err(Into::into) }
+    let speakers_only = *mesh == Some(MeshTls::Speakers);
+    OriginTls { name: name.and_then(Result::ok), configs: configs.map_err(Into::into), speakers_only }
 }
 
-fn configs(trust: &Trust, identity: Option<&Certificate>) -> Result<Configs, String> {
+/// `in_mesh`: protocols are offered by the names that sidecars tell the mesh's connections by, too.
+fn configs(trust: &Trust, identity: Option<&Certificate>, in_mesh: bool) -> Result<Configs, String> {
     let provider = Arc::new(tls::provider());
     let verifier: Arc<dyn ServerCertVerifier> = match trust {
         Trust::Everybody => Arc::new(Everybody(provider.clone())),
@@ -45,13 +49,24 @@ fn configs(trust: &Trust, identity: Option<&Certificate>) -> Result<Configs, Str
         .map_err(|error| error.to_string())?
         .dangerous()
         .with_custom_certificate_verifier(verifier);
-    let http1 = match key {
+    let config = match key {
         None => builder.with_no_client_auth(),
         Some(key) => builder.with_client_cert_resolver(Arc::new(Identity(Arc::new(key)))),
     };
-    let mut http2 = http1.clone();
-    http2.alpn_protocols = vec![b"h2".to_vec()];
-    Ok(Configs { http1: Arc::new(http1), http2: Arc::new(http2) })
+    let offering = |protocols: &[&str]| {
+        let mut config = config.clone();
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+        Arc::new(config)
+    };
+    Ok(if in_mesh {
+        Configs {
+            http1: offering(&["istio-http/1.1", "istio", "http/1.1"]),
+            http2: offering(&["istio-h2", "istio", "h2"]),
+            bytes: offering(&["istio"]),
+        }
+    } else {
+        Configs { http1: offering(&[]), http2: offering(&["h2"]), bytes: offering(&[]) }
+    })
 }
 
 fn chain(

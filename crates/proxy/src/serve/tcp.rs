@@ -94,7 +94,7 @@ async fn reach(session: &mut Session, destination: &TcpDestination, timer: &Time
         Fail::Overflow
     })?;
     count(ClusterStat::RqPendingTotal);
-    let dialled = connect::dial(&cluster, endpoint.address, &manner, own, times, place).await;
+    let dialled = connect::dial(&cluster, &endpoint, &manner, own, times, place).await;
     let connect::Dialled { io, local, mut counted } = dialled.inspect_err(|fail| {
         count(ClusterStat::RqPendingFailure);
         endpoint.failed(fail);

@@ -64,13 +64,17 @@ pub(crate) struct OriginTls {
     pub(crate) name: Option<ServerName<'static>>,
     /// The handshake, or why none can be made, as clients hear it.
     pub(crate) configs: Result<Configs, Box<str>>,
+    /// Only endpoints that say they speak it; the others get clear text.
+    pub(crate) speakers_only: bool,
 }
 
-/// The handshake for each version of HTTP.
+/// The handshake for what is spoken.
 #[derive(Debug)]
 pub(crate) struct Configs {
     pub(crate) http1: Arc<ClientConfig>,
     pub(crate) http2: Arc<ClientConfig>,
+    /// For what is not looked into.
+    pub(crate) bytes: Arc<ClientConfig>,
 }
 
 /// How an HTTP/2 connection is asked whether the origin is still there.
@@ -183,4 +187,6 @@ pub(crate) struct Endpoint {
     pub(crate) priority: u32,
     /// Its part of what its priority gets; 0: it may not be chosen.
     pub(crate) weight: u32,
+    /// It says that it speaks the TLS of its mesh.
+    pub(crate) in_mesh: bool,
 }

@@ -27,7 +27,7 @@ fn grouped(balance: Balance, groups: &[(u32, &[u32])]) -> Balancer {
     let groups = groups.iter().filter(|(_, weights)| !weights.is_empty());
     let groups = groups.map(|(share, weights)| {
         let members = weights.iter().map(|weight| {
-            states.push(EndpointState::new(address(states.len() as u8 + 1)));
+            states.push(EndpointState::new(address(states.len() as u8 + 1), false));
             (states.len() as u32 - 1, *weight)
         });
         Group { share: *share, members: members.collect(), hash: None }

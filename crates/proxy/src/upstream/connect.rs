@@ -10,6 +10,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use super::EndpointState;
 use super::back::Back;
 use super::counted::Counted;
 use super::fail::Fail;
@@ -25,6 +26,8 @@ use crate::table::clusters::{Cluster, OriginTls, Protocol};
 pub(crate) struct Manner {
     /// What is spoken.
     pub(crate) protocol: Protocol,
+    /// Or something else, which is not looked into.
+    pub(crate) bytes: bool,
     /// How it was begun.
     pub(crate) opening: Opening,
 }
@@ -45,6 +48,7 @@ impl Manner {
         let name = by_host.then(|| server_name(authority)).flatten();
         Manner {
             protocol: cluster.protocol.towards(client),
+            bytes: false,
             opening: Opening { name, prelude: prelude(cluster, ends) },
         }
     }
@@ -52,7 +56,7 @@ impl Manner {
     /// That of a connection which is no request's.
     pub(crate) fn bytes(cluster: &Cluster, ends: Ends) -> Manner {
         let opening = Opening { name: None, prelude: prelude(cluster, ends) };
-        Manner { protocol: Protocol::Http1, opening }
+        Manner { protocol: Protocol::Http1, bytes: true, opening }
     }
 }
 
@@ -89,7 +93,7 @@ pub(crate) struct Dialled {
 /// (`until_ms`, the route's) and the connect timeout counts.
 pub(crate) async fn dial(
     cluster: &Cluster,
-    address: SocketAddr,
+    endpoint: &EndpointState,
     manner: &Manner,
     (timer, counters): (&Timer, &Rc<WorkerCounters>),
     (now_ms, until_ms): (u64, u64),
@@ -100,7 +104,7 @@ pub(crate) async fn dial(
     timer.arm(connect_by.min(until_ms));
     let connected = tokio::select! {
         biased;
-        connected = open(cluster, address, manner) => connected,
+        connected = open(cluster, endpoint, manner) => connected,
         () = timer.expired() => Err(if until_ms < connect_by { Fail::Timeout } else { Fail::ConnectTimeout }),
     };
     let (io, local) = connected.inspect_err(|fail| counted.failed(fail))?;
@@ -113,15 +117,16 @@ pub(crate) async fn dial(
 
 async fn open(
     cluster: &Cluster,
-    address: SocketAddr,
+    endpoint: &EndpointState,
     manner: &Manner,
 ) -> Result<(OriginIo, SocketAddr), Fail> {
     let tls = match &cluster.tls {
         None => None,
-        Some(OriginTls { name, configs: Ok(configs) }) => Some((name, configs)),
+        Some(OriginTls { speakers_only: true, .. }) if !endpoint.in_mesh => None,
+        Some(OriginTls { name, configs: Ok(configs), .. }) => Some((name, configs)),
         Some(OriginTls { configs: Err(why), .. }) => return Err(Fail::Connect((&**why).into())),
     };
-    let mut io = TcpStream::connect(address).await.map_err(|error| Fail::of_connect(&error))?;
+    let mut io = TcpStream::connect(endpoint.address).await.map_err(|error| Fail::of_connect(&error))?;
     // What is written is written whole, so waiting for more only costs time; a socket that refuses the option still works.
     let _ = io.set_nodelay(true);
     let local = io.local_addr().map_err(|error| Fail::of_connect(&error))?;
@@ -130,12 +135,13 @@ async fn open(
     }
     let Some((name, configs)) = tls else { return Ok((OriginIo::Plain(io), local)) };
     let config = match manner.protocol {
+        _ if manner.bytes => &configs.bytes,
         Protocol::Http1 => &configs.http1,
         Protocol::Http2 => &configs.http2,
     };
     let of_service = || server_name(cluster.name.rsplit('|').next().unwrap_or_default().as_bytes());
     let name = name.clone().or_else(|| manner.opening.name.clone()).or_else(of_service);
-    let name = name.unwrap_or_else(|| ServerName::from(address.ip()));
+    let name = name.unwrap_or_else(|| ServerName::from(endpoint.address.ip()));
     let handshake = TlsConnector::from(config.clone()).connect(name, io);
     let io = handshake.await.map_err(|error| Fail::of_handshake(&error))?;
     Ok((OriginIo::Tls(Box::new(io)), local))
@@ -144,13 +150,13 @@ async fn open(
 /// A connection for HTTP/1.1; see [`dial`].
 pub(super) async fn http1(
     cluster: &Cluster,
-    address: SocketAddr,
+    endpoint: &EndpointState,
     manner: Manner,
     (timer, counters): (&Timer, &Rc<WorkerCounters>),
     times: (u64, u64),
     place: Place,
 ) -> Result<Back, Fail> {
-    let dialled = dial(cluster, address, &manner, (timer, counters), times, place).await?;
+    let dialled = dial(cluster, endpoint, &manner, (timer, counters), times, place).await?;
     let Dialled { io, local, mut counted } = dialled;
     counted.made(Some(Protocol::Http1));
     let mut conn = Box::new(OriginConn::new(io, (local, manner.opening), counted));

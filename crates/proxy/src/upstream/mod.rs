@@ -71,6 +71,8 @@ pub(crate) struct ClusterState {
 pub(crate) struct EndpointState {
     /// Where it is.
     pub(crate) address: SocketAddr,
+    /// It says that it speaks the TLS of its mesh.
+    pub(crate) in_mesh: bool,
     /// Whom its requests are counted under.
     pub(crate) workload: Cell<WorkloadId>,
     /// Requests of this worker in flight to it.
@@ -187,7 +189,15 @@ impl ClusterState {
         for endpoint in &set.endpoints {
             let known_before =
                 old.remove(&endpoint.address).or_else(|| self.former.come_back(endpoint.address));
-            let state = known_before.unwrap_or_else(|| EndpointState::new(endpoint.address));
+            // One that speaks otherwise now is another one: no connection goes on being used.
+            let same = known_before.filter(|known| {
+                let same = known.in_mesh == endpoint.in_mesh;
+                if !same {
+                    known.retire();
+                }
+                same
+            });
+            let state = same.unwrap_or_else(|| EndpointState::new(endpoint.address, endpoint.in_mesh));
             state.workload.set(endpoint.workload);
             state.watch.replace(endpoint.watch.clone());
             known.insert(endpoint.address, state.clone());
@@ -257,9 +267,10 @@ impl ClusterState {
 }
 
 impl EndpointState {
-    fn new(address: SocketAddr) -> Rc<EndpointState> {
+    fn new(address: SocketAddr, in_mesh: bool) -> Rc<EndpointState> {
         Rc::new(EndpointState {
             address,
+            in_mesh,
             workload: Cell::new(WorkloadId::default()),
             active: Cell::new(0),
             idle: RefCell::default(),

@@ -204,7 +204,7 @@ async fn connection(
     };
     let Asking { cluster, endpoint, manner, timer, own, now_ms, until_ms } = asking;
     let times = (now_ms, until_ms);
-    Ok(connect::http1(cluster, endpoint.address, manner, (timer, own.1), times, place).await?)
+    Ok(connect::http1(cluster, endpoint, manner, (timer, own.1), times, place).await?)
 }
 
 /// A stream of a shared connection: one that is being made already if there is one with room, or a new one.

@@ -55,7 +55,7 @@ pub(super) fn dial(
         let timer = clock.timer();
         let times = (clock.now_ms(), u64::MAX);
         let own = (&timer, &counters);
-        let outcome = match connect::dial(&cluster, endpoint.address, &made.manner, own, times, place).await {
+        let outcome = match connect::dial(&cluster, &endpoint, &made.manner, own, times, place).await {
             Ok(dialled) => Shared::begin(dialled, &made.manner, (&cluster, &endpoint), &clock).await,
             Err(fail) => Err(fail),
         };

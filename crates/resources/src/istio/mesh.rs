@@ -61,6 +61,8 @@ spec! {
         "defaultProviders" => default_providers: Option<DefaultProviders>,
         /// Spans are sent where a provider is named.
         "enableTracing" => enable_tracing: Option<bool>,
+        /// Whether endpoints that speak the mesh's TLS are spoken to in it without being asked; default true.
+        "enableAutoMtls" => enable_auto_mtls: Option<bool>,
         /// Whether the certificates of services are verified where no authority is named; default true.
         "verifyCertificateAtClient" => verify_certificate_at_client: Option<bool>,
         /// Authorities of the mesh.
@@ -80,7 +82,7 @@ spec! {
     }
     also [
         "authPolicy", "ca", "certificates", "configSources", "defaultInboundHttpRetryPolicy",
-        "disableEnvoyListenerLog", "enableAutoMtls", "enableEnvoyAccessLogService", "enablePrometheusMerge",
+        "disableEnvoyListenerLog", "enableEnvoyAccessLogService", "enablePrometheusMerge",
         "hboneIdleTimeout", "inboundClusterStatName", "inboundTrafficPolicy", "ingressClass",
         "ingressControllerMode", "ingressSelector", "ingressService", "outboundTrafficPolicy",
         "protocolDetectionTimeout", "proxyHttpPort", "proxyInboundListenPort", "proxyListenPort",

@@ -209,6 +209,7 @@ impl Collector<'_> {
             locality,
             priority: 0,
             locality_weight: 0,
+            in_mesh: false,
         });
     }
 }

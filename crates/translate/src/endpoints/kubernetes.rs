@@ -162,6 +162,7 @@ impl<'a> Collector<'a> {
                 locality,
                 priority: 0,
                 locality_weight: 0,
+                in_mesh: false,
             });
         }
     }
@@ -184,7 +185,16 @@ impl<'a> Collector<'a> {
         let locality = locality(&pod.meta.labels, self.inputs.node(&pod.spec.node_name), "");
         self.add((ip, port), &pod.meta.labels, &pod.spec.node_name, |address| {
             let workload = Arc::new(pod_workload(pod, cluster));
-            Endpoint { address, weight: 1, health, workload, locality, priority: 0, locality_weight: 0 }
+            Endpoint {
+                address,
+                weight: 1,
+                health,
+                workload,
+                locality,
+                priority: 0,
+                locality_weight: 0,
+                in_mesh: false,
+            }
         });
     }
 

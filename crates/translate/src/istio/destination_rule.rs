@@ -250,7 +250,12 @@ pub(crate) struct Block<'a, T> {
     pub(crate) said: &'a T,
 }
 
-impl<T> Block<'_, T> {
+impl<'a, T> Block<'a, T> {
+    /// What `said` stands for, where nobody wrote it; `field` is what it comes from.
+    pub(crate) fn unwritten<S>(object: &'a Object<S>, field: String, said: &'a T) -> Block<'a, T> {
+        Block { key: &object.key, source: &object.source, field, said }
+    }
+
     /// A field of the same object.
     pub(crate) fn at<'f>(&'f self, field: &'f str) -> At<'f> {
         At::of(self.key, self.source, field)
