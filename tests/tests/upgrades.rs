@@ -21,7 +21,7 @@ spec:
   - {port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}
   - {port: {number: 443, name: https, protocol: HTTPS}, hosts: ['*'], tls: {mode: SIMPLE, credentialName: edge}}
 ---
-{apiVersion: v1, kind: Service, metadata: {name: chat}, spec: {ports: [{name: http, port: 80}]}}
+{apiVersion: v1, kind: Service, metadata: {name: chat}, spec: {ports: [{name: http, port: 80}, {name: http2, port: 81}]}}
 ---
 apiVersion: networking.istio.io/v1
 kind: VirtualService
@@ -31,8 +31,9 @@ spec:
   gateways: [istio-system/edge]
   http:
   - {match: [{uri: {prefix: /secret}}], directResponse: {status: 403}}
-  - {match: [{uri: {prefix: /short}}], timeout: 1s, route: [{destination: {host: chat}}]}
-  - {route: [{destination: {host: chat}}]}
+  - {match: [{uri: {prefix: /short}}], timeout: 1s, route: [{destination: {host: chat, port: {number: 80}}}]}
+  - {match: [{uri: {prefix: /two}}], route: [{destination: {host: chat, port: {number: 81}}}]}
+  - {route: [{destination: {host: chat, port: {number: 80}}}]}
 ---
 ";
 
@@ -133,6 +134,16 @@ async fn bytes_pass_both_ways_until_both_sides_have_said_their_last() {
     let sizes = ("hello".len() + "GET / HTTP/1.1\r\n\r\n".len() + "again".len(), "bye".len());
     assert_eq!(line["bytes_received"], sizes.0, "{line}");
     assert_eq!(line["bytes_sent"], sizes.0 + sizes.1, "{line}");
+}
+
+/// HTTP/2 has no upgrades: the request goes in HTTP/1.1 to a port that is declared to speak HTTP/2.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upgrade_is_offered_in_http1_to_a_port_of_http2() {
+    let world = start(Script::Switch, "").await;
+    let mut connection = world.connect().await;
+    switch(&mut connection, &asking("GET", "/two", b"")).await;
+    connection.send(b"hello").await;
+    assert_eq!(said(&mut connection, 5).await, "hello");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -232,8 +232,7 @@ async fn attempt<F: Front>(
     // The first attempt is made within the poll that took the request.
     let now_ms = if attempts.begun > 1 { worker.clock.now_ms() } else { worker.clock.recent_ms() };
     let request = &live.exchange.request;
-    let manner =
-        Manner::of(cluster, request.version, request.authority(), (live.note.client, live.conn.local));
+    let manner = Manner::of(cluster, request, (live.note.client, live.conn.local));
     let mut back = match endpoint.take(&manner, now_ms) {
         Some(back) => back,
         None => {

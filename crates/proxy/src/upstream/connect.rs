@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use limen_wire::head::Version;
+use limen_wire::head::RequestHead;
 use limen_wire::proxy_protocol;
 use rustls_pki_types::ServerName;
 use tokio::io::AsyncWriteExt;
@@ -42,12 +42,16 @@ pub(crate) struct Opening {
 }
 
 impl Manner {
-    /// That of a request of `ends` (the client and where it connected to) for `authority`.
-    pub(crate) fn of(cluster: &Cluster, client: Version, authority: &[u8], ends: Ends) -> Manner {
+    /// That of a request of `ends` (the client and where it connected to). One that asks for another protocol goes in
+    /// HTTP/1.1 wherever it goes: HTTP/2 has no upgrades, and most servers of both take them on the same port.
+    pub(crate) fn of(cluster: &Cluster, request: &RequestHead, ends: Ends) -> Manner {
         let by_host = cluster.tls.as_ref().is_some_and(|tls| tls.name.is_none());
-        let name = by_host.then(|| server_name(authority)).flatten();
+        let name = by_host.then(|| server_name(request.authority())).flatten();
         Manner {
-            protocol: cluster.protocol.towards(client),
+            protocol: match request.upgrade {
+                None => cluster.protocol.towards(request.version),
+                Some(_) => Protocol::Http1,
+            },
             bytes: false,
             opening: Opening { name, prelude: prelude(cluster, ends) },
         }
