@@ -707,12 +707,12 @@ scenarios! {
     client_certificates
     client_names
     cluster_failures
+    connect
     connect_timeout
     connections_without_effect
     control_headers
     corner_hosts
     corner_routes
-    connect
     cors
     credential_namespaces
     credentials
