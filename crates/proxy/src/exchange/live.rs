@@ -108,8 +108,7 @@ impl<'a, F: Front> Live<'a, '_, F> {
         }
         worker.counters.gauge_add(Gauge::RequestsActive, 1);
         if front.is_recorded() {
-            worker.counters.listener_add(conn.counted, ListenerStat::RqTotal, 1);
-            worker.counters.listener_add(conn.counted, ListenerStat::RqActive, 1);
+            worker.counters.request_begun(conn.counted);
         }
         Live { worker, conn, front, exchange, copies: None, trace: None, note }
     }
@@ -154,13 +153,10 @@ impl<'a, F: Front> Live<'a, '_, F> {
 
     /// The same for the listener.
     fn count_for_listener(&self) {
-        let count = |stat, amount| self.worker.counters.listener_add(self.conn.counted, stat, amount);
-        count(ListenerStat::RqActive, -1);
-        if let Some(class) = ListenerStat::of_status(self.note.code) {
-            count(class, 1);
-        }
+        let counters = &self.worker.counters;
+        counters.request_ended(self.conn.counted, self.note.code);
         if self.note.flags.contains(Flags::DR) {
-            count(ListenerStat::RqRxReset, 1);
+            counters.listener_add(self.conn.counted, ListenerStat::RqRxReset, 1);
         }
     }
 

@@ -404,12 +404,35 @@ impl WorkerCounters {
 
     /// Adds to a number of a cluster.
     pub fn cluster_add(&self, cluster: ClusterId, stat: ClusterStat, amount: i64) {
-        self.clusters.add(&self.shared.clusters, cluster.0, stat as usize, amount);
+        self.clusters.add(&self.shared.clusters, cluster.0, [(stat as usize, amount)]);
+    }
+
+    /// Counts a request that is sent to a cluster; `RqActive` is taken down at its end.
+    pub fn cluster_request(&self, cluster: ClusterId) {
+        let begun = [(ClusterStat::RqTotal as usize, 1), (ClusterStat::RqActive as usize, 1)];
+        self.clusters.add(&self.shared.clusters, cluster.0, begun);
     }
 
     /// Adds to a number of a listener.
     pub fn listener_add(&self, listener: ListenerId, stat: ListenerStat, amount: i64) {
-        self.listeners.add(&self.shared.listeners, listener.0, stat as usize, amount);
+        self.listeners.add(&self.shared.listeners, listener.0, [(stat as usize, amount)]);
+    }
+
+    /// Counts a client's request that has begun.
+    pub fn request_begun(&self, listener: ListenerId) {
+        let begun = [(ListenerStat::RqTotal as usize, 1), (ListenerStat::RqActive as usize, 1)];
+        self.listeners.add(&self.shared.listeners, listener.0, begun);
+    }
+
+    /// Counts its end, by the class of its answer.
+    pub fn request_ended(&self, listener: ListenerId, status: u16) {
+        let ended = (ListenerStat::RqActive as usize, -1);
+        match ListenerStat::of_status(status) {
+            Some(class) => {
+                self.listeners.add(&self.shared.listeners, listener.0, [ended, (class as usize, 1)])
+            }
+            None => self.listeners.add(&self.shared.listeners, listener.0, [ended]),
+        }
     }
 
     /// Counts a client's connection that was accepted.

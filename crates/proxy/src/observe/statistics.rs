@@ -172,13 +172,14 @@ impl<const N: usize> Rows<N> {
         rows[index] = Some(row);
     }
 
-    /// Adds to a number. The first number of a row shows the row to readers.
-    pub(super) fn add(&self, shared: &SharedRows<N>, id: u32, column: usize, amount: i64) {
+    /// Adds to numbers of one row. The first number of a row shows the row to readers.
+    pub(super) fn add<const K: usize>(&self, shared: &SharedRows<N>, id: u32, amounts: [(usize, i64); K]) {
+        let add = |row: &Row<N>| amounts.iter().for_each(|(column, amount)| row.add(*column, *amount));
         if let Some(Some(row)) = self.0.borrow().get(id as usize) {
-            return row.add(column, amount);
+            return add(row);
         }
         let row = Arc::new(Row::default());
-        row.add(column, amount);
+        add(&row);
         lock(shared).push((id, Arc::clone(&row)));
         self.put(id, row);
     }

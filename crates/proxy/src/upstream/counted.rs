@@ -107,6 +107,11 @@ impl Raised {
     /// Takes it up.
     pub(crate) fn new(counters: &Rc<WorkerCounters>, cluster: ClusterId, stat: ClusterStat) -> Raised {
         counters.cluster_add(cluster, stat, 1);
+        Raised::already(counters, cluster, stat)
+    }
+
+    /// One that has been taken up.
+    pub(crate) fn already(counters: &Rc<WorkerCounters>, cluster: ClusterId, stat: ClusterStat) -> Raised {
         Raised { counters: counters.clone(), cluster, stat }
     }
 }

@@ -453,8 +453,8 @@ impl InFlight {
 
     /// It goes over a connection from now on.
     pub(crate) fn sent(&mut self, counters: &Rc<WorkerCounters>, cluster: ClusterId) {
-        counters.cluster_add(cluster, ClusterStat::RqTotal, 1);
-        self.sent = Some(Raised::new(counters, cluster, ClusterStat::RqActive));
+        counters.cluster_request(cluster);
+        self.sent = Some(Raised::already(counters, cluster, ClusterStat::RqActive));
     }
 }
 
