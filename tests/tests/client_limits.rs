@@ -8,28 +8,10 @@ use bytes::Bytes;
 use limen_e2e::gateway::Gateway;
 use limen_e2e::origin::{Origin, Script};
 use limen_e2e::reply::Reply;
+use limen_e2e::shop;
 use limen_e2e::{frames, h1, within};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-
-const SHOP: &str = "
-apiVersion: networking.istio.io/v1
-kind: Gateway
-metadata: {name: edge}
-spec:
-  selector: {istio: ingressgateway}
-  servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}]
----
-{apiVersion: v1, kind: Service, metadata: {name: shop}, spec: {ports: [{name: http, port: 80}]}}
----
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {name: shop}
-spec:
-  hosts: ['*']
-  gateways: [edge]
-  http: [{route: [{destination: {host: shop}}]}]
-";
 
 /// A gateway with these settings in front of an origin.
 async fn start(origin: &Origin, settings: &str, flags: &str) -> Gateway {
@@ -37,9 +19,8 @@ async fn start(origin: &Origin, settings: &str, flags: &str) -> Gateway {
         "{{apiVersion: v1, kind: ConfigMap, metadata: {{name: istio, namespace: istio-system}}, \
          data: {{mesh: 'defaultConfig: {{connectionSettings: {{{settings}}}}}'}}}}"
     );
-    let mut all = vec!["--backend".to_owned(), format!("shop={}", origin.address)];
-    all.extend(flags.split_whitespace().map(str::to_owned));
-    Gateway::start(&[("shop.yaml", SHOP), ("mesh.yaml", &mesh)], &all).await
+    let routes = shop::routes("[{route: [{destination: {host: shop}}]}]");
+    shop::start(&format!("{routes}---\n{mesh}\n"), &[origin], flags).await
 }
 
 async fn connect(gateway: &Gateway) -> TcpStream {

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use limen_wire::head::{Known, RequestHead};
 
 use crate::filter::trace;
+use crate::observe::cluster_name::ClusterName;
 use crate::observe::spans::{Span, TraceIds};
 use crate::observe::{Counter, Record, TimeCache};
 use crate::table::matcher::PathTest;
@@ -243,9 +244,10 @@ fn operation(rule: &Rule, port: u16) -> String {
     if let Action::Forward(forward) = &rule.action
         && let [only] = &*forward.destinations
     {
-        let mut parts = only.cluster_name.splitn(4, '|').skip(1);
-        let (port, host) = (parts.next().unwrap_or_default(), parts.nth(1).unwrap_or_default());
-        return format!("{host}:{port}{path}");
+        return match ClusterName::parse(&only.cluster_name) {
+            Some(ClusterName { port, host, .. }) => format!("{host}:{port}{path}"),
+            None => format!("{}{path}", only.cluster_name),
+        };
     }
     format!("{}:{port}{path}", rule.origin.name)
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::cluster_name::ClusterName;
 use super::expression::Expression;
 use super::record::Record;
 use super::spans::TraceIds;
@@ -26,15 +27,16 @@ pub(super) enum Composed {
 impl Composed {
     /// The text; `None`: there is none.
     pub(super) fn text(&self, record: &Record<'_>) -> Option<String> {
-        // `outbound|port|subset|host`
-        let part = |at: usize| record.cluster.splitn(4, '|').nth(at).filter(|part| !part.is_empty());
+        let cluster = || ClusterName::parse(record.cluster);
         match self {
             Composed::Expression(expression) => expression.text(record),
             Composed::RouteConfig => record.route_origin.map(|(namespace, name)| {
                 format!("/apis/networking.istio.io/v1/namespaces/{namespace}/virtual-service/{name}")
             }),
-            Composed::Subset => part(2).map(str::to_owned),
-            Composed::ClusterPort => part(1).map(str::to_owned),
+            Composed::Subset => {
+                cluster().map(|name| name.subset.to_owned()).filter(|subset| !subset.is_empty())
+            }
+            Composed::ClusterPort => cluster().map(|name| name.port.to_owned()),
             Composed::TraceId => record.trace.map(TraceIds::trace),
             Composed::SpanId => record.trace.map(TraceIds::own),
         }

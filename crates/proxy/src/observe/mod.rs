@@ -6,6 +6,7 @@
 
 pub mod access_log;
 mod attributes;
+pub(crate) mod cluster_name;
 pub mod clusters;
 mod composed;
 pub mod counters;

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use limen_wire::head::{Fields, Known, Version};
 
+use super::cluster_name::ClusterName;
 use super::composed::Composed;
 use super::escape;
 use super::flags::Flags;
@@ -278,10 +279,9 @@ impl<'r> Value<'r> {
 
 /// `outbound|80|v1|reviews.default.svc.cluster.local` becomes `default-reviews-80`; any other name stays.
 fn write_ingress_name(cluster: &str, write_text: impl WriteText, out: &mut Vec<u8>) {
-    let mut parts = cluster.splitn(4, '|');
-    let (port, host) = (parts.nth(1), parts.nth(1));
-    let mut labels = host.unwrap_or("").split('.');
-    match (labels.next(), labels.next(), labels.next(), port) {
+    let name = ClusterName::parse(cluster);
+    let mut labels = name.map_or("", |name| name.host).split('.');
+    match (labels.next(), labels.next(), labels.next(), name.map(|name| name.port)) {
         (Some(service), Some(namespace), Some("svc"), Some(port)) => {
             for (index, part) in [namespace, service, port].into_iter().enumerate() {
                 if index > 0 {

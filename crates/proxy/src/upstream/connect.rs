@@ -19,6 +19,7 @@ use super::origin::OriginConn;
 use crate::clock::Timer;
 use crate::limits::cluster::Place;
 use crate::observe::WorkerCounters;
+use crate::observe::cluster_name::ClusterName;
 use crate::table::clusters::{Cluster, OriginTls, Protocol};
 
 /// What a connection must be for a request to go over it.
@@ -143,7 +144,7 @@ async fn open(
         Protocol::Http1 => &configs.http1,
         Protocol::Http2 => &configs.http2,
     };
-    let of_service = || server_name(cluster.name.rsplit('|').next().unwrap_or_default().as_bytes());
+    let of_service = || server_name(ClusterName::parse(&cluster.name)?.host.as_bytes());
     let name = name.clone().or_else(|| manner.opening.name.clone()).or_else(of_service);
     let name = name.unwrap_or_else(|| ServerName::from(endpoint.address.ip()));
     let handshake = TlsConnector::from(config.clone()).connect(name, io);
