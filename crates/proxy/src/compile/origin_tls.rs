@@ -195,3 +195,24 @@ impl ServerCertVerifier for Everybody {
         self.0.signature_verification_algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn in_the_mesh_protocols_are_offered_by_its_names_and_elsewhere_by_their_own() {
+        let offered = |mesh| {
+            let ir = ClientTls { sni: None, trust: Some(Trust::Everybody), identity: None, mesh };
+            let Configs { http1, http2, bytes } = compile(&ir).configs.unwrap();
+            [http1, http2, bytes].map(|config| {
+                let names = config.alpn_protocols.iter().map(|name| String::from_utf8_lossy(name));
+                names.collect::<Vec<_>>().join(",")
+            })
+        };
+        assert_eq!(offered(None), ["", "h2", ""]);
+        for mesh in [MeshTls::Every, MeshTls::Speakers] {
+            assert_eq!(offered(Some(mesh)), ["istio-http/1.1,istio,http/1.1", "istio-h2,istio,h2", "istio"]);
+        }
+    }
+}
