@@ -773,6 +773,7 @@ scenarios! {
     path_normalization
     path_untouched
     paths
+    peer_metadata
     plain_beside_tls
     proxy_headers
     proxy_protocol

@@ -46,6 +46,9 @@ pub struct Cluster {
     pub key: ClusterKey,
     /// The service it stands for, as the metrics name it.
     pub service: ServiceLabels,
+    /// The service is not of the mesh.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub external: bool,
     /// What its port is declared to speak.
     pub protocol: Protocol,
     /// How an endpoint is chosen.

@@ -24,6 +24,7 @@ mod upstream;
 mod worker;
 
 use std::io;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -69,6 +70,8 @@ pub struct Config {
     pub hostname: String,
     /// Who we are, for proxies that ask.
     pub own: SourceLabels,
+    /// Where we are, for proxies that ask.
+    pub address: IpAddr,
 }
 
 impl Default for Config {
@@ -85,6 +88,7 @@ impl Default for Config {
             http10: true,
             hostname: String::new(),
             own: SourceLabels::default(),
+            address: Ipv4Addr::LOCALHOST.into(),
         }
     }
 }

@@ -121,6 +121,7 @@ fn cluster(
             name: service.name.clone(),
             namespace: service.namespace.clone(),
         },
+        external: service.external,
         protocol,
         balance,
         connection,

@@ -119,6 +119,20 @@ pub struct AddedHeaders {
     pub forwarded_host: bool,
     /// `x-forwarded-port`.
     pub forwarded_port: bool,
+    /// What sidecars and their telemetry are told of the gateway.
+    #[serde(skip_serializing_if = "is_default")]
+    pub peer_metadata: PeerMetadata,
+}
+
+/// To whom `x-envoy-peer-metadata` and its id are sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum PeerMetadata {
+    /// To every service.
+    #[default]
+    Everybody,
+    /// To services of the mesh.
+    InMesh,
 }
 
 /// What Istio's gateways call themselves.
@@ -133,6 +147,7 @@ impl Default for AddedHeaders {
             envoy: true,
             forwarded_host: false,
             forwarded_port: false,
+            peer_metadata: PeerMetadata::Everybody,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What each stage is told of the settings.
 
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
@@ -73,6 +74,7 @@ impl Settings {
             http10: self.serving.http10 == Http10::Serve,
             hostname: hostname(),
             own: self.source_labels(),
+            address: address(),
         }
     }
 
@@ -141,4 +143,17 @@ fn hostname() -> String {
     let named = std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty());
     let kernel = || std::fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_owned());
     named.unwrap_or_else(|| kernel().unwrap_or_default())
+}
+
+/// This machine's address, as its peers see it: of the environment (which Istio's gateways have it in), or that from
+/// which the system would send to others, or the loopback's (Istio).
+fn address() -> IpAddr {
+    let named = std::env::var("INSTANCE_IP").ok().and_then(|address| address.parse().ok());
+    let route = || {
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+        // Nothing is sent: it is an address of documents (RFC 5737), and a datagram socket only looks for the way.
+        socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
+        Some(socket.local_addr().ok()?.ip())
+    };
+    named.or_else(route).unwrap_or(Ipv4Addr::LOCALHOST.into())
 }

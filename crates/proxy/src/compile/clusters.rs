@@ -292,6 +292,7 @@ fn cluster(
     let IrCluster {
         key,
         service,
+        external,
         protocol: _,
         balance,
         connection,
@@ -330,6 +331,7 @@ fn cluster(
             name: service.name.clone(),
             namespace: service.namespace.clone(),
         }),
+        external: *external,
         balance: match balance {
             IrBalance::RoundRobin => Balance::RoundRobin,
             IrBalance::LeastRequest => Balance::LeastRequest,

@@ -66,7 +66,15 @@ fn path_policy(path: &ir::PathPolicy) -> PathPolicy {
 }
 
 fn added_headers(added: &ir::AddedHeaders) -> AddedHeaders {
-    let ir::AddedHeaders { server, request_id, attempt_count, envoy, forwarded_host, forwarded_port } = added;
+    let ir::AddedHeaders {
+        server,
+        request_id,
+        attempt_count,
+        envoy,
+        forwarded_host,
+        forwarded_port,
+        peer_metadata,
+    } = added;
     AddedHeaders {
         server: match server.as_deref() {
             Some(ir::SERVER_NAME) => ServerName::Istio,
@@ -78,5 +86,6 @@ fn added_headers(added: &ir::AddedHeaders) -> AddedHeaders {
         envoy: *envoy,
         forwarded_host: *forwarded_host,
         forwarded_port: *forwarded_port,
+        peer_metadata_in_mesh: *peer_metadata == ir::PeerMetadata::InMesh,
     }
 }

@@ -49,10 +49,8 @@ pub(super) async fn respond<F: Front>(
     let exchange = &mut *live.exchange;
     let keeps = exchange.response.keep_alive;
     let added = &live.note.http.added;
-    if added.envoy {
-        let took_ms = live.note.service_time_ms.unwrap_or_default();
-        response::service_time(&mut exchange.response, took_ms, &mut exchange.scratch);
-    }
+    let took_ms = added.envoy.then(|| live.note.service_time_ms.unwrap_or_default());
+    response::begin(&mut exchange.response, took_ms, &mut exchange.scratch);
     for cookie in &exchange.cookies {
         exchange.response.fields.add(b"set-cookie", cookie.as_bytes());
     }

@@ -57,6 +57,9 @@ pub(crate) async fn run<'t, F: Front>(
         let exchange = &mut *live.exchange;
         exchange.hash = hash::hash(&to.hash, &exchange.request, ends, &mut exchange.cookies);
     }
+    if !(cluster.external && live.note.http.added.peer_metadata_in_mesh) {
+        worker.introduction.add(&mut live.exchange.request);
+    }
     prepare(live, rule, to, destination);
     if live.exchange.request.body == BodyLength::None {
         mirror::complete(live);

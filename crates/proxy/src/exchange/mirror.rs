@@ -5,15 +5,20 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use limen_wire::head::{BodyLength, Fields, MethodKind, RequestHead, ResponseHead};
+use limen_wire::head::{BodyLength, Fields, Known, MethodKind, RequestHead, ResponseHead};
 
 use super::forward;
 use super::front::{ConnInfo, Front, FrontFail};
 use super::live::Live;
+use crate::filter::peer_metadata::{METADATA, METADATA_ID};
 use crate::observe::Counter;
 use crate::table::routes::{Action, Forward, Rule};
 use crate::worker::shadow::{Copied, Shadow};
 use crate::worker::{Held, Worker};
+
+/// Fields that are written anew for each destination.
+const OF_ITS_OWN: [&[u8]; 4] =
+    [b"x-envoy-attempt-count", b"x-envoy-expected-rq-timeout-ms", METADATA, METADATA_ID];
 
 /// What is copied of a request while it is sent.
 pub(crate) struct Copies {
@@ -59,9 +64,8 @@ pub(super) fn complete<F: Front>(live: &mut Live<'_, '_, F>) {
         let mut exchange = worker.take_exchange();
         let head = &mut exchange.request;
         head.clone_from(&live.exchange.request);
-        // It has attempts of its own to count.
-        head.fields.remove(b"x-envoy-attempt-count");
-        head.fields.remove(b"x-envoy-expected-rq-timeout-ms");
+        // It has attempts of its own to count, and the gateway introduces itself anew.
+        head.fields.retain(|known, name, _| known != Known::XEnvoy || !OF_ITS_OWN.contains(&name));
         head.expect_continue = false;
         head.body = match body.bytes().len() as u64 {
             0 => BodyLength::None,

@@ -13,11 +13,11 @@
 //! 6. [`cors`] of the rule: a preflight that it answers goes no further. It sees the origin before operations do.
 //! 7. A rule that redirects answers with [`redirect::location`].
 //! 8. [`hash`] of the rule: of the request as it came, so that no operation sends a client astray (Envoy).
-//! 9. [`headers`] of the destination chosen among several, then of the rule: the more general level wins (Envoy).
+//! 9. [`peer_metadata`], which operations may drop; [`headers`] of the destination chosen among several, then of the rule: the more general level wins (Envoy).
 //! 10. The rule's literal host, then [`rewrite`]: after the header operations, which see the request as it was matched.
 //! 11. [`forwarded::attempt`]: says what is about to happen, so nothing may change it.
 //!
-//! On the way back: [`response::service_time`], which operations may drop; [`headers`] of the destination, then of the
+//! On the way back: [`response::begin`], whose field operations may drop; [`headers`] of the destination, then of the
 //! rule; [`cors`] and [`response::finish`], which they cannot change. Responses of the gateway's own begin with the rule's operations.
 
 pub(crate) mod client_cert;
@@ -29,6 +29,7 @@ pub(crate) mod grpc_timeout;
 pub(crate) mod hash;
 pub(crate) mod headers;
 pub(crate) mod normalize;
+pub(crate) mod peer_metadata;
 pub(crate) mod policy;
 pub(crate) mod redirect;
 pub(crate) mod request_id;

@@ -54,6 +54,7 @@ pub(crate) static DEFAULT: HttpPolicy = HttpPolicy {
         envoy: true,
         forwarded_host: false,
         forwarded_port: false,
+        peer_metadata_in_mesh: false,
     },
     idle_ms: None,
     stream_idle_ms: None,
@@ -121,4 +122,6 @@ pub(crate) struct AddedHeaders {
     pub(crate) forwarded_host: bool,
     /// `x-forwarded-port`.
     pub(crate) forwarded_port: bool,
+    /// Who the gateway is, is told to services of the mesh only; else to all.
+    pub(crate) peer_metadata_in_mesh: bool,
 }

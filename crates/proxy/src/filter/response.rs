@@ -2,16 +2,26 @@
 
 use limen_wire::head::{Known, ResponseHead};
 
+use super::peer_metadata::{METADATA, METADATA_ID};
 use super::policy::ServerName;
 use super::text;
 
-/// Before header operations, which may drop it: how many milliseconds the upstream took until its head came.
-pub(crate) fn service_time(head: &mut ResponseHead, ms: u64, scratch: &mut Vec<u8>) {
-    scratch.clear();
-    text::push_decimal(scratch, ms);
-    let name = b"x-envoy-upstream-service-time";
-    head.fields.retain(|known, other, _| known != Known::XEnvoy || other != name);
-    head.fields.add_known(Known::XEnvoy, name, scratch);
+const SERVICE_TIME: &[u8] = b"x-envoy-upstream-service-time";
+
+/// Before header operations, which may drop it: how many milliseconds the upstream took until its head came, if that
+/// is to be said. What a sidecar tells of itself is for the gateway and not for clients.
+pub(crate) fn begin(head: &mut ResponseHead, took_ms: Option<u64>, scratch: &mut Vec<u8>) {
+    head.fields.retain(|known, name, _| match known {
+        Known::XEnvoy => {
+            name != METADATA && name != METADATA_ID && (took_ms.is_none() || name != SERVICE_TIME)
+        }
+        _ => true,
+    });
+    if let Some(took_ms) = took_ms {
+        scratch.clear();
+        text::push_decimal(scratch, took_ms);
+        head.fields.add_known(Known::XEnvoy, SERVICE_TIME, scratch);
+    }
 }
 
 /// After header operations, which cannot change it (Envoy): `server` is overwritten unless the origin's is to be passed
@@ -42,7 +52,8 @@ mod tests {
         head.fields.add(b"Server", b"nginx");
         head.fields.add(b"server", b"again");
         head.fields.add(b"x-envoy-upstream-service-time", b"1");
-        service_time(&mut head, 12, &mut Vec::new());
+        head.fields.add(b"x-envoy-peer-metadata-id", b"sidecar~");
+        begin(&mut head, Some(12), &mut Vec::new());
         finish(&mut head, &ServerName::Istio, b"Sun, 06 Nov 1994 08:49:37 GMT");
         let expected = [
             "x-envoy-upstream-service-time: 12",

@@ -5,7 +5,6 @@ pub(crate) mod hello;
 pub(crate) mod http1;
 pub(crate) mod http2;
 pub(crate) mod patience;
-mod peers;
 mod places;
 pub(crate) mod proxied;
 pub(crate) mod streams;

@@ -11,12 +11,12 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 
-use super::{Connection, peers, sniff, spawn_http1, spawn_http2, tcp};
+use super::{Connection, sniff, spawn_http1, spawn_http2, tcp};
 use crate::exchange::front::ConnInfo;
 use crate::exchange::secured::Secured;
 use crate::observe::{Counter, Flags, ListenerStat, Record};
 use crate::stream::inbound::Inbound;
-use crate::stream::peered::Peered;
+use crate::stream::peered::{self, Peered};
 use crate::table::listeners::{Clients, Configs, Inside, Serves};
 
 /// Does the handshake within its time and serves what is inside. A hello that no chain covers is closed and logged with
@@ -49,7 +49,7 @@ pub(crate) async fn serve(
     };
     conn.secured.clone_from(&info.secured);
     if let Inside::Tcp(route) = inside {
-        let peer = stream.get_ref().1.alpn_protocol() == Some(peers::PROTOCOL);
+        let peer = stream.get_ref().1.alpn_protocol() == Some(peered::PROTOCOL);
         return tcp::spawn(conn, Peered::new(stream, peer), info, route, Vec::new());
     }
     let protocol = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
@@ -96,9 +96,8 @@ async fn handshake(
         return Err(Unshaken::NoChain);
     };
     let mut stream = Box::new(begun.into_stream(config).await.map_err(failed)?);
-    if stream.get_ref().1.alpn_protocol() == Some(peers::PROTOCOL) {
-        let greeting = peers::greeting(&conn.worker.config, local.ip());
-        stream.write_all(&greeting).await.map_err(failed)?;
+    if stream.get_ref().1.alpn_protocol() == Some(peered::PROTOCOL) {
+        stream.write_all(&conn.worker.introduction.greeting).await.map_err(failed)?;
     }
     let session = stream.get_ref().1;
     // What the ticket remembers was true when it was issued; the certificates may have run out since.

@@ -9,6 +9,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Stream;
 
+/// The protocol of proxies that tell each other of themselves first.
+pub(crate) const PROTOCOL: &[u8] = b"istio-peer-exchange";
 /// What the mark of Istio's proxies is.
 pub(crate) const MAGIC: [u8; 4] = 0x3D23_0467_u32.to_be_bytes();
 /// The mark and the length.

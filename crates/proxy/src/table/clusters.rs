@@ -95,6 +95,8 @@ pub(crate) struct Cluster {
     pub(crate) service: ServiceId,
     /// What else of it is counted under.
     pub(crate) series: ClusterId,
+    /// The service is not of the mesh.
+    pub(crate) external: bool,
     /// How an endpoint is chosen.
     pub(crate) balance: Balance,
     /// Milliseconds to connect.

@@ -25,6 +25,7 @@ use shadow::Shadows;
 
 use crate::Config;
 use crate::clock::Clock;
+use crate::filter::peer_metadata::Introduction;
 use crate::observe::counters::ListenerId;
 use crate::observe::spans::SpanSender;
 use crate::observe::{Counter, LogBuffer, Record, TimeCache, WorkerCounters};
@@ -139,6 +140,8 @@ pub(crate) struct Worker {
     peers: Vec<UnboundedSender<Mail>>,
     loads: Arc<[Load]>,
     h1_limits: h1::Limits,
+    /// What others of the mesh are told of us.
+    pub(crate) introduction: Introduction,
 }
 
 impl Worker {
@@ -149,6 +152,7 @@ impl Worker {
             h1::Limits { max_head_bytes: config.limits.max_head_bytes, max_fields: config.limits.max_fields };
         Worker {
             index,
+            introduction: Introduction::new(&config),
             config,
             clock: Clock::new(),
             upstreams: Upstreams::default(),

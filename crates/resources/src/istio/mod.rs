@@ -27,8 +27,9 @@ pub use provider::{
 };
 pub use proxy_config::{
     ConnectionProfile, ConnectionSettings, EscapedSlashes, ForwardClientCert, GatewayTopology, HeaderChoice,
-    HeaderSwitch, PROXY_CONFIG_ANNOTATION, ProxyConfig, ProxyHeaders, ProxyImage, ProxyOptions,
-    ProxyStatsMatcher, ProxyTracing, STATISTICS_ANNOTATIONS, ServerHeader, UnderscoreHeaders,
+    HeaderSwitch, MetadataExchange, MetadataExchangeMode, PROXY_CONFIG_ANNOTATION, ProxyConfig, ProxyHeaders,
+    ProxyImage, ProxyOptions, ProxyStatsMatcher, ProxyTracing, STATISTICS_ANNOTATIONS, ServerHeader,
+    UnderscoreHeaders,
 };
 pub use service_entry::{Resolution, ServiceEntry, ServiceEntryPort, ServiceLocation, WorkloadLabels};
 pub use telemetry::{

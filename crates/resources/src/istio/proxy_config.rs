@@ -146,8 +146,28 @@ spec! {
         "xForwardedPort" => x_forwarded_port: Option<HeaderChoice>,
         /// Header names keep the case in which they came.
         "preserveHttp1HeaderCase" => preserve_http1_header_case: Option<bool>,
+        /// `x-envoy-peer-metadata` and `x-envoy-peer-metadata-id` in requests.
+        "metadataExchangeHeaders" => metadata_exchange_headers: Option<MetadataExchange>,
     }
-    also ["forwardedClientCert", "metadataExchangeHeaders", "setCurrentClientCertDetails"]
+    also ["forwardedClientCert", "setCurrentClientCertDetails"]
+}
+
+spec! {
+    /// What proxies tell each other of themselves.
+    pub struct MetadataExchange {
+        /// Whom it is told.
+        "mode" => mode: MetadataExchangeMode,
+    }
+}
+
+words! {
+    /// Whom a proxy tells of itself.
+    pub enum MetadataExchangeMode {
+        /// Everybody.
+        Undefined = "UNDEFINED",
+        /// Services that are in the mesh.
+        InMesh = "IN_MESH",
+    }
 }
 
 spec! {

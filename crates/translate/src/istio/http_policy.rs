@@ -2,13 +2,14 @@
 
 use limen_ir::atoms::Millis;
 use limen_ir::policy::http::{
-    AddedHeaders, EscapedSlashes, ForwardClientCert, H2Limits, HttpPolicy, HttpTimes, PathPolicy, Underscores,
+    AddedHeaders, EscapedSlashes, ForwardClientCert, H2Limits, HttpPolicy, HttpTimes, PathPolicy,
+    PeerMetadata, Underscores,
 };
 use limen_resources::GoDuration;
 use limen_resources::istio::{
     ConnectionProfile, ConnectionSettings, EscapedSlashes as WrittenSlashes,
-    ForwardClientCert as WrittenCert, GatewayTopology, HeaderChoice, HeaderSwitch, MeshConfig, Normalization,
-    ProxyHeaders, ProxyOptions, UnderscoreHeaders,
+    ForwardClientCert as WrittenCert, GatewayTopology, HeaderChoice, HeaderSwitch, MeshConfig,
+    MetadataExchangeMode, Normalization, ProxyHeaders, ProxyOptions, UnderscoreHeaders,
 };
 
 /// The profile's time for a whole request, and for one in which nothing moves.
@@ -109,6 +110,7 @@ fn added(headers: &ProxyHeaders) -> AddedHeaders {
         Some(server) if !server.value.is_empty() => Some(server.value.clone()),
         _ => default_name,
     };
+    let exchange = headers.metadata_exchange_headers.as_ref().map(|exchange| exchange.mode);
     AddedHeaders {
         server,
         request_id: on(&headers.request_id),
@@ -116,5 +118,9 @@ fn added(headers: &ProxyHeaders) -> AddedHeaders {
         envoy: on(&headers.envoy_debug_headers),
         forwarded_host: chosen(&headers.x_forwarded_host),
         forwarded_port: chosen(&headers.x_forwarded_port),
+        peer_metadata: match exchange.unwrap_or_default() {
+            MetadataExchangeMode::Undefined => PeerMetadata::Everybody,
+            MetadataExchangeMode::InMesh => PeerMetadata::InMesh,
+        },
     }
 }
