@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Parser;
-use limen::boot::{self, Options, Running};
+use limen::boot::{self, Options, Running, Used};
 use limen::logging::Logging;
 use limen::settings::Settings;
 use limen::view::View;
@@ -80,15 +80,31 @@ impl Gateway {
         for (name, text) in files {
             fs::write(config.join(name), text).unwrap();
         }
-        Gateway::start_as(home, vec![config], flags, form).await
+        Gateway::start_as(home, vec![config], flags, form, None).await
+    }
+
+    /// The same with memory in use as the test says; `flags` give the limit.
+    pub async fn start_using(files: &[(&str, &str)], flags: &[String], used: Used) -> Gateway {
+        let home = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            fs::write(home.path().join(name), text).unwrap();
+        }
+        let roots = files.iter().map(|(name, _)| home.path().join(name)).collect();
+        Gateway::start_as(home, roots, flags, LogForm::Json, Some(used)).await
     }
 
     /// Starts a gateway over paths that may lie anywhere; `home` is kept until it ends.
     pub async fn start_in(home: TempDir, roots: Vec<PathBuf>, flags: &[String]) -> Gateway {
-        Gateway::start_as(home, roots, flags, LogForm::Json).await
+        Gateway::start_as(home, roots, flags, LogForm::Json, None).await
     }
 
-    async fn start_as(home: TempDir, roots: Vec<PathBuf>, flags: &[String], form: LogForm) -> Gateway {
+    async fn start_as(
+        home: TempDir,
+        roots: Vec<PathBuf>,
+        flags: &[String],
+        form: LogForm,
+        memory: Option<Used>,
+    ) -> Gateway {
         let log = home.path().join("access.log");
         let mut line = vec!["limen".to_owned()];
         if !flags.iter().any(|flag| flag == "--bind") {
@@ -96,6 +112,10 @@ impl Gateway {
         }
         if !flags.iter().any(|flag| flag == "--workers") {
             line.extend(["--workers", "2"].map(str::to_owned));
+        }
+        // What else runs on the machine is not the test's.
+        if !flags.iter().any(|flag| flag == "--max-memory") {
+            line.extend(["--max-memory", "off"].map(str::to_owned));
         }
         for ours in ["--admin", "--readiness", "--metrics"] {
             line.extend([ours.to_owned(), "127.0.0.1:0".to_owned()]);
@@ -113,8 +133,14 @@ impl Gateway {
         line.extend(flags.iter().cloned());
         let settings =
             Flags::try_parse_from(&line).unwrap_or_else(|error| panic!("{line:?}: {error}")).settings;
-        let options =
-            Options { settings, roots, documents: Vec::new(), logging: Logging::foreign(), say: |_| {} };
+        let options = Options {
+            settings,
+            roots,
+            documents: Vec::new(),
+            memory,
+            logging: Logging::foreign(),
+            say: |_| {},
+        };
         let running = boot::start(options).unwrap();
         within("the gateway to be ready", running.ready()).await;
         Gateway { running, home }

@@ -15,6 +15,7 @@ mod mesh;
 mod mirrors;
 mod names;
 mod outputs;
+mod overload;
 mod pools;
 mod programmed;
 mod scenarios;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
+pub use limen_proxy::limits::memory::Used;
 use limen_proxy::observe::{Gauge, Registry};
 use limen_proxy::{BoundListener, Proxy, StartError};
 use limen_resources::Problem;
@@ -34,6 +35,8 @@ pub struct Options {
     pub roots: Vec<PathBuf>,
     /// Texts to serve besides.
     pub documents: Vec<Document>,
+    /// What tells how much memory is in use, if not the system.
+    pub memory: Option<Used>,
     /// The process's own log.
     pub logging: Logging,
     /// Where problems are told as they appear and are mended.
@@ -57,7 +60,7 @@ pub struct Running {
 /// # Errors
 /// A thread could not be started, or a setting is wrong. Ports that cannot be bound are problems, not errors.
 pub fn start(options: Options) -> anyhow::Result<Running> {
-    let Options { settings, roots, documents, logging, say } = options;
+    let Options { settings, roots, documents, memory, logging, say } = options;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(CONTROL_THREADS)
         .thread_name("limen-control")
@@ -73,7 +76,7 @@ pub fn start(options: Options) -> anyhow::Result<Running> {
 
     // proxy: reads nothing yet; hands on Applied.
     let registry = Arc::new(Registry::default());
-    let proxy = Arc::new(start_proxy(&settings, &registry)?);
+    let proxy = Arc::new(start_proxy(&settings, memory, &registry)?);
 
     // sources: reads files and asks DNS, hands on Updates (snapshots).
     let config = limen_sources::Config {
@@ -112,9 +115,13 @@ pub fn start(options: Options) -> anyhow::Result<Running> {
     Ok(Running { runtime: Some(runtime), proxy, views, view, control, admin, readiness, metrics })
 }
 
-fn start_proxy(settings: &Settings, registry: &Arc<Registry>) -> anyhow::Result<Proxy> {
+fn start_proxy(settings: &Settings, memory: Option<Used>, registry: &Arc<Registry>) -> anyhow::Result<Proxy> {
     let log_file = settings.serving.access_log_file.as_deref();
-    let proxy = Proxy::start(settings.proxy(), settings.log_target(), Arc::clone(registry));
+    let mut config = settings.proxy();
+    if let (Some(limit), Some(used)) = (&mut config.memory, memory) {
+        limit.used = used;
+    }
+    let proxy = Proxy::start(config, settings.log_target(), Arc::clone(registry));
     proxy.map_err(|error| match (error, log_file) {
         (StartError::Log(error), Some(file)) => {
             anyhow::anyhow!(

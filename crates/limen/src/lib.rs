@@ -9,6 +9,7 @@ pub mod cli;
 mod control;
 pub mod demo;
 pub mod logging;
+mod memory;
 mod report;
 pub mod settings;
 pub mod view;

@@ -21,7 +21,7 @@ use tokio::net::TcpStream;
 const GUARD: Duration = Duration::from_secs(60);
 
 fn options(flags: &[&str]) -> Options {
-    let mut all = vec!["--bind", "127.0.0.1", "--workers", "2", "--access-log", "off"];
+    let mut all = vec!["--bind", "127.0.0.1", "--workers", "2", "--access-log", "off", "--max-memory", "off"];
     for port in ["--admin", "--readiness", "--metrics"] {
         all.extend([port, "127.0.0.1:0"]);
     }
@@ -30,7 +30,8 @@ fn options(flags: &[&str]) -> Options {
     }
     let settings =
         Settings::from_flags(all.into_iter().filter(|_| true).chain(flags.iter().copied())).unwrap();
-    Options { settings, roots: Vec::new(), documents: Vec::new(), logging: Logging::foreign(), say: |_| {} }
+    let (roots, documents, logging) = (Vec::new(), Vec::new(), Logging::foreign());
+    Options { settings, roots, documents, memory: None, logging, say: |_| {} }
 }
 
 async fn started(options: Options) -> Running {

@@ -14,6 +14,7 @@ mod exchange;
 mod filter;
 pub mod limits;
 pub mod observe;
+mod overload;
 mod run;
 mod serve;
 pub mod served;
@@ -38,9 +39,11 @@ use board::Board;
 use compile::logs::LogMemo;
 use control::Control;
 pub use limits::Limits;
+use limits::memory::MemoryLimit;
 use limits::outlier::Notice;
 use observe::spans::Exporter;
 use observe::{AccessLog, AccessLogConfig, FormatError, Gauge, LogTarget, LogWriter, Registry, SourceLabels};
+use overload::Watchman;
 use served::ServedListener;
 use sockets::Sockets;
 use worker::{Load, Mail};
@@ -62,6 +65,8 @@ pub struct Config {
     pub drain: Duration,
     /// Bounds on what clients can cost.
     pub limits: Limits,
+    /// How much memory the process may use; `None`: as much as there is.
+    pub memory: Option<MemoryLimit>,
     /// A request whose host belongs to another TLS chain is answered 404 instead of 421.
     pub misdirected_is_404: bool,
     /// HTTP/1.0 is served; if not it is answered 426.
@@ -84,6 +89,7 @@ impl Default for Config {
             access_log_placed: false,
             drain: Duration::from_secs(30),
             limits: Limits::default(),
+            memory: None,
             misdirected_is_404: false,
             http10: true,
             hostname: String::new(),
@@ -118,6 +124,7 @@ pub struct Proxy {
     threads: Vec<JoinHandle<()>>,
     loads: Arc<[Load]>,
     log: Option<LogWriter>,
+    watchman: Option<Watchman>,
 }
 
 impl Proxy {
@@ -143,6 +150,10 @@ impl Proxy {
         let (workers, inboxes): (Vec<_>, Vec<_>) =
             (0..count).map(|_| tokio::sync::mpsc::unbounded_channel()).unzip();
         let mut threads = Vec::new();
+        // Before the workers: it has told them where they stand when they begin.
+        let watchman = config.memory.clone();
+        let watchman = watchman.map(|limit| Watchman::start(limit, workers.clone(), registry.clone()));
+        let watchman = watchman.transpose().map_err(StartError::Worker)?;
         for (index, mail) in inboxes.into_iter().enumerate() {
             let start = worker::Start {
                 index,
@@ -171,7 +182,8 @@ impl Proxy {
         let attend = move || control::attend(&attended, &inbox);
         let thread = std::thread::Builder::new().name("control".to_owned()).spawn(attend);
         threads.push(thread.map_err(StartError::Worker)?);
-        Ok(Proxy { config, registry, board, control, notices, workers, threads, loads, log: Some(log) })
+        let log = Some(log);
+        Ok(Proxy { config, registry, board, control, notices, workers, threads, loads, log, watchman })
     }
 
     /// Compiles on the calling thread, binds what is new and mails every worker. Returns the generation that
@@ -235,6 +247,7 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
+        self.watchman.take();
         let _ = self.notices.send(Notice::Stop);
         for worker in &self.workers {
             let _ = worker.send(Mail::Stop);

@@ -2,6 +2,7 @@
 //! bound what a client can cost.
 
 pub(crate) mod cluster;
+pub mod memory;
 pub(crate) mod outlier;
 
 /// Bounds on what one client can cost. Times in milliseconds, sizes in bytes.

@@ -60,6 +60,7 @@ pub(crate) async fn run(start: Start, board: Arc<Board>, mut mail: UnboundedRece
                 }
             }
             Mail::MakeRoom(cluster) => worker.upstreams.make_room(cluster),
+            Mail::Shed(shed) => worker.shed(shed),
             Mail::Drain => worker.drain(),
             Mail::Stop => break,
         }

@@ -41,6 +41,7 @@ impl Demo {
             settings: self.settings,
             roots: Vec::new(),
             documents: vec![served.document],
+            memory: None,
             logging,
             say,
         };

@@ -30,8 +30,14 @@ impl Run {
             return Ok(usage(&error));
         }
         let named: Vec<String> = self.paths.iter().map(|path| path.display().to_string()).collect();
-        let options =
-            boot::Options { settings: self.settings, roots: self.paths, documents: Vec::new(), logging, say };
+        let options = boot::Options {
+            settings: self.settings,
+            roots: self.paths,
+            documents: Vec::new(),
+            memory: None,
+            logging,
+            say,
+        };
         let running = boot::start(options)?;
         serve::until_told_to_end(running, |running, view| {
             summary::lines(running, view, &named.join(" ")).iter().for_each(|line| say(line));

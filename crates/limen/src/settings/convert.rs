@@ -7,6 +7,8 @@ use std::time::Duration;
 use limen_proxy::observe::{AccessLogConfig, LogTarget, SourceLabels};
 use limen_translate::{BackendOverride, GatewayInstance, IdentityFiles};
 
+use crate::memory;
+
 use super::{AccessLog, Backend, GatewayIdentity, Http10, Limits, Meaning, Settings, SniHostMismatch};
 
 impl Meaning {
@@ -70,6 +72,7 @@ impl Settings {
             access_log_placed: self.serving.access_log_file.is_some(),
             drain: self.serving.drain,
             limits: self.limits.proxy(),
+            memory: memory::limit(self.limits.max_memory),
             misdirected_is_404: self.serving.sni_host_mismatch == SniHostMismatch::NotFound,
             http10: self.serving.http10 == Http10::Serve,
             hostname: hostname(),

@@ -18,7 +18,7 @@ use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, ValueEnum};
 use limen_resources::Kind;
 
-pub use parse::{Backend, GatewayIdentity, PortMap, ServeAt};
+pub use parse::{Backend, GatewayIdentity, MaxMemory, PortMap, ServeAt};
 
 /// What `run` and `demo` take, besides the paths.
 #[derive(Debug, Clone, Args)]
@@ -226,6 +226,12 @@ pub struct Limits {
     /// Client connections of the whole process; more are closed at accept [default: no limit]
     #[arg(long, env = "LIMEN_MAX_CONNECTIONS", value_name = "N", help_heading = LIMITS)]
     pub max_connections: Option<NonZeroU32>,
+
+    /// Memory that the process may use: above 95 % of it new requests are answered 503, above 98 % connections are closed at
+    /// accept, until it is 2 % less; `off` for no limit [default: the limit of its control group less a twentieth, at least
+    /// 16MiB; off where there is none]
+    #[arg(long, env = "LIMEN_MAX_MEMORY", value_name = "SIZE", value_parser = parse::max_memory, help_heading = LIMITS)]
+    pub max_memory: Option<MaxMemory>,
 
     /// Concurrent streams of one HTTP/2 connection; more are refused
     #[arg(long, env = "LIMEN_MAX_STREAMS", default_value = "100", value_name = "N", help_heading = LIMITS)]

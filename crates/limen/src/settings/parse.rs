@@ -15,6 +15,15 @@ pub enum ServeAt {
     Address(SocketAddr),
 }
 
+/// `--max-memory SIZE`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MaxMemory {
+    /// No limit.
+    Off,
+    /// Bytes.
+    Bytes(u64),
+}
+
 /// `--map-port FROM:TO`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PortMap {
@@ -182,6 +191,29 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         rest = next;
     }
     Ok(total)
+}
+
+/// Bytes, with a unit of Kubernetes' or none.
+pub(super) fn max_memory(text: &str) -> Result<MaxMemory, String> {
+    let expected = || format!("'{text}' is no size: expected such as 512MiB, 1GiB or 800000000, or off");
+    if text == "off" {
+        return Ok(MaxMemory::Off);
+    }
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| expected())?;
+    let scale: u64 = match unit.strip_suffix('B').unwrap_or(unit) {
+        "" => 1,
+        "Ki" => 1 << 10,
+        "Mi" => 1 << 20,
+        "Gi" => 1 << 30,
+        "k" => 1_000,
+        "M" => 1_000_000,
+        "G" => 1_000_000_000,
+        _ => return Err(expected()),
+    };
+    let bytes = number.checked_mul(scale).filter(|bytes| *bytes > 0).ok_or_else(expected)?;
+    Ok(MaxMemory::Bytes(bytes))
 }
 
 /// A time to wait for something; 0 would be no wait at all, which nobody wants and some take for "for ever".

@@ -90,6 +90,17 @@ fn times_have_units() {
 }
 
 #[test]
+fn sizes_have_units() {
+    for (text, bytes) in [("1024", 1024), ("3Ki", 3072), ("512MiB", 512 << 20), ("1GB", 1_000_000_000)] {
+        assert_eq!(parse::max_memory(text), Ok(MaxMemory::Bytes(bytes)), "{text}");
+    }
+    assert_eq!(parse::max_memory("off"), Ok(MaxMemory::Off));
+    for bad in ["", "0", "Mi", "-1", "1Mib", "1 Mi", "99999999999Gi", "OFF"] {
+        assert!(parse::max_memory(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
 fn the_default_limits_are_those_of_the_data_plane() {
     let limits = Settings::from_flags([]).unwrap().proxy().limits;
     assert_eq!(format!("{limits:?}"), format!("{:?}", limen_proxy::Limits::default()));

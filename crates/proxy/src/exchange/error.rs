@@ -19,6 +19,8 @@ pub(crate) enum Fault {
     Config,
     /// The origin failed.
     Origin,
+    /// The gateway has no room for the request.
+    Overload,
 }
 
 /// The details of a request that took longer than its route allows.
@@ -88,6 +90,11 @@ impl Error {
     pub(crate) fn underscore(version: Version) -> Error {
         let status = if version == Version::H2 { 0 } else { 400 };
         Error::new(Fault::Client, status, Flags::NONE, "http1.unexpected_underscore", "")
+    }
+
+    /// The process has too little memory left to begin with it.
+    pub(crate) fn overloaded() -> Error {
+        Error::new(Fault::Overload, 503, Flags::OM, "overload", "envoy overloaded")
     }
 
     /// The client has gone.

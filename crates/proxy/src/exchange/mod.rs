@@ -97,6 +97,9 @@ fn admit<'t, F: Front>(live: &mut Live<'_, 't, F>, tables: &'t Tables) -> Result
     let head = &mut live.exchange.request;
     let listener = tables.listener(live.conn.listener).ok_or_else(Error::no_route)?;
     live.note.http = &listener.http;
+    if live.worker.sheds_requests() {
+        return Err(Error::overloaded());
+    }
     if let Some(within_ms) = listener.http.request_ms {
         live.front.receive_by((live.note.start_us / 1000).saturating_add(within_ms));
     }

@@ -25,6 +25,7 @@ pub(crate) async fn error<F: Front>(live: &mut Live<'_, '_, F>, error: Error) {
         Fault::Client => Counter::ClientFaults,
         Fault::Config => Counter::ConfigFaults,
         Fault::Origin => Counter::OriginFaults,
+        Fault::Overload => Counter::RequestsShed,
     });
     let begun = live.note.code != 0;
     let call = !begun && error.status != 0 && grpc_timeout::is_call(&live.exchange.request);

@@ -175,6 +175,8 @@ metrics! {
     ConfigFaults Counter "limen_faults_config_total" "requests"
         "Requests that the configuration has no answer for: no route, or a cluster that does not exist.",
     OriginFaults Counter "limen_faults_origin_total" "requests" "Requests that failed through the origin.",
+    RequestsShed Counter "limen_requests_shed_total" "requests"
+        "Requests answered 503 because the process had too little memory left.",
     SeriesOverflow Counter "limen_request_series_overflow_total" "requests"
         "Requests counted without their labels because there were too many label sets.",
     ProxyHeaderErrors Counter "limen_proxy_header_errors_total" "connections"
@@ -203,6 +205,12 @@ metrics! {
     Ready Gauge "limen_ready" "" "1 if the gateway is ready to serve.",
     RequestsPending Gauge "limen_upstream_requests_pending" "requests"
         "Requests that wait for a connection because their cluster may have no more.",
+    MemoryUsed Gauge "limen_memory_used_bytes" "bytes"
+        "Memory in use, as it is compared with the limit; 0 where there is none.",
+    MemoryLimit Gauge "limen_memory_limit_bytes" "bytes"
+        "Memory that the process may use; above 95 % requests are shed, above 98 % connections too. 0: no limit.",
+    Shedding Gauge "limen_memory_shedding" ""
+        "What is refused for want of memory: 0 nothing, 1 requests, 2 connections too.",
     EjectionsActive Gauge "limen_outlier_ejections_active" "endpoints" "Endpoints that are left out for their errors.",
 }
 

@@ -64,6 +64,13 @@ impl Buffers {
         }
     }
 
+    /// Gives up what is in stock.
+    pub(crate) fn clear(&self) {
+        for stock in [&self.read, &self.large, &self.write] {
+            stock.take();
+        }
+    }
+
     /// An empty buffer to write into.
     pub(crate) fn take_write(&self) -> Vec<u8> {
         self.write.borrow_mut().pop().unwrap_or_default()

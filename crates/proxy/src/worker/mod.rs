@@ -26,6 +26,7 @@ use shadow::Shadows;
 use crate::Config;
 use crate::clock::Clock;
 use crate::filter::peer_metadata::Introduction;
+use crate::limits::memory::Shed;
 use crate::observe::counters::ListenerId;
 use crate::observe::spans::SpanSender;
 use crate::observe::{Counter, LogBuffer, Record, TimeCache, WorkerCounters};
@@ -59,6 +60,8 @@ pub(crate) enum Mail {
     MakeRoom(ClusterSlot),
     /// A connection that another worker accepted.
     Socket(ListenerSlot, StdTcpStream, SocketAddr),
+    /// What is refused for want of memory from now on. What is kept for later is to be given back.
+    Shed(Shed),
     /// Connections are to end as they come to rest.
     Drain,
     /// Everything ends now.
@@ -136,6 +139,7 @@ pub(crate) struct Worker {
     date: RefCell<TimeCache>,
     random: Cell<u64>,
     draining: Cell<bool>,
+    shed: Cell<Shed>,
     has_idle: tokio::sync::Notify,
     peers: Vec<UnboundedSender<Mail>>,
     loads: Arc<[Load]>,
@@ -170,6 +174,7 @@ impl Worker {
             date: RefCell::default(),
             random: Cell::new(RandomState::new().build_hasher().finish() | 1),
             draining: Cell::new(false),
+            shed: Cell::default(),
             has_idle: tokio::sync::Notify::new(),
             peers,
             loads,
@@ -200,6 +205,18 @@ impl Worker {
     pub(crate) fn drain(&self) {
         self.draining.set(true);
         self.parking.wake_all();
+    }
+
+    /// Memory is short, or it is no longer. What is kept for requests to come goes back.
+    pub(crate) fn shed(&self, shed: Shed) {
+        self.shed.set(shed);
+        self.buffers.clear();
+        self.exchanges.take();
+    }
+
+    /// Whether requests are refused for want of memory.
+    pub(crate) fn sheds_requests(&self) -> bool {
+        self.shed.get() != Shed::Nothing
     }
 
     /// The tables in force. Holding them for the length of a request is what keeps it on one generation.
@@ -286,6 +303,9 @@ impl Worker {
 
     /// Whether the process may take one more connection, if it is to this listener.
     pub(crate) fn admits(&self, slot: ListenerSlot) -> bool {
+        if self.shed.get() == Shed::Connections {
+            return false;
+        }
         let tables = self.tables.borrow();
         let of_listener = tables.listener(slot).and_then(|listener| listener.max_connections);
         let most = self.config.limits.max_connections.min(of_listener.unwrap_or(u32::MAX));
