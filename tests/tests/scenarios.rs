@@ -791,6 +791,7 @@ scenarios! {
     server_name
     server_name_precedence
     servers_in_conflict
+    service_accounts
     service_entries
     service_identity
     service_names

@@ -3,6 +3,7 @@
 //! A stage of its own, since endpoints change more often than anything else: where only they change, the IR stays the
 //! same object.
 
+mod accounts;
 mod entries;
 mod kubernetes;
 
@@ -25,6 +26,7 @@ use crate::messages::destination as messages;
 use crate::report::Report;
 use crate::services::{PortFacts, ServiceFacts, ServiceSource};
 use crate::settings::{BackendOverride, Settings};
+use crate::verified::{self, AccountsOf};
 use crate::workload::labels_of;
 
 /// The label of workloads that speak the TLS of their mesh: `istio`.
@@ -46,6 +48,8 @@ struct Found {
     problems: Arc<[Problem]>,
     /// If there are none: is that said already, or only because DNS has not answered yet?
     explained: bool,
+    /// As whom they run.
+    accounts: Arc<[String]>,
 }
 
 /// A name, and what DNS says of it; `None`: not asked yet.
@@ -84,18 +88,20 @@ impl Same for Inputs {
     }
 }
 
-/// The endpoints of all clusters. `taken`: the ports that the process itself may listen on. Adds to `names` what DNS is to be asked for.
+/// The endpoints of all clusters, and as whom they run where that is to be asked for. `taken`: the ports that the
+/// process itself may listen on. Adds to `names` what DNS is to be asked for.
 pub(crate) fn endpoints(
     (snapshot, settings): (&Snapshot, &Settings),
     (clusters, taken): (&BTreeMap<ClusterKey, ClusterPlan>, &BTreeSet<u16>),
     memo: &mut EndpointMemo,
     names: &mut BTreeSet<String>,
     report: &mut Report,
-) -> Arc<Endpoints> {
+) -> (Arc<Endpoints>, AccountsOf) {
     let slices = slices_by_service(snapshot);
     let own = Arc::new(own(snapshot, settings));
     let last = memo.last.take().unwrap_or_default();
     let mut all = Vec::with_capacity(clusters.len());
+    let mut accounts = AccountsOf::new();
     for (key, plan) in clusters {
         if plan.blocked {
             continue;
@@ -116,8 +122,12 @@ pub(crate) fn endpoints(
             locality::spread(&mut endpoints, &labels, &inputs.spread.0, &inputs.own.0);
             let endpoints = ClusterEndpoints { endpoints: endpoints.into_values().collect() };
             let endpoints = keep(last.clusters.get(key), endpoints);
-            Found { endpoints, problems: problems.into(), explained }
+            let accounts = accounts::accounts(inputs, settings);
+            Found { endpoints, problems: problems.into(), explained, accounts }
         });
+        if !found.accounts.is_empty() && verified::asks_nobody(&plan.cluster) {
+            accounts.insert(key.clone(), found.accounts);
+        }
         report.problems(&*found.problems);
         if found.endpoints.endpoints.is_empty() {
             if !found.explained {
@@ -130,7 +140,7 @@ pub(crate) fn endpoints(
     memo.clusters.turn();
     let all = keep(Some(&last), Endpoints { clusters: all.into_iter().collect() });
     memo.last = Some(Arc::clone(&all));
-    all
+    (all, accounts)
 }
 
 /// By namespace and name of the Service.

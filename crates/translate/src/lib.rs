@@ -14,6 +14,7 @@
 //! 5. `secrets`: the credentials that servers name become certificates.
 //! 6. `telemetry`: what is told of each gateway's traffic.
 //! 7. `endpoints`: clusters get their endpoints.
+//! 8. `verified`: clusters of the mesh ask them for the names of their accounts.
 //!
 //! `guard` closes what is under a policy that can deny and is not enforced yet. `memo` lets each stage answer with
 //! the former object where its inputs are the former objects.
@@ -39,6 +40,7 @@ mod secrets;
 mod services;
 mod settings;
 mod telemetry;
+mod verified;
 mod workload;
 
 use std::collections::BTreeSet;
@@ -55,6 +57,7 @@ use assemble::{AssembleMemo, Assembled};
 use endpoints::EndpointMemo;
 use mesh::MeshMemo;
 use report::Report;
+use verified::VerifiedMemo;
 
 /// What resources mean, and what may be said about them.
 #[derive(Debug, Clone)]
@@ -89,6 +92,7 @@ pub struct Translator {
     settings: Option<Settings>,
     assemble: AssembleMemo,
     endpoints: EndpointMemo,
+    verified: VerifiedMemo,
 }
 
 impl Translator {
@@ -111,15 +115,16 @@ impl Translator {
         report.problems(mesh_problems);
         let mut wants = Wants { name_retry: settings.mesh.dns_refresh, ..wants.clone() };
         let memo = &mut self.endpoints;
-        let endpoints = endpoints::endpoints(
+        let (endpoints, accounts) = endpoints::endpoints(
             (snapshot, settings),
             (clusters, taken),
             memo,
             &mut wants.names,
             &mut report,
         );
+        let ir = verified::verify(ir, accounts, &mut self.verified);
         let (problems, verdicts) = report.into_lists();
-        Translation { ir: Arc::clone(ir), endpoints, verdicts, problems, wants }
+        Translation { ir, endpoints, verdicts, problems, wants }
     }
 }
 

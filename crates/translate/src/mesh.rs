@@ -114,6 +114,14 @@ impl Mesh {
         self.config.as_ref().and_then(|config| config.spec.enable_auto_mtls).unwrap_or(true)
     }
 
+    /// The name that accounts of the mesh carry, and others that it goes by.
+    pub(crate) fn trust_domains(&self) -> (&str, &[String]) {
+        let said = self.config.as_ref().map(|config| &config.spec);
+        let named = said.map(|said| &*said.trust_domain).filter(|name| !name.is_empty());
+        let aliases = said.map_or(&[][..], |said| &said.trust_domain_aliases);
+        (named.unwrap_or(DEFAULT_TRUST_DOMAIN), aliases)
+    }
+
     /// Probes on connections to services, of which a rule may change parts.
     pub(crate) fn keepalive(&self) -> Option<&TcpKeepalive> {
         self.config.as_ref()?.spec.tcp_keepalive.as_ref()
@@ -398,7 +406,6 @@ fn settings_without_effect(
 fn say_without_effect(config: &Arc<Object<MeshConfig>>, problems: &mut Vec<Problem>) {
     let said = &config.spec;
     let options = said.default_config.clone().unwrap_or_default();
-    let named = |domain: &str| !matches!(domain, "" | DEFAULT_TRUST_DOMAIN);
     for (field, why) in settings_without_effect(&options.connection_settings) {
         let field = format!("defaultConfig.connectionSettings.{field}");
         problems.push(route::no_effect(At::new(config, &field), why, ""));
@@ -408,8 +415,6 @@ fn say_without_effect(config: &Arc<Object<MeshConfig>>, problems: &mut Vec<Probl
         problems.push(route::no_effect(at, THREADS, "start with --workers"));
     }
     for (written, field, message) in [
-        (named(&said.trust_domain), "trustDomain", "identities are what certificates say"),
-        (!said.trust_domain_aliases.is_empty(), "trustDomainAliases", "identities are what certificates say"),
         (
             options.tracing.as_ref().is_some_and(|tracing| {
                 let ProxyTracing { sampling: _, zipkin, lightstep, datadog, stackdriver, open_census_agent } =
