@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Map, Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::{TcpListener, TcpSocket, UnixListener};
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 
@@ -67,7 +67,7 @@ impl Script {
 pub struct Origin {
     /// The name it answers with.
     pub name: String,
-    /// Where it listens.
+    /// Where it listens; unspecified if that is a unix socket.
     pub address: SocketAddr,
     hits: Arc<watch::Sender<usize>>,
     ended: Arc<watch::Sender<usize>>,
@@ -130,13 +130,47 @@ impl Origin {
             let work = Work { name, script, hits, ended, load, before: Vec::new() };
             let serve = async move {
                 match waiting {
-                    None => serve(listener, work).await,
+                    None => serve(Listening::Inet(listener), work).await,
                     Some(_waiting) => std::future::pending().await,
                 }
             };
             (Some(tokio::spawn(serve).abort_handle()), None)
         };
         Origin { name: name.to_owned(), address, hits, ended, load, task, _bound: bound }
+    }
+
+    /// Starts an origin at a unix socket: the path of a file that is there after its end, or `@` and an abstract name.
+    pub fn start_at_socket(place: &str, name: &str, script: Script) -> Origin {
+        let listener = match place.strip_prefix('@') {
+            Some(name) => UnixListener::bind(format!("\0{name}")),
+            None => UnixListener::bind(place),
+        };
+        let listener = Listening::Unix(listener.unwrap());
+        let (hits, ended) = (Arc::new(watch::Sender::new(0)), Arc::new(watch::Sender::new(0)));
+        let load = Arc::new(Load::default());
+        let work = Work {
+            name: Arc::from(name),
+            script: Arc::new(script),
+            hits: hits.clone(),
+            ended: ended.clone(),
+            load: load.clone(),
+            before: Vec::new(),
+        };
+        let task = Some(tokio::spawn(serve(listener, work)).abort_handle());
+        let address = SocketAddr::from(([0; 4], 0));
+        Origin { name: name.to_owned(), address, hits, ended, load, task, _bound: None }
+    }
+
+    /// Ends it, and waits until nobody listens any more.
+    pub async fn end(self) {
+        let Some(task) = self.task.clone() else { return };
+        drop(self);
+        let gone = async {
+            while !task.is_finished() {
+                tokio::task::yield_now().await;
+            }
+        };
+        within("the origin to end", gone).await;
     }
 
     /// How many whole request heads (or conversations) it has read so far.
@@ -172,11 +206,33 @@ impl Origin {
     }
 }
 
-async fn serve(listener: TcpListener, work: Work) {
+/// A listening socket of either kind.
+enum Listening {
+    Inet(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Listening {
+    async fn accept(&self) -> std::io::Result<Box<dyn Stream>> {
+        match self {
+            Listening::Inet(listener) => {
+                let (stream, _) = listener.accept().await?;
+                let _ = stream.set_nodelay(true);
+                Ok(Box::new(stream))
+            }
+            Listening::Unix(listener) => Ok(Box::new(listener.accept().await?.0)),
+        }
+    }
+}
+
+/// What an origin speaks over.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+async fn serve(listener: Listening, work: Work) {
     // Connections end with the origin, as they would with a process.
     let mut connections = tokio::task::JoinSet::new();
-    while let Ok((stream, _)) = listener.accept().await {
-        let _ = stream.set_nodelay(true);
+    while let Ok(stream) = listener.accept().await {
         let work = work.clone();
         work.load.opened();
         connections.spawn(async move {
@@ -187,8 +243,7 @@ async fn serve(listener: TcpListener, work: Work) {
     }
 }
 
-async fn accepted(mut stream: tokio::net::TcpStream, mut work: Work) {
-    let mut first = [0; 3];
+async fn accepted(mut stream: Box<dyn Stream>, mut work: Work) {
     if let Script::Proxied(script) = &*work.script.clone() {
         let Some(header) = proxied::read(&mut stream).await else { return };
         work.before.push((":proxy", header));
@@ -205,12 +260,12 @@ async fn accepted(mut stream: tokio::net::TcpStream, mut work: Work) {
         Script::Tls(config, script) => return inside_tls(stream, config, script, &work).await,
         _ => {}
     }
-    match stream.peek(&mut first).await {
-        Ok(3) if first == *b"PRI" && !matches!(*work.script, Script::Raw(_)) => {
-            origin_h2::connection(stream, work).await
-        }
-        _ => connection(stream, work).await,
-    }
+    let mut first = Vec::new();
+    while first.len() < 3 && fill(&mut stream, &mut first).await {}
+    let preface = first.starts_with(b"PRI") && !matches!(*work.script, Script::Raw(_));
+    let (reads, writes) = tokio::io::split(stream);
+    let stream = tokio::io::join(std::io::Cursor::new(first).chain(reads), writes);
+    if preface { origin_h2::connection(stream, work).await } else { connection(stream, work).await }
 }
 
 /// What a connection needs of its origin.
@@ -226,7 +281,7 @@ pub(crate) struct Work {
 }
 
 async fn inside_tls(
-    stream: tokio::net::TcpStream,
+    stream: Box<dyn Stream>,
     config: &Arc<rustls::ServerConfig>,
     script: &Arc<Script>,
     work: &Work,

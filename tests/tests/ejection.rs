@@ -45,7 +45,7 @@ async fn five_errors_in_a_row_over_four_workers_eject_at_five() {
         assert_eq!(ask(&gateway).await.status, status);
     }
     let view = gateway.until("the ejection", |view| out(view) == 1).await;
-    assert_eq!(view.applied.ejected[0].address, origin.address);
+    assert_eq!(view.applied.ejected[0].address.to_string(), origin.address.to_string());
     assert_eq!(view.applied.ejected[0].cluster, "outbound|80||shop.default.svc.cluster.local");
     assert_eq!(ejections(&gateway, "5xx").await, [1.0, 1.0, 1.0]);
     let metrics = Metrics::of(&gateway).await;
@@ -84,7 +84,7 @@ async fn one_that_cannot_be_reached_is_left_out_and_the_others_bear_its_part() {
         failed += usize::from(ask(&gateway).await.status == 503);
     }
     let view = gateway.until("the ejection", |view| out(view) == 1).await;
-    assert_eq!(view.applied.ejected[0].address, dead.address);
+    assert_eq!(view.applied.ejected[0].address.to_string(), dead.address.to_string());
     assert_eq!(ejections(&gateway, "local_origin_failure").await, [1.0, 1.0, 1.0]);
     for _ in 0..20 {
         assert_eq!(ask(&gateway).await.status, 500);

@@ -24,5 +24,6 @@ mod tcp;
 mod telemetry;
 mod tracing;
 mod traffic;
+mod unix;
 mod upgrades;
 mod upstream_metrics;

@@ -21,6 +21,7 @@ use limen_e2e::{h1, h2, within, yaml};
 use rustls::ClientConfig;
 use serde::Deserialize;
 use serde_json::Value;
+use tempfile::TempDir;
 use tokio::net::TcpStream;
 
 /// One file.
@@ -86,6 +87,8 @@ struct OriginSpec {
     /// It listens on `::1`.
     #[serde(default)]
     ipv6: bool,
+    /// It listens at a unix socket, which is `${NAME.socket}`.
+    unix: Option<Unix>,
     /// It talks inside TLS, with a certificate for these names.
     #[serde(default)]
     tls: Vec<String>,
@@ -102,6 +105,26 @@ struct OriginSpec {
     resets: Option<Vec<u32>>,
     /// Bytes that it answers with.
     raw: Option<String>,
+}
+
+#[derive(Deserialize, Clone, Copy)]
+#[serde(rename_all = "kebab-case")]
+enum Unix {
+    /// A file.
+    Path,
+    /// A name.
+    Abstract,
+}
+
+impl Unix {
+    /// A place that nobody else has.
+    fn place(self, home: &TempDir, name: &str) -> String {
+        let path = home.path().join(name);
+        match self {
+            Unix::Path => path.to_string_lossy().into_owned(),
+            Unix::Abstract => format!("@{}", path.display()),
+        }
+    }
 }
 
 #[derive(Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
@@ -230,6 +253,8 @@ struct World {
     _dns: Option<DnsServer>,
     /// Nobody else gets them for as long as the gateway runs.
     _ports: Vec<HeldPort>,
+    /// Where origins listen at unix sockets.
+    _sockets: TempDir,
 }
 
 impl World {
@@ -310,13 +335,19 @@ fn said(spec: &OriginSpec, authority: &Authority) -> Script {
 async fn set_up(scenario: &Scenario) -> World {
     let authority = Authority::new();
     let clients = Clients::issue(&scenario.clients, &authority);
+    let sockets = tempfile::tempdir().unwrap();
     let mut origins = Vec::new();
     let mut flags = scenario.flags.clone();
     let mut fill: Vec<(String, String)> = clients.fill().to_vec();
     for (name, spec) in &scenario.origins {
-        let origin =
-            Origin::start_at(if spec.ipv6 { "::1" } else { "127.0.0.1" }, name, script(spec, &authority))
-                .await;
+        let script = script(spec, &authority);
+        if let Some(unix) = spec.unix {
+            let place = unix.place(&sockets, name);
+            origins.push(Origin::start_at_socket(&place, name, script));
+            fill.push((format!("${{{name}.socket}}"), place));
+            continue;
+        }
+        let origin = Origin::start_at(if spec.ipv6 { "::1" } else { "127.0.0.1" }, name, script).await;
         fill.push((format!("${{{name}.port}}"), origin.address.port().to_string()));
         if let Some(backend) = &spec.backend {
             flags.extend(["--backend".to_owned(), format!("{backend}={}", origin.address)]);
@@ -343,7 +374,17 @@ async fn set_up(scenario: &Scenario) -> World {
     let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
     let flags: Vec<String> = flags.iter().map(|flag| filled(flag, &fill)).collect();
     let gateway = Gateway::start_logging(&files, &flags, scenario.access_log).await;
-    World { gateway, origins, authority, clients, certificates, fill, _dns: dns, _ports: ports }
+    World {
+        gateway,
+        origins,
+        authority,
+        clients,
+        certificates,
+        fill,
+        _dns: dns,
+        _ports: ports,
+        _sockets: sockets,
+    }
 }
 
 /// The text with its placeholders filled in.
@@ -809,6 +850,7 @@ scenarios! {
     tls_servers_in_conflict
     tls_to_backends
     trusted_hops
+    unix_endpoints
     upgrades
     weights_subsets
 }

@@ -24,11 +24,35 @@ pub struct ClusterEndpoints {
     pub endpoints: Vec<Endpoint>,
 }
 
+/// Where something can be connected to. Serialised as `ip:port` or `unix://…`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Address {
+    /// An IP address and a port.
+    Inet(SocketAddr),
+    /// The path of a unix socket, or `@` and an abstract name (`unix(7)`).
+    Unix(Arc<str>),
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Inet(address) => address.fmt(f),
+            Address::Unix(path) => write!(f, "unix://{path}"),
+        }
+    }
+}
+
+impl Serialize for Address {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
 /// One address that serves a cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Endpoint {
     /// Where to connect.
-    pub address: SocketAddr,
+    pub address: Address,
     /// Load-balancing weight, at least 1.
     pub weight: u32,
     /// Whether it may be chosen.

@@ -31,7 +31,7 @@ use serde::Serialize;
 
 pub use atoms::{HostPattern, Millis, Pattern, Port, Share};
 pub use cluster::{Cluster, ClusterKey};
-pub use endpoint::{ClusterEndpoints, Endpoint, Endpoints};
+pub use endpoint::{Address, ClusterEndpoints, Endpoint, Endpoints};
 pub use listener::Listener;
 pub use origin::Origin;
 pub use route::{RouteTable, RouteTableName, Rule, VirtualHost};

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 
 use serde::Serialize;
 
+use crate::address::Address;
+
 /// The state of the data plane after a generation has been swapped in on every worker.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Applied {
@@ -23,7 +25,7 @@ pub struct Ejected {
     /// `outbound|port|subset|host`.
     pub cluster: String,
     /// Where it is.
-    pub address: SocketAddr,
+    pub address: Address,
 }
 
 /// A listener and its socket.

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::address::Address;
 use crate::applied::Applied;
 use crate::board::Board;
 use crate::compile::clusters::EndpointTable;
@@ -115,7 +116,11 @@ impl Control {
         for tracing in self.tables.tracing.iter().flatten() {
             let place = tracing.collector.place;
             let all = endpoints.get(place as usize).into_iter().flat_map(|set| set.endpoints.iter());
-            self.exporter.place(place, all.map(|endpoint| endpoint.address).collect());
+            let inet = all.filter_map(|endpoint| match endpoint.address {
+                Address::Inet(address) => Some(address),
+                Address::Unix(_) => None,
+            });
+            self.exporter.place(place, inet.collect());
         }
     }
 

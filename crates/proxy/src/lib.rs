@@ -5,6 +5,7 @@
 //! thread with its own runtime, sockets, pools, balancers and counters; a new configuration arrives as mail.
 #![forbid(unsafe_code)]
 
+mod address;
 pub mod applied;
 mod board;
 mod clock;
@@ -34,6 +35,7 @@ use limen_ir::{Endpoints, Ir};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::watch;
 
+pub use address::Address;
 pub use applied::{Applied, AppliedProblem, BoundListener, Ejected};
 use board::Board;
 use compile::logs::LogMemo;

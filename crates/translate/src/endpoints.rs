@@ -8,11 +8,10 @@ mod entries;
 mod kubernetes;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use limen_ir::cluster::ClusterKey;
-use limen_ir::endpoint::{ClusterEndpoints, Endpoint, Endpoints, Health};
+use limen_ir::endpoint::{Address, ClusterEndpoints, Endpoint, Endpoints, Health};
 use limen_resources::core::{EndpointSlice, Node, Pod};
 use limen_resources::istio::WorkloadEntry;
 use limen_resources::{NameState, Object, Problem, Snapshot};
@@ -238,9 +237,9 @@ impl Inputs {
 struct Collector<'a> {
     inputs: &'a Inputs,
     settings: &'a Settings,
-    endpoints: BTreeMap<SocketAddr, Endpoint>,
+    endpoints: BTreeMap<Address, Endpoint>,
     /// Of each endpoint, with what its node says, where these decide who is near.
-    labels: BTreeMap<SocketAddr, Labels>,
+    labels: BTreeMap<Address, Labels>,
     problems: Vec<Problem>,
     /// Whoever finds no endpoint need not say so.
     explained: bool,
@@ -274,20 +273,20 @@ impl Collector<'_> {
     /// `node`: the name of the one that it is on, or nothing.
     fn add(
         &mut self,
-        (ip, port): (IpAddr, u16),
+        address: Address,
         labels: &Labels,
         node: &str,
-        endpoint: impl FnOnce(SocketAddr) -> Endpoint,
+        endpoint: impl FnOnce(Address) -> Endpoint,
     ) {
-        if port == 0 || !names::selects(&self.inputs.subset, labels) {
+        let nowhere = matches!(&address, Address::Inet(address) if address.port() == 0);
+        if nowhere || !names::selects(&self.inputs.subset, labels) {
             return;
         }
-        let address = SocketAddr::new(ip, port);
         if self.endpoints.get(&address).is_none_or(|known| known.health == Health::Unready) {
             let in_mesh = labels.get(TLS_MODE).is_some_and(|mode| &**mode == "istio");
-            let new = Endpoint { in_mesh, ..endpoint(address) };
+            let new = Endpoint { in_mesh, ..endpoint(address.clone()) };
             if matches!(&self.inputs.spread.0, Spread::Failover { labels, .. } if !labels.is_empty()) {
-                self.labels.insert(address, with_topology(labels, &new.locality, node));
+                self.labels.insert(address.clone(), with_topology(labels, &new.locality, node));
             }
             let known = self.endpoints.entry(address).or_insert_with(|| new.clone());
             if new.health == Health::Healthy {
@@ -305,8 +304,7 @@ impl Collector<'_> {
         }
         let (namespace, cluster) = (&backend.namespace, &self.settings.cluster_id);
         let workload = crate::workload::workload(Some(&backend.service), namespace, &backend.labels, cluster);
-        let at = (backend.address.ip(), backend.address.port());
-        self.add(at, &backend.labels, "", |address| Endpoint {
+        self.add(Address::Inet(backend.address), &backend.labels, "", |address| Endpoint {
             address,
             weight: 1,
             health: Health::Healthy,

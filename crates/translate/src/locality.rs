@@ -1,9 +1,8 @@
 //! Where endpoints stand, and what that means for who is chosen: Istio's `localityLbSetting` and `trafficDistribution`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 
-use limen_ir::endpoint::{Endpoint, Locality};
+use limen_ir::endpoint::{Address, Endpoint, Locality};
 use limen_resources::Object;
 use limen_resources::core::Node;
 use limen_resources::istio::LocalityLb;
@@ -119,8 +118,8 @@ pub(crate) fn with_topology(labels: &Labels, locality: &Locality, host: &str) ->
 
 /// Gives endpoints their priorities and weights. `labels`: by address, with topology.
 pub(crate) fn spread(
-    endpoints: &mut BTreeMap<SocketAddr, Endpoint>,
-    labels: &BTreeMap<SocketAddr, Labels>,
+    endpoints: &mut BTreeMap<Address, Endpoint>,
+    labels: &BTreeMap<Address, Labels>,
     how: &Spread,
     own: &Own,
 ) {
@@ -177,7 +176,7 @@ fn rank(by: &[String], own: &Labels, other: Option<&Labels>) -> u32 {
 }
 
 /// Other regions come last, unless they are the one that stands in for the gateway's own.
-fn fail_over(endpoints: &mut BTreeMap<SocketAddr, Endpoint>, regions: &[(String, String)], own: &Locality) {
+fn fail_over(endpoints: &mut BTreeMap<Address, Endpoint>, regions: &[(String, String)], own: &Locality) {
     let Some((_, to)) = regions.iter().find(|(from, _)| *from == own.region) else { return };
     let last = endpoints.values().map(|endpoint| endpoint.priority).max().unwrap_or(0);
     for endpoint in endpoints.values_mut() {
@@ -189,7 +188,7 @@ fn fail_over(endpoints: &mut BTreeMap<SocketAddr, Endpoint>, regions: &[(String,
 }
 
 /// Localities of one priority get requests by the weights of their endpoints.
-fn weigh_localities(endpoints: &mut BTreeMap<SocketAddr, Endpoint>) {
+fn weigh_localities(endpoints: &mut BTreeMap<Address, Endpoint>) {
     let mut sums: BTreeMap<(u32, Locality), u32> = BTreeMap::new();
     for endpoint in endpoints.values() {
         let sum = sums.entry((endpoint.priority, endpoint.locality.clone())).or_default();
@@ -202,7 +201,7 @@ fn weigh_localities(endpoints: &mut BTreeMap<SocketAddr, Endpoint>) {
 }
 
 /// Who is in no locality that is named gets nothing. A share that covers several localities is divided by weight.
-fn distribute(endpoints: &mut BTreeMap<SocketAddr, Endpoint>, shares: &[(String, u32)]) {
+fn distribute(endpoints: &mut BTreeMap<Address, Endpoint>, shares: &[(String, u32)]) {
     let of = |locality: &Locality| shares.iter().find(|(to, _)| covers(to, locality));
     endpoints.retain(|_, endpoint| of(&endpoint.locality).is_some());
     let mut sums: BTreeMap<(&str, Locality), u64> = BTreeMap::new();
@@ -226,7 +225,7 @@ fn covers(pattern: &str, locality: &Locality) -> bool {
     pattern.split('/').zip(parts).all(|(wanted, part)| wanted == "*" || wanted == part)
 }
 
-fn close_gaps(endpoints: &mut BTreeMap<SocketAddr, Endpoint>) {
+fn close_gaps(endpoints: &mut BTreeMap<Address, Endpoint>) {
     let used: BTreeSet<u32> = endpoints.values().map(|endpoint| endpoint.priority).collect();
     for endpoint in endpoints.values_mut() {
         endpoint.priority = used.range(..endpoint.priority).count() as u32;

@@ -1,17 +1,18 @@
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use limen_ir::endpoint::{Health, WorkloadLabels};
 
 use super::*;
 
-type Endpoints = BTreeMap<SocketAddr, Endpoint>;
+type Endpoints = BTreeMap<Address, Endpoint>;
 
 /// One endpoint at each place, of weight 1.
 fn at(places: &[&str]) -> Endpoints {
     let endpoint = |(n, place): (u8, &&str)| {
-        let address = SocketAddr::from(([10, 0, 0, n], 80));
+        let address = Address::Inet(SocketAddr::from(([10, 0, 0, n], 80)));
         let endpoint = Endpoint {
-            address,
+            address: address.clone(),
             weight: 1,
             health: Health::Healthy,
             workload: Arc::new(WorkloadLabels::unknown()),
@@ -66,7 +67,7 @@ fn labels_order_endpoints_up_to_the_first_that_differs() {
         [("rack", rack), ("version", version)].map(|(name, value)| (name.to_owned(), value.to_owned())).into()
     };
     let all = [labels("r1", "v1"), labels("r1", "v2"), labels("r2", "v1"), Labels::new()];
-    let all: BTreeMap<_, _> = endpoints.keys().copied().zip(all).collect();
+    let all: BTreeMap<_, _> = endpoints.keys().cloned().zip(all).collect();
     let gateway = Own { locality: Locality::default(), labels: labels("r1", "v9") };
     spread(&mut endpoints, &all, &failover(&[], &["rack", "version=v1"]), &gateway);
     assert_eq!(priorities(&endpoints), [0, 1, 2, 2]);

@@ -550,12 +550,13 @@ pub(crate) mod destination {
     }
 
     pub(crate) fn address(at: At<'_>, address: &str) -> Problem {
-        if address.starts_with("unix:") {
-            let message = "endpoints at unix sockets are not served yet: this one is left out";
-            return at.say(NOT_SERVED, message, "let the server listen at an IP address too, and write that");
-        }
         let message = format!("`{address}` is no IP address: the endpoint is left out");
         at.say(BAD_ADDRESS, message, "write an IP address, or a name in a ServiceEntry with resolution: DNS")
+    }
+
+    pub(crate) fn no_socket(at: At<'_>, address: &str, why: &str, mend: &str) -> Problem {
+        let message = format!("{address:?} cannot be an endpoint ({why}): it is left out");
+        at.say(BAD_ADDRESS, message, mend)
     }
 }
 

@@ -15,7 +15,7 @@ use limen_ir::{ClusterEndpoints, ClusterKey, Endpoints, Ir, Millis};
 use limen_wire::proxy_protocol::ProxyVersion;
 
 use super::ejections::{Ejections, Judged};
-use super::endpoints::{self, Workloads};
+use super::endpoints::{self, Handles};
 use super::origin_tls;
 use super::warmup::Ages;
 use crate::applied::Ejected;
@@ -36,7 +36,7 @@ pub(crate) struct ClusterMemo {
     free: Vec<u32>,
     count: u32,
     generation: u64,
-    workloads: Workloads,
+    handles: Handles,
     nobody: Arc<EndpointSet>,
     /// Where workers tell of errors.
     control: Sender<Notice>,
@@ -71,7 +71,7 @@ impl Slot {
     }
 
     /// Compiles endpoints anew, unless they and their cluster are the former ones.
-    fn endpoints(&mut self, ir: &Arc<ClusterEndpoints>, workloads: &mut Workloads, control: &Sender<Notice>) {
+    fn endpoints(&mut self, ir: &Arc<ClusterEndpoints>, handles: &mut Handles, control: &Sender<Notice>) {
         let cluster = self.ir().cloned();
         let same_cluster = |known: &SlotEndpoints| match (&known.cluster, &cluster) {
             (Some(a), Some(b)) => Arc::ptr_eq(a, b),
@@ -82,29 +82,29 @@ impl Slot {
             return;
         }
         let policy = cluster.as_ref().and_then(|cluster| cluster.outlier.as_ref());
-        let addresses = ir.endpoints.iter().map(|endpoint| endpoint.address);
+        let addresses = handles.addresses(ir).into_iter();
         let warmup = cluster.as_ref().and_then(|cluster| cluster.warmup);
         self.ages.reconcile(warmup, addresses.clone(), Instant::now());
         self.ejections.reconcile(policy, self.index, addresses, control);
-        self.compile_endpoints(ir.clone(), cluster, workloads);
+        self.compile_endpoints(ir.clone(), cluster, handles);
     }
 
     fn compile_endpoints(
         &mut self,
         ir: Arc<ClusterEndpoints>,
         cluster: Option<Arc<IrCluster>>,
-        workloads: &mut Workloads,
+        handles: &mut Handles,
     ) {
         let warmth = self.ages.at(cluster.as_ref().and_then(|cluster| cluster.warmup), Instant::now());
         let state = (&self.ejections, &warmth);
-        let compiled = Arc::new(endpoints::compile(&ir, cluster.as_deref(), state, workloads));
+        let compiled = Arc::new(endpoints::compile(&ir, cluster.as_deref(), state, handles));
         self.endpoints = Some(SlotEndpoints { ir, cluster, compiled });
     }
 
     /// Somebody is left out or comes back, or has become warmer.
-    fn compile_again(&mut self, workloads: &mut Workloads, registry: &Registry) {
+    fn compile_again(&mut self, handles: &mut Handles, registry: &Registry) {
         if let Some(SlotEndpoints { ir, cluster, .. }) = self.endpoints.take() {
-            self.compile_endpoints(ir, cluster, workloads);
+            self.compile_endpoints(ir, cluster, handles);
         }
         self.tell(registry);
     }
@@ -122,7 +122,7 @@ impl Slot {
 impl ClusterMemo {
     pub(crate) fn new(registry: Arc<Registry>, control: Sender<Notice>) -> ClusterMemo {
         ClusterMemo {
-            workloads: Workloads::new(registry.clone()),
+            handles: Handles::new(registry.clone()),
             registry,
             slots: BTreeMap::new(),
             free: Vec::new(),
@@ -190,7 +190,7 @@ impl ClusterMemo {
     pub(crate) fn endpoints(&mut self, endpoints: &Endpoints) -> EndpointTable {
         for (key, slot) in &mut self.slots {
             match endpoints.clusters.get(key) {
-                Some(new) => slot.endpoints(new, &mut self.workloads, &self.control),
+                Some(new) => slot.endpoints(new, &mut self.handles, &self.control),
                 None => {
                     slot.endpoints = None;
                     slot.ejections = Ejections::default();
@@ -231,7 +231,7 @@ impl ClusterMemo {
         if judged != Judged::Ejected {
             return (judged, None);
         }
-        slot.compile_again(&mut self.workloads, &self.registry);
+        slot.compile_again(&mut self.handles, &self.registry);
         (judged, Some(self.table()))
     }
 
@@ -243,7 +243,7 @@ impl ClusterMemo {
             let back = cluster.outlier.as_ref().is_some_and(|policy| slot.ejections.look(policy, now));
             let warmer = slot.ages.next_look().is_some_and(|next| next <= now);
             if back || warmer {
-                slot.compile_again(&mut self.workloads, &self.registry);
+                slot.compile_again(&mut self.handles, &self.registry);
                 changed = true;
             }
         }

@@ -1,13 +1,13 @@
 //! Who of a cluster is left out for its errors, and until when: decided once for all workers. Time is an argument.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use limen_ir::policy::outlier::OutlierDetection;
 
+use crate::address::Address;
 use crate::limits::outlier::{Notice, Thresholds, Watch};
 
 /// Longest time that an endpoint is left out, unless its base is longer (Envoy).
@@ -16,7 +16,7 @@ const LONGEST: Duration = Duration::from_secs(300);
 /// The watched endpoints of one cluster.
 #[derive(Debug, Default)]
 pub(crate) struct Ejections {
-    hosts: BTreeMap<SocketAddr, Host>,
+    hosts: BTreeMap<Address, Host>,
     /// When it is looked again who may come back. `None`: nobody is left out and nobody was lately.
     next_look: Option<Instant>,
 }
@@ -46,7 +46,7 @@ impl Ejections {
         &mut self,
         policy: Option<&OutlierDetection>,
         cluster: u32,
-        addresses: impl Iterator<Item = SocketAddr>,
+        addresses: impl Iterator<Item = Address>,
         control: &Sender<Notice>,
     ) {
         let Some(policy) = policy else {
@@ -72,17 +72,17 @@ impl Ejections {
     }
 
     /// The counter of an endpoint's errors.
-    pub(crate) fn watch(&self, address: SocketAddr) -> Option<&Arc<Watch>> {
+    pub(crate) fn watch(&self, address: Address) -> Option<&Arc<Watch>> {
         self.hosts.get(&address).map(|host| &host.watch)
     }
 
     /// Is it left out?
-    pub(crate) fn is_ejected(&self, address: SocketAddr) -> bool {
+    pub(crate) fn is_ejected(&self, address: Address) -> bool {
         self.hosts.get(&address).is_some_and(|host| host.since.is_some())
     }
 
     /// Those that are left out.
-    pub(crate) fn ejected(&self) -> impl Iterator<Item = SocketAddr> {
+    pub(crate) fn ejected(&self) -> impl Iterator<Item = Address> {
         self.hosts.iter().filter(|(_, host)| host.since.is_some()).map(|(address, _)| *address)
     }
 

@@ -1,3 +1,4 @@
+use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, channel};
 
 use limen_ir::Millis;
@@ -18,8 +19,8 @@ fn policy(max_ejection_percent: u32) -> OutlierDetection {
     }
 }
 
-fn address(n: u8) -> SocketAddr {
-    SocketAddr::from(([10, 0, 0, n], 80))
+fn address(n: u8) -> Address {
+    Address::Inet(SocketAddr::from(([10, 0, 0, n], 80)))
 }
 
 struct World {
@@ -61,7 +62,7 @@ impl World {
         self.ejections.judge(&self.policy, &watch, now)
     }
 
-    fn out(&self) -> Vec<SocketAddr> {
+    fn out(&self) -> Vec<Address> {
         self.ejections.ejected().collect()
     }
 

@@ -5,10 +5,13 @@ use std::sync::Arc;
 
 use limen_ir::ClusterEndpoints;
 use limen_ir::cluster::{Balance, Cluster as IrCluster, MAX_RING_SIZE};
-use limen_ir::endpoint::{Endpoint as IrEndpoint, Health, Locality, WorkloadLabels as IrWorkload};
+use limen_ir::endpoint::{
+    Address as IrAddress, Endpoint as IrEndpoint, Health, Locality, WorkloadLabels as IrWorkload,
+};
 
 use super::ejections::Ejections;
 use super::warmup::Warmth;
+use crate::address::{Address, Paths};
 use crate::observe::counters::{Registry, WorkloadId, WorkloadLabels};
 use crate::table::clusters::{Endpoint, EndpointSet, Group};
 use crate::table::hashing::HashTable;
@@ -16,25 +19,45 @@ use crate::table::hashing::HashTable;
 /// Healthy endpoints stand in for others up to this percentage of their own number (Envoy's overprovisioning factor).
 const OVERPROVISIONING: u64 = 140;
 
-/// The ids of workloads.
-pub(crate) struct Workloads {
+/// What workers hold of endpoints by a handle: the ids of workloads, the paths of sockets.
+pub(crate) struct Handles {
     registry: Arc<Registry>,
-    known: HashMap<IrWorkload, WorkloadId>,
+    workloads: HashMap<IrWorkload, WorkloadId>,
+    paths: Paths,
 }
 
-impl Workloads {
-    pub(crate) fn new(registry: Arc<Registry>) -> Workloads {
-        Workloads { registry, known: HashMap::new() }
+impl Handles {
+    pub(crate) fn new(registry: Arc<Registry>) -> Handles {
+        Handles { registry, workloads: HashMap::new(), paths: Paths::default() }
     }
 
-    fn id(&mut self, workload: &IrWorkload) -> WorkloadId {
-        if let Some(id) = self.known.get(workload) {
+    fn workload(&mut self, workload: &IrWorkload) -> WorkloadId {
+        if let Some(id) = self.workloads.get(workload) {
             return *id;
         }
         let id = self.registry.workload(&labels(workload));
-        self.known.insert(workload.clone(), id);
+        self.workloads.insert(workload.clone(), id);
         id
     }
+
+    fn address(&mut self, ir: &IrAddress) -> Address {
+        match ir {
+            IrAddress::Inet(address) => Address::Inet(*address),
+            IrAddress::Unix(path) => Address::Unix(self.paths.keep(path)),
+        }
+    }
+
+    /// The addresses of endpoints, in their order.
+    pub(crate) fn addresses(&mut self, ir: &ClusterEndpoints) -> Vec<Address> {
+        ir.endpoints.iter().map(|endpoint| self.address(&endpoint.address)).collect()
+    }
+}
+
+/// An endpoint as workers know it, with its weight of now.
+struct Known<'a> {
+    address: Address,
+    weight: u32,
+    ir: &'a IrEndpoint,
 }
 
 /// What the workers see of a cluster's endpoints.
@@ -42,27 +65,29 @@ pub(crate) fn compile(
     ir: &ClusterEndpoints,
     cluster: Option<&IrCluster>,
     (ejections, warmth): (&Ejections, &Warmth<'_>),
-    workloads: &mut Workloads,
+    handles: &mut Handles,
 ) -> EndpointSet {
     let panic_percent =
         cluster.and_then(|cluster| cluster.outlier.as_ref()).map_or(0, |outlier| outlier.min_health_percent);
-    let known: Vec<IrEndpoint> = ir
+    let known: Vec<Known<'_>> = ir
         .endpoints
         .iter()
         // Where all are used in need, Istio does not tell of those that are not ready.
         .filter(|endpoint| panic_percent == 0 || endpoint.health == Health::Healthy)
-        .map(|known| IrEndpoint { weight: warmth.weight(known.address, known.weight), ..known.clone() })
+        .map(|ir| {
+            let address = handles.address(&ir.address);
+            Known { address, weight: warmth.weight(address, ir.weight), ir }
+        })
         .collect();
-    let known: Vec<&IrEndpoint> = known.iter().collect();
     let healthy =
-        |endpoint: &IrEndpoint| endpoint.health == Health::Healthy && !ejections.is_ejected(endpoint.address);
-    let endpoints = known.iter().map(|endpoint| Endpoint {
-        address: endpoint.address,
-        workload: workloads.id(&endpoint.workload),
-        watch: ejections.watch(endpoint.address).cloned(),
-        priority: endpoint.priority,
-        weight: if healthy(endpoint) { endpoint.weight } else { 0 },
-        in_mesh: endpoint.in_mesh,
+        |known: &Known<'_>| known.ir.health == Health::Healthy && !ejections.is_ejected(known.address);
+    let endpoints = known.iter().map(|known| Endpoint {
+        address: known.address,
+        workload: handles.workload(&known.ir.workload),
+        watch: ejections.watch(known.address).cloned(),
+        priority: known.ir.priority,
+        weight: if healthy(known) { known.weight } else { 0 },
+        in_mesh: known.ir.in_mesh,
     });
     let groups = groups(&known, &healthy, panic_percent, cluster.map(|cluster| cluster.balance));
     EndpointSet { endpoints: endpoints.collect(), groups }
@@ -75,21 +100,21 @@ const PRECISION: u64 = 10_000;
 #[derive(Default)]
 struct Level<'a> {
     /// With their index.
-    all: Vec<(u32, &'a IrEndpoint)>,
+    all: Vec<(u32, &'a Known<'a>)>,
     healthy: usize,
 }
 
 /// Each priority bears what its healthy endpoints can, the next ones the rest; with too few healthy ones all are used
 /// (Envoy's priorities and panic). Within a priority localities with weights have shares of their own.
 fn groups(
-    all: &[&IrEndpoint],
-    healthy: &dyn Fn(&IrEndpoint) -> bool,
+    all: &[Known<'_>],
+    healthy: &dyn Fn(&Known<'_>) -> bool,
     panic_percent: u32,
     balance: Option<Balance>,
 ) -> Box<[Group]> {
     let mut levels: BTreeMap<u32, Level<'_>> = BTreeMap::new();
     for (index, endpoint) in (0..).zip(all) {
-        let level = levels.entry(endpoint.priority).or_default();
+        let level = levels.entry(endpoint.ir.priority).or_default();
         level.all.push((index, endpoint));
         level.healthy += usize::from(healthy(endpoint));
     }
@@ -126,7 +151,7 @@ fn groups(
 /// Share, and members by index with weight.
 type Draft = (u32, Box<[(u32, u32)]>);
 
-fn group(members: &[(u32, &IrEndpoint)], share: u64, groups: &mut Vec<Draft>) {
+fn group(members: &[(u32, &Known<'_>)], share: u64, groups: &mut Vec<Draft>) {
     if !members.is_empty() {
         let members = members.iter().map(|(index, endpoint)| (*index, endpoint.weight)).collect();
         groups.push((u32::try_from(share).unwrap_or(u32::MAX).max(1), members));
@@ -135,15 +160,16 @@ fn group(members: &[(u32, &IrEndpoint)], share: u64, groups: &mut Vec<Draft>) {
 
 /// The healthy endpoints of a priority: together, or by locality where these have weights. A locality that cannot bear
 /// its part leaves the rest to the others.
-fn localities(level: &Level<'_>, healthy: &dyn Fn(&IrEndpoint) -> bool, share: u64, groups: &mut Vec<Draft>) {
-    let well = |members: &[(u32, &'_ IrEndpoint)]| members.iter().filter(|(_, one)| healthy(one)).count();
-    let mut by_locality: BTreeMap<Option<&Locality>, Vec<(u32, &IrEndpoint)>> = BTreeMap::new();
+fn localities(level: &Level<'_>, healthy: &dyn Fn(&Known<'_>) -> bool, share: u64, groups: &mut Vec<Draft>) {
+    let well = |members: &[(u32, &Known<'_>)]| members.iter().filter(|(_, one)| healthy(one)).count();
+    let mut by_locality: BTreeMap<Option<&Locality>, Vec<(u32, &Known<'_>)>> = BTreeMap::new();
     for (index, endpoint) in &level.all {
-        let locality = (endpoint.locality_weight > 0).then_some(&endpoint.locality);
+        let locality = (endpoint.ir.locality_weight > 0).then_some(&endpoint.ir.locality);
         by_locality.entry(locality).or_default().push((*index, endpoint));
     }
-    let effective = |members: &[(u32, &'_ IrEndpoint)]| {
-        let weight = members.iter().map(|(_, one)| u64::from(one.locality_weight.max(1))).max().unwrap_or(0);
+    let effective = |members: &[(u32, &Known<'_>)]| {
+        let weight =
+            members.iter().map(|(_, one)| u64::from(one.ir.locality_weight.max(1))).max().unwrap_or(0);
         weight * bearable(well(members), members.len())
     };
     let sum: u64 = by_locality.values().map(|members| effective(members)).sum();
@@ -160,7 +186,7 @@ fn bearable(healthy: usize, all: usize) -> u64 {
 }
 
 /// By the index of a member.
-fn hash_table(all: &[&IrEndpoint], members: &[(u32, u32)], balance: Balance) -> Option<HashTable> {
+fn hash_table(all: &[Known<'_>], members: &[(u32, u32)], balance: Balance) -> Option<HashTable> {
     let placed = || {
         let placed = (0..).zip(members).filter_map(|(at, (index, weight))| {
             let endpoint = all.get(*index as usize)?;

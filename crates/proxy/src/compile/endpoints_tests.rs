@@ -2,7 +2,7 @@ use super::*;
 
 fn set(healthy: &[bool]) -> Vec<IrEndpoint> {
     let endpoint = |(n, healthy): (u8, &bool)| IrEndpoint {
-        address: ([10, 0, 0, n], 80).into(),
+        address: IrAddress::Inet(([10, 0, 0, n], 80).into()),
         weight: 1,
         health: if *healthy { Health::Healthy } else { Health::Unready },
         workload: Arc::new(IrWorkload::unknown()),
@@ -15,8 +15,11 @@ fn set(healthy: &[bool]) -> Vec<IrEndpoint> {
 }
 
 fn groups_of(endpoints: &[IrEndpoint], panic_percent: u32) -> Vec<(u32, Vec<u32>)> {
-    let all: Vec<&IrEndpoint> = endpoints.iter().collect();
-    let groups = groups(&all, &|endpoint| endpoint.health == Health::Healthy, panic_percent, None);
+    let mut handles = Handles::new(Arc::default());
+    let endpoints = endpoints.iter();
+    let all = endpoints.map(|ir| Known { address: handles.address(&ir.address), weight: ir.weight, ir });
+    let all: Vec<_> = all.collect();
+    let groups = groups(&all, &|known| known.ir.health == Health::Healthy, panic_percent, None);
     let members = |group: &Group| group.members.iter().map(|(index, _)| *index).collect();
     groups.iter().map(|group| (group.share, members(group))).collect()
 }

@@ -1,10 +1,11 @@
 //! Slow start: since when endpoints are known, and what weight that gives them. Time is an argument.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use limen_ir::policy::warmup::Warmup;
+
+use crate::address::Address;
 
 /// Weights are told anew so many times while an endpoint warms up.
 const STEPS: u32 = 50;
@@ -16,7 +17,7 @@ const SCALE: f64 = 1000.0;
 /// The ages of one cluster's endpoints.
 #[derive(Debug, Default)]
 pub(crate) struct Ages {
-    since: BTreeMap<SocketAddr, Instant>,
+    since: BTreeMap<Address, Instant>,
     next_look: Option<Instant>,
 }
 
@@ -32,7 +33,7 @@ impl Ages {
     pub(crate) fn reconcile(
         &mut self,
         policy: Option<Warmup>,
-        addresses: impl Iterator<Item = SocketAddr>,
+        addresses: impl Iterator<Item = Address>,
         now: Instant,
     ) {
         if policy.is_none() {
@@ -61,7 +62,7 @@ impl Ages {
 
 impl Warmth<'_> {
     /// The weight of an endpoint now.
-    pub(crate) fn weight(&self, address: SocketAddr, written: u32) -> u32 {
+    pub(crate) fn weight(&self, address: Address, written: u32) -> u32 {
         let Some(policy) = &self.policy else { return written };
         let age =
             self.ages.since.get(&address).map_or(Duration::MAX, |since| self.now.duration_since(*since));

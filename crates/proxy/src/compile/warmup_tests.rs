@@ -1,9 +1,11 @@
+use std::net::SocketAddr;
+
 use limen_ir::Millis;
 
 use super::*;
 
-fn address(n: u8) -> SocketAddr {
-    SocketAddr::from(([10, 0, 0, n], 80))
+fn address(n: u8) -> Address {
+    Address::Inet(SocketAddr::from(([10, 0, 0, n], 80)))
 }
 
 fn policy(aggression: u32) -> Option<Warmup> {

@@ -15,6 +15,7 @@ use super::mirror;
 use super::retry::{Attempts, Next};
 use super::silence::Silence;
 use super::upload::Upload;
+use crate::address::Address;
 use crate::clock::Timer;
 use crate::filter::hash::{self, Ends};
 use crate::filter::{forwarded, grpc_timeout, rewrite};
@@ -228,7 +229,11 @@ async fn attempt<F: Front>(
     live.exchange.tried.push(endpoint.address);
     if live.exchange.request.authority().is_empty() {
         // An HTTP/1.0 client need not name a host; HTTP/1.1, which goes on from here, must.
-        live.exchange.request.set_authority(endpoint.address.to_string().as_bytes());
+        let host = match endpoint.address {
+            Address::Inet(address) => address.to_string(),
+            Address::Unix(_) => "localhost".to_owned(),
+        };
+        live.exchange.request.set_authority(host.as_bytes());
     }
     let mut in_flight = InFlight::new(&endpoint);
 
@@ -256,7 +261,7 @@ async fn attempt<F: Front>(
             })?
         }
     };
-    live.note.upstream_local = Some(back.local());
+    live.note.upstream_local = back.local();
     let connected_us = if back.is_new() { worker.clock.now_us() } else { worker.clock.recent_us() };
     let per_try = attempts.policy().and_then(|policy| policy.per_try_timeout_ms);
     let attempt_by = per_try.map_or(NEVER, |ms| (connected_us / 1000).saturating_add(ms));

@@ -9,6 +9,7 @@ use super::error::RESPONSE_TIMEOUT;
 use super::front::{ConnInfo, Front};
 use super::mirror::Copies;
 use super::trace::{Ended, Trace};
+use crate::address::Address;
 use crate::filter::cors::CorsFields;
 use crate::filter::grpc_timeout;
 use crate::filter::headers::Context;
@@ -37,7 +38,7 @@ pub(crate) struct Note<'t> {
     /// What the response tells the origin of the request, if that is let in.
     pub(crate) cors: Option<&'t CorsFields>,
     pub(crate) destination: Option<&'t Destination>,
-    pub(crate) upstream_host: Option<SocketAddr>,
+    pub(crate) upstream_host: Option<Address>,
     pub(crate) upstream_local: Option<SocketAddr>,
     pub(crate) workload: WorkloadId,
     pub(crate) service: crate::observe::counters::ServiceId,

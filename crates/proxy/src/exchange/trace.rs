@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use limen_wire::head::{Known, RequestHead};
 
+use crate::address::Address;
 use crate::filter::trace;
 use crate::observe::cluster_name::ClusterName;
 use crate::observe::spans::{Span, TraceIds};
@@ -43,7 +44,7 @@ struct Sent {
 /// What is known of an attempt that has ended.
 pub(crate) struct Ended<'a> {
     pub(crate) now_us: u64,
-    pub(crate) host: Option<SocketAddr>,
+    pub(crate) host: Option<Address>,
     pub(crate) cluster: &'a str,
     pub(crate) local: SocketAddr,
 }

@@ -6,6 +6,7 @@ use limen_wire::head::{Fields, RequestHead, ResponseHead, Version};
 
 use super::field::RequestField;
 use super::text;
+use crate::address::Address;
 use crate::observe::Flags;
 
 /// Operations of one level. All values are put together before the first is written, so that templates see the head
@@ -83,7 +84,7 @@ pub(crate) struct Context<'a> {
     /// The server name of the TLS handshake.
     pub(crate) server_name: Option<&'a str>,
     /// The endpoint that answered.
-    pub(crate) upstream_host: Option<SocketAddr>,
+    pub(crate) upstream_host: Option<Address>,
     /// The name of the cluster chosen.
     pub(crate) upstream_cluster: &'a str,
     /// The status that the client will see.
@@ -209,7 +210,11 @@ impl Context<'_> {
             Operator::DownstreamLocalAddress => text::push_socket(to, self.downstream_local),
             Operator::Protocol => to.extend_from_slice(self.protocol.as_str().as_bytes()),
             Operator::RequestedServerName => to.extend_from_slice(self.server_name.unwrap_or("").as_bytes()),
-            Operator::UpstreamHost => self.upstream_host.iter().for_each(|host| text::push_socket(to, *host)),
+            Operator::UpstreamHost => match self.upstream_host {
+                Some(Address::Inet(host)) => text::push_socket(to, host),
+                Some(Address::Unix(path)) => to.extend_from_slice(path.as_bytes()),
+                None => {}
+            },
             Operator::UpstreamCluster => to.extend_from_slice(self.upstream_cluster.as_bytes()),
             Operator::ResponseCode => {
                 self.response_code.iter().for_each(|code| text::push_decimal(to, (*code).into()));

@@ -89,7 +89,7 @@ fn setting_host_changes_the_authority_only() {
 #[test]
 fn operators() {
     let later = Context {
-        upstream_host: Some("192.0.2.9:80".parse().unwrap()),
+        upstream_host: Some(Address::Inet("192.0.2.9:80".parse().unwrap())),
         response_code: Some(503),
         response_flags: Flags::UF,
         ..context()
@@ -124,6 +124,11 @@ fn operators() {
         ops.apply_response(&mut head, &request, &later, &mut HeaderScratch::default());
         assert_eq!(lines(&head.fields), ["etag: tag".to_owned(), format!("out: {expected}")]);
     }
+    let at_a_socket = Context { upstream_host: Some(Address::Unix("/run/a.sock")), ..context() };
+    let mut head = ResponseHead::default();
+    let ops = ops(&[], vec![header("out", known(Operator::UpstreamHost))], vec![]);
+    ops.apply_response(&mut head, &request, &at_a_socket, &mut HeaderScratch::default());
+    assert_eq!(lines(&head.fields), ["out: /run/a.sock"]);
 }
 
 #[test]

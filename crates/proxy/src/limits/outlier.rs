@@ -2,10 +2,11 @@
 //!
 //! A worker only counts. Whether an endpoint is left out is decided once, on the control side, and comes back as mail.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::Sender;
+
+use crate::address::Address;
 
 /// What the control side is told.
 #[derive(Debug)]
@@ -58,7 +59,7 @@ pub(crate) struct Watch {
     /// The slot of its cluster.
     pub(crate) cluster: u32,
     /// Where the endpoint is.
-    pub(crate) address: SocketAddr,
+    pub(crate) address: Address,
     control: Sender<Notice>,
 }
 
@@ -66,7 +67,7 @@ impl Watch {
     /// Nothing has been seen.
     pub(crate) fn new(
         thresholds: Thresholds,
-        (cluster, address): (u32, SocketAddr),
+        (cluster, address): (u32, Address),
         control: Sender<Notice>,
     ) -> Arc<Watch> {
         let zero = || AtomicU32::new(0);

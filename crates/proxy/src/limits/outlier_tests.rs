@@ -1,10 +1,11 @@
+use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, channel};
 
 use super::*;
 
 fn watch(thresholds: Thresholds) -> (Arc<Watch>, Receiver<Notice>) {
     let (control, notices) = channel();
-    (Watch::new(thresholds, (0, SocketAddr::from(([10, 0, 0, 1], 80))), control), notices)
+    (Watch::new(thresholds, (0, Address::Inet(SocketAddr::from(([10, 0, 0, 1], 80)))), control), notices)
 }
 
 fn told(notices: &Receiver<Notice>) -> Vec<Why> {

@@ -4,6 +4,7 @@ use limen_wire::head::{Fields, Version};
 use proptest::prelude::*;
 
 use super::*;
+use crate::address::Address;
 use crate::observe::flags::Flags;
 
 fn line(config: &AccessLogConfig, record: &Record<'_>) -> String {
@@ -53,7 +54,7 @@ fn known(fields: &Fields) -> Record<'_> {
         request_total_bytes: 82,
         duration_us: 900,
         upstream_service_time_ms: Some(0),
-        upstream_host: Some("10.244.0.10:5678".parse().unwrap()),
+        upstream_host: Some(Address::Inet("10.244.0.10:5678".parse().unwrap())),
         upstream_local: Some("10.244.0.8:52522".parse().unwrap()),
         cluster: "outbound|7777||dest-svc-v1.application.svc.cluster.local",
         attempts: 1,
@@ -64,6 +65,29 @@ fn known(fields: &Fields) -> Record<'_> {
 fn empty() -> Record<'static> {
     let (local, remote) = ("10.244.0.8:8080".parse().unwrap(), "10.244.0.1:6131".parse().unwrap());
     Record::new(1_726_403_756_471, local, remote)
+}
+
+/// A path that has to be escaped.
+const ODD_SOCKET: Address = Address::Unix("/run/\"ü\" .sock");
+
+#[test]
+fn endpoints_at_unix_sockets_print_as_their_path() {
+    let (fields, formats) = (request_fields(), [AccessLogConfig::default(), AccessLogConfig::istio_json()]);
+    let [text, json] = formats.map(|format| {
+        let record = Record { upstream_host: Some(ODD_SOCKET), upstream_local: None, ..known(&fields) };
+        line(&format, &record)
+    });
+    let expected = r#" "/run/\x22ü\x22 .sock" outbound|7777||dest-svc-v1.application.svc.cluster.local - "#;
+    assert!(text.contains(expected), "{text}");
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(
+        (&json["upstream_host"], &json["upstream_local_address"]),
+        (&r#"/run/"ü" .sock"#.into(), &().into())
+    );
+    let format = "%UPSTREAM_REMOTE_ADDRESS% %UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT% %UPSTREAM_REMOTE_PORT%\n";
+    let config = AccessLogConfig::Text { format: format.to_owned(), omit_empty: false };
+    let record = Record { upstream_host: Some(Address::Unix("@app")), ..known(&fields) };
+    assert_eq!(line(&config, &record), "@app @app -\n");
 }
 
 #[test]
@@ -333,7 +357,8 @@ proptest! {
             upstream_service_time_ms: is(14).then_some(numbers[0]), code: numbers[1] as u16,
             flags: if is(15) { Flags::from_bits(numbers[2] as u32) } else { Flags::NONE },
             bytes_received: numbers[3], bytes_sent: numbers[4], duration_us: numbers[5],
-            upstream_host: is(8).then_some(addresses[2]), upstream_local: is(9).then_some(addresses[3]),
+            upstream_host: is(8).then_some(if is(7) { ODD_SOCKET } else { Address::Inet(addresses[2]) }),
+             upstream_local: is(9).then_some(addresses[3]),
             ..Record::new(numbers[2], addresses[0], addresses[1])
         };
         let format = format!("%REQ(:PATH)%{ISTIO_TEXT}");

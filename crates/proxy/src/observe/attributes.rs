@@ -17,6 +17,7 @@ use limen_wire::head::Fields;
 
 use super::peer::PeerPart;
 use super::record::Record;
+use crate::address::Address;
 
 /// The attributes of a record.
 pub(super) struct Attributes<'r> {
@@ -189,7 +190,10 @@ impl<'r> Attributes<'r> {
             "local_address" => address(record.upstream_local.as_ref()?, "address"),
             "transport_failure_reason" => filled(record.upstream_transport_failure.as_bytes()),
             "request_attempt_count" => Some(number(record.attempts.into())),
-            name => address(record.upstream_host.as_ref()?, name),
+            name => match record.upstream_host.as_ref()? {
+                Address::Inet(host) => address(host, name),
+                Address::Unix(path) => (name == "address").then(|| text(path.as_bytes())),
+            },
         }
     }
 }

@@ -7,6 +7,7 @@ use super::escape::{self, Literal};
 use super::operator::{AddressPart, Endpoint, Operator, Plain, RequestPart, ResponsePart, Value};
 use super::record::Record;
 use super::time::TimeCache;
+use crate::address::Address;
 
 /// An operator of a text line that has no limit and is common enough to be worth a way of its own. No variant holds
 /// anything, so that one jump by its number finds the code.
@@ -102,13 +103,15 @@ impl Direct {
             Direct::Flags => return record.flags.write_short(out),
             Direct::DownstreamLocal => return escape::write_address(record.downstream_local, out),
             Direct::DownstreamRemote => return escape::write_address(record.downstream_remote, out),
-            Direct::UpstreamHost | Direct::UpstreamLocal => {
-                let upstream = matches!(self, Direct::UpstreamHost);
-                match if upstream { &record.upstream_host } else { &record.upstream_local } {
-                    Some(address) => return escape::write_address(*address, out),
-                    None => None,
-                }
-            }
+            Direct::UpstreamHost => match record.upstream_host {
+                Some(Address::Inet(address)) => return escape::write_address(address, out),
+                Some(Address::Unix(path)) => Some(path.as_bytes()),
+                None => None,
+            },
+            Direct::UpstreamLocal => match record.upstream_local {
+                Some(address) => return escape::write_address(address, out),
+                None => None,
+            },
             Direct::Protocol => match record.protocol {
                 Some(version) => return out.extend_from_slice(version.as_str().as_bytes()),
                 None => None,

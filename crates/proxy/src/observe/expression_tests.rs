@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use limen_wire::head::{Fields, Version};
 
 use super::Expression;
+use crate::address::Address;
 use crate::observe::{Flags, Record};
 
 fn of_request(expression: &str) -> Option<String> {
@@ -75,6 +76,15 @@ fn attributes_have_envoys_names() {
     ] {
         assert_eq!(of_request(expression).as_deref(), expected, "{expression}");
     }
+}
+
+#[test]
+fn of_an_endpoint_at_a_unix_socket_there_is_an_address_and_no_port() {
+    let address: SocketAddr = "192.0.2.7:40000".parse().unwrap();
+    let upstream_host = Some(Address::Unix("/run/a.sock"));
+    let record = Record { upstream_host, ..Record::new(0, address, address) };
+    let holds = |text: &str| Expression::compile(text).unwrap().is_true(&record);
+    assert!(holds("upstream.address == '/run/a.sock'") && !holds("upstream.port >= 0"));
 }
 
 #[test]

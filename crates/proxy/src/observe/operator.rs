@@ -11,6 +11,7 @@ use super::flags::Flags;
 use super::peer::{Peer, PeerPart};
 use super::record::Record;
 use super::time::{TimeCache, TimeFormat};
+use crate::address::Address;
 
 /// One operator of a format, ready to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -348,7 +349,12 @@ fn request<'r>(part: &'r RequestPart, other: Option<&'r RequestPart>, record: &'
 
 fn address<'r>(endpoint: Endpoint, part: AddressPart, record: &'r Record<'_>) -> Value<'r> {
     let address = match endpoint {
-        Endpoint::UpstreamRemote => record.upstream_host.as_ref(),
+        Endpoint::UpstreamRemote => match &record.upstream_host {
+            Some(Address::Inet(address)) => Some(address),
+            // A socket has no port to be without.
+            Some(Address::Unix(path)) if part != AddressPart::Port => return Value::Text(path.as_bytes()),
+            Some(Address::Unix(_)) | None => None,
+        },
         Endpoint::UpstreamLocal => record.upstream_local.as_ref(),
         Endpoint::DownstreamLocal => Some(&record.downstream_local),
         Endpoint::DownstreamRemote => Some(&record.downstream_remote),

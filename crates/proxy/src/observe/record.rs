@@ -7,6 +7,7 @@ use limen_wire::head::{Fields, Version};
 use super::flags::Flags;
 use super::peer::Peer;
 use super::spans::TraceIds;
+use crate::address::Address;
 
 /// What is known of a request (or TCP connection) when it has ended. Borrows everything; made on the stack.
 ///
@@ -79,7 +80,7 @@ pub struct Record<'a> {
     pub upstream_service_time_ms: Option<u64>,
 
     /// The endpoint that was dialled last.
-    pub upstream_host: Option<SocketAddr>,
+    pub upstream_host: Option<Address>,
     /// Our own end of the upstream connection.
     pub upstream_local: Option<SocketAddr>,
     /// The cluster's name; empty if none was chosen.

@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use super::Connection;
+use crate::address::Address;
 use crate::clock::Timer;
 use crate::exchange::front::ConnInfo;
 use crate::limits::cluster::Place;
@@ -99,7 +100,7 @@ async fn reach(session: &mut Session, destination: &TcpDestination, timer: &Time
         count(ClusterStat::RqPendingFailure);
         endpoint.failed(fail);
     })?;
-    session.upstream_local = Some(local);
+    session.upstream_local = local;
     counted.made(None);
     in_flight.sent(&worker.counters, cluster.series);
     Ok(Origin { io, _in_flight: in_flight, counted })
@@ -227,7 +228,7 @@ struct Session {
     cluster: Arc<str>,
     service: ServiceId,
     workload: WorkloadId,
-    upstream_host: Option<SocketAddr>,
+    upstream_host: Option<Address>,
     upstream_local: Option<SocketAddr>,
     received: u64,
     sent: u64,

@@ -1,6 +1,5 @@
 //! Clusters and endpoints as the workers read them.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use limen_wire::head::Version;
@@ -9,6 +8,7 @@ use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 
 use super::hashing::HashTable;
+use crate::address::Address;
 use crate::limits::cluster::ClusterLimits;
 use crate::limits::outlier::Watch;
 use crate::observe::ClusterId;
@@ -146,7 +146,7 @@ impl EndpointSet {
 
 impl EndpointSet {
     /// Who may be chosen of the first priority in which none of those `tried` is, at random by weight.
-    pub(crate) fn elsewhere(&self, random: u32, tried: &[SocketAddr]) -> Option<SocketAddr> {
+    pub(crate) fn elsewhere(&self, random: u32, tried: &[Address]) -> Option<Address> {
         let tried = |priority: u32| {
             self.endpoints.iter().any(|one| one.priority == priority && tried.contains(&one.address))
         };
@@ -180,7 +180,7 @@ pub(crate) struct Group {
 #[derive(Debug, Clone)]
 pub(crate) struct Endpoint {
     /// Where to connect.
-    pub(crate) address: SocketAddr,
+    pub(crate) address: Address,
     /// Whom its requests are counted under.
     pub(crate) workload: WorkloadId,
     /// Counts its errors, if the configuration wants that.

@@ -1,12 +1,11 @@
 //! From the hash of a request to an endpoint: tables made when endpoints change, off the workers. The same endpoints
 //! make the same tables everywhere; one that comes or goes moves few requests besides its own.
 
-use std::net::SocketAddr;
-
+use crate::address::Address;
 use crate::filter::hash;
 
 /// An endpoint as it is placed: its address and its weight, at least 1.
-pub(crate) type Place = (SocketAddr, u32);
+pub(crate) type Place = (Address, u32);
 
 /// Finds the index of an endpoint by a hash.
 #[derive(Debug, PartialEq, Eq)]

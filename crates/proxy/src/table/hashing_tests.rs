@@ -1,16 +1,17 @@
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use proptest::prelude::*;
 
 use super::*;
 
 fn places(weights: &[u32]) -> Vec<Place> {
-    let address = |n: usize| SocketAddr::from(([10, 0, (n >> 8) as u8, n as u8], 80));
+    let address = |n: usize| Address::Inet(SocketAddr::from(([10, 0, (n >> 8) as u8, n as u8], 80)));
     weights.iter().enumerate().map(|(n, weight)| (address(n), *weight)).collect()
 }
 
 /// Where each of many hashes goes.
-fn owners(table: &HashTable, places: &[Place]) -> Vec<SocketAddr> {
+fn owners(table: &HashTable, places: &[Place]) -> Vec<Address> {
     let keys = (0..2_000_u64).map(|key| hash::of(&key.to_le_bytes(), 0));
     keys.map(|key| places[table.find(key).next().unwrap() as usize].0).collect()
 }

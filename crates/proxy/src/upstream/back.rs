@@ -24,8 +24,8 @@ pub(crate) enum Back {
 }
 
 impl Back {
-    /// The gateway's own address.
-    pub(crate) fn local(&self) -> SocketAddr {
+    /// The gateway's own address, if it has one.
+    pub(crate) fn local(&self) -> Option<SocketAddr> {
         match self {
             Back::Http1(conn) => conn.local,
             Back::Http2(stream) => stream.local(),

@@ -1,10 +1,10 @@
 //! Which endpoint is next.
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use super::EndpointState;
+use crate::address::Address;
 use crate::table::clusters::{Balance, EndpointSet, Group};
 use crate::table::hashing::HashTable;
 
@@ -57,7 +57,7 @@ impl Balancer {
     pub(crate) fn pick(
         &mut self,
         random: &mut dyn FnMut() -> u32,
-        tried: &[SocketAddr],
+        tried: &[Address],
         hash: Option<u64>,
     ) -> Option<Rc<EndpointState>> {
         let hash = hash.filter(|_| self.balance == Balance::Hash);
@@ -107,7 +107,7 @@ impl Lane {
     }
 
     /// The endpoint that the hash belongs to, or who stands in for it if it was tried.
-    fn by_hash(&self, hash: u64, tried: &[SocketAddr]) -> Option<Rc<EndpointState>> {
+    fn by_hash(&self, hash: u64, tried: &[Address]) -> Option<Rc<EndpointState>> {
         let table = self.hash.as_ref()?;
         let mut found = table.find(hash).filter_map(|index| self.eligible.get(index as usize));
         let first = found.next()?;
@@ -120,7 +120,7 @@ impl Lane {
         &mut self,
         balance: Balance,
         random: &mut dyn FnMut() -> u32,
-        tried: &[SocketAddr],
+        tried: &[Address],
     ) -> Option<Rc<EndpointState>> {
         match self.eligible.len() {
             0 => return None,

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use super::*;
 
@@ -13,8 +14,8 @@ fn dice() -> impl FnMut() -> u32 {
     }
 }
 
-fn address(n: u8) -> SocketAddr {
-    SocketAddr::from(([10, 0, 0, n], 80))
+fn address(n: u8) -> Address {
+    Address::Inet(SocketAddr::from(([10, 0, 0, n], 80)))
 }
 
 fn balancer(balance: Balance, weights: &[u32]) -> Balancer {
@@ -46,7 +47,7 @@ fn groups_have_their_shares() {
     assert!(one.abs_diff(two) <= 1, "{shares:?}");
 }
 
-fn shares(balancer: &mut Balancer, picks: usize) -> BTreeMap<SocketAddr, usize> {
+fn shares(balancer: &mut Balancer, picks: usize) -> BTreeMap<Address, usize> {
     let mut dice = dice();
     let mut shares = BTreeMap::new();
     for _ in 0..picks {
@@ -133,7 +134,7 @@ fn a_hash_always_leads_to_the_same_endpoint_and_its_absence_anywhere() {
     let eligible: Vec<_> = (0..).zip(places.iter().copied()).collect();
     balancer.lanes[0].hash = Some(Arc::new(HashTable::ring(&eligible, &places, 1024, 1 << 23)));
     let mut dice = dice();
-    let mut pick = |tried: &[SocketAddr], hash| balancer.pick(&mut dice, tried, hash).unwrap().address;
+    let mut pick = |tried: &[Address], hash| balancer.pick(&mut dice, tried, hash).unwrap().address;
     let own = pick(&[], Some(7));
     assert!((0..50).all(|_| pick(&[], Some(7)) == own));
     let other = pick(&[own], Some(7));

@@ -1,21 +1,21 @@
 //! New connections to origins.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 
 use limen_wire::head::RequestHead;
 use limen_wire::proxy_protocol;
 use rustls_pki_types::ServerName;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::EndpointState;
 use super::back::Back;
 use super::counted::Counted;
 use super::fail::Fail;
-use super::io::OriginIo;
+use super::io::{OriginIo, Socket};
 use super::origin::OriginConn;
+use crate::address::Address;
 use crate::clock::Timer;
 use crate::limits::cluster::Place;
 use crate::observe::WorkerCounters;
@@ -88,8 +88,8 @@ fn server_name(authority: &[u8]) -> Option<ServerName<'static>> {
 /// A connection that nothing was said on yet.
 pub(crate) struct Dialled {
     pub(crate) io: OriginIo,
-    /// The gateway's own address on it.
-    pub(crate) local: SocketAddr,
+    /// The gateway's own address on it, if it has one.
+    pub(crate) local: Option<SocketAddr>,
     /// Counts it.
     pub(crate) counted: Counted,
 }
@@ -114,8 +114,7 @@ pub(crate) async fn dial(
     };
     let (io, local) = connected.inspect_err(|fail| counted.failed(fail))?;
     if let Some(keepalive) = &cluster.keepalive {
-        // A socket that refuses the option still works.
-        let _ = socket2::SockRef::from(io.socket()).set_tcp_keepalive(keepalive);
+        io.socket().keep_alive(keepalive);
     }
     Ok(Dialled { io, local, counted })
 }
@@ -124,17 +123,15 @@ async fn open(
     cluster: &Cluster,
     endpoint: &EndpointState,
     manner: &Manner,
-) -> Result<(OriginIo, SocketAddr), Fail> {
+) -> Result<(OriginIo, Option<SocketAddr>), Fail> {
     let tls = match &cluster.tls {
         None => None,
         Some(OriginTls { speakers_only: true, .. }) if !endpoint.in_mesh => None,
         Some(OriginTls { name, configs: Ok(configs), .. }) => Some((name, configs)),
         Some(OriginTls { configs: Err(why), .. }) => return Err(Fail::Connect((&**why).into())),
     };
-    let mut io = TcpStream::connect(endpoint.address).await.map_err(|error| Fail::of_connect(&error))?;
-    // What is written is written whole, so waiting for more only costs time; a socket that refuses the option still works.
-    let _ = io.set_nodelay(true);
-    let local = io.local_addr().map_err(|error| Fail::of_connect(&error))?;
+    let mut io = Socket::connect(endpoint.address).await?;
+    let local = io.local().map_err(|error| Fail::of_connect(&error))?;
     if !manner.opening.prelude.is_empty() {
         io.write_all(&manner.opening.prelude).await.map_err(|error| Fail::of_connect(&error))?;
     }
@@ -146,7 +143,11 @@ async fn open(
     };
     let of_service = || server_name(ClusterName::parse(&cluster.name)?.host.as_bytes());
     let name = name.clone().or_else(|| manner.opening.name.clone()).or_else(of_service);
-    let name = name.unwrap_or_else(|| ServerName::from(endpoint.address.ip()));
+    let name = name.unwrap_or_else(|| match endpoint.address {
+        Address::Inet(address) => ServerName::from(address.ip()),
+        // None is asked for of an IP address; no certificate is for this one.
+        Address::Unix(_) => ServerName::from(IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
+    });
     let handshake = TlsConnector::from(config.clone()).connect(name, io);
     let io = handshake.await.map_err(|error| Fail::of_handshake(&error))?;
     Ok((OriginIo::Tls(Box::new(io)), local))

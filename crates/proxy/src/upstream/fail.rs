@@ -87,8 +87,17 @@ impl Fail {
 
     /// Of a connect call that failed: the system's text without Rust's error number.
     pub(crate) fn of_connect(error: &std::io::Error) -> Fail {
+        Fail::connect("delayed", error)
+    }
+
+    /// The same at a unix socket, which fails or is connected at once.
+    pub(crate) fn of_local_connect(error: &std::io::Error) -> Fail {
+        Fail::connect("immediate", error)
+    }
+
+    fn connect(when: &str, error: &std::io::Error) -> Fail {
         let text = error.to_string();
         let text = text.split(" (os error").next().unwrap_or_default();
-        Fail::Connect(format!("delayed connect error: {text}").into())
+        Fail::Connect(format!("{when} connect error: {text}").into())
     }
 }

@@ -2,10 +2,10 @@
 //! addresses, of which each answer names another one first, connections would otherwise live no longer than an answer.
 
 use std::cell::RefCell;
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use super::EndpointState;
+use crate::address::Address;
 
 /// As many former endpoints of a cluster are kept by a worker; the oldest goes.
 const MOST: usize = 64;
@@ -28,14 +28,14 @@ impl Former {
     }
 
     /// The one with this address is an endpoint again.
-    pub(super) fn come_back(&self, address: SocketAddr) -> Option<Rc<EndpointState>> {
+    pub(super) fn come_back(&self, address: Address) -> Option<Rc<EndpointState>> {
         let mut all = self.0.borrow_mut();
         let at = all.iter().position(|endpoint| endpoint.address == address)?;
         Some(all.remove(at))
     }
 
     /// One that can take a request on a connection that there is, and that the request has not tried.
-    pub(super) fn with_connection(&self, tried: &[SocketAddr]) -> Option<Rc<EndpointState>> {
+    pub(super) fn with_connection(&self, tried: &[Address]) -> Option<Rc<EndpointState>> {
         let all = self.0.borrow();
         let free =
             |endpoint: &&Rc<EndpointState>| !tried.contains(&endpoint.address) && endpoint.has_connection();

@@ -37,8 +37,8 @@ pub(crate) struct Shared {
     max_requests: Option<u32>,
     /// Millisecond from which on it takes no new request.
     expires_ms: u64,
-    /// The gateway's own address on it.
-    local: SocketAddr,
+    /// The gateway's own address on it, if it has one.
+    local: Option<SocketAddr>,
     /// How it was begun.
     opening: Opening,
     /// Whom it leads to: there requests wait for a stream.
@@ -255,7 +255,7 @@ impl Drop for Http2 {
 }
 
 impl Http2 {
-    pub(crate) fn local(&self) -> SocketAddr {
+    pub(crate) fn local(&self) -> Option<SocketAddr> {
         self.shared.local
     }
 

@@ -17,12 +17,12 @@ mod streams;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use limen_wire::head::ResponseHead;
 
+use crate::address::Address;
 use crate::limits::cluster::ClusterLimits;
 use crate::limits::outlier::Watch;
 use crate::observe::counters::WorkloadId;
@@ -61,7 +61,7 @@ pub(crate) struct ClusterState {
     cluster: RefCell<Arc<Cluster>>,
     balancer: RefCell<Balancer>,
     /// Every endpoint, the unhealthy too: they keep their connections for when they come back.
-    endpoints: RefCell<HashMap<SocketAddr, Rc<EndpointState>>>,
+    endpoints: RefCell<HashMap<Address, Rc<EndpointState>>>,
     source: RefCell<Arc<EndpointSet>>,
     /// Endpoints that are no more, in a cluster that goes on using its connections to them.
     former: Former,
@@ -70,7 +70,7 @@ pub(crate) struct ClusterState {
 /// An endpoint.
 pub(crate) struct EndpointState {
     /// Where it is.
-    pub(crate) address: SocketAddr,
+    pub(crate) address: Address,
     /// It says that it speaks the TLS of its mesh.
     pub(crate) in_mesh: bool,
     /// Whom its requests are counted under.
@@ -222,7 +222,7 @@ impl ClusterState {
     pub(crate) fn pick_anew(
         &self,
         random: &mut dyn FnMut() -> u32,
-        tried: &[SocketAddr],
+        tried: &[Address],
         hash: Option<u64>,
     ) -> Option<Rc<EndpointState>> {
         self.balancer.borrow_mut().pick(random, tried, hash)
@@ -233,7 +233,7 @@ impl ClusterState {
     pub(crate) fn pick(
         &self,
         random: &mut dyn FnMut() -> u32,
-        tried: &[SocketAddr],
+        tried: &[Address],
         hash: Option<u64>,
     ) -> Option<Rc<EndpointState>> {
         let picked = self.pick_anew(random, tried, hash)?;
@@ -244,7 +244,7 @@ impl ClusterState {
     }
 
     /// An endpoint of the first priority that has one and none of those `tried`, at random by weight.
-    pub(crate) fn pick_elsewhere(&self, random: u32, tried: &[SocketAddr]) -> Option<Rc<EndpointState>> {
+    pub(crate) fn pick_elsewhere(&self, random: u32, tried: &[Address]) -> Option<Rc<EndpointState>> {
         let set = self.source.borrow().clone();
         let address = set.elsewhere(random, tried)?;
         self.endpoints.borrow().get(&address).cloned()
@@ -267,7 +267,7 @@ impl ClusterState {
 }
 
 impl EndpointState {
-    fn new(address: SocketAddr, in_mesh: bool) -> Rc<EndpointState> {
+    fn new(address: Address, in_mesh: bool) -> Rc<EndpointState> {
         Rc::new(EndpointState {
             address,
             in_mesh,

@@ -19,8 +19,8 @@ use crate::stream::outbound::Outbound;
 /// A connection; between requests it holds no buffers.
 pub(crate) struct OriginConn {
     io: OriginIo,
-    /// The gateway's own address on it.
-    pub(crate) local: SocketAddr,
+    /// The gateway's own address on it, if it has one.
+    pub(crate) local: Option<SocketAddr>,
     /// How it was begun.
     pub(crate) opening: Opening,
     input: Inbound,
@@ -47,7 +47,11 @@ impl Drop for OriginConn {
 }
 
 impl OriginConn {
-    pub(crate) fn new(io: OriginIo, (local, opening): (SocketAddr, Opening), counted: Counted) -> OriginConn {
+    pub(crate) fn new(
+        io: OriginIo,
+        (local, opening): (Option<SocketAddr>, Opening),
+        counted: Counted,
+    ) -> OriginConn {
         OriginConn {
             counted,
             busy: false,

@@ -1,10 +1,10 @@
 //! The memory of exchanges, reused from request to request.
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use limen_wire::head::{Fields, RequestHead, ResponseHead};
 
+use crate::address::Address;
 use crate::clock::{Clock, Timer};
 use crate::filter::headers::HeaderScratch;
 use crate::observe::messages::Messages;
@@ -30,7 +30,7 @@ pub(crate) struct Exchange {
     /// For header operations.
     pub(crate) headers: HeaderScratch,
     /// Endpoints that were tried.
-    pub(crate) tried: Vec<SocketAddr>,
+    pub(crate) tried: Vec<Address>,
     /// What the request's endpoint is found by, if its rule asks for that.
     pub(crate) hash: Option<u64>,
     /// Cookies that the client is to be given.

@@ -31,6 +31,7 @@ impl Validate for ServiceEntry {
             check.error(at.field(name), "labels have no wildcards here", "write the label in full");
         }
         endpoints(check, self);
+        ports_of_sockets(check, self);
         resolution(check, self);
         hosts_of_ports(check, self);
     }
@@ -134,6 +135,19 @@ fn endpoints(check: &mut Check<'_>, entry: &ServiceEntry) {
                 format!("with resolution STATIC an endpoint is an IP address, and {address:?} is none");
             check.error(at.field("address"), message, "write its address, or resolution: DNS");
         }
+    }
+}
+
+/// A socket does not say which of several ports it is.
+fn ports_of_sockets(check: &mut Check<'_>, entry: &ServiceEntry) {
+    let sockets = entry.endpoints.iter().enumerate().filter(|(_, endpoint)| endpoint.is_socket());
+    if entry.ports.len() == 1 || entry.resolution != Resolution::Static {
+        return;
+    }
+    let list = SPEC.field("endpoints");
+    for (index, _) in sockets {
+        let message = "an endpoint at a unix socket serves a ServiceEntry with one port only";
+        check.error(list.item(index).field("address"), message, "write a ServiceEntry for each port");
     }
 }
 

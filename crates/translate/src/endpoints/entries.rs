@@ -1,9 +1,9 @@
 //! Endpoints of ServiceEntries and WorkloadEntries: addresses, and names that DNS knows the addresses of.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use limen_ir::endpoint::{Endpoint, Health, Locality};
+use limen_ir::endpoint::{Address, Endpoint, Health, Locality};
 use limen_resources::istio::{Resolution, ServiceEntry, ServiceEntryPort, WorkloadEntry};
 use limen_resources::{NameState, Object, Snapshot};
 
@@ -62,6 +62,45 @@ fn name_in(address: &str) -> Option<String> {
     let name = address.trim_end_matches('.').to_ascii_lowercase();
     let is_name = !name.is_empty() && !name.starts_with("unix:") && name.parse::<IpAddr>().is_err();
     is_name.then_some(name)
+}
+
+/// Why there is nothing to connect to at what is written as a unix socket.
+struct NoSocket {
+    why: &'static str,
+    mend: &'static str,
+}
+
+/// The most bytes of a socket's path or abstract name (`unix(7)`).
+const LONGEST_SOCKET: usize = 107;
+
+/// The unix socket that is written there. `resolution`: that of the ServiceEntry; a Service has none.
+fn socket(address: &str, resolution: Option<Resolution>) -> Result<Address, NoSocket> {
+    let refuse = |why, mend| Err(NoSocket { why, mend });
+    match resolution {
+        Some(Resolution::Static) => {}
+        Some(_) => {
+            return refuse(
+                "only resolution STATIC has unix sockets",
+                "write resolution: STATIC in its ServiceEntry",
+            );
+        }
+        None => return refuse("a Service has none", "select it by a ServiceEntry with resolution: STATIC"),
+    }
+    let place = address.strip_prefix("unix://").unwrap_or_default();
+    let name = place.strip_prefix('@').unwrap_or(place);
+    if name.is_empty() || name.chars().any(char::is_control) {
+        return refuse(
+            "it has no name that can be written down",
+            "write unix:///path/to/socket or unix://@name",
+        );
+    }
+    if name.len() > LONGEST_SOCKET {
+        return refuse(
+            "the system has names of up to 107 bytes only",
+            "let the server listen at a shorter path",
+        );
+    }
+    Ok(Address::Unix(place.into()))
 }
 
 fn selects(entry: &Object<ServiceEntry>, namespace: &Arc<str>, labels: &Labels) -> bool {
@@ -162,7 +201,16 @@ impl Collector<'_> {
         let own = entry.ports.get(port.name).and_then(|port| u16::try_from(*port).ok());
         let number = own.unwrap_or(port.number);
         if let Ok(ip) = entry.address.parse() {
-            self.address(written, ip, number);
+            self.address(written, Address::Inet(SocketAddr::new(ip, number)));
+            return;
+        }
+        if entry.is_socket() {
+            match socket(&entry.address, resolution) {
+                Ok(socket) => self.address(written, socket),
+                Err(NoSocket { why, mend }) => {
+                    self.problems.push(messages::no_socket(at, &entry.address, why, mend));
+                }
+            }
             return;
         }
         let Some(name) = name_in(&entry.address).filter(|_| resolution.is_some_and(by_dns)) else {
@@ -174,7 +222,7 @@ impl Collector<'_> {
         };
         let once = resolution == Some(Resolution::DnsRoundRobin);
         for ip in self.resolved(&name, once, at) {
-            self.address(written, ip, number);
+            self.address(written, Address::Inet(SocketAddr::new(ip, number)));
         }
     }
 
@@ -196,12 +244,12 @@ impl Collector<'_> {
         used.to_vec()
     }
 
-    fn address(&mut self, written: Written<'_>, ip: IpAddr, port: u16) {
+    fn address(&mut self, written: Written<'_>, address: Address) {
         let Written { entry, name, labels, .. } = written;
         let (namespace, cluster) = (&self.inputs.service.namespace, &self.settings.cluster_id);
         let written = Locality::parse(&entry.locality);
         let locality = if written.is_unknown() { locality(labels, None, "") } else { written };
-        self.add((ip, port), labels, "", |address| Endpoint {
+        self.add(address, labels, "", |address| Endpoint {
             address,
             weight: entry.weight.max(1),
             health: Health::Healthy,

@@ -1,9 +1,10 @@
 //! Endpoints of Services: EndpointSlices, or the Pods that the selector finds where there are none.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use limen_ir::endpoint::{Endpoint, Health, WorkloadLabels};
+use limen_ir::endpoint::{Address, Endpoint, Health, WorkloadLabels};
 use limen_resources::core::{AddressType, EndpointSlice, IntOrString, Pod, Service};
 use limen_resources::istio::{Resolution, WorkloadEntry};
 use limen_resources::{Object, Snapshot};
@@ -154,15 +155,17 @@ impl<'a> Collector<'a> {
             };
             let node = self.inputs.node(&endpoint.node_name);
             let locality = locality(labels, node, &endpoint.zone);
-            self.add((ip, port), labels, &endpoint.node_name, |address| Endpoint {
-                address,
-                weight: 1,
-                health,
-                workload: Arc::new(workload()),
-                locality,
-                priority: 0,
-                locality_weight: 0,
-                in_mesh: false,
+            self.add(Address::Inet(SocketAddr::new(ip, port)), labels, &endpoint.node_name, |address| {
+                Endpoint {
+                    address,
+                    weight: 1,
+                    health,
+                    workload: Arc::new(workload()),
+                    locality,
+                    priority: 0,
+                    locality_weight: 0,
+                    in_mesh: false,
+                }
             });
         }
     }
@@ -183,19 +186,24 @@ impl<'a> Collector<'a> {
         let health = if pod.spec.ready() || ready_anyway { Health::Healthy } else { Health::Unready };
         let cluster = &self.settings.cluster_id;
         let locality = locality(&pod.meta.labels, self.inputs.node(&pod.spec.node_name), "");
-        self.add((ip, port), &pod.meta.labels, &pod.spec.node_name, |address| {
-            let workload = Arc::new(pod_workload(pod, cluster));
-            Endpoint {
-                address,
-                weight: 1,
-                health,
-                workload,
-                locality,
-                priority: 0,
-                locality_weight: 0,
-                in_mesh: false,
-            }
-        });
+        self.add(
+            Address::Inet(SocketAddr::new(ip, port)),
+            &pod.meta.labels,
+            &pod.spec.node_name,
+            |address| {
+                let workload = Arc::new(pod_workload(pod, cluster));
+                Endpoint {
+                    address,
+                    weight: 1,
+                    health,
+                    workload,
+                    locality,
+                    priority: 0,
+                    locality_weight: 0,
+                    in_mesh: false,
+                }
+            },
+        );
     }
 
     /// An ExternalName Service whose name is no service's: DNS knows its addresses.
