@@ -69,9 +69,10 @@ impl Row {
 }
 
 /// A folder of goldens: the prefix of their names, the folder, the end of an expectation's name.
-const GOLDENS: [(&str, &str, &str); 2] = [
+const GOLDENS: [(&str, &str, &str); 3] = [
     ("resources/", "crates/resources/tests/golden", ".out.txt"),
     ("translate/istio/", "crates/translate/tests/golden/istio", ".out.yaml"),
+    ("translate/gateway-api/", "crates/translate/tests/golden/gateway-api", ".out.yaml"),
 ];
 
 /// Names of the files in a folder that end so, without that end.

@@ -737,6 +737,7 @@ macro_rules! scenarios {
 scenarios! {
     absent
     auto_mtls
+    backend_tls_policies
     auto_passthrough
     balance_passthrough
     bind_addresses

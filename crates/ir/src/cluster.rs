@@ -70,7 +70,7 @@ pub struct Cluster {
     pub keeps_connections: bool,
     /// The Service or ServiceEntry.
     pub origin: Origin,
-    /// The DestinationRule that shaped it, if one did.
+    /// The DestinationRule that shaped it, else the BackendTLSPolicy, if one did.
     pub policy_origin: Option<Origin>,
 }
 

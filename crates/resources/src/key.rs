@@ -38,6 +38,8 @@ pub enum Kind {
     Namespace,
     /// Kubernetes `Node`; its objects have no namespace.
     Node,
+    /// `BackendTLSPolicy` of the Gateway API.
+    BackendTlsPolicy,
     /// Istio `AuthorizationPolicy`; can deny.
     AuthorizationPolicy,
     /// Istio `RequestAuthentication`; can deny.
@@ -52,7 +54,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 20] = [
+    pub const ALL: [Kind; 21] = [
         Kind::Gateway,
         Kind::VirtualService,
         Kind::DestinationRule,
@@ -68,6 +70,7 @@ impl Kind {
         Kind::ConfigMap,
         Kind::Namespace,
         Kind::Node,
+        Kind::BackendTlsPolicy,
         Kind::AuthorizationPolicy,
         Kind::RequestAuthentication,
         Kind::EnvoyFilter,
@@ -93,6 +96,7 @@ impl Kind {
             Kind::ConfigMap => "ConfigMap",
             Kind::Namespace => "Namespace",
             Kind::Node => "Node",
+            Kind::BackendTlsPolicy => "BackendTLSPolicy",
             Kind::AuthorizationPolicy => "AuthorizationPolicy",
             Kind::RequestAuthentication => "RequestAuthentication",
             Kind::EnvoyFilter => "EnvoyFilter",

@@ -9,6 +9,7 @@ mod code;
 pub mod core;
 mod decode;
 mod duration;
+pub mod gateway_api;
 pub mod istio;
 mod key;
 mod node;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Serialize, Serializer};
 
 use crate::core::{ConfigMap, EndpointSlice, Namespace, Node, Pod, Secret, Service};
+use crate::gateway_api::BackendTlsPolicy;
 use crate::istio::{
     DestinationRule, Gateway, MeshConfig, Policy, ProxyConfig, ServiceEntry, Telemetry, VirtualService,
     WorkloadEntry,
@@ -261,6 +262,8 @@ pub enum AnyObject {
     Namespace(Arc<Object<Namespace>>),
     /// A `Node`.
     Node(Arc<Object<Node>>),
+    /// A `BackendTLSPolicy`.
+    BackendTlsPolicy(Arc<Object<BackendTlsPolicy>>),
     /// One of the kinds for which [`Kind::can_deny`](crate::Kind::can_deny) holds; the key says which.
     Policy(Arc<Object<Policy>>),
 }
@@ -284,6 +287,7 @@ macro_rules! for_any {
             $crate::object::AnyObject::ConfigMap($object) => $body,
             $crate::object::AnyObject::Namespace($object) => $body,
             $crate::object::AnyObject::Node($object) => $body,
+            $crate::object::AnyObject::BackendTlsPolicy($object) => $body,
             $crate::object::AnyObject::Policy($object) => $body,
         }
     };

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::core::{ConfigMap, EndpointSlice, Namespace, Node, Pod, Secret, SecretBytes, Service};
+use crate::gateway_api::BackendTlsPolicy;
 use crate::istio::{
     DestinationRule, Gateway, MeshConfig, Policy, ProxyConfig, ServiceEntry, Telemetry, VirtualService,
     WorkloadEntry,
@@ -123,6 +124,7 @@ pub struct Snapshot {
     pub(crate) config_maps: Table<ConfigMap>,
     pub(crate) namespaces: Table<Namespace>,
     pub(crate) nodes: Table<Node>,
+    pub(crate) backend_tls_policies: Table<BackendTlsPolicy>,
     pub(crate) policies: BTreeMap<Kind, Table<Policy>>,
     pub(crate) files: Arc<BTreeMap<Arc<str>, FileState>>,
     pub(crate) names: Arc<BTreeMap<Arc<str>, Arc<NameState>>>,
@@ -171,6 +173,8 @@ tables! {
     namespaces: Namespace;
     /// Where Pods run: only what it is labelled.
     nodes: Node;
+    /// BackendTLSPolicies.
+    backend_tls_policies: BackendTlsPolicy;
 }
 
 impl Snapshot {
@@ -227,6 +231,7 @@ impl Snapshot {
             Kind::ConfigMap => look!(self.config_maps, ConfigMap),
             Kind::Namespace => look!(self.namespaces, Namespace),
             Kind::Node => look!(self.nodes, Node),
+            Kind::BackendTlsPolicy => look!(self.backend_tls_policies, BackendTlsPolicy),
             kind => look!(self.policies.get(&kind)?, Policy),
         }
     }
@@ -261,6 +266,7 @@ impl Snapshot {
             AnyObject::ConfigMap(object) => self.config_maps.insert(object),
             AnyObject::Namespace(object) => self.namespaces.insert(object),
             AnyObject::Node(object) => self.nodes.insert(object),
+            AnyObject::BackendTlsPolicy(object) => self.backend_tls_policies.insert(object),
             AnyObject::Policy(object) => self.policies.entry(object.key.kind).or_default().insert(object),
         }
     }
@@ -282,6 +288,7 @@ impl Snapshot {
             Kind::ConfigMap => self.config_maps.remove(key),
             Kind::Namespace => self.namespaces.remove(key),
             Kind::Node => self.nodes.remove(key),
+            Kind::BackendTlsPolicy => self.backend_tls_policies.remove(key),
             kind => self.policies.entry(kind).or_default().remove(key),
         }
     }

@@ -3,6 +3,7 @@
 mod core;
 mod destination_rule;
 mod gateway;
+mod gateway_api;
 mod http_route;
 mod matches;
 mod mesh;

@@ -64,6 +64,8 @@ pub(crate) fn assemble(snapshot: &Snapshot, settings: &Settings, memo: &mut Asse
     let mut report = Report::default();
     let index = Index::new(snapshot, settings, &mut memo.services);
     report.problems(&index.services.problems);
+    report.problems(&index.backend_tls.problems);
+    index.backend_tls.verdicts.iter().for_each(|verdict| report.verdict(verdict.clone()));
     let (ports, mut programmed) = gateway::plan(&index, &mut report);
     let guards = guard::guards(&index, &mut report);
     let drafts = drafts(&index, &mut memo.drafts);
@@ -75,7 +77,8 @@ pub(crate) fn assemble(snapshot: &Snapshot, settings: &Settings, memo: &mut Asse
     let makers = (&mut connections, &mut certificates, &mut programmed);
     let listeners = listeners(ports, makers, &last.ir, &mut report);
     programmed.conclude(&index, &mut report);
-    let Certificates { found, authorities, files, .. } = certificates;
+    let Certificates { found, authorities, mut files, .. } = certificates;
+    files.extend(index.backend_tls.files);
     let taken = index.taken;
     let ir = Ir {
         telemetry,
@@ -102,6 +105,7 @@ fn same_inputs(a: &Snapshot, b: &Snapshot) -> bool {
         && a.destination_rules().same(b.destination_rules())
         && a.service_entries().same(b.service_entries())
         && a.services().same(b.services())
+        && a.backend_tls_policies().same(b.backend_tls_policies())
         && a.namespaces().same(b.namespaces())
         && a.secrets().same(b.secrets())
         && a.config_maps().same(b.config_maps())

@@ -18,6 +18,7 @@ use limen_resources::istio::{
 };
 use limen_resources::{GoDuration, Kind};
 
+use crate::gateway_api::backend_tls::Attached;
 use crate::index::{Index, origin};
 use crate::istio::destination_rule::{Block, Merged, Policy, Rules};
 use crate::istio::{connection_pool, consistent_hash, outlier, warmup};
@@ -25,7 +26,7 @@ use crate::locality::Spread;
 use crate::memo::{Walk, keep};
 use crate::merge::{NamedBy, Wanted, WantedClusters};
 use crate::mesh::Mesh;
-use crate::messages::{At, destination as messages, route};
+use crate::messages::{At, destination as messages, gateway_api as messages_of_gateway_api, route};
 use crate::origin_tls::OriginTls;
 use crate::report::Report;
 use crate::services::{PortFacts, ServiceFacts, ServiceSource};
@@ -87,20 +88,11 @@ fn cluster(
     say_waypoint(index, &service, report);
     let mesh = &index.settings.mesh;
     let policy = rules.map_or_else(|| Policy::of_mesh(mesh), |rules| rules.policy(key.port, subset, mesh));
+    let attached = index.backend_tls.find(&service, &port).filter(|_| !key.by_server_name);
     // What clients have encrypted already is not encrypted again, and has no PROXY header put in front (Istio).
-    let tls = match &policy.tls {
-        _ if key.by_server_name => None,
-        Some(block) => {
-            let reader = OriginTls { index, block, files, report: &mut *report };
-            reader.read(key, index.services.names_of_certificate(&service))
-        }
-        None if mesh.auto_mtls() && index.settings.identity.is_some() && !service.external => {
-            let said = ClientTls { mode: ClientTlsMode::IstioMutual, ..ClientTls::default() };
-            let block = by.first()?.block(&said);
-            let mut reader = OriginTls { index, block: &block, files, report: &mut *report };
-            Some(reader.in_the_mesh(key, MeshTls::Speakers))
-        }
-        None => None,
+    let tls = match key.by_server_name {
+        true => None,
+        false => tls((index, &service), key, (&policy, attached), by.first()?, (files, &mut *report)),
     };
     let mut reader = Reader { report, blocked: false, mesh };
     let (balance, mut connection) = (reader.balance(&policy), reader.connection(&policy, protocol));
@@ -130,7 +122,9 @@ fn cluster(
         outlier,
         keeps_connections: service.first_address_only(),
         origin: service.origin.clone(),
-        policy_origin: shaping.or_else(|| rules?.first().map(|rule| origin(&rule.key, String::new()))),
+        policy_origin: shaping
+            .or_else(|| rules?.first().map(|rule| origin(&rule.key, String::new())))
+            .or_else(|| attached.map(Attached::origin)),
     };
     let labels = subset.map(|(_, _, subset)| subset.labels.clone()).unwrap_or_default();
     Some(ClusterPlan {
@@ -142,6 +136,34 @@ fn cluster(
         blocked,
         by,
     })
+}
+
+/// How a service is spoken to in TLS: as a rule says, else as a policy says, else as the mesh does of itself.
+fn tls(
+    (index, service): (&Index<'_>, &ServiceFacts),
+    key: &ClusterKey,
+    (policy, attached): (&Policy<'_>, Option<&Attached>),
+    by: &NamedBy,
+    (files, report): (&mut BTreeSet<String>, &mut Report),
+) -> Option<limen_ir::tls::ClientTls> {
+    if let Some(block) = &policy.tls {
+        if let Some(attached) = attached {
+            report.problem(messages_of_gateway_api::overruled(attached.at(), block.key));
+        }
+        let reader = OriginTls { index, block, files, report };
+        return reader.read(key, index.services.names_of_certificate(service));
+    }
+    if let Some(attached) = attached {
+        return Some(attached.tls.clone());
+    }
+    let of_itself = index.settings.mesh.auto_mtls() && index.settings.identity.is_some();
+    if !of_itself || service.external {
+        return None;
+    }
+    let said = ClientTls { mode: ClientTlsMode::IstioMutual, ..ClientTls::default() };
+    let block = by.block(&said);
+    let mut reader = OriginTls { index, block: &block, files, report };
+    Some(reader.in_the_mesh(key, MeshTls::Speakers))
 }
 
 /// Says of a Service that gateways are to send its requests to a waypoint that none does. Its namespace may say it, too.

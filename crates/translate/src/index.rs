@@ -7,6 +7,7 @@ use limen_ir::origin::Origin;
 use limen_resources::istio::{Gateway, VirtualService};
 use limen_resources::{Object, ObjectKey, Snapshot, Table};
 
+use crate::gateway_api::backend_tls::BackendTls;
 use crate::istio::destination_rule::Rules;
 use crate::services::{Registry, ServiceMemo};
 use crate::settings::Settings;
@@ -23,6 +24,8 @@ pub(crate) struct Index<'a> {
     pub(crate) services: Registry,
     /// DestinationRules by namespace and host.
     pub(crate) rules: Rules<'a>,
+    /// BackendTLSPolicies by Service.
+    pub(crate) backend_tls: BackendTls,
     /// The ports that the process itself may listen on, for advice.
     pub(crate) taken: BTreeSet<u16>,
 }
@@ -38,6 +41,7 @@ impl<'a> Index<'a> {
             virtual_services: oldest_first(snapshot.virtual_services()),
             services: Registry::new(snapshot, settings, memo),
             rules: Rules::new(oldest_first(snapshot.destination_rules()), settings),
+            backend_tls: BackendTls::new(snapshot, settings),
         }
     }
 }

@@ -10,7 +10,7 @@
 //! 1. `index`: who is there, in Istio's order; services by host, DestinationRules by host.
 //! 2. `istio`: each Gateway becomes servers on ports, each VirtualService a draft of rules.
 //! 3. `merge`: servers and drafts become route tables (`bind` decides what of a draft applies to a server).
-//! 4. `clusters`: the destinations that rules name become clusters.
+//! 4. `clusters`: the destinations that rules name become clusters (`gateway_api` says what of its policies shapes them).
 //! 5. `secrets`: the credentials that servers name become certificates.
 //! 6. `telemetry`: what is told of each gateway's traffic.
 //! 7. `endpoints`: clusters get their endpoints.
@@ -25,6 +25,7 @@ mod bind;
 mod clusters;
 mod draft;
 mod endpoints;
+mod gateway_api;
 mod guard;
 mod index;
 mod istio;

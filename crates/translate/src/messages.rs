@@ -48,11 +48,15 @@ codes! {
     BAD_ADDRESS = "LIM0109" "EndpointAddress" Error;
     /// A name that has no address, or for which DNS does not answer.
     UNRESOLVED_NAME = "LIM0110" "UnresolvedName" Error;
+    /// A policy whose target another one has already.
+    POLICY_CONFLICT = "LIM0122" "PolicyConflict" Warning;
     /// A server for connections that no route leads from.
     NO_ROUTE = "LIM0120" "NoConnectionRoute" Warning;
     /// A route of connections that another one stands before.
     SHADOWED_ROUTE = "LIM0121" "ConnectionRouteShadowed" Warning;
 }
+
+pub(crate) mod gateway_api;
 
 const NO_SPANS: &str = "no spans are sent";
 const NOTHING_MIRRORED: &str = "nothing is mirrored there";

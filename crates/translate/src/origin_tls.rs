@@ -7,9 +7,9 @@ use limen_ir::cluster::ClusterKey;
 use limen_ir::tls::{
     Bundle, Certificate, CertificateId, ClientTls, MeshTls, PrivateKey, Trust, TrustedNames,
 };
-use limen_resources::Object;
 use limen_resources::core::{Secret, SecretBytes};
 use limen_resources::istio::{ClientTls as Said, ClientTlsMode};
+use limen_resources::{Object, Snapshot};
 
 use crate::index::{Index, origin};
 use crate::istio::destination_rule::Block;
@@ -181,20 +181,25 @@ impl OriginTls<'_, '_> {
     }
 
     fn system_roots(&mut self) -> Option<Bundle> {
-        self.files.extend(SYSTEM_ROOTS.map(str::to_owned));
-        let states = SYSTEM_ROOTS.map(|path| self.index.snapshot.file(path));
-        let found = states.iter().flatten().find_map(|state| text(state.content.as_ref()?));
-        if found.is_none() && states.iter().all(Option::is_some) {
+        system_roots(self.index.snapshot, self.files).unwrap_or_else(|()| {
             let why = "this system has no list of public certificate authorities";
             self.say("mode", why, "install ca-certificates, or write caCertificates");
-        }
-        found
+            None
+        })
     }
 
     fn say(&mut self, part: &str, why: &str, mend: &str) {
         let field = format!("{}.{part}", self.block.field);
         self.report.problem(messages::no_tls(self.block.at(&field), why, mend));
     }
+}
+
+/// The public authorities that the system knows; `None`: their list is still to be read. `Err`: it has none.
+pub(crate) fn system_roots(snapshot: &Snapshot, files: &mut BTreeSet<String>) -> Result<Option<Bundle>, ()> {
+    files.extend(SYSTEM_ROOTS.map(str::to_owned));
+    let states = SYSTEM_ROOTS.map(|path| snapshot.file(path));
+    let found = states.iter().flatten().find_map(|state| text(state.content.as_ref()?));
+    if found.is_none() && states.iter().all(Option::is_some) { Err(()) } else { Ok(found) }
 }
 
 fn text(bytes: &SecretBytes) -> Option<Bundle> {

@@ -15,7 +15,7 @@ pub use endpoint_slice::{
 };
 pub use namespace::Namespace;
 pub use node::Node;
-pub use pem::{PemError, PemPair, PemPart, check_pem, parse_pem_pair};
+pub use pem::{PemError, PemPair, PemPart, check_certificates, check_pem, parse_pem_pair};
 pub use pod::{ContainerPort, Pod};
 pub use secret::{AuthorityBytes, Secret, SecretBytes, ServerPair};
 pub use service::{IntOrString, Service, ServicePort};

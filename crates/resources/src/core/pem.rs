@@ -55,6 +55,16 @@ pub enum PemPart {
     PrivateKey,
 }
 
+/// Does the text hold at least one certificate, and none that is damaged? Whether they can be used is not known here.
+pub fn check_certificates(text: &[u8]) -> Result<(), PemError> {
+    let mut found = false;
+    for certificate in CertificateDer::pem_slice_iter(text) {
+        certificate.map_err(|error| damaged(&error))?;
+        found = true;
+    }
+    if found { Ok(()) } else { Err(missing("certificate", text)) }
+}
+
 /// Is the text made of whole PEM sections, at least one?
 pub fn check_pem(text: &[u8]) -> Result<(), PemError> {
     let mut sections = 0_usize;

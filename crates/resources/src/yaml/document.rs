@@ -9,6 +9,7 @@ use super::{Fault, Parsed};
 use crate::code::codes;
 use crate::core;
 use crate::decode::{Cursor, Decode, spec};
+use crate::gateway_api::BackendTlsPolicy;
 use crate::istio;
 use crate::key::{Kind, ObjectKey};
 use crate::node::{Node, Value};
@@ -162,6 +163,9 @@ impl<'a> Reader<'a> {
             Kind::ConfigMap => self.read::<core::ConfigMap>(node, &key).map(AnyObject::ConfigMap),
             Kind::Namespace => self.read::<core::Namespace>(node, &key).map(AnyObject::Namespace),
             Kind::Node => self.read::<core::Node>(node, &key).map(AnyObject::Node),
+            Kind::BackendTlsPolicy => {
+                self.read::<BackendTlsPolicy>(node, &key).map(AnyObject::BackendTlsPolicy)
+            }
             Kind::AuthorizationPolicy
             | Kind::RequestAuthentication
             | Kind::EnvoyFilter

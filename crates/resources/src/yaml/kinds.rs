@@ -102,7 +102,7 @@ const KNOWN: &[Known] = known! {
         "UDPRoute" Role::Later,
         "ListenerSet" Role::Later,
         "ReferenceGrant" Role::Later,
-        "BackendTLSPolicy" Role::Later,
+        "BackendTLSPolicy" Role::Read(Kind::BackendTlsPolicy),
     }
 };
 
