@@ -122,6 +122,7 @@ fn objects_of(view: &View) -> Value {
         "configMaps": snapshot.config_maps().iter().collect::<Vec<_>>(),
         "namespaces": snapshot.namespaces().iter().collect::<Vec<_>>(),
         "nodes": snapshot.nodes().iter().collect::<Vec<_>>(),
+        "backendTlsPolicies": snapshot.backend_tls_policies().iter().collect::<Vec<_>>(),
         "policies": snapshot.policies().collect::<Vec<_>>(),
     })
 }
