@@ -47,6 +47,8 @@ pub enum TagSource {
 pub struct Collector {
     /// Where it is.
     pub cluster: ClusterKey,
+    /// Its name and port, as its requests say them.
+    pub authority: String,
     /// What it speaks.
     pub protocol: SpanProtocol,
     /// The path of its requests.
@@ -85,4 +87,10 @@ pub enum SpanProtocol {
     },
     /// OTLP in JSON over HTTP; W3C.
     Otlp,
+    /// OTLP over gRPC; W3C.
+    OtlpGrpc,
+    /// Datadog's traces, version 0.4; Datadog's fields.
+    Datadog,
+    /// SkyWalking's segments, version 3, over gRPC; `sw8`.
+    SkyWalking,
 }

@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::address::Address;
 use crate::applied::Applied;
 use crate::board::Board;
 use crate::compile::clusters::EndpointTable;
@@ -14,10 +13,10 @@ use crate::compile::ejections::Judged;
 use crate::compile::logs::LogMemo;
 use crate::compile::{Compiled, Compiler};
 use crate::limits::outlier::{Notice, Watch, Why};
-use crate::observe::spans::Exporter;
+use crate::observe::spans::{CollectorAddress, Exporter};
 use crate::observe::{Counter, Gauge, Registry};
 use crate::sockets::Sockets;
-use crate::table::clusters::EndpointSet;
+use crate::table::clusters::{Endpoint, EndpointSet};
 use crate::table::listeners::Tables;
 use crate::worker::Mail;
 
@@ -116,11 +115,11 @@ impl Control {
         for tracing in self.tables.tracing.iter().flatten() {
             let place = tracing.collector.place;
             let all = endpoints.get(place as usize).into_iter().flat_map(|set| set.endpoints.iter());
-            let inet = all.filter_map(|endpoint| match endpoint.address {
-                Address::Inet(address) => Some(address),
-                Address::Unix(_) => None,
-            });
-            self.exporter.place(place, inet.collect());
+            let of = |endpoint: &Endpoint| CollectorAddress {
+                address: endpoint.address,
+                in_mesh: endpoint.in_mesh,
+            };
+            self.exporter.place(place, all.map(of).collect());
         }
     }
 

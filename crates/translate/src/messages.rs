@@ -277,12 +277,21 @@ pub(crate) mod telemetry {
 
     pub(crate) fn span_kind(at: At<'_>, name: &str, kind: &str) -> Problem {
         let message = format!("{kind} is not served yet: no spans are sent to `{name}`");
-        at.say(NOT_SERVED, message, "write zipkin, or opentelemetry with http")
+        at.say(NOT_SERVED, message, "write opentelemetry, zipkin, datadog or skywalking")
+    }
+
+    pub(crate) fn retired(at: At<'_>, name: &str, kind: &str) -> Problem {
+        let message = format!("{kind} has no effect, in Istio neither: no spans are sent to `{name}`");
+        at.say(NO_EFFECT, message, "write opentelemetry: its collector takes these spans on")
     }
 
     pub(crate) fn no_span_provider(at: At<'_>, name: &str, kind: &str) -> Problem {
         let message = format!("the extension provider `{name}` takes no spans: it is one of {kind}");
-        at.say(INVALID_PROVIDER, message, "write a provider with zipkin or opentelemetry")
+        at.say(
+            INVALID_PROVIDER,
+            message,
+            "write a provider with opentelemetry, zipkin, datadog or skywalking",
+        )
     }
 
     pub(crate) fn span_service(at: At<'_>, service: &str, port: u32) -> Problem {

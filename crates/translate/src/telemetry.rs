@@ -3,6 +3,7 @@
 //! Three levels count, the wider first: the root namespace's, the gateway's namespace's, those for the workload. A wide
 //! object is the oldest of its namespace without selector; there is one for each namespace.
 
+mod collectors;
 mod logs;
 mod tracing;
 

@@ -149,6 +149,12 @@ impl ClusterMemo {
         ClusterSlot(index)
     }
 
+    /// What stands in the slot of a key since the last [`ClusterMemo::compile`].
+    pub(crate) fn compiled(&self, key: &ClusterKey) -> Option<(ClusterSlot, &Cluster)> {
+        let slot = self.slots.get(key)?;
+        Some((ClusterSlot(slot.index), &slot.cluster.as_ref()?.1))
+    }
+
     /// Everything by slot. Call after the routes of this generation have asked for their slots.
     pub(crate) fn compile(
         &mut self,

@@ -23,7 +23,7 @@ use std::sync::mpsc::Sender;
 
 use limen_ir::{ClusterKey, Endpoints, Ir, Origin};
 
-use crate::applied::{AppliedProblem, SPANS_NOT_SENT};
+use crate::applied::AppliedProblem;
 use crate::limits::outlier::Notice;
 use crate::observe::counters::Registry;
 use crate::table::listeners::Tables;
@@ -79,12 +79,12 @@ impl Compiler {
                 (name, compiled)
             })
             .collect();
-        let tracing = self.tracing(ir, &mut problems);
         let clusters = &mut self.clusters;
         let slots = &mut |key: &ClusterKey| clusters.slot(key);
         let tls = (&mut self.tls, &*self.registry);
         let listeners = self.listeners.compile(ir, &tables_by_name, slots, tls, &mut problems);
         let (clusters, endpoints) = self.clusters.compile(ir, endpoints);
+        let tracing = self.tracing(ir, &mut problems);
         self.routes.sweep();
         self.tls.sweep();
         problems.sort();
@@ -92,20 +92,12 @@ impl Compiler {
         Compiled { tables: Tables { generation, logs, tracing, listeners, clusters, endpoints }, problems }
     }
 
-    /// How the requests to each gateway are traced. A collector behind TLS gets nothing in clear text.
-    fn tracing(&mut self, ir: &Ir, problems: &mut Vec<AppliedProblem>) -> Vec<Option<Tracing>> {
-        let (clusters, hostname) = (&mut self.clusters, &*self.logs.config.hostname);
+    /// How the requests to each gateway are traced. Call after clusters are compiled: collectors stand in them.
+    fn tracing(&self, ir: &Ir, problems: &mut Vec<AppliedProblem>) -> Vec<Option<Tracing>> {
+        let hostname = &*self.logs.config.hostname;
         let mut one = |ir_tracing: &limen_ir::tracing::Tracing| {
-            let cluster = ir.clusters.get(&ir_tracing.collector.cluster);
-            if cluster.is_some_and(|cluster| cluster.tls.is_some()) {
-                let message =
-                    "spans are sent in clear text only, and this service wants TLS: none are sent".to_owned();
-                let mend =
-                    "remove the tls settings of its DestinationRule, or name a collector beside the gateway";
-                problems.push(problem(SPANS_NOT_SENT, &ir_tracing.origin, message, mend));
-                return None;
-            }
-            Some(tracing::tracing(ir_tracing, &mut |key| clusters.slot(key), hostname, problems))
+            let (slot, cluster) = self.clusters.compiled(&ir_tracing.collector.cluster)?;
+            tracing::tracing(ir_tracing, (slot, cluster), hostname, problems)
         };
         ir.telemetry.iter().map(|telemetry| telemetry.tracing.as_ref().and_then(&mut one)).collect()
     }

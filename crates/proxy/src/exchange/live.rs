@@ -208,7 +208,7 @@ impl<'a, F: Front> Live<'a, '_, F> {
             route_name: note.rule.map_or("", |rule| &rule.name),
             downstream_remote: note.client,
             downstream_direct_remote: self.conn.direct,
-            trace: trace.as_ref().map(|trace| trace.ids()),
+            trace: trace.as_ref().and_then(|trace| trace.ids()),
             route_origin: note.rule.map(|rule| (&*rule.origin.namespace, &*rule.origin.name)),
             ..Record::new(clock.epoch_ms(note.start_us), self.conn.local, self.conn.remote)
         };

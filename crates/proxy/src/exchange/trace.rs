@@ -3,13 +3,14 @@
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use limen_wire::head::{Known, RequestHead};
 
 use crate::address::Address;
-use crate::filter::trace;
+use crate::filter::trace::{self, Dialect, Place, Told};
 use crate::observe::cluster_name::ClusterName;
-use crate::observe::spans::{Span, TraceIds};
+use crate::observe::spans::{Segment, Span, TraceIds};
 use crate::observe::{Counter, Record, TimeCache};
 use crate::table::matcher::PathTest;
 use crate::table::routes::{Action, Rule};
@@ -30,6 +31,10 @@ pub(crate) struct Trace<'t> {
     /// The client's span, if it is in the trace.
     parent: Option<u64>,
     pub(crate) sampled: bool,
+    /// SkyWalking: what the spans of this request have in common.
+    segment: Option<Arc<Segment>>,
+    /// How often the request was sent.
+    attempts: u32,
     /// The request as it was sent last.
     sent: Option<Sent>,
     spans: Vec<Span>,
@@ -56,17 +61,34 @@ pub(crate) fn begin<'t>(
     worker: &Worker,
     head: &mut RequestHead,
 ) -> Box<Trace<'t>> {
-    let heard = trace::read(&head.fields, tracing.dialects);
+    let heard = trace::read(&head.fields, tracing.dialect);
     let drawn = || worker.random_u32() % 10_000 < tracing.sampling;
     let sampled = heard.sampled.unwrap_or_else(drawn);
     let span = worker.random_u64() | 1;
-    let fresh = || TraceIds { high: worker.random_u64(), low: worker.random_u64() | 1, short: false, span };
+    // Datadog's ids have 64 bits in its fields.
+    let short = tracing.dialect == Dialect::Datadog;
+    let high = if short { 0 } else { worker.random_u64() };
+    let fresh = || TraceIds { high, low: worker.random_u64() | 1, short, span };
     let own = heard.ids.map_or_else(fresh, |ids| TraceIds { span, ..ids });
     if sampled && tracing.mark_request_id {
         mark(head);
     }
     let parent = heard.ids.map(|ids| ids.span);
-    Box::new(Trace { tracing, port, own, parent, sampled, sent: None, spans: Vec::new() })
+    let segment = (tracing.dialect == Dialect::SkyWalking).then(|| {
+        let trace = heard.segment.as_ref().map_or_else(|| own.long(), |parent| parent.trace.clone());
+        Arc::new(Segment { trace, id: format!("{:032x}", worker.random_u128()), parent: heard.segment })
+    });
+    Box::new(Trace {
+        tracing,
+        port,
+        own,
+        parent,
+        sampled,
+        segment,
+        attempts: 0,
+        sent: None,
+        spans: Vec::new(),
+    })
 }
 
 /// Writes into the request's id that it is traced.
@@ -82,9 +104,10 @@ fn mark(head: &mut RequestHead) {
 }
 
 impl Trace<'_> {
-    /// The names that the access log prints.
-    pub(crate) fn ids(&self) -> TraceIds {
-        self.own
+    /// The names that the access log prints; none for a trace whose name is no number.
+    pub(crate) fn ids(&self) -> Option<TraceIds> {
+        let foreign = self.segment.as_ref().is_some_and(|segment| segment.parent.is_some());
+        (!foreign).then_some(self.own)
     }
 
     /// The request is about to be sent: its span begins, and the origin is told.
@@ -97,14 +120,29 @@ impl Trace<'_> {
     ) {
         self.end_attempt(before, None);
         let span = worker.random_u64() | 1;
-        let first = self.sent.is_none();
+        let first = self.attempts == 0;
+        self.attempts += 1;
         self.sent = Some(Sent { span, start_us: before.now_us });
+        let name = if first || self.segment.is_some() { operation(rule, self.port) } else { String::new() };
         if self.tracing.propagate {
-            let ids = TraceIds { span, ..self.own };
-            trace::write(&mut head.fields, ids, self.own.span, self.sampled, self.tracing.dialects);
+            let collector = &self.tracing.collector;
+            let place = |segment| Place {
+                segment,
+                number: self.attempts,
+                service: &collector.service_name,
+                instance: &collector.instance,
+                endpoint: &name,
+            };
+            let told = Told {
+                ids: TraceIds { span, ..self.own },
+                parent: self.own.span,
+                sampled: self.sampled,
+                segment: self.segment.as_deref().map(place),
+            };
+            let target = head.authority_span();
+            trace::write(&mut head.fields, &told, target, self.tracing.dialect);
         }
         if first {
-            let name = operation(rule, self.port);
             head.fields.set_known(Known::XEnvoy, b"x-envoy-decorator-operation", name.as_bytes());
         }
     }
@@ -139,6 +177,8 @@ impl Trace<'_> {
             tags,
             error,
             local: ended.local,
+            peer: ended.host,
+            segment: self.segment.clone(),
         });
     }
 
@@ -170,6 +210,8 @@ impl Trace<'_> {
             tags: tags(self.tracing, worker, record, error),
             error,
             local: ended.local,
+            peer: Some(Address::Inet(record.downstream_direct_remote)),
+            segment: self.segment,
         });
         let count = self.spans.len() as u64;
         if !worker.spans.send(&self.tracing.collector, self.spans) {

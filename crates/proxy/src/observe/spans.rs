@@ -1,31 +1,38 @@
-//! Spans on their way to a collector: one thread takes them from the workers and sends them, a batch at a time. A
-//! collector that is slow or gone costs spans, which are counted, and never holds a worker up.
+//! Spans on their way to collectors: one thread takes them from the workers and sends them, a batch at a time. A
+//! collector that is slow or gone costs its spans, which are counted; it holds up no worker and no other collector.
+
+mod datadog;
+mod http1;
+mod http2;
+mod line;
+mod otlp;
+mod protobuf;
+mod skywalking;
+mod zipkin;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use serde_json::{Value, json};
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+use tokio::sync::mpsc::{Receiver, Sender, channel, error::TrySendError};
+use tokio::task::JoinSet;
 
 use super::counters::Registry;
 use super::names::Counter;
+use crate::address::Address;
+use line::Line;
 
-/// Requests whose spans may wait for the thread.
+/// Requests whose spans may wait for the thread, and for each collector.
 const WAITING: usize = 1024;
-/// Spans that are sent together at the most.
-const BATCH: usize = 256;
-/// How long the first span of a batch waits for others.
-const LINGER: Duration = Duration::from_millis(500);
-/// How long a sending may take while the process ends.
+/// How long the process waits for collectors while it ends.
 const LAST_PATIENCE: Duration = Duration::from_secs(1);
-/// More than this of an answer is not read.
-const ANSWER_BYTES: usize = 4096;
 
 /// What a collector speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +41,18 @@ pub(crate) enum SpanProtocol {
     Zipkin,
     /// OTLP in JSON over HTTP.
     Otlp,
+    /// OTLP over gRPC.
+    OtlpGrpc,
+    /// Datadog's traces, version 0.4.
+    Datadog,
+    /// SkyWalking's segments over gRPC, version 3.
+    SkyWalking,
+}
+
+impl SpanProtocol {
+    pub(crate) fn is_grpc(self) -> bool {
+        matches!(self, SpanProtocol::OtlpGrpc | SpanProtocol::SkyWalking)
+    }
 }
 
 /// Who gets spans.
@@ -42,15 +61,40 @@ pub(crate) struct Collector {
     /// What its addresses are known by.
     pub(crate) place: u32,
     /// Its name and port.
-    pub(crate) host: String,
+    pub(crate) authority: String,
     pub(crate) protocol: SpanProtocol,
+    /// It is spoken to in HTTP/2, with prior knowledge.
+    pub(crate) http2: bool,
+    /// `None`: in clear text.
+    pub(crate) tls: Option<CollectorTls>,
     pub(crate) path: String,
     pub(crate) timeout: Duration,
-    /// Header fields of its requests.
+    /// Header fields of its requests, names in lower case.
     pub(crate) headers: Vec<(String, String)>,
     /// What spans call this gateway.
     pub(crate) service_name: String,
+    /// What they call this process.
+    pub(crate) instance: String,
 }
+
+/// TLS towards a collector.
+#[derive(Debug)]
+pub(crate) struct CollectorTls {
+    pub(crate) config: Arc<ClientConfig>,
+    /// The name that is asked for.
+    pub(crate) name: ServerName<'static>,
+    /// Only addresses that say they speak it; the others get clear text.
+    pub(crate) speakers_only: bool,
+}
+
+impl PartialEq for CollectorTls {
+    fn eq(&self, other: &CollectorTls) -> bool {
+        let CollectorTls { config, name, speakers_only } = self;
+        Arc::ptr_eq(config, &other.config) && (name, speakers_only) == (&other.name, &other.speakers_only)
+    }
+}
+
+impl Eq for CollectorTls {}
 
 /// The names of a span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,6 +142,32 @@ pub(crate) struct Span {
     pub(crate) error: bool,
     /// This gateway's end of the client's connection.
     pub(crate) local: SocketAddr,
+    /// The other end of its request's connection, if there was one.
+    pub(crate) peer: Option<Address>,
+    /// SkyWalking: what its request's spans have in common.
+    pub(crate) segment: Option<Arc<Segment>>,
+}
+
+/// SkyWalking: the spans of one request in one process.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    pub(crate) trace: String,
+    pub(crate) id: String,
+    /// What the client said of its own.
+    pub(crate) parent: Option<SegmentParent>,
+}
+
+/// SkyWalking: the segment that sent a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SegmentParent {
+    pub(crate) trace: String,
+    pub(crate) segment: String,
+    pub(crate) span: i32,
+    pub(crate) service: String,
+    pub(crate) instance: String,
+    pub(crate) endpoint: String,
+    /// Where it believed to send the request to.
+    pub(crate) target: String,
 }
 
 struct Mail {
@@ -108,7 +178,7 @@ struct Mail {
 /// A worker's way to the thread.
 #[derive(Clone)]
 pub(crate) struct SpanSender {
-    mail: SyncSender<Mail>,
+    mail: Sender<Mail>,
 }
 
 impl SpanSender {
@@ -118,19 +188,26 @@ impl SpanSender {
     }
 }
 
-type Addresses = Mutex<BTreeMap<u32, Vec<SocketAddr>>>;
+/// Where a collector is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CollectorAddress {
+    pub(crate) address: Address,
+    /// It says that it speaks the TLS of its mesh.
+    pub(crate) in_mesh: bool,
+}
+
+type Addresses = Mutex<BTreeMap<u32, Vec<CollectorAddress>>>;
 
 /// The handle of the thread. Dropping it sends what was handed over and ends the thread; drop the workers' senders
 /// first.
 pub(crate) struct Exporter {
     sender: Option<SpanSender>,
     addresses: Arc<Addresses>,
-    ending: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 /// A map whose holder panicked is still one: every change is a single insertion.
-fn lock(addresses: &Addresses) -> MutexGuard<'_, BTreeMap<u32, Vec<SocketAddr>>> {
+fn lock(addresses: &Addresses) -> MutexGuard<'_, BTreeMap<u32, Vec<CollectorAddress>>> {
     addresses.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -138,14 +215,27 @@ impl Exporter {
     /// Starts the thread.
     ///
     /// # Errors
-    /// No thread can be had.
+    /// No thread can be had, or it cannot wait for sockets.
     pub(crate) fn start(registry: Arc<Registry>) -> io::Result<Exporter> {
-        let (mail, inbox) = sync_channel(WAITING);
-        let (addresses, ending) = (Arc::<Addresses>::default(), Arc::<AtomicBool>::default());
-        let sending = Sending { addresses: addresses.clone(), ending: ending.clone(), registry, turn: 0 };
-        let run = move || sending.run(&inbox);
+        let (mail, inbox) = channel(WAITING);
+        let addresses = Arc::<Addresses>::default();
+        let sending = Sending { addresses: addresses.clone(), registry };
+        let (made, outcome) = std::sync::mpsc::sync_channel(1);
+        let run = move || match tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build_local(Default::default())
+        {
+            Ok(runtime) => {
+                let _ = made.send(Ok(()));
+                runtime.block_on(sending.run(inbox));
+            }
+            Err(error) => {
+                let _ = made.send(Err(error));
+            }
+        };
         let thread = std::thread::Builder::new().name("spans".to_owned()).spawn(run)?;
-        Ok(Exporter { sender: Some(SpanSender { mail }), addresses, ending, thread: Some(thread) })
+        outcome.recv().unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))?;
+        Ok(Exporter { sender: Some(SpanSender { mail }), addresses, thread: Some(thread) })
     }
 
     /// A sender for one worker.
@@ -157,14 +247,13 @@ impl Exporter {
     }
 
     /// Where the collector of that place is now.
-    pub(crate) fn place(&self, place: u32, addresses: Vec<SocketAddr>) {
+    pub(crate) fn place(&self, place: u32, addresses: Vec<CollectorAddress>) {
         lock(&self.addresses).insert(place, addresses);
     }
 }
 
 impl Drop for Exporter {
     fn drop(&mut self) {
-        self.ending.store(true, Ordering::Relaxed);
         self.sender = None;
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -175,129 +264,65 @@ impl Drop for Exporter {
 /// The thread's side.
 struct Sending {
     addresses: Arc<Addresses>,
-    ending: Arc<AtomicBool>,
     registry: Arc<Registry>,
-    turn: usize,
 }
 
 impl Sending {
-    fn run(mut self, inbox: &Receiver<Mail>) {
-        while let Ok(first) = inbox.recv() {
-            let since = Instant::now();
-            let mut batches: Vec<Mail> = vec![first];
-            while batches.iter().map(|batch| batch.spans.len()).sum::<usize>() < BATCH {
-                let Ok(mail) = inbox.recv_timeout(LINGER.saturating_sub(since.elapsed())) else { break };
-                match batches.iter_mut().find(|batch| batch.collector == mail.collector) {
-                    Some(batch) => batch.spans.extend(mail.spans),
-                    None => batches.push(mail),
+    /// Gives each collector's spans to its line, until all workers have ended.
+    async fn run(self, mut inbox: Receiver<Mail>) {
+        let sending = Rc::new(self);
+        let mut lines: Vec<(Arc<Collector>, Sender<Mail>)> = Vec::new();
+        let mut running = JoinSet::new();
+        while let Some(mail) = inbox.recv().await {
+            while running.try_join_next().is_some() {}
+            lines.retain(|(_, line)| !line.is_closed());
+            let same =
+                |known: &Arc<Collector>| Arc::ptr_eq(known, &mail.collector) || *known == mail.collector;
+            let line = match lines.iter().position(|(known, _)| same(known)) {
+                Some(at) => at,
+                None => {
+                    let (line, queue) = channel(WAITING);
+                    running.spawn_local(Line::new(mail.collector.clone(), sending.clone()).run(queue));
+                    lines.push((mail.collector.clone(), line));
+                    lines.len() - 1
                 }
-            }
-            batches.into_iter().for_each(|batch| self.send(&batch));
-        }
-    }
-
-    fn send(&mut self, Mail { collector, spans }: &Mail) {
-        let count = spans.len() as u64;
-        let addresses = lock(&self.addresses).get(&collector.place).cloned().unwrap_or_default();
-        self.turn = self.turn.wrapping_add(1);
-        let Some(address) = addresses.get(self.turn.checked_rem(addresses.len()).unwrap_or_default()) else {
-            return self.registry.add(Counter::SpansLost, count);
-        };
-        let body = match collector.protocol {
-            SpanProtocol::Zipkin => zipkin(collector, spans),
-            SpanProtocol::Otlp => otlp(collector, spans),
-        };
-        let patience = if self.ending.load(Ordering::Relaxed) { LAST_PATIENCE } else { collector.timeout };
-        match post(*address, collector, body.to_string().as_bytes(), patience.min(collector.timeout)) {
-            Ok(200..=299) => self.registry.add(Counter::SpansSent, count),
-            outcome => {
-                tracing::debug!(%address, ?outcome, "a collector did not take spans");
-                self.registry.add(Counter::SpansLost, count);
+            };
+            let Some((_, line)) = lines.get(line) else { continue };
+            if let Err(TrySendError::Full(mail) | TrySendError::Closed(mail)) = line.try_send(mail) {
+                sending.registry.add(Counter::SpansLost, mail.spans.len() as u64);
             }
         }
+        drop(lines);
+        let _ =
+            tokio::time::timeout(LAST_PATIENCE, async { while running.join_next().await.is_some() {} }).await;
+    }
+
+    fn addresses(&self, place: u32) -> Vec<CollectorAddress> {
+        lock(&self.addresses).get(&place).cloned().unwrap_or_default()
     }
 }
 
-/// Sends a body within a time; returns the status of the answer.
-fn post(address: SocketAddr, to: &Collector, body: &[u8], patience: Duration) -> io::Result<u16> {
-    let until = Instant::now() + patience;
-    let left = || match until.saturating_duration_since(Instant::now()) {
-        Duration::ZERO => Err(io::Error::from(io::ErrorKind::TimedOut)),
-        left => Ok(left),
-    };
-    let mut stream = TcpStream::connect_timeout(&address, left()?)?;
-    let mut head = format!(
-        "POST {} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n",
-        to.path,
-        to.host,
-        body.len()
-    );
-    to.headers.iter().for_each(|(name, value)| head.extend([name, ": ", value, "\r\n"]));
-    head.push_str("\r\n");
-    stream.set_write_timeout(Some(left()?))?;
-    stream.write_all(head.as_bytes())?;
-    stream.write_all(body)?;
-    let mut answer = Vec::new();
-    let mut buffer = [0; 512];
-    while !answer.contains(&b'\n') && answer.len() < ANSWER_BYTES {
-        stream.set_read_timeout(Some(left()?))?;
-        match stream.read(&mut buffer)? {
-            0 => break,
-            read => answer.extend_from_slice(buffer.get(..read).unwrap_or_default()),
+/// What a collector is sent, and how its answer is read.
+struct Letter {
+    content_type: &'static str,
+    body: Vec<u8>,
+    /// What only this kind of collector wants to know.
+    headers: Vec<(&'static str, String)>,
+}
+
+impl Letter {
+    fn of(collector: &Collector, spans: &[Span]) -> Letter {
+        let plain = |content_type, body| Letter { content_type, body, headers: Vec::new() };
+        match collector.protocol {
+            SpanProtocol::Zipkin => plain("application/json", zipkin::encode(collector, spans)),
+            SpanProtocol::Otlp => plain("application/json", otlp::json(collector, spans)),
+            SpanProtocol::OtlpGrpc => plain("application/grpc", otlp::grpc(collector, spans)),
+            SpanProtocol::SkyWalking => plain("application/grpc", skywalking::encode(collector, spans)),
+            SpanProtocol::Datadog => {
+                let (body, traces) = datadog::encode(collector, spans);
+                let headers = vec![("x-datadog-trace-count", traces.to_string())];
+                Letter { content_type: "application/msgpack", body, headers }
+            }
         }
     }
-    let line = String::from_utf8_lossy(&answer);
-    let status = line.strip_prefix("HTTP/1.").and_then(|rest| rest.split(' ').nth(1)?.trim().parse().ok());
-    status.ok_or_else(|| io::ErrorKind::InvalidData.into())
-}
-
-/// Zipkin's list of spans, version 2.
-fn zipkin(collector: &Collector, spans: &[Span]) -> Value {
-    let one = |span: &Span| {
-        let tags: serde_json::Map<_, _> =
-            span.tags.iter().map(|(name, value)| (name.to_string(), Value::from(&**value))).collect();
-        let family = if span.local.is_ipv4() { "ipv4" } else { "ipv6" };
-        let mut made = json!({
-            "traceId": span.ids.trace(),
-            "id": span.ids.own(),
-            "name": span.name,
-            "kind": if span.client { "CLIENT" } else { "SERVER" },
-            "timestamp": span.start_us,
-            "duration": span.duration_us.max(1),
-            "localEndpoint": {
-                "serviceName": collector.service_name,
-                family: span.local.ip().to_string(),
-                "port": span.local.port(),
-            },
-            "tags": tags,
-        });
-        if let Some(parent) = span.parent {
-            made["parentId"] = Value::from(format!("{parent:016x}"));
-        }
-        made
-    };
-    spans.iter().map(one).collect()
-}
-
-/// OTLP's request in its JSON form, in which ids are hexadecimal and 64-bit numbers are texts.
-fn otlp(collector: &Collector, spans: &[Span]) -> Value {
-    let attribute = |name: &str, value: &str| json!({"key": name, "value": {"stringValue": value}});
-    let one = |span: &Span| {
-        let end_us = span.start_us.saturating_add(span.duration_us);
-        json!({
-            "traceId": span.ids.long(),
-            "spanId": span.ids.own(),
-            "parentSpanId": span.parent.map(|parent| format!("{parent:016x}")).unwrap_or_default(),
-            "name": span.name,
-            "kind": if span.client { 3 } else { 2 },
-            "startTimeUnixNano": span.start_us.saturating_mul(1000).to_string(),
-            "endTimeUnixNano": end_us.saturating_mul(1000).to_string(),
-            "attributes": span.tags.iter().map(|(name, value)| attribute(name, value)).collect::<Vec<_>>(),
-            "status": if span.error { json!({"code": 2}) } else { json!({}) },
-        })
-    };
-    json!({"resourceSpans": [{
-        "resource": {"attributes": [attribute("service.name", &collector.service_name)]},
-        "scopeSpans": [{"scope": {"name": "limen"}, "spans": spans.iter().map(one).collect::<Vec<_>>()}],
-    }]})
 }

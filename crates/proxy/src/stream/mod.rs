@@ -9,12 +9,26 @@ pub(crate) mod prefixed;
 pub(crate) mod relay;
 
 use std::cell::RefCell;
+use std::io;
 
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::UnixStream;
 
 /// What both fronts and backs are built on.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + 'static {}
 impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Stream for S {}
+
+/// Connects to a unix socket: a path, or `@` and an abstract name.
+///
+/// # Errors
+/// Nobody listens there, or we may not.
+pub(crate) async fn connect_unix(path: &str) -> io::Result<UnixStream> {
+    match path.strip_prefix('@') {
+        // As the system writes abstract names.
+        Some(name) => UnixStream::connect(format!("\0{name}")).await,
+        None => UnixStream::connect(path).await,
+    }
+}
 
 /// The size that a buffer has when it is taken.
 pub(crate) const BUFFER: usize = 16 * 1024;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::filter::trace::Dialects;
+use crate::filter::trace::Dialect;
 use crate::observe::{AccessLog, Collector};
 
 /// How requests are traced.
@@ -17,7 +17,7 @@ pub(crate) struct Tracing {
     /// Origins are told of the trace.
     pub(crate) propagate: bool,
     /// In what they are told, and clients tell.
-    pub(crate) dialects: Dialects,
+    pub(crate) dialect: Dialect,
     /// Tags that every span of a request has.
     pub(crate) tags: Box<[(Arc<str>, Tag)]>,
     /// Bytes of a URL that a tag may hold.

@@ -13,6 +13,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::fail::Fail;
 use crate::address::Address;
+use crate::stream::connect_unix;
 
 /// A socket of either kind.
 pub(crate) enum Socket {
@@ -32,12 +33,7 @@ impl Socket {
                 Ok(Socket::Inet(io))
             }
             Address::Unix(path) => {
-                let connected = match path.strip_prefix('@') {
-                    // As the system writes abstract names.
-                    Some(name) => UnixStream::connect(format!("\0{name}")).await,
-                    None => UnixStream::connect(path).await,
-                };
-                connected.map(Socket::Unix).map_err(|error| Fail::of_local_connect(&error))
+                connect_unix(path).await.map(Socket::Unix).map_err(|error| Fail::of_local_connect(&error))
             }
         }
     }

@@ -22,8 +22,9 @@ pub use mesh::{
 };
 pub use policy::{Policy, TargetRef};
 pub use provider::{
-    DefaultProviders, ExtensionProvider, FileAccessLog, LogFormat, Opaque, OpenTelemetryProvider, OtlpHttp,
-    ProviderHeader, TraceContext, ZipkinProvider,
+    DatadogProvider, DefaultProviders, ExtensionProvider, FileAccessLog, LogFormat, Opaque,
+    OpenTelemetryProvider, OtlpGrpc, OtlpHttp, ProviderHeader, SkyWalkingProvider, TraceContext,
+    ZipkinProvider,
 };
 pub use proxy_config::{
     ConnectionProfile, ConnectionSettings, EscapedSlashes, ForwardClientCert, GatewayTopology, HeaderChoice,

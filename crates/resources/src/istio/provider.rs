@@ -25,10 +25,10 @@ spec! {
         "stackdriver" => stackdriver: Option<Opaque>,
         /// Spans.
         "lightstep" => lightstep: Option<Opaque>,
-        /// Spans.
-        "datadog" => datadog: Option<Opaque>,
-        /// Spans.
-        "skywalking" => skywalking: Option<Opaque>,
+        /// A Datadog agent.
+        "datadog" => datadog: Option<DatadogProvider>,
+        /// SkyWalking's backend.
+        "skywalking" => skywalking: Option<SkyWalkingProvider>,
         /// Spans.
         "opencensus" => opencensus: Option<Opaque>,
         /// Access logs of HTTP over gRPC.
@@ -51,8 +51,6 @@ impl ExtensionProvider {
             ("prometheus", &self.prometheus),
             ("stackdriver", &self.stackdriver),
             ("lightstep", &self.lightstep),
-            ("datadog", &self.datadog),
-            ("skywalking", &self.skywalking),
             ("opencensus", &self.opencensus),
             ("envoyHttpAls", &self.http_als),
             ("envoyTcpAls", &self.tcp_als),
@@ -63,6 +61,8 @@ impl ExtensionProvider {
             ("envoyFileAccessLog", self.file_access_log.is_some()),
             ("zipkin", self.zipkin.is_some()),
             ("opentelemetry", self.opentelemetry.is_some()),
+            ("datadog", self.datadog.is_some()),
+            ("skywalking", self.skywalking.is_some()),
         ];
         let opaque = opaque.into_iter().map(|(field, written)| (field, written.is_some()));
         read.into_iter().chain(opaque).find(|(_, written)| *written).map(|(field, _)| field)
@@ -145,7 +145,7 @@ spec! {
         /// OTLP over HTTP; absent: over gRPC.
         "http" => http: Option<OtlpHttp>,
         /// Settings of gRPC.
-        "grpc" => grpc: Option<Opaque>,
+        "grpc" => grpc: Option<OtlpGrpc>,
         /// What is found out of the gateway.
         "resourceDetectors" => resource_detectors: Option<Opaque>,
         /// A sampler of its own.
@@ -164,6 +164,40 @@ spec! {
         "timeout" => timeout: Option<GoDuration>,
         /// Header fields of sendings.
         "headers" => headers: Vec<ProviderHeader>,
+    }
+}
+
+spec! {
+    /// OTLP over gRPC.
+    pub struct OtlpGrpc {
+        /// How long a sending may take.
+        "timeout" => timeout: Option<GoDuration>,
+        /// Header fields of sendings.
+        "initialMetadata" => initial_metadata: Vec<ProviderHeader>,
+    }
+}
+
+spec! {
+    /// A Datadog agent.
+    pub struct DatadogProvider {
+        /// `[namespace/]host` of a service.
+        "service" => service: String,
+        /// Its port.
+        "port" => port: u32,
+        /// How long a path may be in a tag.
+        "maxTagLength" => max_tag_length: u32,
+    }
+}
+
+spec! {
+    /// SkyWalking's backend.
+    pub struct SkyWalkingProvider {
+        /// `[namespace/]host` of a service.
+        "service" => service: String,
+        /// Its port.
+        "port" => port: u32,
+        /// What it lets a proxy in for.
+        "accessToken" => access_token: String,
     }
 }
 

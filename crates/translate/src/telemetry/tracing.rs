@@ -3,18 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use limen_ir::Millis;
-use limen_ir::cluster::ClusterKey;
-use limen_ir::tracing::{Collector, HeaderSource, SpanProtocol, TagSource, Tracing as Made};
+use limen_ir::tracing::{TagSource, Tracing as Made};
 use limen_resources::Object;
-use limen_resources::istio::{
-    CustomTag, ExtensionProvider, MeshConfig, OpenTelemetryProvider, OtlpHttp, ProviderHeader, Telemetry,
-    TraceContext, Tracing, ZipkinProvider,
-};
+use limen_resources::istio::{CustomTag, Telemetry, Tracing};
 
+use super::collectors::Collectors;
 use super::{Providers, concerns};
 use crate::index::{Index, origin};
-use crate::merge::{NamedBy, WantedClusters};
+use crate::merge::WantedClusters;
 use crate::messages::{At, telemetry as messages};
 use crate::report::Report;
 use crate::settings::GatewayInstance;
@@ -73,7 +69,8 @@ impl Spans<'_, '_> {
             return None;
         }
         let (config, at, provider) = self.providers.find(&provider?)?;
-        let (collector, longest) = self.collector(config, &at, provider, number)?;
+        let mut collectors = Collectors { index: self.index, wanted: self.wanted, report: self.report };
+        let (collector, longest) = collectors.of_provider(config, &at, provider, number)?;
         let sampling = said.sampling.map(|share| (share * 100.0).round() as u32);
         let (namespace, name) = (&self.index.settings.workload_namespace, &instance.name);
         let app = instance.labels.get("app").unwrap_or(name);
@@ -89,108 +86,6 @@ impl Spans<'_, '_> {
             longest_url: usize::try_from(longest).ok().filter(|longest| *longest > 0).unwrap_or(LONGEST_URL),
             origin: origin(&config.key, at),
         })
-    }
-
-    /// Who gets the spans, and how much of a URL they may hold.
-    fn collector(
-        &mut self,
-        config: &Arc<Object<MeshConfig>>,
-        at: &str,
-        provider: &ExtensionProvider,
-        number: usize,
-    ) -> Option<(Collector, u32)> {
-        let (kind, name) = (provider.kind().unwrap_or("nothing"), &provider.name);
-        if let Some(ZipkinProvider {
-            service,
-            port,
-            max_tag_length,
-            path,
-            timeout,
-            headers,
-            trace_context,
-            ..
-        }) = &provider.zipkin
-        {
-            let cluster = self.cluster(config, &format!("{at}.zipkin"), (service, *port), number)?;
-            let collector = Collector {
-                cluster,
-                protocol: SpanProtocol::Zipkin { w3c: *trace_context == TraceContext::B3WithW3c },
-                path: or(path, "/api/v2/spans"),
-                timeout: Millis::new(timeout.map_or(5_000, |timeout| timeout.millis()))?,
-                headers: self::headers(headers),
-            };
-            return Some((collector, *max_tag_length));
-        }
-        let Some(otel) = &provider.opentelemetry else {
-            let later = ["datadog", "skywalking", "lightstep", "opencensus", "stackdriver"];
-            self.report.problem(match later.contains(&kind) {
-                true => messages::span_kind(At::new(config, at), name, kind),
-                false => messages::no_span_provider(At::new(config, at), name, kind),
-            });
-            return None;
-        };
-        let OpenTelemetryProvider {
-            service,
-            port,
-            max_tag_length,
-            http,
-            grpc: _,
-            resource_detectors,
-            dynatrace_sampler,
-            service_attribute_enrichment,
-        } = otel;
-        let at = format!("{at}.opentelemetry");
-        for (written, field) in [
-            (resource_detectors, "resourceDetectors"),
-            (dynatrace_sampler, "dynatraceSampler"),
-            (service_attribute_enrichment, "serviceAttributeEnrichment"),
-        ] {
-            if written.is_some() {
-                self.report.problem(messages::ignored(At::new(config, &format!("{at}.{field}"))));
-            }
-        }
-        let Some(OtlpHttp { path, timeout, headers }) = http else {
-            let kind = "opentelemetry over gRPC";
-            self.report.problem(messages::span_kind(At::new(config, &at), name, kind));
-            return None;
-        };
-        let collector = Collector {
-            cluster: self.cluster(config, &at, (service, *port), number)?,
-            protocol: SpanProtocol::Otlp,
-            path: or(path, "/v1/traces"),
-            timeout: Millis::new(timeout.map_or(3_000, |timeout| timeout.millis()))?,
-            headers: self::headers(headers),
-        };
-        Some((collector, *max_tag_length))
-    }
-
-    /// The cluster of a collector, which is wanted from now on.
-    fn cluster(
-        &mut self,
-        config: &Arc<Object<MeshConfig>>,
-        at: &str,
-        (service, port): (&str, u32),
-        number: usize,
-    ) -> Option<ClusterKey> {
-        let field = format!("{at}.service");
-        let (namespace, host) =
-            service.split_once('/').unwrap_or((&self.index.settings.root_namespace, service));
-        let found = self.index.services.find(&host.to_ascii_lowercase(), namespace);
-        let port_number = u16::try_from(port).unwrap_or_default();
-        let found = found.filter(|found| found.service.port(port_number).is_some());
-        let Some(found) = found else {
-            self.report.problem(messages::span_service(At::new(config, &field), service, port));
-            return None;
-        };
-        let key = ClusterKey {
-            port: port_number,
-            subset: String::new(),
-            host: found.service.host.clone(),
-            by_server_name: false,
-        };
-        let by = NamedBy::Provider(Arc::clone(config), field);
-        self.wanted.add(key.clone(), Arc::clone(found.service), number, by);
-        Some(key)
     }
 
     fn tags(&self, said: &Said<'_>, instance: &GatewayInstance) -> Vec<(String, TagSource)> {
@@ -252,23 +147,4 @@ impl<'a> Said<'a> {
         self.without_istio_tags = enable_istio_tags.map_or(self.without_istio_tags, |enabled| !enabled);
         self.without_propagation = disable_context_propagation.unwrap_or(self.without_propagation);
     }
-}
-
-fn or(written: &str, default: &str) -> String {
-    match written {
-        "" => default.to_owned(),
-        path if path.starts_with('/') => path.to_owned(),
-        path => format!("/{path}"),
-    }
-}
-
-fn headers(written: &[ProviderHeader]) -> Vec<(String, HeaderSource)> {
-    let source = |ProviderHeader { name, value, env_name }: &ProviderHeader| {
-        let source = match &**env_name {
-            "" => HeaderSource::Literal(value.clone()),
-            env_name => HeaderSource::Environment(env_name.to_owned()),
-        };
-        (name.clone(), source)
-    };
-    written.iter().map(source).collect()
 }

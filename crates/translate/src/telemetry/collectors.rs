@@ -1,0 +1,178 @@
+//! Who gets the spans of a gateway: from what the mesh's providers say to a cluster and what is spoken to it.
+
+use std::sync::Arc;
+
+use limen_ir::Millis;
+use limen_ir::cluster::ClusterKey;
+use limen_ir::tracing::{Collector, HeaderSource, SpanProtocol};
+use limen_resources::istio::{
+    DatadogProvider, ExtensionProvider, MeshConfig, OpenTelemetryProvider, OtlpGrpc, OtlpHttp,
+    ProviderHeader, SkyWalkingProvider, TraceContext, ZipkinProvider,
+};
+use limen_resources::{GoDuration, Object};
+
+use crate::index::Index;
+use crate::merge::{NamedBy, WantedClusters};
+use crate::messages::{At, telemetry as messages};
+use crate::report::Report;
+
+const ZIPKIN_PATH: &str = "/api/v2/spans";
+const DATADOG_PATH: &str = "/v0.4/traces";
+const OTLP_CALL: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+const SKYWALKING_CALL: &str = "/skywalking.v3.TraceSegmentReportService/collect";
+/// How long a sending may take, in milliseconds, where nobody says it.
+const TIMEOUT_MS: u64 = 5_000;
+/// The same of OTLP.
+const OTLP_TIMEOUT_MS: u64 = 3_000;
+/// The field that SkyWalking's backend reads a token in.
+const TOKEN: &str = "authentication";
+
+/// Finds collectors.
+pub(super) struct Collectors<'a, 'r> {
+    pub(super) index: &'a Index<'a>,
+    /// Their services are added.
+    pub(super) wanted: &'r mut WantedClusters,
+    pub(super) report: &'r mut Report,
+}
+
+/// How a collector is spoken to.
+struct Manner {
+    protocol: SpanProtocol,
+    path: String,
+    timeout: Option<Millis>,
+    headers: Vec<(String, HeaderSource)>,
+}
+
+impl Manner {
+    fn plain(protocol: SpanProtocol, path: &str) -> Manner {
+        Manner { protocol, path: path.to_owned(), timeout: Millis::new(TIMEOUT_MS), headers: Vec::new() }
+    }
+}
+
+impl Collectors<'_, '_> {
+    /// The collector that a provider is, and how much of a URL its spans may hold; 0: it does not say.
+    pub(super) fn of_provider(
+        &mut self,
+        config: &Arc<Object<MeshConfig>>,
+        at: &str,
+        provider: &ExtensionProvider,
+        number: usize,
+    ) -> Option<(Collector, u32)> {
+        let (kind, name) = (provider.kind().unwrap_or("nothing"), &provider.name);
+        let (manner, service, longest) = if let Some(zipkin) = &provider.zipkin {
+            let ZipkinProvider { service, port, max_tag_length, .. } = zipkin;
+            (zipkin_manner(zipkin), (service, port), *max_tag_length)
+        } else if let Some(otel) = &provider.opentelemetry {
+            self.say_ignored(config, at, otel);
+            (otlp_manner(otel), (&otel.service, &otel.port), otel.max_tag_length)
+        } else if let Some(DatadogProvider { service, port, max_tag_length }) = &provider.datadog {
+            (Manner::plain(SpanProtocol::Datadog, DATADOG_PATH), (service, port), *max_tag_length)
+        } else if let Some(SkyWalkingProvider { service, port, access_token }) = &provider.skywalking {
+            let token = Some(access_token).filter(|token| !token.is_empty());
+            let token = token.map(|token| (TOKEN.to_owned(), HeaderSource::Literal(token.clone())));
+            let plain = Manner::plain(SpanProtocol::SkyWalking, SKYWALKING_CALL);
+            (Manner { headers: token.into_iter().collect(), ..plain }, (service, port), 0)
+        } else {
+            let at = At::new(config, at);
+            self.report.problem(match kind {
+                "lightstep" | "opencensus" => messages::retired(at, name, kind),
+                "stackdriver" => messages::span_kind(at, name, kind),
+                _ => messages::no_span_provider(at, name, kind),
+            });
+            return None;
+        };
+        let (cluster, authority) = self.cluster(config, &format!("{at}.{kind}"), service, number)?;
+        let Manner { protocol, path, timeout, headers } = manner;
+        Some((Collector { cluster, authority, protocol, path, timeout: timeout?, headers }, longest))
+    }
+
+    fn say_ignored(&mut self, config: &Arc<Object<MeshConfig>>, at: &str, provider: &OpenTelemetryProvider) {
+        for (written, field) in [
+            (&provider.resource_detectors, "resourceDetectors"),
+            (&provider.dynatrace_sampler, "dynatraceSampler"),
+            (&provider.service_attribute_enrichment, "serviceAttributeEnrichment"),
+        ] {
+            if written.is_some() {
+                let field = format!("{at}.opentelemetry.{field}");
+                self.report.problem(messages::ignored(At::new(config, &field)));
+            }
+        }
+    }
+
+    /// The cluster of a collector, which is wanted from now on, and what its requests call it.
+    fn cluster(
+        &mut self,
+        config: &Arc<Object<MeshConfig>>,
+        at: &str,
+        (service, port): (&String, &u32),
+        number: usize,
+    ) -> Option<(ClusterKey, String)> {
+        let field = format!("{at}.service");
+        let (namespace, host) =
+            service.split_once('/').unwrap_or((&self.index.settings.root_namespace, service));
+        let found = self.index.services.find(&host.to_ascii_lowercase(), namespace);
+        let port_number = u16::try_from(*port).unwrap_or_default();
+        let found = found.filter(|found| found.service.port(port_number).is_some());
+        let Some(found) = found else {
+            self.report.problem(messages::span_service(At::new(config, &field), service, *port));
+            return None;
+        };
+        let key = ClusterKey::new(port_number, "", &found.service.host);
+        let by = NamedBy::Provider(Arc::clone(config), field);
+        let authority = format!("{}:{port_number}", key.host);
+        self.wanted.add(key.clone(), Arc::clone(found.service), number, by);
+        Some((key, authority))
+    }
+}
+
+fn zipkin_manner(provider: &ZipkinProvider) -> Manner {
+    let ZipkinProvider { path, timeout, headers, trace_context, .. } = provider;
+    Manner {
+        protocol: SpanProtocol::Zipkin { w3c: *trace_context == TraceContext::B3WithW3c },
+        path: or(path, ZIPKIN_PATH),
+        timeout: millis(*timeout, TIMEOUT_MS),
+        headers: self::headers(headers),
+    }
+}
+
+/// Over gRPC, unless HTTP is asked for.
+fn otlp_manner(provider: &OpenTelemetryProvider) -> Manner {
+    if let Some(OtlpHttp { path, timeout, headers }) = &provider.http {
+        return Manner {
+            protocol: SpanProtocol::Otlp,
+            path: or(path, "/v1/traces"),
+            timeout: millis(*timeout, OTLP_TIMEOUT_MS),
+            headers: self::headers(headers),
+        };
+    }
+    let OtlpGrpc { timeout, initial_metadata } = provider.grpc.clone().unwrap_or_default();
+    Manner {
+        protocol: SpanProtocol::OtlpGrpc,
+        path: OTLP_CALL.to_owned(),
+        timeout: millis(timeout, OTLP_TIMEOUT_MS),
+        headers: headers(&initial_metadata),
+    }
+}
+
+fn millis(written: Option<GoDuration>, default: u64) -> Option<Millis> {
+    Millis::new(written.map_or(default, |written| written.millis())).or(Millis::new(default))
+}
+
+fn or(written: &str, default: &str) -> String {
+    match written {
+        "" => default.to_owned(),
+        path if path.starts_with('/') => path.to_owned(),
+        path => format!("/{path}"),
+    }
+}
+
+fn headers(written: &[ProviderHeader]) -> Vec<(String, HeaderSource)> {
+    let source = |ProviderHeader { name, value, env_name }: &ProviderHeader| {
+        let source = match &**env_name {
+            "" => HeaderSource::Literal(value.clone()),
+            env_name => HeaderSource::Environment(env_name.to_owned()),
+        };
+        (name.clone(), source)
+    };
+    written.iter().map(source).collect()
+}
