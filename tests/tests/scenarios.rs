@@ -344,6 +344,9 @@ async fn set_up(scenario: &Scenario) -> World {
         if let Some(unix) = spec.unix {
             let place = unix.place(&sockets, name);
             origins.push(Origin::start_at_socket(&place, name, script));
+            if let Some(backend) = &spec.backend {
+                flags.extend(["--backend".to_owned(), format!("{backend}=unix://{place}")]);
+            }
             fill.push((format!("${{{name}.socket}}"), place));
             continue;
         }

@@ -33,6 +33,30 @@ pub enum Address {
     Unix(Arc<str>),
 }
 
+/// The most bytes of a socket's path or abstract name (`unix(7)`).
+const LONGEST_SOCKET: usize = 107;
+
+impl Address {
+    /// The unix socket that is written as `unix:///path` or `unix://@name`.
+    ///
+    /// # Errors
+    /// Why there can be none.
+    pub fn unix(text: &str) -> Result<Address, &'static str> {
+        let place = text.strip_prefix("unix://").unwrap_or_default();
+        let (name, is_name) = match place.strip_prefix('@') {
+            Some(name) => (name, !name.is_empty()),
+            None => (place, place.starts_with('/') && !place.ends_with('/')),
+        };
+        if !is_name || name.chars().any(char::is_control) {
+            return Err("it names no socket");
+        }
+        if name.len() > LONGEST_SOCKET {
+            return Err("the system has names of up to 107 bytes only");
+        }
+        Ok(Address::Unix(place.into()))
+    }
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

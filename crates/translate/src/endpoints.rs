@@ -304,7 +304,7 @@ impl Collector<'_> {
         }
         let (namespace, cluster) = (&backend.namespace, &self.settings.cluster_id);
         let workload = crate::workload::workload(Some(&backend.service), namespace, &backend.labels, cluster);
-        self.add(Address::Inet(backend.address), &backend.labels, "", |address| Endpoint {
+        self.add(backend.address.clone(), &backend.labels, "", |address| Endpoint {
             address,
             weight: 1,
             health: Health::Healthy,

@@ -1,8 +1,9 @@
 //! What translation must be told besides the resources.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 
+use limen_ir::Address;
 use limen_resources::Kind;
 
 use crate::mesh::Mesh;
@@ -78,7 +79,7 @@ pub struct BackendOverride {
     /// What subsets select by.
     pub labels: BTreeMap<String, String>,
     /// Where to connect.
-    pub address: SocketAddr,
+    pub address: Address,
 }
 
 impl BackendOverride {

@@ -45,7 +45,8 @@ pub struct Meaning {
     #[arg(long, env = "LIMEN_MESH_CONFIG", value_name = "FILE", help_heading = FILES)]
     pub mesh_config: Option<PathBuf>,
 
-    /// Endpoint for a Service (or a subset of it) that has none in the files; repeatable
+    /// Endpoint for a Service (or a subset of it) that has none in the files, or `unix://…` instead of HOST:PORT;
+    /// repeatable
     #[arg(
         long,
         env = "LIMEN_BACKEND",

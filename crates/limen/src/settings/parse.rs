@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
+use limen_ir::Address;
 use limen_resources::Kind;
 
 /// An address to serve at, or none.
@@ -44,7 +45,7 @@ pub struct GatewayIdentity {
     pub bind: Option<IpAddr>,
 }
 
-/// `--backend SVC[.NS][:PORT][/label=value]=HOST:PORT`.
+/// `--backend SVC[.NS][:PORT][/label=value]=HOST:PORT`, or a unix socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Backend {
     /// The Service's name.
@@ -56,7 +57,7 @@ pub struct Backend {
     /// The labels that the endpoint carries, for subsets.
     pub labels: BTreeMap<String, String>,
     /// Where to connect. A name was resolved when the flag was read.
-    pub address: SocketAddr,
+    pub address: Address,
 }
 
 pub(super) fn serve_at(text: &str) -> Result<ServeAt, String> {
@@ -129,7 +130,9 @@ pub(super) fn dns_server(text: &str) -> Result<SocketAddr, String> {
 pub(super) fn backend(text: &str) -> Result<Backend, String> {
     let expected =
         || "expected SVC[.NS][:PORT][/label=value]=HOST:PORT, such as my-service=127.0.0.1:9000".to_owned();
-    let (left, target) = text.rsplit_once('=').ok_or_else(expected)?;
+    // The path of a socket may hold anything.
+    let socket = text.find("=unix:").map(|at| text.split_at(at)).map(|(left, rest)| (left, &rest[1..]));
+    let (left, target) = socket.or_else(|| text.rsplit_once('=')).ok_or_else(expected)?;
     let (left, labels_text) = left.split_once('/').unwrap_or((left, ""));
     let (name, port) = match left.split_once(':') {
         None => (left, None),
@@ -154,17 +157,22 @@ pub(super) fn backend(text: &str) -> Result<Backend, String> {
     })
 }
 
-/// An address, or the first address of a name: IPv4 before IPv6, since that is what local servers bind.
-fn resolve(target: &str) -> Result<SocketAddr, String> {
+/// A socket, an address, or the first address of a name: IPv4 before IPv6, since that is what local servers bind.
+fn resolve(target: &str) -> Result<Address, String> {
+    if target.starts_with("unix:") {
+        let expected = "write unix:///path/to/socket or unix://@name";
+        return Address::unix(target)
+            .map_err(|why| format!("'{target}' cannot be a backend ({why}): {expected}"));
+    }
     if let Ok(address) = target.parse() {
-        return Ok(address);
+        return Ok(Address::Inet(address));
     }
     let mut addresses: Vec<SocketAddr> = target
         .to_socket_addrs()
         .map_err(|error| format!("'{target}' is no HOST:PORT that can be resolved: {error}"))?
         .collect();
     addresses.sort_by_key(SocketAddr::is_ipv6);
-    addresses.first().copied().ok_or_else(|| format!("'{target}' has no address"))
+    addresses.first().copied().map(Address::Inet).ok_or_else(|| format!("'{target}' has no address"))
 }
 
 pub(super) fn duration(text: &str) -> Result<Duration, String> {

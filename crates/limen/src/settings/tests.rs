@@ -1,3 +1,5 @@
+use limen_ir::Address;
+
 use super::*;
 
 fn check_backend(text: &str, service: &str, namespace: Option<&str>, port: Option<u16>, address: &str) {
@@ -5,7 +7,7 @@ fn check_backend(text: &str, service: &str, namespace: Option<&str>, port: Optio
     assert_eq!(backend.service, service, "{text}");
     assert_eq!(backend.namespace.as_deref(), namespace, "{text}");
     assert_eq!(backend.port, port, "{text}");
-    assert_eq!(backend.address, address.parse().unwrap(), "{text}");
+    assert_eq!(backend.address.to_string(), address, "{text}");
 }
 
 #[test]
@@ -29,17 +31,27 @@ fn a_backend_names_service_namespace_port_and_labels() {
     let subset = parse::backend("web:80/version=two=127.0.0.1:9000").unwrap();
     assert_eq!(subset.labels, BTreeMap::from([("version".to_owned(), "two".to_owned())]));
     assert_eq!(subset.port, Some(80));
+    check_backend("web:80=unix:///run/a=b.sock", "web", None, Some(80), "unix:///run/a=b.sock");
+    check_backend("web.prod/a=b=unix://@web", "web", Some("prod"), None, "unix://@web");
 }
 
 #[test]
 fn a_name_in_a_backend_is_resolved() {
     let backend = parse::backend("web=localhost:9000").unwrap();
-    assert!(backend.address.ip().is_loopback());
+    assert!(matches!(backend.address, Address::Inet(address) if address.ip().is_loopback()));
 }
 
 #[test]
 fn a_bad_backend_says_what_was_expected() {
-    for bad in ["web", "=127.0.0.1:1", "web:0=127.0.0.1:1", "web=127.0.0.1", "web/version=127.0.0.1:1"] {
+    for bad in [
+        "web",
+        "=127.0.0.1:1",
+        "web:0=127.0.0.1:1",
+        "web=127.0.0.1",
+        "web=unix:///",
+        "web=unix:x",
+        "web/version=127.0.0.1:1",
+    ] {
         assert!(parse::backend(bad).is_err(), "{bad}");
     }
 }

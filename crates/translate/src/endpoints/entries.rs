@@ -70,9 +70,6 @@ struct NoSocket {
     mend: &'static str,
 }
 
-/// The most bytes of a socket's path or abstract name (`unix(7)`).
-const LONGEST_SOCKET: usize = 107;
-
 /// The unix socket that is written there. `resolution`: that of the ServiceEntry; a Service has none.
 fn socket(address: &str, resolution: Option<Resolution>) -> Result<Address, NoSocket> {
     let refuse = |why, mend| Err(NoSocket { why, mend });
@@ -86,21 +83,8 @@ fn socket(address: &str, resolution: Option<Resolution>) -> Result<Address, NoSo
         }
         None => return refuse("a Service has none", "select it by a ServiceEntry with resolution: STATIC"),
     }
-    let place = address.strip_prefix("unix://").unwrap_or_default();
-    let name = place.strip_prefix('@').unwrap_or(place);
-    if name.is_empty() || name.chars().any(char::is_control) {
-        return refuse(
-            "it has no name that can be written down",
-            "write unix:///path/to/socket or unix://@name",
-        );
-    }
-    if name.len() > LONGEST_SOCKET {
-        return refuse(
-            "the system has names of up to 107 bytes only",
-            "let the server listen at a shorter path",
-        );
-    }
-    Ok(Address::Unix(place.into()))
+    let mend = "write unix:///path/to/socket or unix://@name";
+    Address::unix(address).or_else(|why| refuse(why, mend))
 }
 
 fn selects(entry: &Object<ServiceEntry>, namespace: &Arc<str>, labels: &Labels) -> bool {

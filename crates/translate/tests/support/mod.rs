@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::IpAddr;
 
+use limen_ir::Address;
 use limen_resources::core::SecretBytes;
 use limen_resources::{Event, Kind, Level, Snapshot, Store, parse};
 use limen_translate::{BackendOverride, GatewayInstance, IdentityFiles, Settings};
@@ -93,7 +94,7 @@ fn backend(text: &str) -> BackendOverride {
         namespace: namespace.to_owned(),
         port: port.map(|port| port.parse().expect("a port")),
         labels: pairs(labels),
-        address: address.parse().expect("an address"),
+        address: Address::unix(address).or_else(|_| address.parse().map(Address::Inet)).expect("an address"),
     }
 }
 
