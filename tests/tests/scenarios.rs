@@ -778,6 +778,7 @@ scenarios! {
     flags_of_others
     forwarded_client_cert
     forwarded_client_cert_modes
+    gateway_addresses
     gateway_labels
     gateways_apply
     grpc_errors

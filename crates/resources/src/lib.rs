@@ -29,5 +29,5 @@ pub use object::{AnyObject, Location, Meta, Object, Source, Timestamp};
 pub use problem::{Level, Problem};
 pub use snapshot::{FileState, NameState, Snapshot, Table};
 pub use store::{Event, Store};
-pub use verdict::Verdict;
+pub use verdict::{GatewayAddress, GatewayAddressType, Verdict};
 pub use yaml::{Parsed, parse, parse_mesh, parse_proxy_options};

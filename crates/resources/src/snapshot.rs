@@ -171,7 +171,7 @@ tables! {
     config_maps: ConfigMap;
     /// Namespaces; the namespace of their keys is empty.
     namespaces: Namespace;
-    /// Where Pods run: only what it is labelled.
+    /// Where Pods run: what it is labelled, and its addresses outside of the cluster.
     nodes: Node;
     /// BackendTLSPolicies.
     backend_tls_policies: BackendTlsPolicy;

@@ -18,8 +18,9 @@ mod virtual_service;
 pub(crate) use path::Path;
 
 use crate::code::{Code, codes};
-use crate::decode::{Decode, Unknown};
+use crate::decode::{Cursor, Decode, Unknown};
 use crate::key::{Kind, ObjectKey};
+use crate::node::Entry;
 use crate::object::{Meta, Source};
 use crate::problem::{Level, Problem};
 
@@ -31,6 +32,9 @@ pub(crate) trait Validate: Decode {
     const WHOLE: bool = false;
     /// Is it used even if it is wrong, because it denies?
     const FAILS_CLOSED: bool = false;
+
+    /// Reads what its `status` says that matters, where its fields are those of `spec`.
+    fn read_status(&mut self, _status: &Entry, _cursor: &mut Cursor<'_>) {}
 
     /// Says what is wrong with it. Its types are right.
     fn validate(&self, meta: &Meta, check: &mut Check<'_>);

@@ -20,6 +20,41 @@ pub struct Verdict {
     pub reason: String,
     /// A sentence for people.
     pub message: String,
+    /// Where clients find it, if it is a gateway's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<GatewayAddress>,
+}
+
+/// An address as the status of a Gateway has it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct GatewayAddress {
+    /// Which of the two it is.
+    #[serde(rename = "type")]
+    pub address_type: GatewayAddressType,
+    /// The address itself.
+    pub value: String,
+}
+
+/// What an address is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub enum GatewayAddressType {
+    /// An IP address.
+    #[serde(rename = "IPAddress")]
+    Ip,
+    /// A name that DNS knows.
+    Hostname,
+}
+
+impl GatewayAddress {
+    /// An IP address.
+    pub fn ip(value: String) -> GatewayAddress {
+        GatewayAddress { address_type: GatewayAddressType::Ip, value }
+    }
+
+    /// A name that DNS knows.
+    pub fn hostname(value: String) -> GatewayAddress {
+        GatewayAddress { address_type: GatewayAddressType::Hostname, value }
+    }
 }
 
 impl Verdict {

@@ -107,6 +107,7 @@ fn same_inputs(a: &Snapshot, b: &Snapshot) -> bool {
         && a.services().same(b.services())
         && a.backend_tls_policies().same(b.backend_tls_policies())
         && a.namespaces().same(b.namespaces())
+        && a.nodes().same(b.nodes())
         && a.secrets().same(b.secrets())
         && a.config_maps().same(b.config_maps())
         && a.telemetries().same(b.telemetries())

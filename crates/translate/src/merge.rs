@@ -469,6 +469,7 @@ fn judge(
                 status,
                 reason: reason.to_owned(),
                 message,
+                addresses: Vec::new(),
             });
         }
     }

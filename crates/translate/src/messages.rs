@@ -178,6 +178,11 @@ pub(crate) mod gateway {
         at.say(NO_WORKLOAD, message, format!("select {own}, or start with --labels as the selector has them"))
     }
 
+    pub(crate) fn no_labels(at: At<'_>) -> Problem {
+        let message = "expected labels of nodes as a JSON object: no address of a node is told";
+        at.say(NO_EFFECT, message, "write such as {\"edge\": \"yes\"}, or {} for all nodes")
+    }
+
     pub(crate) fn kept_apart(at: At<'_>, instance: &str, own: &str) -> Problem {
         let message = format!(
             "the selector fits gateway {instance}, but that is a managed one (label \

@@ -18,6 +18,7 @@ pub use node::Node;
 pub use pem::{PemError, PemPair, PemPart, check_certificates, check_pem, parse_pem_pair};
 pub use pod::{ContainerPort, Pod};
 pub use secret::{AuthorityBytes, Secret, SecretBytes, ServerPair};
-pub use service::{IntOrString, Service, ServicePort};
+pub use service::{IntOrString, LoadBalancerIngress, Service, ServicePort};
 
 pub(crate) use secret::from_base64;
+pub(crate) use service::ServiceStatus;

@@ -38,6 +38,36 @@ spec! {
         "loadBalancerClass", "loadBalancerIP", "loadBalancerSourceRanges", "sessionAffinity", "sessionAffinityConfig",
         "topologyKeys", "ipFamily",
     ]
+    beside {
+        /// `status.loadBalancer.ingress`: where its balancer is found.
+        "ingress" => ingress: Vec<LoadBalancerIngress>,
+    }
+}
+
+spec! {
+    /// A place of a balancer.
+    pub struct LoadBalancerIngress {
+        /// Its address, if it has one.
+        "ip" => ip: String,
+        /// Its name, if it has one.
+        "hostname" => hostname: String,
+    }
+    also ["*"]
+}
+
+spec! {
+    /// The `status` of a Service.
+    pub(crate) struct ServiceStatus {
+        "loadBalancer" => load_balancer: LoadBalancer,
+    }
+    also ["*"]
+}
+
+spec! {
+    pub(crate) struct LoadBalancer {
+        "ingress" => ingress: Vec<LoadBalancerIngress>,
+    }
+    also ["*"]
 }
 
 impl Service {

@@ -5,7 +5,8 @@ pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-/// Declares a mapping: `"name in YAML" => field: Type`. With `also [..]` follow names that are known and not read.
+/// Declares a mapping: `"name in YAML" => field: Type`. With `also [..]` follow names that are known and not read, with
+/// `beside {..}` fields of the same form that come from elsewhere in the document.
 macro_rules! spec {
     (
         $(#[$doc:meta])*
@@ -13,6 +14,9 @@ macro_rules! spec {
             $($(#[$field_doc:meta])* $json:literal => $field:ident: $type:ty,)*
         }
         $(also [$($other:literal),* $(,)?])?
+        $(beside {
+            $($(#[$beside_doc:meta])* $beside_json:literal => $beside:ident: $beside_type:ty,)*
+        })?
     ) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Default, PartialEq, serde::Serialize)]
@@ -22,6 +26,11 @@ macro_rules! spec {
                 #[serde(rename = $json, skip_serializing_if = "crate::decode::is_default")]
                 $vis $field: $type,
             )*
+            $($(
+                $(#[$beside_doc])*
+                #[serde(rename = $beside_json, skip_serializing_if = "crate::decode::is_default")]
+                $vis $beside: $beside_type,
+            )*)?
         }
 
         impl $crate::decode::Decode for $name {

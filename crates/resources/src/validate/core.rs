@@ -6,10 +6,11 @@ use super::{Check, DRY_RUN, Path, Validate};
 use crate::code::codes;
 use crate::core::{
     AddressType, ConfigMap, EndpointSlice, IntOrString, Namespace, Node, PemPart, Pod, Secret, Service,
-    parse_pem_pair,
+    ServiceStatus, parse_pem_pair,
 };
-use crate::decode::Unknown;
+use crate::decode::{Cursor, Unknown};
 use crate::istio::Policy;
+use crate::node::Entry;
 use crate::object::Meta;
 
 impl Validate for Namespace {
@@ -47,6 +48,12 @@ impl Validate for Policy {
 
 impl Validate for Service {
     const UNKNOWN: Unknown = Unknown::Warn;
+
+    fn read_status(&mut self, status: &Entry, cursor: &mut Cursor<'_>) {
+        let mut read = ServiceStatus::default();
+        cursor.field("status", status, &mut read);
+        self.ingress = read.load_balancer.ingress;
+    }
 
     fn validate(&self, _: &Meta, check: &mut Check<'_>) {
         const TYPES: [&str; 5] = ["", "ClusterIP", "NodePort", "LoadBalancer", "ExternalName"];

@@ -316,16 +316,22 @@ struct RootWithSpec<S> {
     spec: S,
 }
 
-impl<S: Decode> Decode for RootWithSpec<S> {
+impl<S: Validate> Decode for RootWithSpec<S> {
     fn decode(node: &Node, cursor: &mut Cursor<'_>) -> RootWithSpec<S> {
-        let mut root = RootWithSpec::default();
+        let mut root = RootWithSpec::<S>::default();
+        let mut status = None;
         for entry in cursor.entries(node) {
             match &*entry.key {
                 "metadata" => cursor.field("metadata", entry, &mut root.metadata),
                 "spec" => cursor.field("spec", entry, &mut root.spec),
-                "apiVersion" | "kind" | "status" => {}
+                "status" => status = Some(entry),
+                "apiVersion" | "kind" => {}
                 _ => cursor.unknown(entry, &["apiVersion", "kind", "metadata", "spec", "status"]),
             }
+        }
+        // It may stand before `spec`.
+        if let Some(status) = status {
+            root.spec.read_status(status, cursor);
         }
         root
     }

@@ -151,6 +151,7 @@ impl BackendTls {
             status: holds.is_ok(),
             reason: reason.to_owned(),
             message: message.to_owned(),
+            addresses: Vec::new(),
         });
     }
 

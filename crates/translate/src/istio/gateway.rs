@@ -179,7 +179,7 @@ pub(crate) fn plan(index: &Index<'_>, report: &mut Report) -> (Vec<PortPlan>, Pr
                 programmed.keep_apart(gateway, &instance.name);
                 continue;
             }
-            programmed.select(gateway);
+            programmed.select(gateway, number);
             for at in 0..gateway.spec.servers.len() {
                 if !planner.server(gateway, at, instance, &mut slots) {
                     programmed.refuse_number(gateway, at);

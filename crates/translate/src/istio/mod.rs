@@ -1,6 +1,7 @@
 //! Istio's networking kinds, each on its own: what they say before services and other objects are looked at.
 
 pub(crate) mod action;
+pub(crate) mod addresses;
 pub(crate) mod client_tls;
 pub(crate) mod connection;
 pub(crate) mod connection_pool;

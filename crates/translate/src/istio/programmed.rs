@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use limen_resources::istio::Gateway;
-use limen_resources::{Object, ObjectKey, Verdict};
+use limen_resources::{GatewayAddress, Object, ObjectKey, Verdict};
 
+use super::addresses;
 use super::gateway::ServerPlan;
 use crate::index::Index;
 use crate::messages::{At, gateway as messages};
@@ -21,14 +22,30 @@ pub(crate) struct Programmed {
 /// Servers by number.
 #[derive(Debug, Default)]
 struct Outcome {
+    /// The gateways of this process that take it up, by number.
+    instances: BTreeSet<usize>,
     refused: BTreeSet<usize>,
     waiting: BTreeSet<usize>,
 }
 
+impl Outcome {
+    /// Those of its gateways, of which `all` are by number.
+    fn addresses(&self, all: &[Vec<GatewayAddress>]) -> Vec<GatewayAddress> {
+        let own = self.instances.iter().filter_map(|number| all.get(*number)).flatten();
+        let mut addresses: Vec<GatewayAddress> = Vec::new();
+        for address in own {
+            if !addresses.contains(address) {
+                addresses.push(address.clone());
+            }
+        }
+        addresses
+    }
+}
+
 impl Programmed {
     /// A gateway of this process takes it up.
-    pub(crate) fn select(&mut self, gateway: &Object<Gateway>) {
-        self.selected.entry(gateway.key.clone()).or_default();
+    pub(crate) fn select(&mut self, gateway: &Object<Gateway>, instance: usize) {
+        self.selected.entry(gateway.key.clone()).or_default().instances.insert(instance);
     }
 
     /// A managed gateway of this process leaves it alone, as it is of another namespace.
@@ -53,6 +70,9 @@ impl Programmed {
 
     /// Says what became of each Gateway.
     pub(crate) fn conclude(&self, index: &Index<'_>, report: &mut Report) {
+        let instances = index.settings.gateways.iter();
+        let addresses: Vec<_> =
+            instances.map(|instance| addresses::addresses(index, instance, report)).collect();
         for gateway in &index.gateways {
             let outcome = self.selected.get(&gateway.key);
             let apart = self.apart.get(&gateway.key).filter(|_| outcome.is_none());
@@ -84,6 +104,7 @@ impl Programmed {
                 status,
                 reason: reason.to_owned(),
                 message,
+                addresses: outcome.map(|outcome| outcome.addresses(&addresses)).unwrap_or_default(),
             });
         }
     }

@@ -1,0 +1,82 @@
+//! Where clients find a gateway, as a status says it: the addresses of the Services that select its Pods.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use limen_resources::core::Service;
+use limen_resources::{GatewayAddress, Object};
+
+use super::names;
+use crate::index::Index;
+use crate::messages::{At, gateway as messages};
+use crate::report::Report;
+use crate::settings::GatewayInstance;
+
+/// Names the nodes whose addresses lead to a Service of type NodePort: a JSON object of labels, empty for all.
+const NODE_SELECTOR: &str = "traffic.istio.io/nodeSelector";
+
+/// Of the Services in the gateway's namespace that select it, by name: the addresses outside of the cluster, and if there
+/// are none at all, those inside.
+pub(crate) fn addresses(
+    index: &Index<'_>,
+    instance: &GatewayInstance,
+    report: &mut Report,
+) -> Vec<GatewayAddress> {
+    let services = index.snapshot.services().in_namespace(&index.settings.workload_namespace);
+    let own = |service: &&Arc<Object<Service>>| {
+        let selector = &service.spec.selector;
+        !selector.is_empty() && names::selects(selector, &instance.labels)
+    };
+    let (mut outside, mut inside) = (Vec::new(), Vec::new());
+    for service in services.filter(own) {
+        outside.extend(from_outside(index, service, report));
+        let spec = &service.spec;
+        let all = if spec.cluster_ips.is_empty() {
+            std::slice::from_ref(&spec.cluster_ip)
+        } else {
+            &spec.cluster_ips
+        };
+        inside
+            .extend(all.iter().filter(|ip| !matches!(&***ip, "" | "None")).cloned().map(GatewayAddress::ip));
+    }
+    let mut found = if outside.is_empty() { inside } else { outside };
+    let mut seen = Vec::new();
+    found.retain(|address| {
+        let new = !seen.contains(address);
+        seen.push(address.clone());
+        new
+    });
+    found
+}
+
+fn from_outside(index: &Index<'_>, service: &Object<Service>, report: &mut Report) -> Vec<GatewayAddress> {
+    let Service { service_type, external_ips, ingress, .. } = &service.spec;
+    let balancers = ingress.iter().filter(|_| service_type == "LoadBalancer");
+    let balancers = balancers.filter_map(|at| match (&*at.ip, &*at.hostname) {
+        ("", "") => None,
+        ("", name) => Some(GatewayAddress::hostname(name.to_owned())),
+        (ip, _) => Some(GatewayAddress::ip(ip.to_owned())),
+    });
+    let external = external_ips.iter().cloned().map(GatewayAddress::ip);
+    let nodes = match (&**service_type, service.meta.annotations.get(NODE_SELECTOR)) {
+        ("NodePort", Some(written)) => of_nodes(index, service, written, report),
+        _ => Vec::new(),
+    };
+    balancers.chain(external).chain(nodes).collect()
+}
+
+/// The first address outside of each node that has the labels.
+fn of_nodes(
+    index: &Index<'_>,
+    service: &Object<Service>,
+    written: &str,
+    report: &mut Report,
+) -> Vec<GatewayAddress> {
+    let Ok(wanted) = serde_json::from_str::<BTreeMap<String, String>>(written) else {
+        let field = format!("metadata.annotations.{NODE_SELECTOR}");
+        report.problem(messages::no_labels(At::new(service, &field)));
+        return Vec::new();
+    };
+    let nodes = index.snapshot.nodes().iter().filter(|node| names::selects(&wanted, &node.meta.labels));
+    nodes.filter_map(|node| node.spec.external_ips.first().cloned().map(GatewayAddress::ip)).collect()
+}
