@@ -54,6 +54,9 @@ pub enum Script {
     /// Reads a request with its body and switches to the protocol that it asks for, then sends every byte back. When the
     /// client has said its last, says `bye` and closes; a byte 0 makes it close at once.
     Switch,
+    /// The same of requests for a tunnel over HTTP/2, which it says that it takes, but for the path `/two/refused`, which
+    /// is answered 403; otherwise as [`Script::echo`].
+    Tunnel,
 }
 
 impl Script {
@@ -325,7 +328,7 @@ async fn connection<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, work: Work
         let mut request = parse_head(&head);
         work.before.iter().for_each(|(name, value)| add(&mut request.headers, name, value));
         match &*work.script {
-            Script::Echo { .. } | Script::Held(_) | Script::GoAway | Script::Interim(_) => {
+            Script::Echo { .. } | Script::Held(_) | Script::GoAway | Script::Interim(_) | Script::Tunnel => {
                 if let Script::Held(gate) = &*work.script {
                     gate.notified().await;
                 }

@@ -1,6 +1,7 @@
 //! Origins that speak HTTP/2.
 
 use bytes::Bytes;
+use h2::ext::Protocol;
 use h2::server::SendResponse;
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use serde_json::{Map, Value};
@@ -11,7 +12,11 @@ use crate::origin::{Answer, Request, Script, Work, add};
 
 /// Serves a connection to its end.
 pub(crate) async fn connection<S: AsyncRead + AsyncWrite + Unpin>(stream: S, work: Work) {
-    let Ok(mut connection) = h2::server::handshake(stream).await else { return };
+    let mut offer = h2::server::Builder::new();
+    if matches!(*work.script, Script::Tunnel) {
+        offer.enable_connect_protocol();
+    }
+    let Ok(mut connection) = offer.handshake(stream).await else { return };
     let mut streams = tokio::task::JoinSet::new();
     let (end, mut ended) = mpsc::channel(1);
     loop {
@@ -61,13 +66,43 @@ async fn stream_of(
             gate.notified().await;
             let _ = echo(request, &mut respond, &work, nth).await;
         }
-        Script::Echo { .. } | Script::Reset(_) | Script::GoAway => {
+        Script::Tunnel if request.extensions().get::<Protocol>().is_some() => {
+            let _ = tunnel(request, &mut respond).await;
+        }
+        Script::Echo { .. } | Script::Reset(_) | Script::GoAway | Script::Tunnel => {
             let _ = echo(request, &mut respond, &work, nth).await;
             if matches!(*work.script, Script::GoAway) {
                 let _ = end.send(()).await;
             }
         }
     }
+}
+
+/// Takes a tunnel and sends bytes back until either side ends it.
+async fn tunnel(
+    request: http::Request<h2::RecvStream>,
+    respond: &mut SendResponse<Bytes>,
+) -> Result<(), h2::Error> {
+    let refused = request.uri().path() == "/two/refused";
+    let protocol = request.extensions().get::<Protocol>().map_or("", Protocol::as_str).to_owned();
+    let reply = Response::builder()
+        .status(if refused { 403 } else { 200 })
+        .header("x-protocol", format!("{} {protocol} {}", request.method(), request.uri()))
+        .header("x-key", request.headers().contains_key("sec-websocket-key").to_string())
+        .body(())
+        .unwrap();
+    let mut send = respond.send_response(reply, refused)?;
+    let mut data = request.into_body();
+    while let Some(piece) = data.data().await {
+        let piece = piece?;
+        data.flow_control().release_capacity(piece.len())?;
+        let last = piece.contains(&0);
+        send.send_data(piece, last)?;
+        if last {
+            return Ok(());
+        }
+    }
+    send.send_data("bye".into(), true)
 }
 
 async fn echo(

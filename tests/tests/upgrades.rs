@@ -267,3 +267,97 @@ async fn much_passes_both_ways_at_once() {
     assert!(seen.chunks(piece.len()).all(|part| part == &piece[..part.len()]), "in order, nothing lost");
     drop(writer.await.unwrap());
 }
+
+/// A request for a WebSocket, with the key of RFC 6455 1.3.
+fn websocket(path: &str) -> Vec<u8> {
+    let headers = [
+        ("connection", "Upgrade"),
+        ("upgrade", "WebSocket"),
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+    h1::request("GET", path, "a.example.com", &headers.map(|(n, v)| (n.to_owned(), v.to_owned())), b"")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_websocket_is_a_stream_to_an_origin_of_http2_that_takes_tunnels() {
+    let world = start(Script::Tunnel, "--workers 1").await;
+    for _ in 0..2 {
+        let mut connection = world.connect().await;
+        connection.send(&websocket("/two/chat?a=b")).await;
+        let reply = within("the switch", connection.read_head()).await.unwrap();
+        assert_eq!(reply.status, 101, "{reply:?}");
+        for (name, value) in [
+            ("connection", "upgrade"),
+            ("upgrade", "websocket"),
+            // The answer to that key (RFC 6455 1.3).
+            ("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
+            ("x-protocol", "CONNECT websocket http://a.example.com/two/chat?a=b"),
+            ("x-key", "false"),
+        ] {
+            assert_eq!(reply.header(name).as_deref(), Some(value), "{name}: {reply:?}");
+        }
+        for words in ["hello", "GET / HTTP/1.1\r\n\r\n", "again"] {
+            connection.send(words.as_bytes()).await;
+            assert_eq!(said(&mut connection, words.len()).await, words);
+        }
+        connection.close().await;
+        assert_eq!(said(&mut connection, 3).await, "bye", "after the client's half has closed");
+        within("the end", connection.end()).await.unwrap();
+    }
+    let mut connection = world.connect().await;
+    connection.send(&websocket("/two/chat")).await;
+    within("the switch", connection.read_head()).await.unwrap();
+    connection.send(b"end\0").await;
+    assert_eq!(said(&mut connection, 4).await, "end\0");
+    within("the end", connection.end()).await.unwrap();
+    connection.close().await;
+    assert_eq!(world.origin.connections(), 1, "streams of one connection");
+    let lines = world.gateway.stop().await;
+    let flags: Vec<_> =
+        lines.iter().map(|line| (&line["response_code"], line["response_flags"].as_str().unwrap())).collect();
+    let switched = &Value::from(101);
+    assert_eq!(flags, [(switched, "DC"), (switched, "DC"), (switched, "UC")], "{lines:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_origin_of_http2_can_refuse_a_websocket() {
+    let world = start(Script::Tunnel, "").await;
+    let mut connection = world.connect().await;
+    connection.send(&websocket("/two/refused")).await;
+    let refused = within("an answer", connection.read("GET")).await.unwrap();
+    assert_eq!((refused.status, refused.closed), (403, false), "{refused:?}");
+    assert_eq!(refused.header("sec-websocket-accept"), None, "{refused:?}");
+    connection.send(&h1::request("GET", "/two/plain", "a.example.com", &[], b"")).await;
+    let plain = within("an answer", connection.read("GET")).await.unwrap();
+    assert_eq!(plain.status, 200, "{plain:?}");
+}
+
+/// It says nothing of tunnels, or breaks off: then it is HTTP/1.1 that may do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_websocket_is_offered_in_http1_to_an_origin_of_http2_that_takes_no_tunnels() {
+    let world = start(Script::Switch, "--workers 1").await;
+    for _ in 0..2 {
+        let mut connection = world.connect().await;
+        connection.send(&websocket("/two")).await;
+        let reply = within("the switch", connection.read_head()).await.unwrap();
+        assert_eq!((reply.status, reply.header("upgrade").as_deref()), (101, Some("WebSocket")), "{reply:?}");
+        connection.send(b"hello").await;
+        assert_eq!(said(&mut connection, 5).await, "hello");
+    }
+    assert_eq!(world.origin.connections(), 3, "one to ask, and one for each");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_origin_that_does_not_know_http2_is_asked_for_tunnels_once() {
+    let switch = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\nhi";
+    let world = start(Script::Raw(switch.as_bytes().to_vec()), "--workers 1").await;
+    for _ in 0..2 {
+        let mut connection = world.connect().await;
+        connection.send(&websocket("/two")).await;
+        let reply = within("the switch", connection.read_head()).await.unwrap();
+        assert_eq!(reply.status, 101, "{reply:?}");
+        assert_eq!(said(&mut connection, 2).await, "hi");
+    }
+    assert_eq!(world.origin.connections(), 3, "one to ask, and one for each");
+}

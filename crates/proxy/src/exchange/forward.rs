@@ -240,13 +240,15 @@ async fn attempt<F: Front>(
     // The first attempt is made within the poll that took the request.
     let now_ms = if attempts.begun > 1 { worker.clock.now_ms() } else { worker.clock.recent_ms() };
     let request = &live.exchange.request;
-    let manner = Manner::of(cluster, request, (live.note.client, live.conn.local));
-    let mut back = match endpoint.take(&manner, now_ms) {
+    let manner = Manner::of(cluster, &endpoint, request, (live.note.client, live.conn.local));
+    let tunnel = manner.is_shared() && request.upgrade.is_some();
+    let ready = if tunnel { None } else { endpoint.take(&manner, now_ms) };
+    let mut back = match ready {
         Some(back) => back,
         None => {
             let own = (&worker.clock, &worker.counters);
             let (endpoint, until_ms) = (&endpoint, deadline_ms);
-            let asking = Asking { cluster, endpoint, manner, timer, own, now_ms, until_ms };
+            let asking = Asking { cluster, endpoint, manner, tunnel, timer, own, now_ms, until_ms };
             let make_room = || {
                 state.make_room();
                 worker.ask_for_room(destination.cluster);

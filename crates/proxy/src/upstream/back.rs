@@ -135,7 +135,8 @@ impl Back {
         }
     }
 
-    /// After a 101, which only HTTP/1 has: what is read and sent from now on is another protocol's, without framing.
+    /// After a 101: what is read and sent from now on is another protocol's, without framing (of
+    /// HTTP/1, that is; a stream goes on as it was).
     pub(crate) fn tunnel(&mut self) {
         if let Back::Http1(conn) = self {
             conn.tunnel();
@@ -146,7 +147,10 @@ impl Back {
     pub(crate) fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Deaf>> {
         match self {
             Back::Http1(conn) => conn.poll_close(cx).map_err(|_| Deaf),
-            Back::Http2(_) => Poll::Ready(Err(Deaf)),
+            Back::Http2(stream) => {
+                stream.close();
+                Poll::Ready(Ok(()))
+            }
         }
     }
 

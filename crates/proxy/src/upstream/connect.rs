@@ -13,6 +13,7 @@ use super::EndpointState;
 use super::back::Back;
 use super::counted::Counted;
 use super::fail::Fail;
+use super::http2::websocket_key;
 use super::io::{OriginIo, Socket};
 use super::origin::OriginConn;
 use crate::address::Address;
@@ -44,18 +45,29 @@ pub(crate) struct Opening {
 
 impl Manner {
     /// That of a request of `ends` (the client and where it connected to). One that asks for another protocol goes in
-    /// HTTP/1.1 wherever it goes: HTTP/2 has no upgrades, and most servers of both take them on the same port.
-    pub(crate) fn of(cluster: &Cluster, request: &RequestHead, ends: Ends) -> Manner {
+    /// HTTP/1.1 wherever it goes, unless it is a WebSocket and the endpoint may take it over HTTP/2 (RFC 8441): HTTP/2
+    /// has no upgrades, and most servers of both take them on the same port.
+    pub(crate) fn of(
+        cluster: &Cluster,
+        endpoint: &EndpointState,
+        request: &RequestHead,
+        ends: Ends,
+    ) -> Manner {
         let by_host = cluster.tls.as_ref().is_some_and(|tls| tls.name.is_none());
         let name = by_host.then(|| server_name(request.authority())).flatten();
         Manner {
             protocol: match request.upgrade {
-                None => cluster.protocol.towards(request.version),
-                Some(_) => Protocol::Http1,
+                Some(_) if endpoint.no_tunnels.get() || websocket_key(request).is_none() => Protocol::Http1,
+                _ => cluster.protocol.towards(request.version),
             },
             bytes: false,
             opening: Opening { name, prelude: prelude(cluster, ends) },
         }
+    }
+
+    /// Requests share such connections.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.protocol == Protocol::Http2
     }
 
     /// That of a connection which is no request's.

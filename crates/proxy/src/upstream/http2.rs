@@ -1,17 +1,22 @@
 //! HTTP/2 behind: connections that the requests of one worker share, and their streams.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::{Buf, Bytes};
 use limen_wire::h2::client::{
     self, Answer, ClientConnection, ClientLimits, Pings, RecvBody, Requests, SendBody,
 };
 use limen_wire::h2::{H2Error, ResetReason};
-use limen_wire::head::{BodyLength, Fields, RequestHead, ResponseHead};
+use limen_wire::head::{BodyLength, Fields, Known, RequestHead, ResponseHead};
+use sha1::{Digest, Sha1};
 
 use super::EndpointState;
 use super::back::Deaf;
@@ -60,6 +65,15 @@ struct State {
     wanted: Cell<u32>,
     /// Millisecond in which the last stream ended.
     idle_since: Cell<u64>,
+    /// Who waits for what the origin says first.
+    curious: RefCell<Vec<Waker>>,
+}
+
+impl State {
+    /// Something may have been heard.
+    fn tell(&self) {
+        self.curious.take().into_iter().for_each(Waker::wake);
+    }
 }
 
 impl Shared {
@@ -139,7 +153,20 @@ impl Shared {
             body: None,
             piece: Bytes::new(),
             trailers: None,
+            accept: None,
         })
+    }
+
+    /// Ready with whether it carries tunnels, once the origin has said it or can no longer do so.
+    fn poll_takes_tunnels(&self, cx: &Context<'_>) -> Poll<bool> {
+        match self.requests.takes_tunnels() {
+            _ if self.state.ended.get() => Poll::Ready(false),
+            Some(takes) => Poll::Ready(takes),
+            None => {
+                self.state.curious.borrow_mut().push(cx.waker().clone());
+                Poll::Pending
+            }
+        }
     }
 
     /// A stream has ended.
@@ -194,14 +221,23 @@ async fn drive(
     keep_alive: Option<(KeepAlive, Timer)>,
     counted: Counted,
 ) {
-    match keep_alive.and_then(|(wanted, timer)| Some((wanted, timer, connection.pings()?))) {
-        None => drop(connection.await),
+    let pings = keep_alive.and_then(|(wanted, timer)| Some((wanted, timer, connection.pings()?)));
+    let moved = poll_fn(|cx| {
+        let over = Pin::new(&mut connection).poll(cx).map(drop);
+        state.tell();
+        over
+    });
+    match pings {
+        None => moved.await,
         Some((wanted, timer, pings)) => tokio::select! {
-            _ = connection => {}
+            () = moved => {}
             () = watch(wanted, timer, pings) => {}
         },
     }
+    // Its task no longer reads.
+    drop(connection);
     state.ended.set(true);
+    state.tell();
     if max_requests.is_some_and(|most| state.begun.get() >= most) {
         counted.count(ClusterStat::CxMaxRequests);
     }
@@ -246,6 +282,18 @@ pub(crate) struct Http2 {
     body: Option<RecvBody>,
     piece: Bytes,
     trailers: Option<Fields>,
+    /// Of a request for a tunnel: what a client of HTTP/1.1 takes for the origin's consent.
+    accept: Option<Box<str>>,
+}
+
+/// What a server of WebSocket appends to a client's key (RFC 6455 1.3).
+const WEBSOCKET: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// The key of the WebSocket that a request asks for, if it could go over a stream: nothing of it is a body.
+pub(super) fn websocket_key(head: &RequestHead) -> Option<&[u8]> {
+    let asked = head.upgrade_protocol()?.eq_ignore_ascii_case(b"websocket");
+    let plain = head.method() == b"GET" && head.body == BodyLength::None;
+    head.fields.get(b"sec-websocket-key").filter(|_| asked && plain)
 }
 
 impl Drop for Http2 {
@@ -264,8 +312,18 @@ impl Http2 {
         self.first
     }
 
+    /// Ready with whether it could be a tunnel.
+    pub(super) fn poll_takes_tunnels(&self, cx: &Context<'_>) -> Poll<bool> {
+        self.shared.poll_takes_tunnels(cx)
+    }
+
+    /// A request for another protocol becomes one for a tunnel: its answer then is a 101 or none.
     pub(crate) fn begin(&mut self, head: &RequestHead, https: bool) -> Result<(), Fail> {
-        let end = head.body == BodyLength::None;
+        self.accept = websocket_key(head).map(|key| {
+            let digest = Sha1::new().chain_update(key).chain_update(WEBSOCKET).finalize();
+            STANDARD.encode(digest).into()
+        });
+        let end = head.body == BodyLength::None && head.upgrade.is_none();
         let mut requests = self.shared.requests.clone();
         let (answer, send) = requests.send(head, https, end).map_err(|error| match error {
             H2Error::Head(_) => Fail::Unsayable,
@@ -295,6 +353,11 @@ impl Http2 {
         }
     }
 
+    /// Of a tunnel: says that nothing more follows.
+    pub(crate) fn close(&mut self) {
+        self.end(None);
+    }
+
     pub(crate) fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
@@ -312,6 +375,14 @@ impl Http2 {
         if head.status == 101 {
             // HTTP/2 has none (RFC 9113 8.6).
             return Poll::Ready(Err(Fail::Garbage));
+        }
+        if (200..300).contains(&head.status)
+            && let Some(accept) = self.accept.take()
+        {
+            // What HTTP/1.1 would have said, for clients that speak it.
+            (head.status, head.body, head.keep_alive) = (101, BodyLength::None, false);
+            head.fields.add_known(Known::Upgrade, b"upgrade", b"websocket");
+            head.fields.set(b"sec-websocket-accept", accept.as_bytes());
         }
         Poll::Ready(Ok(()))
     }

@@ -92,6 +92,8 @@ pub(crate) struct EndpointState {
     watch: RefCell<Option<Arc<Watch>>>,
     /// Requests that wait for a connection to it.
     seats: Seats,
+    /// In HTTP/2 it takes no tunnels, as far as is known.
+    no_tunnels: Cell<bool>,
 }
 
 impl Upstreams {
@@ -277,6 +279,7 @@ impl EndpointState {
             shared: RefCell::default(),
             dialing: RefCell::default(),
             retired: Cell::new(false),
+            no_tunnels: Cell::new(false),
             watch: RefCell::default(),
             seats: Seats::default(),
         })

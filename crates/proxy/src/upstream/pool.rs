@@ -134,6 +134,8 @@ pub(crate) struct Asking<'a> {
     pub(crate) cluster: &'a Arc<Cluster>,
     pub(crate) endpoint: &'a Rc<EndpointState>,
     pub(crate) manner: Manner,
+    /// It is to become a tunnel over HTTP/2, or over HTTP/1.1 where that cannot be.
+    pub(crate) tunnel: bool,
     /// Not in use otherwise.
     pub(crate) timer: &'a Timer,
     pub(crate) own: (&'a Rc<Clock>, &'a Rc<WorkerCounters>),
@@ -189,7 +191,52 @@ async fn seek(
     };
     match asking.manner.protocol {
         Protocol::Http1 => connection(asking, make_room, gone).await,
-        Protocol::Http2 => stream(asking, make_room, gone).await,
+        // Boxed: it is seldom needed.
+        Protocol::Http2 if asking.tunnel => Box::pin(tunnel(asking, make_room, gone)).await,
+        Protocol::Http2 => stream(&asking, make_room, gone).await,
+    }
+}
+
+/// A stream of a connection whose origin takes tunnels, or else a connection for HTTP/1.1.
+async fn tunnel(
+    mut asking: Asking<'_>,
+    make_room: &dyn Fn(),
+    gone: &mut dyn FnMut(&mut Context<'_>) -> bool,
+) -> Result<Back, Refused> {
+    let Asking { cluster, endpoint, timer, own: (clock, _), until_ms, .. } = asking;
+    let opened = match endpoint.take(&asking.manner, asking.now_ms) {
+        Some(back) => Ok(back),
+        None => stream(&asking, make_room, gone).await,
+    };
+    match opened {
+        Ok(Back::Http2(stream)) => {
+            timer.arm(until_ms.min(clock.now_ms().saturating_add(cluster.connect_timeout_ms)));
+            let takes = poll_fn(|cx| match stream.poll_takes_tunnels(cx) {
+                Poll::Ready(takes) => Poll::Ready(Ok(takes)),
+                Poll::Pending if gone(cx) => Poll::Ready(Err(Refused::Gone)),
+                Poll::Pending => {
+                    if timer.poll_fired(cx) {
+                        Poll::Ready(Ok(false))
+                    } else {
+                        Poll::Pending
+                    }
+                }
+            });
+            if takes.await? {
+                return Ok(Back::Http2(stream));
+            }
+            endpoint.no_tunnels.set(true);
+        }
+        Ok(back) => return Ok(back),
+        Err(refused @ (Refused::Gone | Refused::Fail(Fail::Timeout | Fail::Overflow))) => {
+            return Err(refused);
+        }
+        Err(Refused::Fail(_)) => {}
+    }
+    asking.manner.protocol = Protocol::Http1;
+    match endpoint.take(&asking.manner, clock.now_ms()) {
+        Some(back) => Ok(back),
+        None => connection(asking, make_room, gone).await,
     }
 }
 
@@ -202,27 +249,27 @@ async fn connection(
         Got::Place(place) => place,
         Got::Connection(back) => return Ok(back),
     };
-    let Asking { cluster, endpoint, manner, timer, own, now_ms, until_ms } = asking;
+    let Asking { cluster, endpoint, manner, timer, own, now_ms, until_ms, tunnel: _ } = asking;
     let times = (now_ms, until_ms);
     Ok(connect::http1(cluster, endpoint, manner, (timer, own.1), times, place).await?)
 }
 
 /// A stream of a shared connection: one that is being made already if there is one with room, or a new one.
 async fn stream(
-    asking: Asking<'_>,
+    asking: &Asking<'_>,
     make_room: &dyn Fn(),
     gone: &mut dyn FnMut(&mut Context<'_>) -> bool,
 ) -> Result<Back, Refused> {
-    let Asking { cluster, endpoint, ref manner, timer, own, until_ms, .. } = asking;
+    let Asking { cluster, endpoint, manner, timer, own, until_ms, .. } = asking;
     loop {
         let dial = match endpoint.dialing(cluster, manner) {
             Some(dial) => dial,
-            None => match place(&asking, make_room, gone).await? {
-                Got::Place(place) => streams::dial(cluster, endpoint, manner, own, place),
+            None => match place(asking, make_room, gone).await? {
+                Got::Place(place) => streams::dial(cluster, endpoint, manner, *own, place),
                 Got::Connection(back) => return Ok(back),
             },
         };
-        timer.arm(until_ms);
+        timer.arm(*until_ms);
         let shared = dial.made(timer).await?;
         if !shared.is_spent() && shared.has_room() {
             return Ok(Back::Http2(shared.open()));

@@ -18,6 +18,9 @@ use crate::head::{BodyLength, Known, MethodKind, RequestHead, ResponseHead, Vers
 use super::H2Error;
 pub use stream::{RecvBody, SendBody};
 
+/// How many streams may be opened while the server has said nothing: no limit, in a number that it cannot name.
+const UNTOLD: usize = usize::MAX - 1;
+
 /// What one connection to a server may hold for us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientLimits {
@@ -65,6 +68,7 @@ pub async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
         .max_header_list_size(limits.max_header_list)
         .max_send_buffer_size(limits.max_send_buffer)
         .enable_push(false)
+        .initial_max_send_streams(UNTOLD)
         .handshake(io)
         .await?;
     Ok((Requests { inner: requests }, ClientConnection { inner }))
@@ -123,7 +127,15 @@ impl Requests {
         self.inner.current_max_send_streams()
     }
 
-    /// Sends a request head. `end`: no body follows, and what is sent into must not be used.
+    /// Whether the server takes requests for tunnels with `:protocol` (RFC 8441 3); `None`: it has not said yet.
+    pub fn takes_tunnels(&self) -> Option<bool> {
+        let told = self.inner.current_max_send_streams() != UNTOLD;
+        told.then(|| self.inner.is_extended_connect_protocol_enabled())
+    }
+
+    /// Sends a request head. `end`: no body follows, and what is sent into must not be used. One that asks for another
+    /// protocol ([`RequestHead::upgrade`]) goes as an extended CONNECT, which only a server that
+    /// [takes](Requests::takes_tunnels) it may be sent; its answer is a tunnel if its status is a 2xx.
     ///
     /// # Errors
     /// [`H2Error::Head`] if HTTP/2 cannot carry the head; otherwise the connection has ended and nothing was sent.
@@ -133,9 +145,25 @@ impl Requests {
         https: bool,
         end: bool,
     ) -> Result<(Answer, SendBody), H2Error> {
-        let (answer, body) = self.inner.send_request(request(head, https)?, end)?;
-        Ok((Answer { inner: answer, method: head.method_kind }, SendBody::new(body)))
+        let mut request = request(head, https)?;
+        let mut method = head.method_kind;
+        if let Some(protocol) = head.upgrade_protocol() {
+            connect_to(protocol, &mut request)?;
+            method = MethodKind::Connect;
+        }
+        let (answer, body) = self.inner.send_request(request, end)?;
+        Ok((Answer { inner: answer, method }, SendBody::new(body)))
     }
+}
+
+/// Makes a request one for a tunnel (RFC 8441 4): scheme and path stay.
+fn connect_to(protocol: &[u8], request: &mut Request<()>) -> Result<(), H2Error> {
+    let protocol = std::str::from_utf8(protocol).map_err(|_| H2Error::Head("protocol"))?;
+    *request.method_mut() = http::Method::CONNECT;
+    request.extensions_mut().insert(::h2::ext::Protocol::from(&*protocol.to_ascii_lowercase()));
+    // A stream needs no proof that the other side knows WebSocket (RFC 8441 5).
+    request.headers_mut().remove(http::header::SEC_WEBSOCKET_KEY);
+    Ok(())
 }
 
 /// The answer to one request.
@@ -236,7 +264,9 @@ fn response_head<B>(
         }
     }
     let bodiless = request == MethodKind::Head || head.status == 304;
+    let tunnel = request == MethodKind::Connect && (200..300).contains(&head.status);
     head.body = match length {
+        _ if tunnel => BodyLength::Marked,
         _ if bodiless => BodyLength::None,
         _ if ended => BodyLength::None,
         Some(0) => BodyLength::None,
