@@ -14,6 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 const HOST: &str = "app.example.net";
+const IN_TURN: &str = "loadBalancer: {simple: ROUND_ROBIN}";
 
 /// A route to a ServiceEntry with endpoints at these sockets; `policy` is the mapping of a traffic policy.
 fn config(sockets: &[&str], policy: &str) -> String {
@@ -59,7 +60,7 @@ async fn one_that_goes_is_not_reached_and_one_that_returns_is() {
     let place = place(&home, "app");
     // Its connections end with each answer, so that none is left when it goes.
     let origin = Origin::start_at_socket(&place, "first", Script::GoAway);
-    let gateway = Gateway::start(&[("app.yaml", &config(&[&place], ""))], &[]).await;
+    let gateway = Gateway::start(&[("app.yaml", &config(&[&place], IN_TURN))], &[]).await;
     assert_eq!(status(&gateway).await, 200);
     origin.end().await;
     let reply = shop::ask(&gateway, "/").await;
@@ -157,4 +158,39 @@ async fn a_tunnel_leads_to_a_socket_and_its_limit_of_connections_holds() {
     };
     shop::Metrics::when(&gateway, "a request to wait", pending).await;
     assert_eq!((status(&gateway).await, origin.connections()), (503, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn spans_go_to_a_collector_at_a_socket() {
+    let home = tempfile::tempdir().unwrap();
+    let (app, spans) = (place(&home, "app"), place(&home, "spans"));
+    let _origin = Origin::start_at_socket(&app, "app", Script::echo());
+    let collector = Origin::start_at_socket(&spans, "spans", Script::echo());
+    let tracing = format!(
+        "
+{{apiVersion: v1, kind: ConfigMap, metadata: {{name: istio, namespace: istio-system}}, data: {{
+  mesh: 'extensionProviders: [{{name: zipkin, zipkin: {{service: spans.example.net, port: 9411}}}}]'}}}}
+---
+apiVersion: telemetry.istio.io/v1
+kind: Telemetry
+metadata: {{name: mesh, namespace: istio-system}}
+spec: {{tracing: [{{providers: [{{name: zipkin}}], randomSamplingPercentage: 100}}]}}
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {{name: spans}}
+spec:
+  hosts: [spans.example.net]
+  resolution: STATIC
+  ports: [{{number: 9411, name: http, protocol: HTTP}}]
+  endpoints: [{{address: 'unix://{spans}'}}]
+"
+    );
+    let files = [("app.yaml", &*config(&[&app], IN_TURN)), ("tracing.yaml", &*tracing)];
+    let gateway = Gateway::start(&files, &[]).await;
+    assert_eq!(gateway.problems(), Vec::<String>::new());
+    assert_eq!(status(&gateway).await, 200);
+    collector.hit(1).await;
+    let taken = |metrics: &shop::Metrics| metrics.get(&["limen_spans_sent_total"]) == Some(2.0);
+    shop::Metrics::when(&gateway, "both spans to be taken", taken).await;
 }
