@@ -68,6 +68,9 @@ pub(crate) fn assemble(snapshot: &Snapshot, settings: &Settings, memo: &mut Asse
     index.backend_tls.verdicts.iter().for_each(|verdict| report.verdict(verdict.clone()));
     let (ports, mut programmed) = gateway::plan(&index, &mut report);
     let guards = guard::guards(&index, &mut report);
+    let guarded =
+        guards.iter().enumerate().filter_map(|(number, guard)| Some((number, &guard.as_ref()?.origin)));
+    guarded.for_each(|(number, origin)| programmed.close(number, origin));
     let drafts = drafts(&index, &mut memo.drafts);
     let routing = merge::route_tables(&index, &ports, &drafts, &guards, &mut memo.merge, &mut report);
     let mut certificates = Certificates::new(&index, &last.ir);

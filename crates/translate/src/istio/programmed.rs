@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use limen_ir::origin::Origin;
 use limen_resources::istio::Gateway;
 use limen_resources::{GatewayAddress, Object, ObjectKey, Verdict};
 
@@ -17,6 +18,8 @@ pub(crate) struct Programmed {
     selected: BTreeMap<ObjectKey, Outcome>,
     /// Those that a managed gateway of another namespace would have taken up, and its name.
     apart: BTreeMap<ObjectKey, String>,
+    /// The gateways of this process that answer 403 to everything, by number, and the policy that closes them.
+    closed: BTreeMap<usize, String>,
 }
 
 /// Servers by number.
@@ -51,6 +54,17 @@ impl Programmed {
     /// A managed gateway of this process leaves it alone, as it is of another namespace.
     pub(crate) fn keep_apart(&mut self, gateway: &Object<Gateway>, instance: &str) {
         self.apart.insert(gateway.key.clone(), instance.to_owned());
+    }
+
+    /// A gateway of this process answers 403 to everything, for a policy that is not enforced yet.
+    pub(crate) fn close(&mut self, instance: usize, policy: &Origin) {
+        let Origin { kind, namespace, name, field: _ } = policy;
+        self.closed.insert(instance, format!("{kind} {namespace}/{name}"));
+    }
+
+    /// The policy that closes a gateway which takes up this Gateway, if there is one.
+    fn closed_by(&self, outcome: &Outcome) -> Option<&str> {
+        outcome.instances.iter().find_map(|number| self.closed.get(number)).map(String::as_str)
     }
 
     /// A server is not served, or its clients are turned away.
@@ -88,6 +102,11 @@ impl Programmed {
                 Some(Outcome { waiting, .. }) if !waiting.is_empty() => {
                     let message = format!("the files of {} are still to be read", fields(waiting));
                     (false, "Pending", message)
+                }
+                Some(outcome) if self.closed_by(outcome).is_some() => {
+                    let policy = self.closed_by(outcome).unwrap_or_default();
+                    let message = format!("every request is answered 403: {policy} is not enforced yet");
+                    (false, "ClosedByPolicy", message)
                 }
                 Some(_) => (true, "Programmed", "all its servers are served".to_owned()),
             };
