@@ -815,6 +815,7 @@ scenarios! {
     mesh_traffic_policy
     mirrors
     names
+    one_host_in_two_namespaces
     passthrough
     path_normalization
     path_untouched

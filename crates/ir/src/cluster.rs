@@ -10,7 +10,8 @@ use crate::policy::outlier::OutlierDetection;
 use crate::policy::warmup::Warmup;
 use crate::tls::ClientTls;
 
-/// Istio's `outbound|<port>|<subset>|<fqdn>`, or `outbound_.<port>_.<subset>_.<fqdn>` where clients name it.
+/// Istio's `outbound|<port>|<subset>|<fqdn>`, or `outbound_.<port>_.<subset>_.<fqdn>` where clients name it; with
+/// `@<namespace>` behind it where two services have one host.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClusterKey {
     /// The service's port (not the endpoint's).
@@ -19,17 +20,24 @@ pub struct ClusterKey {
     pub subset: String,
     /// The service's host name.
     pub host: String,
+    /// Empty: the service that the host is of. Else another service of the same host, which objects of this namespace mean
+    /// by it, as it is theirs.
+    pub namespace: String,
     /// Clients choose it by server name (AUTO_PASSTHROUGH): their TLS goes to it as it is, and none is added.
     pub by_server_name: bool,
 }
 
 impl fmt::Display for ClusterKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ClusterKey { port, subset, host, by_server_name } = self;
+        let ClusterKey { port, subset, host, namespace, by_server_name } = self;
         if *by_server_name {
             return write!(f, "outbound_.{port}_.{subset}_.{host}");
         }
-        write!(f, "outbound|{port}|{subset}|{host}")
+        write!(f, "outbound|{port}|{subset}|{host}")?;
+        if !namespace.is_empty() {
+            write!(f, "@{namespace}")?;
+        }
+        Ok(())
     }
 }
 
@@ -277,6 +285,6 @@ impl ClusterKey {
     /// The cluster that routes name; `port` is the service's, `subset` empty for the whole service.
     pub fn new(port: u16, subset: &str, host: &str) -> ClusterKey {
         let (subset, host) = (subset.to_owned(), host.to_owned());
-        ClusterKey { port, subset, host, by_server_name: false }
+        ClusterKey { port, subset, host, namespace: String::new(), by_server_name: false }
     }
 }

@@ -128,7 +128,10 @@ pub(crate) fn target(
         let names = (&*service.host, &*service.namespace);
         index.rules.hash(names, &workload.labels, named_port, &destination.subset)
     });
-    let cluster = ClusterKey::new(number, &destination.subset, host);
+    let cluster = match &service {
+        Some(service) => index.services.cluster(service, number, &destination.subset),
+        None => ClusterKey::new(number, &destination.subset, host),
+    };
     Target {
         meaning: Meaning { cluster, hash },
         service,

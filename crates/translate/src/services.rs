@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use limen_ir::cluster::Protocol;
+use limen_ir::cluster::{ClusterKey, Protocol};
 use limen_ir::origin::Origin;
 use limen_resources::core::{Service, ServicePort};
 use limen_resources::istio::{Resolution, ServiceEntry};
@@ -194,6 +194,15 @@ impl Registry {
             ServiceSource::Outside(_) | ServiceSource::Backend => None,
         };
         entry.map_or(&[][..], |entry| &entry.spec.subject_alt_names)
+    }
+
+    /// The cluster of a service's port. Where services of several namespaces have one host, the first of them has the plain
+    /// name, and the others, which only objects of their namespaces mean, names of their own.
+    pub(crate) fn cluster(&self, service: &Arc<ServiceFacts>, port: u16, subset: &str) -> ClusterKey {
+        let first = self.hosts.get(&service.host).and_then(|services| services.first());
+        let apart = first.is_some_and(|first| !Arc::ptr_eq(first, service));
+        let namespace = if apart { service.namespace.clone() } else { String::new() };
+        ClusterKey { namespace, ..ClusterKey::new(port, subset, &service.host) }
     }
 
     fn named(&self, host: &str, namespace: &str) -> Option<&Arc<ServiceFacts>> {

@@ -18,7 +18,9 @@ impl<'a> ClusterName<'a> {
         ["|", "_."].into_iter().find_map(|between| {
             let rest = name.strip_prefix("outbound")?.strip_prefix(between)?;
             let mut parts = rest.splitn(3, between);
-            Some(ClusterName { port: parts.next()?, subset: parts.next()?, host: parts.next()? })
+            let (port, subset, host) = (parts.next()?, parts.next()?, parts.next()?);
+            // The second service of a host has its namespace behind it.
+            Some(ClusterName { port, subset, host: host.split('@').next().unwrap_or(host) })
         })
     }
 }
@@ -32,6 +34,7 @@ mod tests {
         let parts = |name| ClusterName::parse(name).map(|it| (it.port, it.subset, it.host));
         assert_eq!(parts("outbound|80|v1|a.b.svc"), Some(("80", "v1", "a.b.svc")));
         assert_eq!(parts("outbound|80||a.b.svc"), Some(("80", "", "a.b.svc")));
+        assert_eq!(parts("outbound|80||a.b.svc@other"), Some(("80", "", "a.b.svc")));
         assert_eq!(parts("outbound_.80_.v1_.a.b.svc"), Some(("80", "v1", "a.b.svc")));
         assert_eq!(parts("outbound_.80_._.a.b.svc"), Some(("80", "", "a.b.svc")));
         for other in ["", "BlackHoleCluster", "inbound|80||", "outbound|80|", "outbound_80"] {

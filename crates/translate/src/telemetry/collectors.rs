@@ -117,7 +117,7 @@ impl Collectors<'_, '_> {
             self.report.problem(messages::span_service(At::new(config, &field), service, *port));
             return None;
         };
-        let key = ClusterKey::new(port_number, "", &found.service.host);
+        let key = self.index.services.cluster(found.service, port_number, "");
         let by = NamedBy::Provider(Arc::clone(config), field);
         let authority = format!("{}:{port_number}", key.host);
         self.wanted.add(key.clone(), Arc::clone(found.service), number, by);
