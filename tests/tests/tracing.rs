@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use limen_e2e::collector::{Collector, Mood, Proto};
+use limen_e2e::dns::{DnsServer, Says};
 use limen_e2e::gateway::Gateway;
 use limen_e2e::origin::{Origin, Script};
 use limen_e2e::shop::Metrics;
@@ -35,21 +36,19 @@ spec:
   http:
   - {match: [{uri: {prefix: /closed}}], directResponse: {status: 503}}
   - {match: [{uri: {prefix: /cart}}], retries: {attempts: 2, retryOn: '503'}, route: [{destination: {host: shop}}]}
----
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: istio, namespace: istio-system}
-data:
-  mesh: |
-    extensionProviders:
-    - {name: zipkin, zipkin: {service: spans.obs.svc.cluster.local, port: 9411, traceContextOption: USE_B3_WITH_W3C_PROPAGATION}}
-    - name: otel
-      opentelemetry: {service: obs/spans.obs.svc.cluster.local, port: 9411, http: {path: /v1/traces, headers: [{name: x-key, value: secret}]}}
-    - name: grpc
-      opentelemetry: {service: spans.obs.svc.cluster.local, port: 9411, grpc: {timeout: 20s, initialMetadata: [{name: X-Key, value: secret}]}}
-    - {name: datadog, datadog: {service: spans.obs.svc.cluster.local, port: 9411}}
-    - {name: skywalking, skywalking: {service: spans.obs.svc.cluster.local, port: 9411, accessToken: entry}}
-    - {name: slow, zipkin: {service: spans.obs.svc.cluster.local, port: 9411, timeout: 600s}}
+";
+
+/// What the mesh says.
+const PROVIDERS: &str = "
+extensionProviders:
+- {name: zipkin, zipkin: {service: spans.obs.svc.cluster.local, port: 9411, traceContextOption: USE_B3_WITH_W3C_PROPAGATION}}
+- name: otel
+  opentelemetry: {service: obs/spans.obs.svc.cluster.local, port: 9411, http: {path: /v1/traces, headers: [{name: x-key, value: secret}]}}
+- name: grpc
+  opentelemetry: {service: spans.obs.svc.cluster.local, port: 9411, grpc: {timeout: 20s, initialMetadata: [{name: X-Key, value: secret}]}}
+- {name: datadog, datadog: {service: spans.obs.svc.cluster.local, port: 9411}}
+- {name: skywalking, skywalking: {service: spans.obs.svc.cluster.local, port: 9411, accessToken: entry}}
+- {name: slow, zipkin: {service: spans.obs.svc.cluster.local, port: 9411, timeout: 600s}}
 ";
 
 const HOST: &str = "spans.obs.svc.cluster.local";
@@ -68,16 +67,28 @@ async fn world(entry: &str, statuses: &[u16]) -> World {
     let telemetry = format!(
         "apiVersion: telemetry.istio.io/v1\nkind: Telemetry\nmetadata: {{name: mesh, namespace: istio-system}}\nspec: {{tracing: [{entry}]}}"
     );
-    world_of(ROUTES, &telemetry, statuses, Collector::start(None).await).await
+    world_of((PROVIDERS, &telemetry), statuses, Collector::start(None).await, &[]).await
 }
 
-async fn world_of(routes: &str, more: &str, statuses: &[u16], collector: Collector) -> World {
+/// One whose mesh says this, beside more objects; `more_flags` are the process's.
+async fn world_of(
+    (mesh, more): (&str, &str),
+    statuses: &[u16],
+    collector: Collector,
+    more_flags: &[String],
+) -> World {
     let script = Script::Echo { statuses: statuses.to_vec(), headers: Vec::new(), trailers: Vec::new() };
     let origin = Origin::start("v1", script).await;
     let backends = [format!("shop={}", origin.address), format!("spans.obs={}", collector.address)];
-    let flags: Vec<String> =
+    let mut flags: Vec<String> =
         backends.into_iter().flat_map(|backend| ["--backend".to_owned(), backend]).collect();
-    let gateway = Gateway::start(&[("routes.yaml", routes), ("telemetry.yaml", more)], &flags).await;
+    flags.extend_from_slice(more_flags);
+    let mesh = format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: istio, namespace: istio-system}}\ndata:\n  mesh: |\n{}",
+        mesh.lines().map(|line| format!("    {line}\n")).collect::<String>()
+    );
+    let files = [("routes.yaml", ROUTES), ("mesh.yaml", &*mesh), ("more.yaml", more)];
+    let gateway = Gateway::start(&files, &flags).await;
     assert_eq!(gateway.problems(), Vec::<String>::new());
     World { gateway, origin, collector }
 }
@@ -399,7 +410,7 @@ kind: DestinationRule
 metadata: {{name: spans, namespace: istio-system}}
 spec: {{host: {HOST}, trafficPolicy: {{tls: {tls}}}}}"
     );
-    world_of(ROUTES, &more, &[200], Collector::start(Some(server)).await).await
+    world_of((PROVIDERS, &more), &[200], Collector::start(Some(server)).await, &[]).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -435,6 +446,45 @@ async fn collectors_behind_tls_are_spoken_to_as_their_destination_rules_say() {
     let other = encrypted("zipkin", authority.server(&["other.example.com"]), &simple).await;
     other.get("/cart", &[]).await;
     other.counted(LOST, 2.0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_no_provider_is_named_spans_go_where_the_bootstrap_says() {
+    let (authority, home) = (Authority::new(), tempfile::tempdir().unwrap());
+    let ca = home.path().join("ca");
+    std::fs::write(&ca, authority.certificate()).unwrap();
+    let tls = format!(", tlsSettings: {{mode: SIMPLE, caCertificates: {}}}", ca.display());
+    let dns = DnsServer::start().await;
+    dns.say("collector.example.net", Says::Addresses(vec![[127, 0, 0, 1].into()], 60));
+    let flags = ["--dns-server".to_owned(), dns.address.to_string()];
+    let server = || Some(authority.server(&["collector.example.net"]));
+    for (kind, host, path, tls, server) in [
+        ("zipkin", "spans.obs:9411", "/api/v2/spans", "", None),
+        ("zipkin", "127.0.0.1", "/api/v2/spans", "", None),
+        ("datadog", "collector.example.net", "/v0.4/traces", "", None),
+        ("datadog", "collector.example.net", "/v0.4/traces", &*tls, server()),
+    ] {
+        let collector = Collector::start(server).await;
+        let port = collector.address.port();
+        let address = if host.contains(':') { host.to_owned() } else { format!("{host}:{port}") };
+        let tags = "customTags: {team: {literal: {value: edge}}}";
+        let mesh = format!(
+            "defaultConfig: {{tracing: {{sampling: 100, {kind}: {{address: \"{address}\"}}, {tags}{tls}}}}}"
+        );
+        let mut world = world_of((&mesh, ""), &[200], collector, &flags).await;
+        let seen = world.get("/cart", &[]).await;
+        let post = world.collector.next().await;
+        assert_eq!((&*post.path, &post.headers["host"]), (path, &address));
+        let tag = match kind {
+            "zipkin" => of_kind(post.json().as_array().unwrap(), "SERVER")["tags"]["team"].clone(),
+            _ => post.msgpack()[0][1]["meta"]["team"].clone(),
+        };
+        assert_eq!((tag, seen.get("x-b3-traceid").is_some()), (json!("edge"), kind == "zipkin"));
+    }
+    // The mesh says that there is none, and no Telemetry that there is.
+    let mesh = "{enableTracing: false, defaultConfig: {tracing: {zipkin: {address: \"spans.obs:9411\"}}}}";
+    let off = world_of((mesh, ""), &[200], Collector::start(None).await, &[]).await;
+    assert_eq!(off.get("/cart", &[]).await.get("x-b3-traceid"), None);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -24,7 +24,7 @@ use crate::istio::destination_rule::{Block, Merged, Policy, Rules};
 use crate::istio::{connection_pool, consistent_hash, outlier, warmup};
 use crate::locality::Spread;
 use crate::memo::{Walk, keep};
-use crate::merge::{NamedBy, Wanted, WantedClusters};
+use crate::merge::{NamedBy, OwnTls, Wanted, WantedClusters};
 use crate::mesh::Mesh;
 use crate::messages::{At, destination as messages, gateway_api as messages_of_gateway_api, route};
 use crate::origin_tls::OriginTls;
@@ -70,7 +70,7 @@ fn cluster(
     last: Option<&ClusterPlan>,
     (files, report): (&mut BTreeSet<String>, &mut Report),
 ) -> Option<ClusterPlan> {
-    let Wanted { service, by, instance } = wanted;
+    let Wanted { service, by, instance, tls: own } = wanted;
     let port = service.port(key.port)?;
     let protocol = port.protocol?;
     let instance = index.settings.gateways.get(instance)?;
@@ -87,8 +87,12 @@ fn cluster(
     };
     say_waypoint(index, &service, report);
     let mesh = &index.settings.mesh;
-    let policy = rules.map_or_else(|| Policy::of_mesh(mesh), |rules| rules.policy(key.port, subset, mesh));
-    let attached = index.backend_tls.find(&service, &port).filter(|_| !key.by_server_name);
+    let mut policy =
+        rules.map_or_else(|| Policy::of_mesh(mesh), |rules| rules.policy(key.port, subset, mesh));
+    let attached = index.backend_tls.find(&service, &port).filter(|_| !key.by_server_name && own.is_none());
+    if let Some(OwnTls { said, field }) = &own {
+        policy.tls = Some(by.first()?.block_at(field.clone(), said));
+    }
     // What clients have encrypted already is not encrypted again, and has no PROXY header put in front (Istio).
     let tls = match key.by_server_name {
         true => None,
@@ -199,7 +203,7 @@ fn say_unknown_subset(key: &ClusterKey, rules: Option<&Merged<'_>>, by: &[NamedB
     let routes = by.iter().filter_map(|by| match by {
         NamedBy::Route(object, field) => Some((object, field)),
         // It names those that there are for the gateway that it belongs to.
-        NamedBy::Server(..) | NamedBy::Provider(..) => None,
+        NamedBy::Server(..) | NamedBy::Mesh(..) | NamedBy::Pod(..) => None,
     });
     for (object, field) in routes {
         let field = format!("{field}.subset");

@@ -196,6 +196,7 @@ fn inputs((plan, own): (&ClusterPlan, &Arc<Own>), snapshot: &Snapshot, slices: &
         ServiceSource::Outside(service) => {
             inputs.names = entries::name(&service.spec.external_name, snapshot)
         }
+        ServiceSource::Address(_) => inputs.names = entries::name(&plan.service.host, snapshot),
         ServiceSource::Backend => {}
     }
     inputs.find_nodes(snapshot);
@@ -259,6 +260,7 @@ impl Collector<'_> {
                     }
                 }
             }
+            ServiceSource::Address(by) => self.named(by),
             ServiceSource::Backend => {}
         }
         if self.endpoints.is_empty() {
@@ -336,6 +338,7 @@ fn say_empty(
     };
     let mend = match &service.source {
         ServiceSource::Entries(_) => "list endpoints in its ServiceEntry".to_owned(),
+        ServiceSource::Address(_) => "write the name of a service, or one that DNS knows".to_owned(),
         ServiceSource::Kubernetes(_) | ServiceSource::Outside(_) | ServiceSource::Backend => {
             let name = (service.flag_name(), &*service.namespace);
             let flag = BackendOverride::flag(settings, name, key.port, &plan.labels, taken);

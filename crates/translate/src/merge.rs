@@ -9,7 +9,8 @@ use std::sync::Arc;
 use limen_ir::atoms::{HostPattern, Port};
 use limen_ir::cluster::ClusterKey;
 use limen_ir::route::{FilterOrder, RouteTable, RouteTableName, Rule, VirtualHost};
-use limen_resources::istio::{Gateway, MeshConfig, VirtualService};
+use limen_resources::core::Pod;
+use limen_resources::istio::{ClientTls, Gateway, MeshConfig, VirtualService};
 use limen_resources::{Kind, Object, ObjectKey, Verdict};
 
 use crate::bind::{self, Bound, BoundRule, Meaning, Site, Target};
@@ -58,12 +59,17 @@ pub(crate) struct WantedClusters {
 
 impl WantedClusters {
     pub(crate) fn add(&mut self, key: ClusterKey, service: Arc<ServiceFacts>, instance: usize, by: NamedBy) {
+        self.add_wanted(key, Wanted { service, by: vec![by], instance, tls: None });
+    }
+
+    /// The same, with all that is known of it.
+    pub(crate) fn add_wanted(&mut self, key: ClusterKey, new: Wanted) {
         let known = self.places.get(&key).and_then(|at| self.list.get_mut(*at));
         match known {
-            Some((_, wanted)) => wanted.by.push(by),
+            Some((_, wanted)) => wanted.by.extend(new.by),
             None => {
                 self.places.insert(key.clone(), self.list.len());
-                self.list.push((key, Wanted { service, by: vec![by], instance }));
+                self.list.push((key, new));
             }
         }
     }
@@ -83,8 +89,10 @@ pub(crate) enum NamedBy {
     Route(Arc<Object<VirtualService>>, String),
     /// A server whose clients may name it.
     Server(Arc<Object<Gateway>>, String),
-    /// A provider of the mesh.
-    Provider(Arc<Object<MeshConfig>>, String),
+    /// The mesh itself: a provider, or what holds for its proxies.
+    Mesh(Arc<Object<MeshConfig>>, String),
+    /// The options in the annotation of a gateway's Pod.
+    Pod(Arc<Object<Pod>>, String),
 }
 
 impl NamedBy {
@@ -92,16 +100,27 @@ impl NamedBy {
         match self {
             NamedBy::Route(object, field) => At::new(object, field),
             NamedBy::Server(object, field) => At::new(object, field),
-            NamedBy::Provider(object, field) => At::new(object, field),
+            NamedBy::Mesh(object, field) => At::new(object, field),
+            NamedBy::Pod(object, field) => At::new(object, field),
         }
     }
 
     /// What nobody wrote, and its being named asks for.
     pub(crate) fn block<'a, T>(&'a self, said: &'a T) -> Block<'a, T> {
+        let (NamedBy::Route(_, field)
+        | NamedBy::Server(_, field)
+        | NamedBy::Mesh(_, field)
+        | NamedBy::Pod(_, field)) = self;
+        self.block_at(field.clone(), said)
+    }
+
+    /// What another field of the same object says.
+    pub(crate) fn block_at<'a, T>(&'a self, field: String, said: &'a T) -> Block<'a, T> {
         match self {
-            NamedBy::Route(object, field) => Block::unwritten(object, field.clone(), said),
-            NamedBy::Server(object, field) => Block::unwritten(object, field.clone(), said),
-            NamedBy::Provider(object, field) => Block::unwritten(object, field.clone(), said),
+            NamedBy::Route(object, _) => Block::unwritten(object, field, said),
+            NamedBy::Server(object, _) => Block::unwritten(object, field, said),
+            NamedBy::Mesh(object, _) => Block::unwritten(object, field, said),
+            NamedBy::Pod(object, _) => Block::unwritten(object, field, said),
         }
     }
 }
@@ -112,6 +131,14 @@ pub(crate) struct Wanted {
     pub(crate) by: Vec<NamedBy>,
     /// The labels of the gateway, which may decide on DestinationRules. Of the first that names it.
     pub(crate) instance: usize,
+    /// How it is spoken to, whatever DestinationRules say.
+    pub(crate) tls: Option<OwnTls>,
+}
+
+/// How a cluster is spoken to that no rule shapes, and the field that says it of the object that names it.
+pub(crate) struct OwnTls {
+    pub(crate) said: ClientTls,
+    pub(crate) field: String,
 }
 
 /// Makes all route tables of `ports`. `drafts` are in Istio's order.

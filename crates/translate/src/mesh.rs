@@ -50,8 +50,8 @@ pub struct Mesh {
     http: Vec<HttpPolicy>,
     /// Whether connections begin with a PROXY header, for each gateway of the process.
     proxy_protocol: Vec<bool>,
-    /// How many of ten thousand requests are traced, for each gateway of the process, if that is said.
-    sampling: Vec<Option<u32>>,
+    /// How requests are traced where no Telemetry says it, for each gateway of the process.
+    traced: Vec<Option<ProxyTraced>>,
     /// Clients' connections that the process may have, for each gateway of the process.
     max_connections: Vec<Option<u32>>,
 }
@@ -137,9 +137,9 @@ impl Mesh {
         self.http.get(instance).cloned().unwrap_or_default()
     }
 
-    /// How many of ten thousand requests to the gateway with this number are traced, if that is said.
-    pub(crate) fn sampling(&self, instance: usize) -> Option<u32> {
-        self.sampling.get(instance).copied().flatten()
+    /// How requests to the gateway with this number are traced where no Telemetry says it.
+    pub(crate) fn traced(&self, instance: usize) -> Option<&ProxyTraced> {
+        self.traced.get(instance)?.as_ref()
     }
 
     /// Do connections to the gateway with this number begin with a PROXY header?
@@ -153,12 +153,23 @@ impl Mesh {
     }
 }
 
-/// In ten thousandths. Nothing is said by 0, and more than all is 1 of 100, as in Istio.
-fn sampling(tracing: &ProxyTracing) -> Option<u32> {
-    match tracing.sampling {
-        share if share > 100.0 => Some(100),
-        share if share > 0.0 => Some((share * 100.0).round() as u32),
-        _ => None,
+/// What a gateway's options say of tracing.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ProxyTraced {
+    pub(crate) said: ProxyTracing,
+    /// The Pod whose annotation says it; `None`: the mesh does.
+    pub(crate) pod: Option<Arc<Object<Pod>>>,
+}
+
+impl ProxyTraced {
+    /// How many of ten thousand requests are traced, if that is said. Nothing is said by 0, and more than all is 1 of
+    /// 100, as in Istio.
+    pub(crate) fn sampling(&self) -> Option<u32> {
+        match self.said.sampling {
+            share if share > 100.0 => Some(100),
+            share if share > 0.0 => Some((share * 100.0).round() as u32),
+            _ => None,
+        }
     }
 }
 
@@ -221,9 +232,9 @@ fn complete(snapshot: &Snapshot, given: &Settings) -> (Settings, Vec<Problem>) {
     let defaults = said.default_config.clone().unwrap_or_default();
     let mut statistics = None;
     let (mut http, mut proxy_protocol, mut max_connections) = (Vec::new(), Vec::new(), Vec::new());
-    let mut sampled = Vec::new();
+    let mut traced = Vec::new();
     for instance in &given.gateways {
-        let options = options(snapshot, given, instance, &defaults, &mut problems);
+        let (options, traced_by) = options(snapshot, given, instance, &defaults, &mut problems);
         let pods = snapshot.pods().in_namespace(&given.workload_namespace);
         let pod = pods.into_iter().find(|pod| names::selects(&instance.labels, &pod.meta.labels));
         let says = |pod: &&Arc<Object<Pod>>| {
@@ -236,7 +247,7 @@ fn complete(snapshot: &Snapshot, given: &Settings) -> (Settings, Vec<Problem>) {
         let matcher = options.proxy_stats_matcher.as_ref();
         istio_statistics::add(matcher, annotations, &mut statistics, (about, &mut problems));
         let topology = options.gateway_topology.as_ref();
-        sampled.push(options.tracing.as_ref().and_then(sampling));
+        traced.push(options.tracing.clone().map(|said| ProxyTraced { said, pod: traced_by }));
         http.push(http_policy::read(said, &options));
         proxy_protocol.push(topology.is_some_and(|topology| topology.proxy_protocol.is_some()));
         let most = options.connection_settings.and_then(|settings| settings.global_connection_limit);
@@ -258,7 +269,7 @@ fn complete(snapshot: &Snapshot, given: &Settings) -> (Settings, Vec<Problem>) {
         http,
         proxy_protocol,
         statistics,
-        sampling: sampled,
+        traced,
         config: config.cloned(),
         max_connections,
     };
@@ -290,21 +301,22 @@ fn choose<'s>(
     chosen
 }
 
-/// What holds for one gateway: the annotation of its Pod, field by field, over the defaults of the mesh.
+/// What holds for one gateway: the annotation of its Pod, field by field, over the defaults of the mesh. With the Pod, if
+/// its annotation says how requests are traced.
 fn options(
     snapshot: &Snapshot,
     settings: &Settings,
     instance: &GatewayInstance,
     defaults: &ProxyOptions,
     problems: &mut Vec<Problem>,
-) -> ProxyOptions {
-    let mut options = defaults.clone();
+) -> (ProxyOptions, Option<Arc<Object<Pod>>>) {
+    let (mut options, mut traced_by) = (defaults.clone(), None);
     let pods = snapshot.pods().in_namespace(&settings.workload_namespace);
     let own = pods.filter_map(|pod| Some((pod, pod.meta.annotations.get(PROXY_CONFIG_ANNOTATION)?)));
     let Some((pod, text)) =
         own.into_iter().find(|(pod, _)| names::selects(&instance.labels, &pod.meta.labels))
     else {
-        return options;
+        return (options, None);
     };
     match parse_proxy_options(text, &pod.key, &pod.source) {
         Ok((said_there, said)) => {
@@ -316,6 +328,7 @@ fn options(
                 tracing,
                 concurrency,
             } = said_there;
+            traced_by = tracing.is_some().then(|| Arc::clone(pod));
             options.tracing = tracing.or(options.tracing);
             let at = || At::new(pod, "metadata.annotations");
             for (field, why) in settings_without_effect(&connection_settings) {
@@ -334,7 +347,7 @@ fn options(
         }
         Err(said) => problems.extend(said),
     }
-    options
+    (options, traced_by)
 }
 
 /// The access log where no provider is named. Whether there is one is the process's to say.
@@ -415,15 +428,6 @@ fn say_without_effect(config: &Arc<Object<MeshConfig>>, problems: &mut Vec<Probl
         problems.push(route::no_effect(at, THREADS, "start with --workers"));
     }
     for (written, field, message) in [
-        (
-            options.tracing.as_ref().is_some_and(|tracing| {
-                let ProxyTracing { sampling: _, zipkin, lightstep, datadog, stackdriver, open_census_agent } =
-                    tracing;
-                [zipkin, lightstep, datadog, stackdriver, open_census_agent].iter().any(|said| said.is_some())
-            }),
-            "defaultConfig.tracing",
-            "spans are sent to extension providers only: name one in defaultProviders.tracing",
-        ),
         (
             said.verify_certificate_at_client == Some(false),
             "verifyCertificateAtClient",

@@ -57,6 +57,7 @@ codes! {
 }
 
 pub(crate) mod gateway_api;
+pub(crate) mod telemetry;
 
 const NO_SPANS: &str = "no spans are sent";
 const NOTHING_MIRRORED: &str = "nothing is mirrored there";
@@ -87,9 +88,11 @@ impl<'a> At<'a> {
         At { key: self.key, source: self.source, field }
     }
 
-    /// Is it about the service of an extension provider?
+    /// Is it about a collector of spans?
     fn is_provider(&self) -> bool {
-        self.field.starts_with("extensionProviders")
+        ["extensionProviders", "defaultConfig.tracing", "metadata.annotations"]
+            .iter()
+            .any(|field| self.field.starts_with(field))
     }
 
     /// Is it a part of a mirror's destination?
@@ -243,69 +246,6 @@ pub(crate) mod mesh {
             }
         };
         at.say(MESH_NOT_USED, message, format!("remove it, or write metadata.namespace: {root}"))
-    }
-}
-
-/// What is said of Telemetries and of the mesh's providers.
-pub(crate) mod telemetry {
-    use super::*;
-
-    pub(crate) fn second(at: At<'_>, first: &ObjectKey) -> Problem {
-        let message = format!("has no effect: {first} is for the whole namespace too, and older");
-        at.say(MULTIPLE_TELEMETRIES, message, "write both into one object, or give one of them a selector")
-    }
-
-    pub(crate) fn unknown_provider(at: At<'_>, name: &str, done: &str) -> Problem {
-        let message = format!("the mesh has no extension provider `{name}`: nothing is {done} through it");
-        at.say(INVALID_PROVIDER, message, "write one of meshConfig.extensionProviders, or add it there")
-    }
-
-    pub(crate) fn no_log_provider(at: At<'_>, name: &str, kind: &str) -> Problem {
-        let message = format!("the extension provider `{name}` takes no logs: it is one of {kind}");
-        at.say(INVALID_PROVIDER, message, "write `envoy`, or a provider with envoyFileAccessLog")
-    }
-
-    pub(crate) fn log_kind(at: At<'_>, name: &str, kind: &str) -> Problem {
-        let message = format!("{kind} is not served yet: nothing is logged through `{name}`");
-        at.say(NOT_SERVED, message, "write envoyFileAccessLog")
-    }
-
-    pub(crate) fn no_provider(at: At<'_>) -> Problem {
-        let message = "has no effect: it names no provider, and the mesh has no default for access logs";
-        at.say(INVALID_PROVIDER, message, "write providers: [{name: envoy}]")
-    }
-
-    pub(crate) fn metrics(at: At<'_>) -> Problem {
-        let message = "has no effect yet: metrics have Istio's labels, and all are counted";
-        at.say(NO_EFFECT, message, "")
-    }
-
-    pub(crate) fn span_kind(at: At<'_>, name: &str, kind: &str) -> Problem {
-        let message = format!("{kind} is not served yet: no spans are sent to `{name}`");
-        at.say(NOT_SERVED, message, "write opentelemetry, zipkin, datadog or skywalking")
-    }
-
-    pub(crate) fn retired(at: At<'_>, name: &str, kind: &str) -> Problem {
-        let message = format!("{kind} has no effect, in Istio neither: no spans are sent to `{name}`");
-        at.say(NO_EFFECT, message, "write opentelemetry: its collector takes these spans on")
-    }
-
-    pub(crate) fn no_span_provider(at: At<'_>, name: &str, kind: &str) -> Problem {
-        let message = format!("the extension provider `{name}` takes no spans: it is one of {kind}");
-        at.say(
-            INVALID_PROVIDER,
-            message,
-            "write a provider with opentelemetry, zipkin, datadog or skywalking",
-        )
-    }
-
-    pub(crate) fn span_service(at: At<'_>, service: &str, port: u32) -> Problem {
-        let message = format!("there is no service `{service}` with port {port}: no spans are sent");
-        at.say(codes::REFERENCE_NOT_FOUND, message, "write [namespace/]host of a Service or ServiceEntry")
-    }
-
-    pub(crate) fn ignored(at: At<'_>) -> Problem {
-        at.say(NO_EFFECT, "has no effect yet", "")
     }
 }
 

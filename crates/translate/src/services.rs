@@ -13,6 +13,7 @@ use crate::index::{oldest_first, origin};
 use crate::istio::{names, service_entry};
 use crate::lookup::Lookup;
 use crate::memo::Memo;
+use crate::merge::NamedBy;
 use crate::mesh::export_to;
 use crate::messages::{At, destination as messages};
 use crate::settings::Settings;
@@ -53,13 +54,29 @@ pub(crate) enum ServiceSource {
     Outside(Arc<Object<Service>>),
     /// Only `--backend` names it: it has whatever port is asked for.
     Backend,
+    /// An address that an object names: it has whatever port is asked for.
+    Address(NamedBy),
 }
 
 impl ServiceFacts {
+    /// An address, lower case, that an object names; `origin` is that object.
+    pub(crate) fn at_address(host: String, namespace: &str, by: NamedBy, origin: Origin) -> ServiceFacts {
+        ServiceFacts {
+            name: host.clone(),
+            host,
+            namespace: namespace.to_owned(),
+            ports: Vec::new(),
+            source: ServiceSource::Address(by),
+            origin,
+            external: true,
+            outside: None,
+        }
+    }
+
     /// The port with this number, for requests.
     pub(crate) fn port(&self, number: u16) -> Option<PortFacts> {
         let known = self.ports.iter().find(|port| port.number == number).cloned();
-        let any = matches!(self.source, ServiceSource::Backend | ServiceSource::Outside(_));
+        let any = !matches!(self.source, ServiceSource::Kubernetes(_) | ServiceSource::Entries(_));
         let unsaid = || PortFacts { number, name: String::new(), protocol: Some(Protocol::Undetected) };
         known.or_else(|| any.then(unsaid)).filter(|port| port.protocol.is_some())
     }
@@ -191,7 +208,7 @@ impl Registry {
             ServiceSource::Kubernetes(_) => {
                 self.decorations.get(&(service.host.clone(), service.namespace.clone()))
             }
-            ServiceSource::Outside(_) | ServiceSource::Backend => None,
+            ServiceSource::Outside(_) | ServiceSource::Backend | ServiceSource::Address(_) => None,
         };
         entry.map_or(&[][..], |entry| &entry.spec.subject_alt_names)
     }

@@ -30,7 +30,7 @@ pub use proxy_config::{
     ConnectionProfile, ConnectionSettings, EscapedSlashes, ForwardClientCert, GatewayTopology, HeaderChoice,
     HeaderSwitch, MetadataExchange, MetadataExchangeMode, PROXY_CONFIG_ANNOTATION, ProxyConfig, ProxyHeaders,
     ProxyImage, ProxyOptions, ProxyStatsMatcher, ProxyTracing, STATISTICS_ANNOTATIONS, ServerHeader,
-    UnderscoreHeaders,
+    TracerAddress, UnderscoreHeaders,
 };
 pub use service_entry::{Resolution, ServiceEntry, ServiceEntryPort, ServiceLocation, WorkloadLabels};
 pub use telemetry::{

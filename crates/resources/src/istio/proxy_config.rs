@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use super::destination_rule::WorkloadSelector;
 use super::provider::Opaque;
+use super::telemetry::CustomTag;
+use super::traffic_policy::ClientTls;
 use crate::decode::{spec, words};
 use crate::duration::GoDuration;
 
@@ -85,18 +87,33 @@ spec! {
     pub struct ProxyTracing {
         /// How many of a hundred requests are traced; 0: as if nothing were said.
         "sampling" => sampling: f64,
-        /// A collector in Istio's bootstrap.
-        "zipkin" => zipkin: Option<Opaque>,
-        /// The same.
+        /// A collector of spans that speaks Zipkin.
+        "zipkin" => zipkin: Option<TracerAddress>,
+        /// Spans.
         "lightstep" => lightstep: Option<Opaque>,
-        /// The same.
-        "datadog" => datadog: Option<Opaque>,
-        /// The same.
+        /// A Datadog agent.
+        "datadog" => datadog: Option<TracerAddress>,
+        /// Spans.
         "stackdriver" => stackdriver: Option<Opaque>,
-        /// The same.
+        /// Spans.
         "openCensusAgent" => open_census_agent: Option<Opaque>,
+        /// Tags of spans, where no Telemetry has any.
+        "customTags" => custom_tags: Option<BTreeMap<String, CustomTag>>,
+        /// Spans have Istio's tags.
+        "enableIstioTags" => enable_istio_tags: Option<bool>,
+        /// How long a path may be in a tag, where no provider says it; 0: as if nothing were said.
+        "maxPathTagLength" => max_path_tag_length: u32,
+        /// How the collector is spoken to.
+        "tlsSettings" => tls_settings: Option<ClientTls>,
     }
-    also ["customTags", "enableIstioTags", "maxPathTagLength", "tlsSettings"]
+}
+
+spec! {
+    /// Where a collector of spans is.
+    pub struct TracerAddress {
+        /// `host:port`
+        "address" => address: String,
+    }
 }
 
 spec! {

@@ -39,7 +39,7 @@ pub(super) fn accounts(inputs: &Inputs, settings: &Settings) -> Arc<[String]> {
                 }
             }
         }
-        ServiceSource::Outside(_) | ServiceSource::Backend => {}
+        ServiceSource::Outside(_) | ServiceSource::Backend | ServiceSource::Address(_) => {}
     }
     accounts.also_in(aliases)
 }

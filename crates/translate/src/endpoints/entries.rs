@@ -11,6 +11,7 @@ use super::{Collector, Inputs, KnownName, Labels};
 use crate::istio::names;
 use crate::locality::locality;
 use crate::memo::ByValue;
+use crate::merge::NamedBy;
 use crate::messages::{At, destination as messages};
 use crate::workload::{labels_of, workload};
 
@@ -151,6 +152,14 @@ impl Collector<'_> {
                 self.workload_entry(other, port, Some(resolution));
             }
         }
+    }
+
+    /// The address that an object names.
+    pub(super) fn named(&mut self, by: &NamedBy) {
+        let address = self.inputs.service.host.clone();
+        let itself = WorkloadEntry { address, ..WorkloadEntry::default() };
+        let port = PortOf { name: "", number: self.inputs.port.0.number };
+        self.itself(&itself, port, Resolution::Dns, by.at());
     }
 
     /// An endpoint that nobody wrote as one: the name of a service is its address.

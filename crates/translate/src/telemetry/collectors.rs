@@ -1,20 +1,26 @@
 //! Who gets the spans of a gateway: from what the mesh's providers say to a cluster and what is spoken to it.
 
+use std::net::Ipv6Addr;
 use std::sync::Arc;
 
 use limen_ir::Millis;
 use limen_ir::cluster::ClusterKey;
+use limen_ir::origin::Origin;
 use limen_ir::tracing::{Collector, HeaderSource, SpanProtocol};
+use limen_resources::core::Pod;
 use limen_resources::istio::{
     DatadogProvider, ExtensionProvider, MeshConfig, OpenTelemetryProvider, OtlpGrpc, OtlpHttp,
-    ProviderHeader, SkyWalkingProvider, TraceContext, ZipkinProvider,
+    ProviderHeader, ProxyTracing, SkyWalkingProvider, TraceContext, TracerAddress, ZipkinProvider,
 };
 use limen_resources::{GoDuration, Object};
 
-use crate::index::Index;
-use crate::merge::{NamedBy, WantedClusters};
+use crate::index::{Index, origin};
+use crate::istio::names;
+use crate::merge::{NamedBy, OwnTls, Wanted, WantedClusters};
+use crate::mesh::ProxyTraced;
 use crate::messages::{At, telemetry as messages};
 use crate::report::Report;
+use crate::services::ServiceFacts;
 
 const ZIPKIN_PATH: &str = "/api/v2/spans";
 const DATADOG_PATH: &str = "/v0.4/traces";
@@ -86,6 +92,66 @@ impl Collectors<'_, '_> {
         Some((Collector { cluster, authority, protocol, path, timeout: timeout?, headers }, longest))
     }
 
+    /// The collector that a gateway's own options name, and where they do.
+    pub(super) fn of_proxy(&mut self, traced: &Traced<'_>, number: usize) -> Option<(Collector, Origin)> {
+        let ProxyTracing { zipkin, datadog, tls_settings, .. } = traced.said;
+        let (manner, address, part) = match (zipkin, datadog) {
+            (Some(TracerAddress { address }), _) => {
+                let protocol = SpanProtocol::Zipkin { w3c: false };
+                (Manner::plain(protocol, ZIPKIN_PATH), address, "zipkin.address")
+            }
+            (None, Some(TracerAddress { address })) => {
+                (Manner::plain(SpanProtocol::Datadog, DATADOG_PATH), address, "datadog.address")
+            }
+            (None, None) => {
+                self.say_unserved(traced);
+                return None;
+            }
+        };
+        let by = traced.named(part);
+        let Some((host, port)) = host_and_port(address) else {
+            self.report.problem(messages::tracer_address(by.at(), address));
+            return None;
+        };
+        let service = self.at_address(&host, port, &by, traced.origin(part));
+        // No host of a route has a colon: what is said here of TLS is said of this cluster only.
+        let key = ClusterKey::new(port, "", &format!("{host}:{port}"));
+        let tls = tls_settings.clone().map(|said| OwnTls { said, field: traced.field("tlsSettings") });
+        self.wanted.add_wanted(key.clone(), Wanted { service, by: vec![by], instance: number, tls });
+        let Manner { protocol, path, timeout, headers } = manner;
+        let authority = address.to_ascii_lowercase();
+        let collector = Collector { cluster: key, authority, protocol, path, timeout: timeout?, headers };
+        Some((collector, traced.origin(part)))
+    }
+
+    fn say_unserved(&mut self, traced: &Traced<'_>) {
+        let ProxyTracing { lightstep, open_census_agent, stackdriver, .. } = traced.said;
+        for (said, kind) in [(lightstep, "lightstep"), (open_census_agent, "openCensusAgent")] {
+            if said.is_some() {
+                self.report.problem(messages::retired_tracer(traced.named(kind).at(), kind));
+            }
+        }
+        if stackdriver.is_some() {
+            let kind = "stackdriver";
+            self.report.problem(messages::unserved_tracer(traced.named(kind).at(), kind));
+        }
+    }
+
+    /// The service that an address names, as the gateway's own Pod would find it; else what DNS says.
+    fn at_address(&self, host: &str, port: u16, by: &NamedBy, origin: Origin) -> Arc<ServiceFacts> {
+        let settings = self.index.settings;
+        let (own, domain) = (&settings.workload_namespace, &settings.cluster_domain);
+        let in_full = names::full_name(host, own, domain);
+        let found = [in_full, format!("{host}.svc.{domain}"), format!("{host}.{domain}")]
+            .iter()
+            .find_map(|name| self.index.services.find(name, own))
+            .filter(|found| found.service.port(port).is_some());
+        match found {
+            Some(found) => Arc::clone(found.service),
+            None => Arc::new(ServiceFacts::at_address(host.to_owned(), own, by.clone(), origin)),
+        }
+    }
+
     fn say_ignored(&mut self, config: &Arc<Object<MeshConfig>>, at: &str, provider: &OpenTelemetryProvider) {
         for (written, field) in [
             (&provider.resource_detectors, "resourceDetectors"),
@@ -118,11 +184,69 @@ impl Collectors<'_, '_> {
             return None;
         };
         let key = self.index.services.cluster(found.service, port_number, "");
-        let by = NamedBy::Provider(Arc::clone(config), field);
+        let by = NamedBy::Mesh(Arc::clone(config), field);
         let authority = format!("{}:{port_number}", key.host);
         self.wanted.add(key.clone(), Arc::clone(found.service), number, by);
         Some((key, authority))
     }
+}
+
+/// What a gateway's own options say of tracing.
+pub(super) struct Traced<'a> {
+    said: &'a ProxyTracing,
+    by: By<'a>,
+}
+
+/// Who says it.
+enum By<'a> {
+    Mesh(&'a Arc<Object<MeshConfig>>),
+    /// In its annotation.
+    Pod(&'a Arc<Object<Pod>>),
+}
+
+impl<'a> Traced<'a> {
+    /// `config`: that of the mesh, which says it unless a Pod does.
+    pub(super) fn new(options: &'a ProxyTraced, config: Option<&'a Arc<Object<MeshConfig>>>) -> Option<Self> {
+        let by = match &options.pod {
+            Some(pod) => By::Pod(pod),
+            None => By::Mesh(config?),
+        };
+        Some(Traced { said: &options.said, by })
+    }
+
+    /// A field as it is found in what is written: annotations are looked at as a whole.
+    fn field(&self, part: &str) -> String {
+        match self.by {
+            By::Mesh(_) => format!("defaultConfig.tracing.{part}"),
+            By::Pod(_) => "metadata.annotations".to_owned(),
+        }
+    }
+
+    fn named(&self, part: &str) -> NamedBy {
+        match self.by {
+            By::Mesh(config) => NamedBy::Mesh(Arc::clone(config), self.field(part)),
+            By::Pod(pod) => NamedBy::Pod(Arc::clone(pod), self.field(part)),
+        }
+    }
+
+    fn origin(&self, part: &str) -> Origin {
+        match self.by {
+            By::Mesh(config) => origin(&config.key, self.field(part)),
+            By::Pod(pod) => origin(&pod.key, self.field(part)),
+        }
+    }
+}
+
+/// Host, lower case and without brackets, and port.
+fn host_and_port(address: &str) -> Option<(String, u16)> {
+    let (host, port) = address.rsplit_once(':')?;
+    let port = port.parse().ok().filter(|port| *port > 0)?;
+    let host = match host.strip_prefix('[') {
+        Some(rest) => rest.strip_suffix(']').filter(|ip| ip.parse::<Ipv6Addr>().is_ok())?,
+        None => host.trim_end_matches('.'),
+    };
+    let sound = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':');
+    (!host.is_empty() && host.bytes().all(sound)).then(|| (host.to_ascii_lowercase(), port))
 }
 
 fn zipkin_manner(provider: &ZipkinProvider) -> Manner {

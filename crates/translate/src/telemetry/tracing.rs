@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use limen_ir::tracing::{TagSource, Tracing as Made};
 use limen_resources::Object;
-use limen_resources::istio::{CustomTag, Telemetry, Tracing};
+use limen_resources::istio::{CustomTag, ProxyTracing, Telemetry, Tracing};
 
-use super::collectors::Collectors;
+use super::collectors::{Collectors, Traced};
 use super::{Providers, concerns};
 use crate::index::{Index, origin};
 use crate::merge::WantedClusters;
@@ -48,7 +48,9 @@ impl Spans<'_, '_> {
         (number, instance): (usize, &GatewayInstance),
     ) -> Option<Made> {
         let mut provider = self.providers.default(|defaults| &defaults.tracing).into_iter().next();
-        let mut said = Said::default();
+        let traced = self.index.settings.mesh.traced(number);
+        let mut said = Said::of_proxy(traced.map(|traced| &traced.said));
+        let mut spoken = provider.is_some();
         for object in applied {
             for (at, entry) in object.spec.tracing.iter().enumerate() {
                 if !concerns(entry.matching.as_ref()) {
@@ -63,28 +65,43 @@ impl Spans<'_, '_> {
                     provider = Some(first.name.clone());
                 }
                 said.take(entry);
+                spoken = true;
             }
         }
         if said.disabled {
             return None;
         }
-        let (config, at, provider) = self.providers.find(&provider?)?;
         let mut collectors = Collectors { index: self.index, wanted: self.wanted, report: self.report };
-        let (collector, longest) = collectors.of_provider(config, &at, provider, number)?;
+        let (collector, longest, origin) = match provider {
+            Some(name) => {
+                let (config, at, provider) = self.providers.find(&name)?;
+                let (collector, longest) = collectors.of_provider(config, &at, provider, number)?;
+                (collector, longest, origin(&config.key, at))
+            }
+            // Without a word about providers it is the one that the proxy itself was told of.
+            None => {
+                let config = self.providers.config;
+                if !spoken && config.is_some_and(|config| config.spec.enable_tracing == Some(false)) {
+                    return None;
+                }
+                let (collector, origin) = collectors.of_proxy(&Traced::new(traced?, config)?, number)?;
+                (collector, 0, origin)
+            }
+        };
+        let length = |said: u32| usize::try_from(said).ok().filter(|said| *said > 0);
+        let of_proxy = || length(traced?.said.max_path_tag_length);
         let sampling = said.sampling.map(|share| (share * 100.0).round() as u32);
         let (namespace, name) = (&self.index.settings.workload_namespace, &instance.name);
         let app = instance.labels.get("app").unwrap_or(name);
         Some(Made {
             collector,
-            sampling: sampling
-                .or_else(|| self.index.settings.mesh.sampling(number))
-                .unwrap_or(DEFAULT_SAMPLING),
+            sampling: sampling.or_else(|| traced?.sampling()).unwrap_or(DEFAULT_SAMPLING),
             mark_request_id: !said.unmarked,
             propagate: !said.without_propagation,
             service_name: format!("{app}.{namespace}"),
             tags: self.tags(&said, instance),
-            longest_url: usize::try_from(longest).ok().filter(|longest| *longest > 0).unwrap_or(LONGEST_URL),
-            origin: origin(&config.key, at),
+            longest_url: length(longest).or_else(of_proxy).unwrap_or(LONGEST_URL),
+            origin,
         })
     }
 
@@ -128,6 +145,15 @@ impl Spans<'_, '_> {
 }
 
 impl<'a> Said<'a> {
+    /// What is inherited by all that Telemetries say.
+    fn of_proxy(said: Option<&'a ProxyTracing>) -> Said<'a> {
+        Said {
+            tags: said.and_then(|said| said.custom_tags.as_ref()),
+            without_istio_tags: said.and_then(|said| said.enable_istio_tags) == Some(false),
+            ..Said::default()
+        }
+    }
+
     /// Fields that are written count from here on.
     fn take(&mut self, entry: &'a Tracing) {
         let Tracing {
