@@ -740,8 +740,8 @@ macro_rules! scenarios {
 scenarios! {
     absent
     auto_mtls
-    backend_tls_policies
     auto_passthrough
+    backend_tls_policies
     balance_passthrough
     bind_addresses
     bound_hosts
@@ -856,6 +856,7 @@ scenarios! {
     tls_servers_in_conflict
     tls_to_backends
     trusted_hops
+    unix_connections
     unix_endpoints
     upgrades
     weights_subsets
