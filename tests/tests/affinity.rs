@@ -101,3 +101,29 @@ async fn a_cookie_is_made_once_and_keeps_the_client_on_its_endpoint() {
     assert_eq!(silent.ask("/", None).await.header("set-cookie"), None);
     silent.keeps(async |world, key| world.ask("/", Some(("cookie", &format!("user={key}")))).await).await;
 }
+
+/// A port's own way of hashing counts before its rule's, for destinations that name the port; it is not looked for where
+/// a request carries nothing of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_port_is_hashed_by_counts_before_what_its_rule_says() {
+    let mut origins = Vec::new();
+    for name in ["one", "two", "three"] {
+        origins.push(Origin::start(name, Script::echo()).await);
+    }
+    let policy = shop::policy(
+        "{loadBalancer: {consistentHash: {httpHeaderName: X-User}}, portLevelSettings: \
+         [{port: {number: 80}, loadBalancer: {consistentHash: {httpQueryParameterName: user}}}]}",
+    );
+    let routes = "[{match: [{uri: {prefix: /named}}], route: [{destination: {host: shop, port: {number: 80}}}]}, \
+                  {route: [{destination: {host: shop}}]}]";
+    let config = shop::routes(routes) + &policy;
+    let gateway = shop::start(&config, &origins.iter().collect::<Vec<_>>(), "--workers 4").await;
+    let world = World { gateway, _origins: origins };
+    world.keeps(async |world, key| world.ask(&format!("/named?user={key}"), None).await).await;
+    world.keeps(async |world, key| world.ask("/unnamed", Some(("x-user", &key.to_string()))).await).await;
+    let mut anywhere = BTreeSet::new();
+    for _ in 0..40 {
+        anywhere.insert(world.ask("/named", Some(("x-user", "1"))).await.origin().unwrap());
+    }
+    assert_eq!(anywhere.len(), 3, "the rule's header means nothing to the named port");
+}

@@ -799,6 +799,7 @@ scenarios! {
     kubernetes_marks
     latest_bind
     locality
+    locality_labels
     locality_levels
     log_filter
     log_json
@@ -834,6 +835,7 @@ scenarios! {
     retry_conditions
     retry_localities
     rewrites
+    same_node
     secret_keys
     server_name
     server_name_precedence
@@ -856,6 +858,8 @@ scenarios! {
     tls_servers_in_conflict
     tls_to_backends
     trusted_hops
+    trusted_hops_proxy_protocol
+    trusted_hops_two
     unix_connections
     unix_endpoints
     upgrades

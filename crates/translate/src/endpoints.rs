@@ -158,8 +158,9 @@ fn slices_by_service(snapshot: &Snapshot) -> Slices<'_> {
 /// The gateway itself, as its labels, the settings and its node say it.
 fn own(snapshot: &Snapshot, settings: &Settings) -> Own {
     let labels = settings.gateways.first().map(|gateway| gateway.labels.clone()).unwrap_or_default();
-    let node = settings.node.as_ref().and_then(|node| snapshot.nodes().get("", node));
-    Own::new(&labels, settings.locality.as_deref(), node.map(|node| &**node))
+    let host = settings.node.as_deref().unwrap_or_default();
+    let node = snapshot.nodes().get("", host).map(|node| &**node);
+    Own::new(&labels, settings.locality.as_deref(), (host, node))
 }
 
 fn inputs((plan, own): (&ClusterPlan, &Arc<Own>), snapshot: &Snapshot, slices: &Slices<'_>) -> Inputs {

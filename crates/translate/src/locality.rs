@@ -80,13 +80,17 @@ pub(crate) struct Own {
 }
 
 impl Own {
-    /// `written`: the setting, which counts before the label and the node.
-    pub(crate) fn new(labels: &Labels, written: Option<&str>, node: Option<&Object<Node>>) -> Own {
+    /// `written`: the setting, which counts before the label and the node. `host`: the name of the node, which can be known
+    /// without it, or nothing.
+    pub(crate) fn new(
+        labels: &Labels,
+        written: Option<&str>,
+        (host, node): (&str, Option<&Object<Node>>),
+    ) -> Own {
         let locality = match written {
             Some(written) => Locality::parse(written),
             None => locality(labels, node, ""),
         };
-        let host = node.map_or("", |node| &node.key.name);
         Own { labels: with_topology(labels, &locality, host), locality }
     }
 }

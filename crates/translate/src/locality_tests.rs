@@ -27,7 +27,7 @@ fn at(places: &[&str]) -> Endpoints {
 }
 
 fn own(place: &str) -> Own {
-    Own::new(&Labels::new(), Some(place), None)
+    Own::new(&Labels::new(), Some(place), ("", None))
 }
 
 fn priorities(endpoints: &Endpoints) -> Vec<u32> {
