@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 
 use limen_wire::head::BodyLength;
 
+use super::apart::seldom;
 use super::cors;
 use super::error::Error;
 use super::front::Front;
@@ -66,8 +67,7 @@ pub(super) async fn respond<F: Front>(
     let end = exchange.response.body == BodyLength::None;
     live.front.begin(&live.exchange.response, end).map_err(|_| Error::client_gone())?;
     if status == 101 {
-        // Boxed: it is seldom needed, and every exchange would have to be large enough to hold it.
-        return Box::pin(tunnel::run(live, &mut back, upload)).await;
+        return seldom(tunnel::run(live, &mut back, upload)).await;
     }
 
     let mut download = Download { ended: end, stalled: false, watched_at: None, polled: false };
@@ -198,6 +198,7 @@ fn note_trailers<F: Front>(live: &mut Live<'_, '_, F>, back: &Back) {
 }
 
 /// The origin broke off in the middle of the response.
+#[cold]
 fn broken(fail: &Fail) -> Error {
     let mut error = Error::origin(Fail::Closed { sent: true }, false);
     let (flags, reason) = match fail {

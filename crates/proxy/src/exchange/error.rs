@@ -2,6 +2,7 @@
 //! Istio's users know them.
 
 use std::borrow::Cow;
+use std::ops::{Deref, DerefMut};
 
 use limen_wire::h1::HeadError;
 use limen_wire::head::Version;
@@ -26,9 +27,14 @@ pub(crate) enum Fault {
 /// The details of a request that took longer than its route allows.
 pub(crate) const RESPONSE_TIMEOUT: &str = "response_timeout";
 
-/// An exchange that cannot be completed.
+/// An exchange that cannot be completed. Boxed: results that may be one are passed at every step of every request, and
+/// are as small as they can be.
 #[derive(Debug)]
-pub(crate) struct Error {
+pub(crate) struct Error(Box<Told>);
+
+/// What becomes of an exchange that cannot be completed.
+#[derive(Debug)]
+pub(crate) struct Told {
     /// Whose fault.
     pub(crate) fault: Fault,
     /// The status to answer; 0: nobody is there to hear it.
@@ -47,9 +53,25 @@ pub(crate) struct Error {
     pub(crate) grpc_status: Option<u8>,
 }
 
+impl Deref for Error {
+    type Target = Told;
+
+    fn deref(&self) -> &Told {
+        &self.0
+    }
+}
+
+impl DerefMut for Error {
+    fn deref_mut(&mut self) -> &mut Told {
+        &mut self.0
+    }
+}
+
 impl Error {
+    #[cold]
+    #[inline(never)]
     fn new(fault: Fault, status: u16, flags: Flags, details: &'static str, body: &'static str) -> Error {
-        Error {
+        Error(Box::new(Told {
             fault,
             status,
             flags,
@@ -58,7 +80,7 @@ impl Error {
             transport: String::new(),
             overloaded: false,
             grpc_status: None,
-        }
+        }))
     }
 
     /// A rule's injected answer.
@@ -67,8 +89,9 @@ impl Error {
             AbortStatus::Http(status) => (status, None),
             AbortStatus::Grpc(status) => (200, Some(status)),
         };
-        let error = Error::new(Fault::Config, status, Flags::FI, "fault_filter_abort", "fault filter abort");
-        Error { grpc_status, ..error }
+        let mut error = Error::new(Fault::Config, status, Flags::FI, "fault_filter_abort", "fault filter abort");
+        error.grpc_status = grpc_status;
+        error
     }
 
     /// No host, no rule or no listener for the request.
@@ -103,13 +126,11 @@ impl Error {
     }
 
     /// The same, if the client has given up this exchange and not its connection.
-    pub(crate) fn reset(self, details: Option<&'static str>) -> Error {
-        match details {
-            Some(details) if self.flags == Flags::DC => {
-                Error { flags: Flags::DR, details: details.into(), ..self }
-            }
-            _ => self,
+    pub(crate) fn reset(mut self, details: Option<&'static str>) -> Error {
+        if let Some(details) = details.filter(|_| self.flags == Flags::DC) {
+            (self.flags, self.details) = (Flags::DR, details.into());
         }
+        self
     }
 
     /// Nothing has moved on the stream for too long; `received`: the request has come to its end.
@@ -139,6 +160,7 @@ impl Error {
     }
 
     /// A head that is not acceptable.
+    #[cold]
     pub(crate) fn head(error: &HeadError) -> Error {
         let bad = |status, details, body| Error::new(Fault::Client, status, Flags::DPE, details, body);
         match error {
@@ -165,6 +187,7 @@ impl Error {
     }
 
     /// An attempt that failed for good.
+    #[cold]
     pub(crate) fn origin(fail: Fail, retried: bool) -> Error {
         let origin = |status, flags, details, body| Error::new(Fault::Origin, status, flags, details, body);
         match fail {
@@ -216,16 +239,11 @@ fn reset(status: u16, flags: Flags, retried: bool, reason: &str, transport: Opti
         inner.push('|');
         inner.push_str(&detail(why));
     }
-    Error {
-        fault: Fault::Origin,
-        status,
-        flags,
-        details: format!("upstream_reset_before_response_started{{{inner}}}").into(),
-        body: body.into(),
-        transport: transport.unwrap_or_default(),
-        overloaded: false,
-        grpc_status: None,
-    }
+    let mut error = Error::new(Fault::Origin, status, flags, "", "");
+    error.details = format!("upstream_reset_before_response_started{{{inner}}}").into();
+    error.body = body.into();
+    error.transport = transport.unwrap_or_default();
+    error
 }
 
 /// Details hold no spaces.

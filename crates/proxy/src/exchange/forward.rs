@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use limen_wire::h1;
 use limen_wire::head::BodyLength;
 
+use super::apart::seldom;
 use super::download::{Answered, respond};
 use super::error::Error;
 use super::front::Front;
@@ -100,7 +101,7 @@ pub(crate) async fn run<'t, F: Front>(
         // An answer that is not taken costs its connection: its body may be long.
         match (next, answered) {
             (Next::Again(at_most), _) => {
-                pause(live, &timer, at_most, deadline_ms).await?;
+                seldom(pause(live, &timer, at_most, deadline_ms)).await?;
                 upload.again();
             }
             (next, Err(fail)) => {
@@ -115,6 +116,7 @@ pub(crate) async fn run<'t, F: Front>(
 }
 
 /// A limit of the cluster is reached.
+#[cold]
 fn overflow(worker: &Worker, cluster: &Cluster) -> Error {
     worker.count(Counter::Overflows);
     worker.counters.cluster_add(cluster.series, ClusterStat::RqPendingOverflow, 1);
@@ -122,6 +124,7 @@ fn overflow(worker: &Worker, cluster: &Cluster) -> Error {
 }
 
 /// Is there room for another attempt? It is `held` for as long as the attempt lasts.
+#[cold]
 fn within(next: Next, held: &mut Option<Permit>, cluster: &Cluster, worker: &Worker) -> Next {
     let count = |stat| worker.counters.cluster_add(cluster.series, stat, 1);
     *held = None;
@@ -145,6 +148,7 @@ fn within(next: Next, held: &mut Option<Permit>, cluster: &Cluster, worker: &Wor
 }
 
 /// Counts what made an attempt fail, where that is not counted where it happens.
+#[cold]
 fn count(fail: &Fail, cluster: &Cluster, worker: &Worker) {
     let stat = match fail {
         Fail::NoEndpoint => ClusterStat::CxNoneHealthy,
@@ -256,8 +260,7 @@ async fn attempt<F: Front>(
             let mut gone = |cx: &mut Context<'_>| live.front.poll_gone(cx);
             // A shared connection may outlive the request that it is made for.
             worker.has_idle();
-            // Boxed: it is seldom needed, and every exchange would have to be large enough to hold it.
-            Box::pin(pool::obtain(asking, &make_room, &mut gone)).await.map_err(|refused| match refused {
+            seldom(pool::obtain(asking, &make_room, &mut gone)).await.map_err(|refused| match refused {
                 Refused::Fail(fail) => Stop::of(endpoint, fail),
                 Refused::Gone => Stop::Exchange(Error::client_gone()),
             })?
@@ -347,6 +350,7 @@ fn poll_answer<F: Front>(
 
 /// Passes a 1xx on, if the client can make anything of it; leave to send the body only if it waits for that. After
 /// that there is no other attempt (Envoy): the client has been told what this origin makes of the request.
+#[cold]
 fn pass_interim<F: Front>(live: &mut Live<'_, '_, F>, upload: &mut Upload) {
     let exchange = &mut *live.exchange;
     let waits = std::mem::take(&mut exchange.request.expect_continue);

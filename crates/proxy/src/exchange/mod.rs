@@ -5,6 +5,7 @@
 //! happened is written to the access log and the metrics when [`Live`] is dropped, on every path out.
 
 pub(crate) mod cors;
+pub(crate) mod apart;
 mod download;
 pub(crate) mod error;
 pub(crate) mod fault;
@@ -33,6 +34,7 @@ use crate::table::listeners::{Inside, Listener, Named, Serves, Tables, TlsChains
 use crate::table::routes::{Action, RouteTable, Rule, VirtualHost};
 use crate::worker::Worker;
 use crate::worker::memory::Exchange;
+use apart::{apart, seldom};
 use error::Error;
 use front::{ConnInfo, Front};
 use grpc_web::GrpcWeb;
@@ -44,9 +46,9 @@ pub(crate) async fn run<F: Front>(worker: &Worker, conn: &ConnInfo, front: &mut 
     let web =
         conn.chain.is_none() && tables.listener(conn.listener).is_some_and(|listener| listener.http.grpc_web);
     if web && grpc_web::is_call(&exchange.request) {
-        // Boxed: such calls are few, and behind that front they are like any other.
+        // Such calls are few, and behind that front they are like any other.
         let mut front = GrpcWeb::new(front, &mut exchange.request);
-        return Box::pin(run(worker, conn, &mut front, exchange)).await;
+        return seldom(run(worker, conn, &mut front, exchange)).await;
     }
     let mut live = Live::begin(worker, conn, front, exchange);
     let done = match admit(&mut live, &tables) {
@@ -54,30 +56,30 @@ pub(crate) async fn run<F: Front>(worker: &Worker, conn: &ConnInfo, front: &mut 
             live.note.rule = Some(rule);
             let injected = match &rule.fault {
                 None => Ok(()),
-                // Boxed: rules with faults are few.
-                Some(fault) => Box::pin(fault::inject(&mut live, fault)).await,
+                // Rules with faults are few.
+                Some(fault) => seldom(fault::inject(&mut live, fault)).await,
             };
             let preflight =
                 injected.is_ok() && rule.cors.as_ref().is_some_and(|policy| cors::begin(&mut live, policy));
             match (injected, &rule.action) {
                 (Err(error), _) => Err(error),
-                _ if preflight => reply::preflight(&mut live, rule).await,
+                _ if preflight => apart!(reply::preflight(&mut live, rule)),
                 (_, Action::Forward(to)) => {
                     if !to.mirrors.is_empty() {
                         live.copies = mirror::begin(&live, &tables, to);
                     }
                     forward::run(&mut live, &tables, rule, to).await
                 }
-                (_, Action::Redirect(to)) => reply::redirect(&mut live, host, rule, to).await,
-                (_, Action::Reply(fixed)) => reply::fixed(&mut live, rule, fixed).await,
+                (_, Action::Redirect(to)) => apart!(reply::redirect(&mut live, host, rule, to)),
+                (_, Action::Reply(fixed)) => apart!(reply::fixed(&mut live, rule, fixed)),
             }
         }
-        Ok(Admitted::ToHttps) => reply::to_https(&mut live).await,
-        Ok(Admitted::ToPath) => reply::to_path(&mut live).await,
+        Ok(Admitted::ToHttps) => apart!(reply::to_https(&mut live)),
+        Ok(Admitted::ToPath) => apart!(reply::to_path(&mut live)),
         Err(error) => Err(error),
     };
     if let Err(error) = done {
-        reply::error(&mut live, error).await;
+        apart!(reply::error(&mut live, error));
     }
 }
 

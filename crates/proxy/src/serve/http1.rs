@@ -11,6 +11,7 @@ use super::Connection;
 use super::patience::Patience;
 use super::places::{Desk, Places};
 use crate::clock::Timer;
+use crate::exchange::apart::{apart, seldom};
 use crate::exchange::error::Error;
 use crate::exchange::front::{ConnInfo, Front, FrontFail};
 use crate::exchange::live::Live;
@@ -88,7 +89,7 @@ pub(crate) async fn serve<S: Stream>(mut held: Box<Http1<S>>) {
         }
     }
     held.timer.arm_in(LINGER_MS);
-    Box::pin(linger(&mut held)).await;
+    seldom(linger(&mut held)).await;
 }
 
 /// What becomes of a connection after an exchange.
@@ -113,7 +114,7 @@ async fn exchange<S: Stream>(held: &mut Http1<S>, mut exchange: Box<Exchange>, b
         Some(error) => {
             front.close = true;
             let mut live = Live::begin(worker, info, &mut front, &mut exchange);
-            reply::error(&mut live, error).await;
+            apart!(reply::error(&mut live, error));
         }
     }
     let after = match (front.aborted, front.close) {
