@@ -79,6 +79,8 @@ pub struct Config {
     pub own: SourceLabels,
     /// Where we are, for proxies that ask.
     pub address: IpAddr,
+    /// We have an identity in a mesh, so there are proxies that ask.
+    pub in_mesh: bool,
 }
 
 impl Default for Config {
@@ -97,6 +99,7 @@ impl Default for Config {
             hostname: String::new(),
             own: SourceLabels::default(),
             address: Ipv4Addr::LOCALHOST.into(),
+            in_mesh: false,
         }
     }
 }

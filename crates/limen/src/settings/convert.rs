@@ -78,6 +78,7 @@ impl Settings {
             hostname: hostname(),
             own: self.source_labels(),
             address: address(),
+            in_mesh: self.meaning.identity().is_some(),
         }
     }
 

@@ -77,7 +77,7 @@ pub(super) async fn respond<F: Front>(
         let polled = download.poll(live, &mut back, upload, (timer, deadline_ms), cx);
         let moved = live.note.received + live.note.sent;
         let over = |silence: &mut Silence| silence.is_over(moved, upload.done, cx);
-        match silence.as_mut().filter(|_| polled.is_pending()).and_then(over) {
+        match silence.as_deref_mut().filter(|_| polled.is_pending()).and_then(over) {
             Some(error) => Poll::Ready(Err(error)),
             None => polled,
         }

@@ -89,7 +89,8 @@ impl Error {
             AbortStatus::Http(status) => (status, None),
             AbortStatus::Grpc(status) => (200, Some(status)),
         };
-        let mut error = Error::new(Fault::Config, status, Flags::FI, "fault_filter_abort", "fault filter abort");
+        let mut error =
+            Error::new(Fault::Config, status, Flags::FI, "fault_filter_abort", "fault filter abort");
         error.grpc_status = grpc_status;
         error
     }

@@ -59,7 +59,7 @@ pub(crate) async fn run<'t, F: Front>(
         let exchange = &mut *live.exchange;
         exchange.hash = hash::hash(&to.hash, &exchange.request, ends, &mut exchange.cookies);
     }
-    if !(cluster.external && live.note.http.added.peer_metadata_in_mesh) {
+    if worker.config.in_mesh && !(cluster.external && live.note.http.added.peer_metadata_in_mesh) {
         worker.introduction.add(&mut live.exchange.request);
     }
     prepare(live, rule, to, destination);
@@ -286,7 +286,7 @@ async fn attempt<F: Front>(
     let answered = poll_fn(|cx| {
         let answered = poll_answer(live, &mut back, upload, timer, attempt_by < deadline_ms, cx);
         let over = |silence: &mut Silence| silence.is_over(live.note.received, upload.done, cx);
-        match silence.as_mut().filter(|_| answered.is_pending()).and_then(over) {
+        match silence.as_deref_mut().filter(|_| answered.is_pending()).and_then(over) {
             Some(error) => Poll::Ready(Err(Stop::Exchange(error))),
             None => answered,
         }

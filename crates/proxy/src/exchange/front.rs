@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use limen_wire::head::{Fields, RequestHead, ResponseHead};
 
 use super::secured::Secured;
+use crate::clock::Clock;
 use crate::observe::ListenerId;
 use crate::table::listeners::ListenerSlot;
 
@@ -77,7 +78,7 @@ pub(crate) trait Front {
     /// Makes [`Front::body`] hold the next piece of the request's body; `Ok(false)`: it has ended.
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, FrontFail>>;
     /// The body must have come to its end at this moment of the worker's clock, in milliseconds.
-    fn receive_by(&mut self, _at_ms: u64) {}
+    fn receive_by(&mut self, _clock: &Rc<Clock>, _at_ms: u64) {}
     /// The piece that was found.
     fn body(&self) -> &[u8];
     /// The first `n` bytes of it are done with.

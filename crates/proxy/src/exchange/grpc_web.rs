@@ -1,11 +1,13 @@
 //! Clients of gRPC-Web on the ports that are declared to serve them: behind this front a call is like any other.
 
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use limen_wire::grpc_web::{Form, TextDecoder, encode_text, encode_trailers};
 use limen_wire::head::{BodyLength, Fields, RequestHead, ResponseHead};
 
 use super::front::{Front, FrontFail};
+use crate::clock::Clock;
 
 /// Bytes of a response that become one segment of text at the most.
 const SEGMENT: usize = 12 * 1024;
@@ -113,8 +115,8 @@ impl Front for GrpcWeb<'_> {
         Poll::Ready(Ok(true))
     }
 
-    fn receive_by(&mut self, at_ms: u64) {
-        self.client.receive_by(at_ms);
+    fn receive_by(&mut self, clock: &Rc<Clock>, at_ms: u64) {
+        self.client.receive_by(clock, at_ms);
     }
 
     fn body(&self) -> &[u8] {

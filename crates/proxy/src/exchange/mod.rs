@@ -4,8 +4,8 @@
 //! never asks which version that is. What goes wrong anywhere becomes an [`Error`] and, in `reply`, an answer; what
 //! happened is written to the access log and the metrics when [`Live`] is dropped, on every path out.
 
-pub(crate) mod cors;
 pub(crate) mod apart;
+pub(crate) mod cors;
 mod download;
 pub(crate) mod error;
 pub(crate) mod fault;
@@ -103,7 +103,7 @@ fn admit<'t, F: Front>(live: &mut Live<'_, 't, F>, tables: &'t Tables) -> Result
         return Err(Error::overloaded());
     }
     if let Some(within_ms) = listener.http.request_ms {
-        live.front.receive_by((live.note.start_us / 1000).saturating_add(within_ms));
+        live.front.receive_by(&live.worker.clock, (live.note.start_us / 1000).saturating_add(within_ms));
     }
     if head.method_kind == MethodKind::Connect {
         // No rule can ask for a tunnel to wherever the client likes, and none is to match one by chance.

@@ -24,11 +24,16 @@ pub(super) struct Silence {
 
 impl Silence {
     /// Of a stream that began at this moment of the clock; `None`: there is no limit.
-    pub(super) fn watch(clock: &Rc<Clock>, http: &HttpPolicy, start_us: u64) -> Option<Silence> {
+    pub(super) fn watch(clock: &Rc<Clock>, http: &HttpPolicy, start_us: u64) -> Option<Box<Silence>> {
         if http.stream_idle_ms.is_none() && http.stream_ms.is_none() {
             return None;
         }
-        Some(Silence {
+        Some(Silence::begin(clock, http, start_us))
+    }
+
+    #[cold]
+    fn begin(clock: &Rc<Clock>, http: &HttpPolicy, start_us: u64) -> Box<Silence> {
+        Box::new(Silence {
             timer: clock.timer(),
             clock: clock.clone(),
             allowed_ms: http.stream_idle_ms.unwrap_or(NEVER),

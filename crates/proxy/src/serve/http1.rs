@@ -10,7 +10,7 @@ use limen_wire::head::{BodyLength, Fields, MethodKind, RequestHead, ResponseHead
 use super::Connection;
 use super::patience::Patience;
 use super::places::{Desk, Places};
-use crate::clock::Timer;
+use crate::clock::{Clock, Timer};
 use crate::exchange::apart::{apart, seldom};
 use crate::exchange::error::Error;
 use crate::exchange::front::{ConnInfo, Front, FrontFail};
@@ -260,7 +260,7 @@ impl<'a, S: Stream> H1Front<'a, S> {
             version: request.version,
             method: request.method_kind,
             te_trailers: request.te_trailers,
-            patience: Patience::new(worker),
+            patience: Patience::default(),
             tunnel: false,
             until_ms: u64::MAX,
             close: false,
@@ -343,8 +343,8 @@ impl<S: Stream> Front for H1Front<'_, S> {
         (self.close, self.aborted) = (true, true);
     }
 
-    fn receive_by(&mut self, at_ms: u64) {
-        self.patience.until(at_ms);
+    fn receive_by(&mut self, clock: &Rc<Clock>, at_ms: u64) {
+        self.patience.until(clock, at_ms);
     }
 
     fn can_tunnel(&self) -> bool {

@@ -10,7 +10,7 @@ use limen_wire::head::{BodyLength, Fields, RequestHead, ResponseHead};
 
 use super::Connection;
 use super::streams::{Inbox, Streams};
-use crate::clock::Timer;
+use crate::clock::{Clock, Timer};
 use crate::exchange::error::Error;
 use crate::exchange::front::{ConnInfo, Front, FrontFail};
 use crate::exchange::live::Live;
@@ -204,7 +204,7 @@ impl Started {
             trailers: None,
             begun: false,
             ended: false,
-            patience: Patience::new(worker),
+            patience: Patience::default(),
         };
         Started { worker: worker.clone(), info: info.clone(), front, exchange, bad }
     }
@@ -273,8 +273,8 @@ impl Front for H2Front {
         Poll::Ready(Ok(more))
     }
 
-    fn receive_by(&mut self, at_ms: u64) {
-        self.patience.until(at_ms);
+    fn receive_by(&mut self, clock: &Rc<Clock>, at_ms: u64) {
+        self.patience.until(clock, at_ms);
     }
 
     fn body(&self) -> &[u8] {

@@ -34,13 +34,41 @@ pub(crate) struct Manner {
     pub(crate) opening: Opening,
 }
 
-/// What was said on a connection before any request, as far as requests differ in it.
+/// What was said on a connection before any request, as far as requests differ in it. Most do not.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Opening {
+pub(crate) struct Opening(Option<Rc<Said>>);
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Said {
+    name: Option<ServerName<'static>>,
+    prelude: Vec<u8>,
+}
+
+impl Opening {
+    /// That of a request of `ends` (the client and where it connected to) for this authority, if it has one.
+    fn of(cluster: &Cluster, authority: Option<&[u8]>, ends: Ends) -> Opening {
+        let by_host = cluster.tls.as_ref().is_some_and(|tls| tls.name.is_none());
+        if !by_host && cluster.proxy_protocol.is_none() {
+            return Opening::default();
+        }
+        let name = authority.filter(|_| by_host).and_then(server_name);
+        Opening(Some(Rc::new(Said { name, prelude: prelude(cluster, ends) })))
+    }
+
     /// The name that was asked for in the handshake, where the host of the request decides it.
-    pub(crate) name: Option<ServerName<'static>>,
+    fn name(&self) -> Option<&ServerName<'static>> {
+        self.0.as_ref()?.name.as_ref()
+    }
+
     /// What was sent before anything else, TLS included; it is one client's.
-    pub(crate) prelude: Box<[u8]>,
+    fn prelude(&self) -> &[u8] {
+        self.0.as_ref().map_or(&[], |said| &said.prelude)
+    }
+
+    /// It is one client's: others have no use for the connection.
+    pub(crate) fn is_ones(&self) -> bool {
+        !self.prelude().is_empty()
+    }
 }
 
 impl Manner {
@@ -53,15 +81,13 @@ impl Manner {
         request: &RequestHead,
         ends: Ends,
     ) -> Manner {
-        let by_host = cluster.tls.as_ref().is_some_and(|tls| tls.name.is_none());
-        let name = by_host.then(|| server_name(request.authority())).flatten();
         Manner {
             protocol: match request.upgrade {
                 Some(_) if endpoint.no_tunnels.get() || websocket_key(request).is_none() => Protocol::Http1,
                 _ => cluster.protocol.towards(request.version),
             },
             bytes: false,
-            opening: Opening { name, prelude: prelude(cluster, ends) },
+            opening: Opening::of(cluster, Some(request.authority()), ends),
         }
     }
 
@@ -72,19 +98,19 @@ impl Manner {
 
     /// That of a connection which is no request's.
     pub(crate) fn bytes(cluster: &Cluster, ends: Ends) -> Manner {
-        let opening = Opening { name: None, prelude: prelude(cluster, ends) };
-        Manner { protocol: Protocol::Http1, bytes: true, opening }
+        Manner { protocol: Protocol::Http1, bytes: true, opening: Opening::of(cluster, None, ends) }
     }
 }
 
 /// A client, and where it connected to.
 type Ends = (SocketAddr, SocketAddr);
 
-fn prelude(cluster: &Cluster, (client, local): Ends) -> Box<[u8]> {
-    let Some(version) = cluster.proxy_protocol else { return Box::default() };
+fn prelude(cluster: &Cluster, (client, local): Ends) -> Vec<u8> {
     let mut header = Vec::new();
-    proxy_protocol::encode(version, client, local, &mut header);
-    header.into()
+    if let Some(version) = cluster.proxy_protocol {
+        proxy_protocol::encode(version, client, local, &mut header);
+    }
+    header
 }
 
 /// The host of an authority, without port and brackets.
@@ -144,8 +170,8 @@ async fn open(
     };
     let mut io = Socket::connect(endpoint.address).await?;
     let local = io.local().map_err(|error| Fail::of_connect(&error))?;
-    if !manner.opening.prelude.is_empty() {
-        io.write_all(&manner.opening.prelude).await.map_err(|error| Fail::of_connect(&error))?;
+    if manner.opening.is_ones() {
+        io.write_all(manner.opening.prelude()).await.map_err(|error| Fail::of_connect(&error))?;
     }
     let Some((name, configs)) = tls else { return Ok((OriginIo::Plain(io), local)) };
     let config = match manner.protocol {
@@ -154,7 +180,7 @@ async fn open(
         Protocol::Http2 => &configs.http2,
     };
     let of_service = || server_name(ClusterName::parse(&cluster.name)?.host.as_bytes());
-    let name = name.clone().or_else(|| manner.opening.name.clone()).or_else(of_service);
+    let name = name.clone().or_else(|| manner.opening.name().cloned()).or_else(of_service);
     let name = name.unwrap_or_else(|| match endpoint.address {
         Address::Inet(address) => ServerName::from(address.ip()),
         // None is asked for of an IP address; no certificate is for this one.

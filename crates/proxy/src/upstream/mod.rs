@@ -305,9 +305,9 @@ impl EndpointState {
     /// left.
     fn sweep(&self, oldest: Option<u64>, now_ms: u64) -> usize {
         let oldest = oldest.unwrap_or(0);
-        let oldest_of = |opening: &Opening| match opening.prelude.is_empty() {
-            true => oldest,
-            false => oldest.max(now_ms.saturating_sub(CLIENTS_IDLE_MS)),
+        let oldest_of = |opening: &Opening| match opening.is_ones() {
+            false => oldest,
+            true => oldest.max(now_ms.saturating_sub(CLIENTS_IDLE_MS)),
         };
         let mut idle = self.idle.borrow_mut();
         let over = |conn: &OriginConn| match conn.idle_since < oldest_of(&conn.opening) {
@@ -412,7 +412,7 @@ impl EndpointState {
         if self.retired.get() {
             return;
         }
-        if idle.len() >= IDLE_PER_ENDPOINT && !conn.opening.prelude.is_empty() {
+        if idle.len() >= IDLE_PER_ENDPOINT && conn.opening.is_ones() {
             // What is one client's must not keep those of others out.
             idle.remove(0);
         }
