@@ -2,6 +2,8 @@
 
 use std::net::Ipv6Addr;
 
+use crate::h1::decimal;
+
 /// Bytes of a registered name. The grammar would allow a comma too; refused, since two `Host` lines that somebody
 /// before us merged look just so.
 const fn is_name_byte(byte: u8) -> bool {
@@ -29,9 +31,10 @@ pub(crate) fn is_valid(text: &[u8]) -> bool {
             None => return false,
         },
         None => {
-            let end = memchr::memchr(b':', text).unwrap_or(text.len());
+            let is_name = |byte: &u8| NAME_BYTES[usize::from(*byte)];
+            let end = text.iter().position(|byte| !is_name(byte)).unwrap_or(text.len());
             let (name, rest) = text.split_at(end);
-            (!name.is_empty() && name.iter().all(|byte| NAME_BYTES[usize::from(*byte)]), rest)
+            (!name.is_empty(), rest)
         }
     };
     host_ok && (rest.is_empty() || port(rest).is_some())
@@ -50,11 +53,8 @@ fn is_ipv6(text: &[u8]) -> bool {
 }
 
 fn port(text: &[u8]) -> Option<u16> {
-    let digits = text.strip_prefix(b":")?;
-    if digits.is_empty() || digits.len() > 5 || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    std::str::from_utf8(digits).ok()?.parse().ok()
+    let digits = text.strip_prefix(b":").filter(|digits| digits.len() <= 5)?;
+    decimal(digits)?.try_into().ok()
 }
 
 #[cfg(test)]

@@ -79,28 +79,28 @@ impl Known {
     /// Classifies a name in any case.
     pub fn of(name: &[u8]) -> Known {
         let Some(first) = name.first() else { return Known::Other };
-        let (known, spelling): (Known, &[u8]) = match (name.len(), first | 0x20) {
-            (4, b'h') => (Known::Host, b"host"),
-            (10, b'c') => (Known::Connection, b"connection"),
-            (14, b'c') => (Known::ContentLength, b"content-length"),
-            (17, b't') => (Known::TransferEncoding, b"transfer-encoding"),
-            (2, b't') => (Known::Te, b"te"),
-            (7, b't') => (Known::Trailer, b"trailer"),
-            (7, b'u') => (Known::Upgrade, b"upgrade"),
-            (10, b'k') => (Known::KeepAlive, b"keep-alive"),
-            (16, b'p') => (Known::ProxyConnection, b"proxy-connection"),
-            (6, b'e') => (Known::Expect, b"expect"),
-            (4, b'd') => (Known::Date, b"date"),
-            (6, b's') => (Known::Server, b"server"),
-            (10, b'u') => (Known::UserAgent, b"user-agent"),
-            (14, b'h') => (Known::Http2Settings, b"http2-settings"),
-            (15, b'x') => (Known::XForwardedFor, b"x-forwarded-for"),
-            (17, b'x') => (Known::XForwardedProto, b"x-forwarded-proto"),
-            (12, b'x') => (Known::XRequestId, b"x-request-id"),
-            _ => (Known::Other, b""),
+        let (known, lower, capitals): (Known, &[u8], &[u8]) = match (name.len(), first | 0x20) {
+            (4, b'h') => (Known::Host, b"host", b"Host"),
+            (10, b'c') => (Known::Connection, b"connection", b"Connection"),
+            (14, b'c') => (Known::ContentLength, b"content-length", b"Content-Length"),
+            (17, b't') => (Known::TransferEncoding, b"transfer-encoding", b"Transfer-Encoding"),
+            (2, b't') => (Known::Te, b"te", b"TE"),
+            (7, b't') => (Known::Trailer, b"trailer", b"Trailer"),
+            (7, b'u') => (Known::Upgrade, b"upgrade", b"Upgrade"),
+            (10, b'k') => (Known::KeepAlive, b"keep-alive", b"Keep-Alive"),
+            (16, b'p') => (Known::ProxyConnection, b"proxy-connection", b"Proxy-Connection"),
+            (6, b'e') => (Known::Expect, b"expect", b"Expect"),
+            (4, b'd') => (Known::Date, b"date", b"Date"),
+            (6, b's') => (Known::Server, b"server", b"Server"),
+            (10, b'u') => (Known::UserAgent, b"user-agent", b"User-Agent"),
+            (14, b'h') => (Known::Http2Settings, b"http2-settings", b"HTTP2-Settings"),
+            (15, b'x') => (Known::XForwardedFor, b"x-forwarded-for", b"X-Forwarded-For"),
+            (17, b'x') => (Known::XForwardedProto, b"x-forwarded-proto", b"X-Forwarded-Proto"),
+            (12, b'x') => (Known::XRequestId, b"x-request-id", b"X-Request-ID"),
+            _ => (Known::Other, b"", b""),
         };
-        // Most senders write names in lower case, or as the table of spellings has them but for capitals.
-        if known != Known::Other && (name == spelling || name.eq_ignore_ascii_case(spelling)) {
+        // Most senders write a name in one of two ways, and comparing whole texts is quicker than letter by letter.
+        if known != Known::Other && (name == lower || name == capitals || name.eq_ignore_ascii_case(lower)) {
             return known;
         }
         match name.get(..8) {
