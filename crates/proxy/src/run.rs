@@ -35,6 +35,8 @@ pub(crate) async fn run(start: Start, board: Arc<Board>, mut mail: UnboundedRece
                 for slot in close {
                     if let Some(task) = accepting.remove(&slot) {
                         task.abort();
+                        // Until it has ended the socket listens, and what it is given would be reset.
+                        let _ = task.await;
                     }
                 }
                 let generation = tables.generation;
