@@ -742,6 +742,7 @@ scenarios! {
     auto_mtls
     auto_passthrough
     backend_tls_policies
+    backend_tls_policies_wrong
     balance_passthrough
     bind_addresses
     bound_hosts

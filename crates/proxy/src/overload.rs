@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::limits::memory::{MemoryLimit, Shed};
+use crate::limits::memory::{Gauged, MemoryLimit, Shed};
 use crate::observe::{Gauge, Registry};
 use crate::worker::Mail;
 
@@ -32,7 +32,7 @@ impl Watchman {
         registry: Arc<Registry>,
     ) -> io::Result<Watchman> {
         registry.set(Gauge::MemoryLimit, i64::try_from(limit.max_bytes).unwrap_or(i64::MAX));
-        let mut watch = Watch { limit, workers, registry, shed: Shed::Nothing };
+        let mut watch = Watch { limit, workers, registry, gauged: Gauged::default() };
         watch.look();
         let (stop, stopped) = channel();
         let thread = std::thread::Builder::new()
@@ -56,7 +56,7 @@ struct Watch {
     limit: MemoryLimit,
     workers: Vec<UnboundedSender<Mail>>,
     registry: Arc<Registry>,
-    shed: Shed,
+    gauged: Gauged,
 }
 
 impl Watch {
@@ -69,20 +69,21 @@ impl Watch {
     fn look(&mut self) {
         // What cannot be read is no reason to change anything.
         let Some(used) = self.limit.used.read() else { return };
-        let before = self.shed;
-        self.shed = before.next(used, self.limit.max_bytes);
-        if self.shed != before {
-            let (max, shed) = (self.limit.max_bytes, self.shed);
+        let (before, max) = (self.gauged.shed(), self.limit.max_bytes);
+        // Each worker may be about to refuse one.
+        let active = usize::try_from(self.registry.gauge(Gauge::RequestsActive)).unwrap_or(0);
+        let shed = self.gauged.look(used, max, active > self.workers.len());
+        if shed != before {
             tracing::warn!(used, max, ?shed, "what is refused for want of memory has changed");
         }
         // While memory is short, workers are asked each time for what they keep.
-        if self.shed != before || self.shed != Shed::Nothing {
+        if shed != before || shed != Shed::Nothing {
             for worker in &self.workers {
-                let _ = worker.send(Mail::Shed(self.shed));
+                let _ = worker.send(Mail::Shed(shed));
             }
         }
         // Last, so that whoever reads this knows that what follows of it has been said.
-        self.registry.set(Gauge::Shedding, self.shed as i64);
+        self.registry.set(Gauge::Shedding, shed as i64);
         self.registry.set(Gauge::MemoryUsed, i64::try_from(used).unwrap_or(i64::MAX));
     }
 }

@@ -9,7 +9,7 @@ fn watch(reading: Arc<Mutex<Option<u64>>>) -> (Watch, UnboundedReceiver<Mail>) {
     let (worker, mail) = unbounded_channel();
     let used = Used::new(move || *reading.lock().unwrap());
     let limit = MemoryLimit { max_bytes: 1000, used };
-    (Watch { limit, workers: vec![worker], registry: Arc::default(), shed: Shed::Nothing }, mail)
+    (Watch { limit, workers: vec![worker], registry: Arc::default(), gauged: Gauged::default() }, mail)
 }
 
 fn told(mail: &mut UnboundedReceiver<Mail>) -> Vec<Shed> {
