@@ -1,6 +1,7 @@
 //! Every end-to-end test but those that read sources only: one binary, since linking a gateway is what takes long.
 
 mod affinity;
+mod backend_tls;
 mod breakers;
 mod client_limits;
 mod clients;
