@@ -835,6 +835,7 @@ scenarios! {
     retries_of_the_mesh
     retry_conditions
     retry_localities
+    revisions
     rewrites
     same_node
     secret_keys

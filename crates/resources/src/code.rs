@@ -66,4 +66,6 @@ codes! {
     UNREADABLE_FILE = "LIM0011" "UnreadableFile" Error;
     /// A kind that is known and will be served one day.
     NOT_SERVED_YET = "LIM0012" "KindNotServedYet" Warning;
+    /// An object that another control plane is to obey.
+    OTHER_REVISION = "LIM0013" "OtherRevision" Info;
 }

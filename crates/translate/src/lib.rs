@@ -6,7 +6,7 @@
 //!
 //! The stages, in order ([`Translator::translate`]):
 //!
-//! 0. `mesh`: the settings are completed by the mesh configuration.
+//! 0. What is labelled for another revision is left out; `mesh`: the settings are completed by the mesh configuration.
 //! 1. `index`: who is there, in Istio's order; services by host, DestinationRules by host.
 //! 2. `istio`: each Gateway becomes servers on ports, each VirtualService a draft of rules.
 //! 3. `merge`: servers and drafts become route tables (`bind` decides what of a draft applies to a server).
@@ -48,7 +48,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use limen_ir::{Endpoints, Ir, Millis};
-use limen_resources::{Problem, Snapshot, Verdict};
+use limen_resources::{Problem, RevisionView, Snapshot, Verdict};
 
 pub use mesh::Mesh;
 pub use messages::CODES;
@@ -89,6 +89,7 @@ pub struct Wants {
 /// Translates one snapshot after the other. Where nothing changed, parts of the new IR are the former objects.
 #[derive(Debug, Default)]
 pub struct Translator {
+    revision: RevisionView,
     mesh: MeshMemo,
     settings: Option<Settings>,
     assemble: AssembleMemo,
@@ -104,16 +105,19 @@ impl Translator {
 
     /// The meaning of `snapshot`. Equal to what a new translator would say.
     pub fn translate(&mut self, snapshot: &Snapshot, settings: &Settings) -> Translation {
+        let (snapshot, left_out) = self.revision.of(snapshot, &settings.revision);
+        let snapshot = &snapshot;
         let completed = self.mesh.complete(snapshot, settings);
         let (settings, mesh_problems) = &*completed;
         if self.settings.as_ref() != Some(settings) {
-            let mesh = std::mem::take(&mut self.mesh);
-            *self = Translator { mesh, settings: Some(settings.clone()), ..Translator::default() };
+            let (revision, mesh) = (std::mem::take(&mut self.revision), std::mem::take(&mut self.mesh));
+            *self = Translator { revision, mesh, settings: Some(settings.clone()), ..Translator::default() };
         }
         let assembled = assemble::assemble(snapshot, settings, &mut self.assemble);
         let Assembled { ir, clusters, report, wants, taken } = &*assembled;
         let mut report = Report::clone(report);
         report.problems(mesh_problems);
+        report.problems(&left_out);
         let mut wants = Wants { name_retry: settings.mesh.dns_refresh, ..wants.clone() };
         let memo = &mut self.endpoints;
         let (endpoints, accounts) = endpoints::endpoints(

@@ -26,6 +26,8 @@ pub struct Settings {
     pub node: Option<String>,
     /// Where the workload stands, `region/zone/subzone`; `None`: its label `istio-locality` or its node says it.
     pub locality: Option<String>,
+    /// Configuration that is labelled for another revision (`istio.io/rev`) is passed over.
+    pub revision: String,
     /// What `destination_cluster` says.
     pub cluster_id: String,
     /// From the port that a Gateway declares to the port that is bound; 0: one that the system chooses. Ports that are
@@ -111,6 +113,7 @@ impl Default for Settings {
             cluster_domain: "cluster.local".to_owned(),
             node: None,
             locality: None,
+            revision: "default".to_owned(),
             cluster_id: "Kubernetes".to_owned(),
             port_map: BTreeMap::new(),
             backends: Vec::new(),

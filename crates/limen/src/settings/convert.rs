@@ -20,6 +20,7 @@ impl Meaning {
             workload_namespace: self.workload_namespace.clone(),
             node: self.node.clone(),
             locality: self.locality.clone(),
+            revision: self.revision.clone(),
             port_map: self.map_port.iter().map(|map| (map.declared, map.bound)).collect(),
             backends: self.backend.iter().map(|backend| self.backend_override(backend)).collect(),
             ignored_policies: self.ignore_policy.iter().copied().collect(),

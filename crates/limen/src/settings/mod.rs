@@ -92,6 +92,10 @@ pub struct Meaning {
     #[arg(long, env = "LIMEN_LOCALITY", value_name = "REGION/ZONE/SUBZONE", help_heading = IDENTITY)]
     pub locality: Option<String>,
 
+    /// Configuration with the label istio.io/rev is obeyed only if that names this revision
+    #[arg(long, env = "LIMEN_REVISION", default_value = "default", value_name = "NAME", help_heading = IDENTITY)]
+    pub revision: String,
+
     /// Its labels, which the selectors of Gateways are compared with
     #[arg(
         long,
