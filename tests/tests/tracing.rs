@@ -449,6 +449,28 @@ async fn collectors_behind_tls_are_spoken_to_as_their_destination_rules_say() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn collectors_whose_service_is_of_http2_are_spoken_to_in_it() {
+    let more = format!(
+        "apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {{name: spans, namespace: istio-system}}
+spec: {{host: {HOST}, trafficPolicy: {{connectionPool: {{http: {{h2UpgradePolicy: UPGRADE}}}}}}}}"
+    );
+    let mesh = format!(
+        "{PROVIDERS}\ndefaultConfig: {{tracing: {{sampling: 100}}}}\ndefaultProviders: {{tracing: [zipkin]}}"
+    );
+    let mut world = world_of((&mesh, &more), &[200], Collector::start(None).await, &[]).await;
+    world.get("/cart", &[]).await;
+    let post = world.collector.next().await;
+    assert_eq!(
+        (&*post.headers[":authority"], &*post.path),
+        ("spans.obs.svc.cluster.local:9411", "/api/v2/spans")
+    );
+    assert_eq!((post.json().as_array().unwrap().len(), post.headers.get("grpc-timeout")), (2, None));
+    world.counted(SENT, 2.0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_no_provider_is_named_spans_go_where_the_bootstrap_says() {
     let (authority, home) = (Authority::new(), tempfile::tempdir().unwrap());
     let ca = home.path().join("ca");

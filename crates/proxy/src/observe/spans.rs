@@ -326,3 +326,7 @@ impl Letter {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "spans_tests.rs"]
+mod tests;
