@@ -53,6 +53,9 @@ pub enum PathMatch {
         /// ASCII case does not count.
         ignore_case: bool,
     },
+    /// Whole segments: `/foo` also matches `/foo/` and `/foo/bar`, but not `/foobar` (Ingress, Gateway API). Without a
+    /// slash at the end; empty, it matches every path that begins with one.
+    Segments(String),
     /// The whole path matches the expression.
     Regex(Pattern),
 }

@@ -322,6 +322,7 @@ impl<'i> Room<'_, '_, 'i> {
             PathMatch::Exact { path, ignore_case: true } => PathTest::ExactIgnoreCase(bytes(path)),
             PathMatch::Prefix { prefix, ignore_case: false } => PathTest::Prefix(bytes(prefix)),
             PathMatch::Prefix { prefix, ignore_case: true } => PathTest::PrefixIgnoreCase(bytes(prefix)),
+            PathMatch::Segments(segments) => PathTest::Segments(bytes(segments)),
             PathMatch::Regex(pattern) => PathTest::Regex(self.memo.pattern(pattern)?),
         };
         let header = |HeaderMatch { name, value, invert }: &HeaderMatch, room: &mut Self| {
@@ -381,7 +382,9 @@ fn compile_rewrite(rewrite: &IrPathRewrite, path: &PathMatch) -> Result<Rewrite,
 fn rewrite(path: &PathMatch, with: &str) -> PathRewrite {
     let with = with.as_bytes().into();
     match path {
-        PathMatch::Prefix { prefix, .. } => PathRewrite::Prefix { matched: prefix.len(), with },
+        PathMatch::Prefix { prefix, .. } | PathMatch::Segments(prefix) => {
+            PathRewrite::Prefix { matched: prefix.len(), with }
+        }
         PathMatch::Exact { .. } | PathMatch::Regex(_) => PathRewrite::Whole(with),
     }
 }

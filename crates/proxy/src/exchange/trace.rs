@@ -279,7 +279,7 @@ fn tags(
 fn operation(rule: &Rule, port: u16) -> String {
     let path = match &rule.matcher.path {
         PathTest::Exact(path) | PathTest::ExactIgnoreCase(path) => String::from_utf8_lossy(path),
-        PathTest::Prefix(path) | PathTest::PrefixIgnoreCase(path) => {
+        PathTest::Prefix(path) | PathTest::PrefixIgnoreCase(path) | PathTest::Segments(path) => {
             Cow::Owned(format!("{}*", String::from_utf8_lossy(path)))
         }
         PathTest::Regex(_) | PathTest::Never => Cow::Borrowed("/*"),

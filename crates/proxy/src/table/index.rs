@@ -27,7 +27,7 @@ impl RuleIndex {
         for rule in rules {
             match &rule.matcher.path {
                 PathTest::Exact(path) => plain.exact(path, rule),
-                PathTest::Prefix(prefix) => plain.prefix(prefix, rule),
+                PathTest::Prefix(prefix) | PathTest::Segments(prefix) => plain.prefix(prefix, rule),
                 PathTest::Regex(pattern) => plain.prefix(pattern.prefix(), rule),
                 PathTest::ExactIgnoreCase(path) => lower.exact(&path.to_ascii_lowercase(), rule),
                 PathTest::PrefixIgnoreCase(prefix) => lower.prefix(&prefix.to_ascii_lowercase(), rule),

@@ -35,6 +35,8 @@ pub(crate) enum PathTest {
     Prefix(Box<[u8]>),
     /// Begins with, but for the case of ASCII letters.
     PrefixIgnoreCase(Box<[u8]>),
+    /// Is it, or begins with it and a slash.
+    Segments(Box<[u8]>),
     /// The whole path matches.
     Regex(Arc<Pattern>),
     /// A part of the rule could not be compiled: nothing matches.
@@ -155,6 +157,9 @@ impl PathTest {
             PathTest::Prefix(prefix) => path.starts_with(prefix),
             PathTest::PrefixIgnoreCase(prefix) => {
                 path.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+            }
+            PathTest::Segments(segments) => {
+                path.strip_prefix(&**segments).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
             }
             PathTest::Regex(pattern) => pattern.matches(path, caches),
             PathTest::Never => false,

@@ -69,6 +69,14 @@ fn paths() {
         (PathTest::Prefix(bytes("/foo?")), "/foo?", false),
         (PathTest::Prefix(bytes("")), "*", true),
         (PathTest::PrefixIgnoreCase(bytes("/Foo")), "/fOObar", true),
+        (PathTest::Segments(bytes("/foo")), "/foo", true),
+        (PathTest::Segments(bytes("/foo")), "/foo?a", true),
+        (PathTest::Segments(bytes("/foo")), "/foo/", true),
+        (PathTest::Segments(bytes("/foo")), "/foo/bar", true),
+        (PathTest::Segments(bytes("/foo")), "/foobar", false),
+        (PathTest::Segments(bytes("/foo")), "/Foo", false),
+        (PathTest::Segments(bytes("")), "/foo", true),
+        (PathTest::Segments(bytes("")), "*", false),
         (PathTest::Regex(regex("/[a-z]+")), "/abc?1", true),
         (PathTest::Regex(regex("/[a-z]+")), "/abc1", false),
         (PathTest::Never, "/", false),
@@ -203,8 +211,8 @@ fn path() -> impl Strategy<Value = String> {
 
 fn path_test() -> impl Strategy<Value = (u8, String)> {
     const REGEXES: &[&str] = &["/a.*", ".*b", "/(a|b)/.*", "(?i)/a", "/a[ab]*", "", ".*", "/aa?/", "(/a)+"];
-    let regex = proptest::sample::select(REGEXES).prop_map(|source| (4, source.to_owned()));
-    prop_oneof![4 => (0..4_u8, path()), 1 => regex, 1 => Just((1, String::new()))]
+    let regex = proptest::sample::select(REGEXES).prop_map(|source| (5, source.to_owned()));
+    prop_oneof![4 => (0..5_u8, path()), 1 => regex, 1 => Just((1, String::new()))]
 }
 
 /// Kind of test, name, value, invert.
@@ -220,6 +228,7 @@ fn build((kind, text): &(u8, String), headers: &[(bool, &str, &str, bool)]) -> M
         1 => PathTest::Prefix(bytes(text)),
         2 => PathTest::ExactIgnoreCase(bytes(text)),
         3 => PathTest::PrefixIgnoreCase(bytes(text)),
+        4 => PathTest::Segments(bytes(text.trim_end_matches('/'))),
         _ => PathTest::Regex(regex(text)),
     };
     let test = |(present, name, value, invert): &(bool, &str, &str, bool)| HeaderTest {

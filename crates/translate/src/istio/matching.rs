@@ -34,6 +34,7 @@ pub(crate) fn is_catch_all(matches: &Match) -> bool {
     let every_path = match &matches.path {
         PathMatch::Prefix { prefix, .. } => prefix == "/",
         PathMatch::Regex(pattern) => pattern.source() == ".*",
+        PathMatch::Segments(segments) => segments.is_empty(),
         PathMatch::Exact { .. } => false,
     };
     let Match { path: _, method, scheme, authority, headers, query } = matches;
