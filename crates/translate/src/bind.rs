@@ -7,8 +7,7 @@ use limen_ir::cluster::ClusterKey;
 use limen_ir::policy::hash::HashPolicy;
 use limen_ir::policy::retry::Retry;
 use limen_ir::route::{Action, Destination, Forward, Mirror, Redirect, RedirectPort, Rule};
-use limen_resources::istio::VirtualService;
-use limen_resources::{Object, Problem};
+use limen_resources::{AnyObject, Problem};
 
 use crate::draft::{
     ActionDraft, DestinationDraft, Gate, MirrorDraft, PortChoice, RedirectDraft, RedirectPortDraft,
@@ -37,7 +36,7 @@ pub(crate) struct Target {
     pub(crate) meaning: Meaning,
     /// `None`: there is no such service or port, and so no cluster.
     pub(crate) service: Option<Arc<ServiceFacts>>,
-    pub(crate) object: Arc<Object<VirtualService>>,
+    pub(crate) object: AnyObject,
     pub(crate) field: String,
     pub(crate) problem: Option<Problem>,
 }
@@ -94,13 +93,13 @@ pub(crate) fn targets(
 
 /// What a destination that is written in `object` means behind a server that declares a port, for a workload.
 pub(crate) fn target(
-    object: &Arc<Object<VirtualService>>,
+    object: &AnyObject,
     destination: &DestinationDraft,
     (declared, workload): (Port, &GatewayInstance),
     index: &Index<'_>,
 ) -> Target {
     let port = |number: u32| u16::try_from(number).unwrap_or_default();
-    let found = index.services.find(&destination.host, &object.key.namespace);
+    let found = index.services.find(&destination.host, &object.key().namespace);
     let (number, host, service, problem) = match found {
         None => {
             let number = match destination.port {
@@ -109,7 +108,7 @@ pub(crate) fn target(
             };
             let mend = unknown_host_mend(destination, number, index);
             let field = format!("{}.host", destination.field);
-            let problem = messages::unknown_host(At::new(object, &field), &destination.host, mend);
+            let problem = messages::unknown_host(At::any(object, &field), &destination.host, mend);
             (number, &destination.host, None, Some(problem))
         }
         Some(Found { named, service }) => {
@@ -117,7 +116,7 @@ pub(crate) fn target(
             let known = service.port(number).is_some();
             let problem = problem.or_else(|| {
                 let field = format!("{}.port", destination.field);
-                let (at, ports) = (At::new(object, &field), service.list_ports());
+                let (at, ports) = (At::any(object, &field), service.list_ports());
                 (!known).then(|| messages::unknown_port(at, &service.host, &number.to_string(), &ports))
             });
             (number, &service.host, known.then(|| Arc::clone(service)), problem)
@@ -135,7 +134,7 @@ pub(crate) fn target(
     Target {
         meaning: Meaning { cluster, hash },
         service,
-        object: Arc::clone(object),
+        object: object.clone(),
         field: destination.field.clone(),
         problem,
     }
@@ -143,7 +142,7 @@ pub(crate) fn target(
 
 /// The port that a destination means, and what is to be said about how it says so.
 fn port_of(
-    object: &Object<VirtualService>,
+    object: &AnyObject,
     destination: &DestinationDraft,
     declared: Port,
     service: &ServiceFacts,
@@ -153,7 +152,7 @@ fn port_of(
         PortChoice::Number(number) => (u16::try_from(*number).unwrap_or_default(), None),
         PortChoice::Name(name) => {
             let field = field(".port.name");
-            let at = At::new(object, &field);
+            let at = At::any(object, &field);
             match service.ports.iter().find(|port| port.name == *name) {
                 Some(port) => (port.number, Some(messages::port_by_name(at, name, port.number))),
                 None => (0, Some(messages::unknown_port(at, &service.host, name, &service.list_ports()))),
@@ -164,7 +163,7 @@ fn port_of(
             [] => (declared.get(), None),
             _ => {
                 let field = field("");
-                let (at, number) = (At::new(object, &field), declared.get());
+                let (at, number) = (At::any(object, &field), declared.get());
                 let (has, ports) = (service.port(number).is_some(), service.list_ports());
                 (number, Some(messages::port_required(at, &service.host, number, has, &ports)))
             }
@@ -207,7 +206,7 @@ pub(crate) fn bind(draft: &VirtualServiceDraft, meanings: &[Meaning], site: Site
         if let Some(gate) = caught {
             // Behind a condition on the gateway it may be reached elsewhere.
             if gate == &Gate::default() && rules.peek().is_some() {
-                bound.problems.push(route_messages::unreachable(At::new(&route.object, &route.field)));
+                bound.problems.push(route_messages::unreachable(At::any(&route.object, &route.field)));
             }
             continue;
         }
@@ -253,7 +252,7 @@ fn rule(route: &RouteDraft, draft: &RuleDraft, meanings: &[Meaning], site: Site<
         action: action(&route.action, meanings, site),
         request_headers: route.request_headers.clone(),
         response_headers: route.response_headers.clone(),
-        origin: origin(&route.object.key, draft.field.clone()),
+        origin: origin(route.object.key(), draft.field.clone()),
     })
 }
 

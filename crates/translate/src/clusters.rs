@@ -200,14 +200,10 @@ fn distribution<'a>(index: &'a Index<'_>, service: &'a ServiceFacts) -> &'a str 
 
 fn say_unknown_subset(key: &ClusterKey, rules: Option<&Merged<'_>>, by: &[NamedBy], report: &mut Report) {
     let known = Rules::subset_names(rules);
-    let routes = by.iter().filter_map(|by| match by {
-        NamedBy::Route(object, field) => Some((object, field)),
-        // It names those that there are for the gateway that it belongs to.
-        NamedBy::Server(..) | NamedBy::Mesh(..) | NamedBy::Pod(..) => None,
-    });
-    for (object, field) in routes {
+    // What is no route names those that there are for the gateway that it belongs to.
+    for NamedBy { object, field, .. } in by.iter().filter(|by| by.route) {
         let field = format!("{field}.subset");
-        report.problem(messages::unknown_subset(At::new(object, &field), &key.subset, &key.host, &known));
+        report.problem(messages::unknown_subset(At::any(object, &field), &key.subset, &key.host, &known));
     }
 }
 

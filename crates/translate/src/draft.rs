@@ -16,7 +16,7 @@ use limen_ir::policy::retry::Retry;
 use limen_ir::policy::rewrite::PathRewrite;
 use limen_ir::route::{RedirectPath, Reply};
 use limen_resources::istio::VirtualService;
-use limen_resources::{Object, Problem};
+use limen_resources::{AnyObject, Object, Problem};
 
 /// What a VirtualService says to gateways.
 #[derive(Debug)]
@@ -60,8 +60,8 @@ pub(crate) enum Reach {
 /// An HTTP route: one action under several conditions.
 #[derive(Debug)]
 pub(crate) struct RouteDraft {
-    /// Where it is written: the VirtualService itself or its delegate.
-    pub(crate) object: Arc<Object<VirtualService>>,
+    /// Where it is written: a VirtualService or its delegate, an Ingress.
+    pub(crate) object: AnyObject,
     pub(crate) field: String,
     pub(crate) fault: Option<Fault>,
     pub(crate) cors: Option<Cors>,

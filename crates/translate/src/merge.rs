@@ -9,9 +9,8 @@ use std::sync::Arc;
 use limen_ir::atoms::{HostPattern, Port};
 use limen_ir::cluster::ClusterKey;
 use limen_ir::route::{FilterOrder, RouteTable, RouteTableName, Rule, VirtualHost};
-use limen_resources::core::Pod;
-use limen_resources::istio::{ClientTls, Gateway, MeshConfig, VirtualService};
-use limen_resources::{Kind, Object, ObjectKey, Verdict};
+use limen_resources::istio::{ClientTls, Gateway};
+use limen_resources::{AnyObject, Kind, Object, ObjectKey, Verdict};
 
 use crate::bind::{self, Bound, BoundRule, Meaning, Site, Target};
 use crate::draft::VirtualServiceDraft;
@@ -84,44 +83,36 @@ impl WantedClusters {
 
 /// What names a cluster: an object, and the field in it.
 #[derive(Debug, Clone)]
-pub(crate) enum NamedBy {
-    /// A destination of a route.
-    Route(Arc<Object<VirtualService>>, String),
-    /// A server whose clients may name it.
-    Server(Arc<Object<Gateway>>, String),
-    /// The mesh itself: a provider, or what holds for its proxies.
-    Mesh(Arc<Object<MeshConfig>>, String),
-    /// The options in the annotation of a gateway's Pod.
-    Pod(Arc<Object<Pod>>, String),
+pub(crate) struct NamedBy {
+    pub(crate) object: AnyObject,
+    pub(crate) field: String,
+    /// It is a destination of a route, and not, say, a server whose clients may name it.
+    pub(crate) route: bool,
 }
 
 impl NamedBy {
+    /// A destination of a route.
+    pub(crate) fn route(object: AnyObject, field: String) -> NamedBy {
+        NamedBy { object, field, route: true }
+    }
+
+    /// What names whatever there is: a server whose clients may, the mesh itself, the options of a gateway's Pod.
+    pub(crate) fn other(object: AnyObject, field: String) -> NamedBy {
+        NamedBy { object, field, route: false }
+    }
+
     pub(crate) fn at(&self) -> At<'_> {
-        match self {
-            NamedBy::Route(object, field) => At::new(object, field),
-            NamedBy::Server(object, field) => At::new(object, field),
-            NamedBy::Mesh(object, field) => At::new(object, field),
-            NamedBy::Pod(object, field) => At::new(object, field),
-        }
+        At::any(&self.object, &self.field)
     }
 
     /// What nobody wrote, and its being named asks for.
     pub(crate) fn block<'a, T>(&'a self, said: &'a T) -> Block<'a, T> {
-        let (NamedBy::Route(_, field)
-        | NamedBy::Server(_, field)
-        | NamedBy::Mesh(_, field)
-        | NamedBy::Pod(_, field)) = self;
-        self.block_at(field.clone(), said)
+        self.block_at(self.field.clone(), said)
     }
 
     /// What another field of the same object says.
     pub(crate) fn block_at<'a, T>(&'a self, field: String, said: &'a T) -> Block<'a, T> {
-        match self {
-            NamedBy::Route(object, _) => Block::unwritten(object, field, said),
-            NamedBy::Server(object, _) => Block::unwritten(object, field, said),
-            NamedBy::Mesh(object, _) => Block::unwritten(object, field, said),
-            NamedBy::Pod(object, _) => Block::unwritten(object, field, said),
-        }
+        Block::unwritten(&self.object, field, said)
     }
 }
 
@@ -364,7 +355,7 @@ impl<'a> Merger<'a, '_, '_> {
             self.report.problem(problem);
         }
         if let Some(service) = service {
-            self.routing.wanted.add(meaning.cluster, service, instance, NamedBy::Route(object, field));
+            self.routing.wanted.add(meaning.cluster, service, instance, NamedBy::route(object, field));
         }
     }
 

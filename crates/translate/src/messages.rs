@@ -3,7 +3,7 @@
 //! Codes that Istio has keep their numbers; the others begin with `LIM01`. Every message says what happens to traffic,
 //! every mend what to write.
 
-use limen_resources::{Code, Level, Object, ObjectKey, Problem, Source, codes};
+use limen_resources::{AnyObject, Code, Level, Object, ObjectKey, Problem, Source, codes};
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $constant:ident = $id:literal $name:literal $level:ident;)*) => {
@@ -73,6 +73,11 @@ pub(crate) struct At<'a> {
 impl<'a> At<'a> {
     pub(crate) fn new<S>(object: &'a Object<S>, field: &'a str) -> At<'a> {
         At { key: &object.key, source: &object.source, field }
+    }
+
+    /// A field of an object of any kind.
+    pub(crate) fn any(object: &'a AnyObject, field: &'a str) -> At<'a> {
+        At { key: object.key(), source: object.source(), field }
     }
 
     /// A field of the object with this key and source.

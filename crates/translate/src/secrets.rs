@@ -163,7 +163,7 @@ impl<'a, 'i> Certificates<'a, 'i> {
         at: At<'_>,
         report: &mut Report,
     ) -> CertificateId {
-        let sought = match self.sought(&server.gateway.key.namespace, written, at, report) {
+        let sought = match self.sought(&server.object.key().namespace, written, at, report) {
             Ok(sought) => sought,
             Err(id) => return id,
         };
@@ -222,7 +222,7 @@ impl<'a, 'i> Certificates<'a, 'i> {
             contents.extend(self.file(path, at, messages::file, report));
         }
         if let [certificate, private_key] = contents[..] {
-            let origin = origin(&server.gateway.key, reference.field.clone());
+            let origin = origin(server.object.key(), reference.field.clone());
             if !self.take(&id, (certificate, private_key), None, origin) {
                 report.problem(messages::file(at, chain, "it is not text"));
             }

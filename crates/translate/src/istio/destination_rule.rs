@@ -8,7 +8,7 @@ use limen_resources::istio::{
     ClientTls, ConnectionPool, ConsistentHash, DefaultTrafficPolicy, DestinationRule, LoadBalancer,
     OutlierDetection, PortTrafficPolicy, Subset, TcpPool, TrafficPolicy,
 };
-use limen_resources::{Object, ObjectKey, Source};
+use limen_resources::{AnyObject, Object, ObjectKey, Source};
 
 use super::{consistent_hash, names};
 use crate::mesh::Mesh;
@@ -252,8 +252,8 @@ pub(crate) struct Block<'a, T> {
 
 impl<'a, T> Block<'a, T> {
     /// What `said` stands for, where nobody wrote it; `field` is what it comes from.
-    pub(crate) fn unwritten<S>(object: &'a Object<S>, field: String, said: &'a T) -> Block<'a, T> {
-        Block { key: &object.key, source: &object.source, field, said }
+    pub(crate) fn unwritten(object: &'a AnyObject, field: String, said: &'a T) -> Block<'a, T> {
+        Block { key: object.key(), source: object.source(), field, said }
     }
 
     /// A field of the same object.

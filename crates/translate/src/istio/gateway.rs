@@ -7,8 +7,8 @@ use std::sync::Arc;
 use limen_ir::atoms::{HostPattern, Port};
 use limen_ir::origin::Origin;
 use limen_ir::route::RouteTableName;
-use limen_resources::Object;
 use limen_resources::istio::{Gateway, Server, TlsMode};
+use limen_resources::{AnyObject, Object};
 
 use super::names;
 use super::programmed::Programmed;
@@ -103,10 +103,10 @@ pub(crate) enum InsidePlan {
     Tcp,
 }
 
-/// A server of a Gateway.
+/// A server of a Gateway, or of an Ingress.
 #[derive(Debug)]
 pub(crate) struct ServerPlan {
-    pub(crate) gateway: Arc<Object<Gateway>>,
+    pub(crate) object: AnyObject,
     /// `namespace/name`.
     pub(crate) gateway_name: String,
     /// Its place among the servers of the Gateway.
@@ -141,16 +141,16 @@ impl std::fmt::Display for ServerHost {
 
 impl ServerPlan {
     pub(crate) fn at<'a>(&'a self) -> At<'a> {
-        At::new(&self.gateway, &self.field)
+        At::any(&self.object, &self.field)
     }
 
     /// `Gateway namespace/name spec.servers[0]`.
     pub(crate) fn title(&self) -> String {
-        format!("{} {}", self.gateway.key, self.field)
+        format!("{} {}", self.object.key(), self.field)
     }
 
     pub(crate) fn origin(&self) -> Origin {
-        crate::index::origin(&self.gateway.key, self.field.clone())
+        crate::index::origin(&self.object.key(), self.field.clone())
     }
 }
 
@@ -333,7 +333,7 @@ impl Planner<'_, '_> {
             _ => {}
         }
         let plan = ServerPlan {
-            gateway: Arc::clone(gateway),
+            object: AnyObject::Gateway(Arc::clone(gateway)),
             gateway_name: format!("{}/{}", gateway.key.namespace, gateway.key.name),
             number,
             field,
@@ -347,7 +347,7 @@ impl Planner<'_, '_> {
     }
 
     fn table_name(&self, key: TableKey<'_>, plan: &ServerPlan, instance: &GatewayInstance) -> RouteTableName {
-        let gateway = &plan.gateway.key;
+        let gateway = plan.object.key();
         let (mut name, bind) = match key {
             TableKey::Plain { port, bind } => (format!("http.{port}"), bind),
             TableKey::Tls { bind } => {

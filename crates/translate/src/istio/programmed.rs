@@ -69,17 +69,21 @@ impl Programmed {
 
     /// A server is not served, or its clients are turned away.
     pub(crate) fn refuse(&mut self, server: &ServerPlan) {
-        self.refuse_number(&server.gateway, server.number);
+        self.refuse_of(server.object.key(), server.number);
     }
 
     /// The same, for a server that did not come so far as to be planned.
     pub(crate) fn refuse_number(&mut self, gateway: &Object<Gateway>, number: usize) {
-        self.selected.entry(gateway.key.clone()).or_default().refused.insert(number);
+        self.refuse_of(&gateway.key, number);
+    }
+
+    fn refuse_of(&mut self, key: &ObjectKey, number: usize) {
+        self.selected.entry(key.clone()).or_default().refused.insert(number);
     }
 
     /// A server turns clients away only until the files that it names are read.
     pub(crate) fn wait(&mut self, server: &ServerPlan) {
-        self.selected.entry(server.gateway.key.clone()).or_default().waiting.insert(server.number);
+        self.selected.entry(server.object.key().clone()).or_default().waiting.insert(server.number);
     }
 
     /// Says what became of each Gateway.

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use limen_ir::matcher::Match;
-use limen_resources::Object;
 use limen_resources::istio::{HttpMatch, HttpRoute, VirtualService};
+use limen_resources::{AnyObject, Object};
 
 use super::action::{Context, action};
 use super::delegate::SourceRoute;
@@ -108,7 +108,7 @@ fn route(source: &SourceRoute<'_>, settings: &Settings) -> RouteDraft {
         .as_ref()
         .map(|written| cors::cors(written, at, &format!("{field}.corsPolicy"), &mut problems));
     RouteDraft {
-        object: Arc::clone(object),
+        object: AnyObject::VirtualService(Arc::clone(object)),
         field: field.clone(),
         fault,
         cors,

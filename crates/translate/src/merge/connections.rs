@@ -8,8 +8,8 @@ use limen_ir::cluster::{ClusterKey, DEFAULT_IDLE_TIMEOUT_MS};
 use limen_ir::listener::Passthrough;
 use limen_ir::origin::Origin;
 use limen_ir::tcp::{TcpDestination, TcpRoute};
-use limen_resources::ObjectKey;
 use limen_resources::istio::TcpPool;
+use limen_resources::{AnyObject, ObjectKey};
 
 use super::{Merger, NamedBy, shared_hosts};
 use crate::bind::{self, Site, Target};
@@ -34,7 +34,7 @@ pub(crate) struct Connections {
 type ServerId = (usize, ObjectKey, String);
 
 fn id(instance: usize, server: &ServerPlan) -> ServerId {
-    (instance, server.gateway.key.clone(), server.field.clone())
+    (instance, server.object.key().clone(), server.field.clone())
 }
 
 impl Connections {
@@ -181,7 +181,7 @@ impl<'a> Merger<'a, '_, '_> {
                         alpn: MESH_ALPN.map(str::to_owned).into(),
                         route: timed(pool, vec![destination], server.origin()),
                     });
-                    let by = NamedBy::Server(Arc::clone(&server.gateway), server.field.clone());
+                    let by = NamedBy::other(server.object.clone(), server.field.clone());
                     self.routing.wanted.add(cluster, Arc::clone(service), instance, by);
                 }
             }
@@ -203,8 +203,9 @@ impl<'a> Merger<'a, '_, '_> {
         self.report.problems(&route.problems);
         let mut pool = None;
         let mut destinations = Vec::with_capacity(route.destinations.len());
+        let object = AnyObject::VirtualService(Arc::clone(&draft.object));
         for (at, destination) in route.destinations.iter().enumerate() {
-            let target = bind::target(&draft.object, destination, (site.declared, site.instance), self.index);
+            let target = bind::target(&object, destination, (site.declared, site.instance), self.index);
             if at == 0 {
                 pool = self.tcp_pool(&target, site);
             }

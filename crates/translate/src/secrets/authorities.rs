@@ -84,7 +84,7 @@ impl Certificates<'_, '_> {
         report: &mut Report,
     ) -> Result<Read, CertificateId> {
         // What is wrong with the reference has been said when the certificate was sought.
-        let own = &*server.gateway.key.namespace;
+        let own = &*server.object.key().namespace;
         let sought = self.sought(own, written, at, &mut Report::default())?;
         let apart = format!("{}-cacert", sought.name);
         let names = [&*apart, sought.name];
@@ -105,7 +105,7 @@ impl Certificates<'_, '_> {
         at: At<'_>,
         report: &mut Report,
     ) -> Result<Read, CertificateId> {
-        let sought = self.sought(&server.gateway.key.namespace, written, at, report)?;
+        let sought = self.sought(&server.object.key().namespace, written, at, report)?;
         match self.look(sought.name, &sought.namespaces) {
             Look::Absent => {
                 report.problem(messages::no_authority(at, &[sought.name], &sought.namespaces));
@@ -149,7 +149,7 @@ impl Certificates<'_, '_> {
         report: &mut Report,
     ) -> Result<Read, CertificateId> {
         let id = CertificateId(format!("{CONFIG_MAP}{name}"));
-        let own = &*server.gateway.key.namespace;
+        let own = &*server.object.key().namespace;
         let (namespace, short) = name.split_once('/').unwrap_or((own, name));
         let Some(map) = self.index.snapshot.config_maps().get(namespace, short) else {
             report.problem(messages::no_authority_map(at, &format!("{namespace}/{short}")));
@@ -177,7 +177,7 @@ impl Certificates<'_, '_> {
         if pem == Some(None) {
             report.problem(messages::authority_file(at, path, "it is not text"));
         }
-        let origin = origin(&server.gateway.key, reference.field.clone());
+        let origin = origin(server.object.key(), reference.field.clone());
         Ok(Read { id, pem: pem.flatten(), crl_pem: None, origin })
     }
 }

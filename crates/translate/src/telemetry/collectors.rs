@@ -12,7 +12,7 @@ use limen_resources::istio::{
     DatadogProvider, ExtensionProvider, MeshConfig, OpenTelemetryProvider, OtlpGrpc, OtlpHttp,
     ProviderHeader, ProxyTracing, SkyWalkingProvider, TraceContext, TracerAddress, ZipkinProvider,
 };
-use limen_resources::{GoDuration, Object};
+use limen_resources::{AnyObject, GoDuration, Object};
 
 use crate::index::{Index, origin};
 use crate::istio::names;
@@ -184,7 +184,7 @@ impl Collectors<'_, '_> {
             return None;
         };
         let key = self.index.services.cluster(found.service, port_number, "");
-        let by = NamedBy::Mesh(Arc::clone(config), field);
+        let by = NamedBy::other(AnyObject::MeshConfig(Arc::clone(config)), field);
         let authority = format!("{}:{port_number}", key.host);
         self.wanted.add(key.clone(), Arc::clone(found.service), number, by);
         Some((key, authority))
@@ -224,8 +224,8 @@ impl<'a> Traced<'a> {
 
     fn named(&self, part: &str) -> NamedBy {
         match self.by {
-            By::Mesh(config) => NamedBy::Mesh(Arc::clone(config), self.field(part)),
-            By::Pod(pod) => NamedBy::Pod(Arc::clone(pod), self.field(part)),
+            By::Mesh(config) => NamedBy::other(AnyObject::MeshConfig(Arc::clone(config)), self.field(part)),
+            By::Pod(pod) => NamedBy::other(AnyObject::Pod(Arc::clone(pod)), self.field(part)),
         }
     }
 
