@@ -43,7 +43,7 @@ codes! {
     /// A credential that was found where only files may have it.
     CREDENTIAL_NAMESPACE = "LIM0108" "CredentialInGatewayNamespace" Warning;
     /// A mesh configuration that nothing asks.
-    MESH_NOT_USED = "LIM0120" "MeshConfigNotUsed" Warning;
+    MESH_NOT_USED = "LIM0111" "MeshConfigNotUsed" Warning;
     /// An endpoint whose address cannot be used.
     BAD_ADDRESS = "LIM0109" "EndpointAddress" Error;
     /// A name that has no address, or for which DNS does not answer.

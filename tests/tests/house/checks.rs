@@ -331,3 +331,24 @@ pub(crate) fn named_files(document: &str, text: &str, files: &[String]) -> Vec<F
         })
         .collect()
 }
+
+/// A diagnostic's code means one thing: it is written once, where it is defined.
+pub(crate) fn codes(sources: &[Source]) -> Vec<Finding> {
+    let mut seen = std::collections::BTreeMap::<&str, &str>::new();
+    let mut found = Vec::new();
+    for source in sources.iter().filter(|source| source.path.contains("/src/") && !source.is_test_file()) {
+        for (at, _) in source.raw.match_indices('"') {
+            let Some(code) = source.raw.get(at + 1..at + 8).filter(|code| is_code(code)) else { continue };
+            let quoted = source.raw.as_bytes().get(at + 8) == Some(&b'"');
+            if quoted && let Some(first) = seen.insert(code, &source.path) {
+                found.push(finding("codes", source, at, &format!("{code} stands in {first} already")));
+            }
+        }
+    }
+    found
+}
+
+fn is_code(text: &str) -> bool {
+    let (prefix, number) = text.split_at(3);
+    matches!(prefix, "LIM" | "IST") && number.bytes().all(|byte| byte.is_ascii_digit())
+}

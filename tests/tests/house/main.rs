@@ -77,6 +77,11 @@ fn nothing_banned_is_left_behind() {
 }
 
 #[test]
+fn diagnostics_have_codes_of_their_own() {
+    report("codes", &checks::codes(&source::all()));
+}
+
+#[test]
 fn no_file_names_a_home_folder() {
     let root = source::root();
     let mut found = Vec::new();

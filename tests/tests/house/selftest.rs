@@ -44,6 +44,19 @@ fn sizes_can_fail() {
 }
 
 #[test]
+fn codes_can_fail() {
+    let table = |path: &str, text: &str| Source::new(path, text);
+    let one = table("crates/ir/src/a.rs", "A = \"LIM0001\" \"A\";\n");
+    let two = table("crates/ir/src/b.rs", "B = \"LIM0002\" \"B\";\nC = \"LIM0001\" \"C\";\n");
+    let found = checks::codes(&[one, two]);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0].text, "line 2: LIM0001 stands in crates/ir/src/a.rs already");
+    let elsewhere = "crates/ir/src/b_tests.rs";
+    let apart = [table("crates/ir/src/a.rs", "\"LIM0001\""), table(elsewhere, "\"LIM0001\" \"LIM1\"")];
+    assert_eq!(checks::codes(&apart), []);
+}
+
+#[test]
 fn unsafe_code_can_fail() {
     finds(checks::unsafe_code, "crates/ir/src/lib.rs", "pub mod a;\n", "forbid");
     finds(checks::unsafe_code, "crates/ir/src/lib.rs", "#![deny(unsafe_code)]\n", "forbid");
