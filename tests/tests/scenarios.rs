@@ -795,6 +795,7 @@ scenarios! {
     http3_off
     https_redirect
     identity_headers
+    ingress
     internal_traffic_policy
     ipv6
     kubernetes_marks

@@ -38,6 +38,10 @@ pub enum Kind {
     Namespace,
     /// Kubernetes `Node`; its objects have no namespace.
     Node,
+    /// Kubernetes `Ingress`.
+    Ingress,
+    /// Kubernetes `IngressClass`; its objects have no namespace.
+    IngressClass,
     /// `BackendTLSPolicy` of the Gateway API.
     BackendTlsPolicy,
     /// Istio `AuthorizationPolicy`; can deny.
@@ -54,7 +58,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 21] = [
+    pub const ALL: [Kind; 23] = [
         Kind::Gateway,
         Kind::VirtualService,
         Kind::DestinationRule,
@@ -70,6 +74,8 @@ impl Kind {
         Kind::ConfigMap,
         Kind::Namespace,
         Kind::Node,
+        Kind::Ingress,
+        Kind::IngressClass,
         Kind::BackendTlsPolicy,
         Kind::AuthorizationPolicy,
         Kind::RequestAuthentication,
@@ -96,6 +102,8 @@ impl Kind {
             Kind::ConfigMap => "ConfigMap",
             Kind::Namespace => "Namespace",
             Kind::Node => "Node",
+            Kind::Ingress => "Ingress",
+            Kind::IngressClass => "IngressClass",
             Kind::BackendTlsPolicy => "BackendTLSPolicy",
             Kind::AuthorizationPolicy => "AuthorizationPolicy",
             Kind::RequestAuthentication => "RequestAuthentication",
@@ -132,7 +140,7 @@ impl Kind {
 
     /// Do objects of this kind live in a namespace?
     pub fn namespaced(self) -> bool {
-        !matches!(self, Kind::Namespace | Kind::Node)
+        !matches!(self, Kind::Namespace | Kind::Node | Kind::IngressClass)
     }
 }
 

@@ -12,6 +12,7 @@ mod duration;
 pub mod gateway_api;
 pub mod istio;
 mod key;
+pub mod networking;
 mod node;
 mod object;
 mod problem;

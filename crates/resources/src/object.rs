@@ -13,6 +13,7 @@ use crate::istio::{
     WorkloadEntry,
 };
 use crate::key::ObjectKey;
+use crate::networking::{Ingress, IngressClass};
 
 /// A resource with its specification `S`.
 ///
@@ -262,6 +263,10 @@ pub enum AnyObject {
     Namespace(Arc<Object<Namespace>>),
     /// A `Node`.
     Node(Arc<Object<Node>>),
+    /// An `Ingress`.
+    Ingress(Arc<Object<Ingress>>),
+    /// An `IngressClass`.
+    IngressClass(Arc<Object<IngressClass>>),
     /// A `BackendTLSPolicy`.
     BackendTlsPolicy(Arc<Object<BackendTlsPolicy>>),
     /// One of the kinds for which [`Kind::can_deny`](crate::Kind::can_deny) holds; the key says which.
@@ -287,6 +292,8 @@ macro_rules! for_any {
             $crate::object::AnyObject::ConfigMap($object) => $body,
             $crate::object::AnyObject::Namespace($object) => $body,
             $crate::object::AnyObject::Node($object) => $body,
+            $crate::object::AnyObject::Ingress($object) => $body,
+            $crate::object::AnyObject::IngressClass($object) => $body,
             $crate::object::AnyObject::BackendTlsPolicy($object) => $body,
             $crate::object::AnyObject::Policy($object) => $body,
         }

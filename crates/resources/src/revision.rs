@@ -33,7 +33,7 @@ impl RevisionView {
             };
         }
         look!(gateways virtual_services destination_rules service_entries workload_entries);
-        look!(proxy_configs telemetries backend_tls_policies);
+        look!(proxy_configs telemetries backend_tls_policies ingresses);
         let (none, mut policies) = (Table::default(), BTreeMap::new());
         for (kind, table) in &snapshot.policies {
             let of = |last: &Snapshot| last.policies.get(kind).unwrap_or(&none).clone();

@@ -11,6 +11,7 @@ use crate::istio::{
     WorkloadEntry,
 };
 use crate::key::{Kind, ObjectKey};
+use crate::networking::{Ingress, IngressClass};
 use crate::object::{AnyObject, Location, Object, Source};
 use crate::problem::Problem;
 
@@ -124,6 +125,8 @@ pub struct Snapshot {
     pub(crate) config_maps: Table<ConfigMap>,
     pub(crate) namespaces: Table<Namespace>,
     pub(crate) nodes: Table<Node>,
+    pub(crate) ingresses: Table<Ingress>,
+    pub(crate) ingress_classes: Table<IngressClass>,
     pub(crate) backend_tls_policies: Table<BackendTlsPolicy>,
     pub(crate) policies: BTreeMap<Kind, Table<Policy>>,
     pub(crate) files: Arc<BTreeMap<Arc<str>, FileState>>,
@@ -173,6 +176,10 @@ tables! {
     namespaces: Namespace;
     /// Where Pods run: what it is labelled, and its addresses outside of the cluster.
     nodes: Node;
+    /// Ingresses.
+    ingresses: Ingress;
+    /// IngressClasses; the namespace of their keys is empty.
+    ingress_classes: IngressClass;
     /// BackendTLSPolicies.
     backend_tls_policies: BackendTlsPolicy;
 }
@@ -231,6 +238,8 @@ impl Snapshot {
             Kind::ConfigMap => look!(self.config_maps, ConfigMap),
             Kind::Namespace => look!(self.namespaces, Namespace),
             Kind::Node => look!(self.nodes, Node),
+            Kind::Ingress => look!(self.ingresses, Ingress),
+            Kind::IngressClass => look!(self.ingress_classes, IngressClass),
             Kind::BackendTlsPolicy => look!(self.backend_tls_policies, BackendTlsPolicy),
             kind => look!(self.policies.get(&kind)?, Policy),
         }
@@ -266,6 +275,8 @@ impl Snapshot {
             AnyObject::ConfigMap(object) => self.config_maps.insert(object),
             AnyObject::Namespace(object) => self.namespaces.insert(object),
             AnyObject::Node(object) => self.nodes.insert(object),
+            AnyObject::Ingress(object) => self.ingresses.insert(object),
+            AnyObject::IngressClass(object) => self.ingress_classes.insert(object),
             AnyObject::BackendTlsPolicy(object) => self.backend_tls_policies.insert(object),
             AnyObject::Policy(object) => self.policies.entry(object.key.kind).or_default().insert(object),
         }
@@ -288,6 +299,8 @@ impl Snapshot {
             Kind::ConfigMap => self.config_maps.remove(key),
             Kind::Namespace => self.namespaces.remove(key),
             Kind::Node => self.nodes.remove(key),
+            Kind::Ingress => self.ingresses.remove(key),
+            Kind::IngressClass => self.ingress_classes.remove(key),
             Kind::BackendTlsPolicy => self.backend_tls_policies.remove(key),
             kind => self.policies.entry(kind).or_default().remove(key),
         }

@@ -5,6 +5,7 @@ mod destination_rule;
 mod gateway;
 mod gateway_api;
 mod http_route;
+mod ingress;
 mod matches;
 mod mesh;
 mod path;

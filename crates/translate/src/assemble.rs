@@ -15,13 +15,14 @@ use crate::clusters::{self, ClusterPlan};
 use crate::draft::VirtualServiceDraft;
 use crate::guard;
 use crate::index::Index;
+use crate::ingress::{self, IngressMemo};
 use crate::istio::client_tls::ClientPlan;
 use crate::istio::gateway::{self, ChainPlan, InsidePlan, PlainPlan, PortPlan, ServerPlan, ServesPlan};
 use crate::istio::programmed::Programmed;
 use crate::istio::server_tls::TlsPlan;
 use crate::istio::virtual_service;
 use crate::memo::{Memo, Same, keep};
-use crate::merge::{self, Connections, MergeMemo, Routing};
+use crate::merge::{self, Connections, MergeMemo, Planned, Routing};
 use crate::report::Report;
 use crate::secrets::Certificates;
 use crate::services::ServiceMemo;
@@ -44,6 +45,7 @@ pub(crate) struct Assembled {
 pub(crate) struct AssembleMemo {
     services: ServiceMemo,
     drafts: Memo<ObjectKey, DraftInputs, Arc<VirtualServiceDraft>>,
+    ingresses: IngressMemo,
     merge: MergeMemo,
     last: Option<(Snapshot, Arc<Assembled>)>,
 }
@@ -66,13 +68,17 @@ pub(crate) fn assemble(snapshot: &Snapshot, settings: &Settings, memo: &mut Asse
     report.problems(&index.services.problems);
     report.problems(&index.backend_tls.problems);
     index.backend_tls.verdicts.iter().for_each(|verdict| report.verdict(verdict.clone()));
-    let (ports, mut programmed) = gateway::plan(&index, &mut report);
+    let (mut ports, mut programmed) = gateway::plan(&index, &mut report);
     let guards = guard::guards(&index, &mut report);
     let guarded =
         guards.iter().enumerate().filter_map(|(number, guard)| Some((number, &guard.as_ref()?.origin)));
     guarded.for_each(|(number, origin)| programmed.close(number, origin));
     let drafts = drafts(&index, &mut memo.drafts);
-    let routing = merge::route_tables(&index, &ports, &drafts, &guards, &mut memo.merge, &mut report);
+    let attached = merge::attachments(&drafts);
+    let ingresses = ingress::plan(&index, &attached, &mut ports, &mut memo.ingresses, &mut report);
+    ingresses.displaced.iter().for_each(|server| programmed.refuse(server));
+    let planned = Planned { ports: &ports, guards: &guards, ingresses: &ingresses };
+    let routing = merge::route_tables(&index, planned, &drafts, attached, &mut memo.merge, &mut report);
     let mut certificates = Certificates::new(&index, &last.ir);
     let Routing { tables, mut wanted, mut connections } = routing;
     let telemetry = telemetry::telemetry(&index, &last.ir, &mut wanted, &mut report);
@@ -80,6 +86,7 @@ pub(crate) fn assemble(snapshot: &Snapshot, settings: &Settings, memo: &mut Asse
     let makers = (&mut connections, &mut certificates, &mut programmed);
     let listeners = listeners(ports, makers, &last.ir, &mut report);
     programmed.conclude(&index, &mut report);
+    ingresses.conclude(&index, &programmed, &mut report);
     let Certificates { found, authorities, mut files, .. } = certificates;
     files.extend(index.backend_tls.files);
     let taken = index.taken;
@@ -109,6 +116,8 @@ fn same_inputs(a: &Snapshot, b: &Snapshot) -> bool {
         && a.service_entries().same(b.service_entries())
         && a.services().same(b.services())
         && a.backend_tls_policies().same(b.backend_tls_policies())
+        && a.ingresses().same(b.ingresses())
+        && a.ingress_classes().same(b.ingress_classes())
         && a.namespaces().same(b.namespaces())
         && a.nodes().same(b.nodes())
         && a.secrets().same(b.secrets())

@@ -73,7 +73,7 @@ pub(crate) fn destinations(
 }
 
 /// The destinations of a route, then its mirrors.
-fn of_route(route: &RouteDraft) -> impl Iterator<Item = &DestinationDraft> {
+pub(crate) fn of_route(route: &RouteDraft) -> impl Iterator<Item = &DestinationDraft> {
     let (destinations, mirrors): (&[DestinationDraft], &[MirrorDraft]) = match &route.action {
         ActionDraft::Forward(forward) => (&forward.destinations, &forward.mirrors),
         ActionDraft::Redirect(_) | ActionDraft::Reply(_) => (&[], &[]),
@@ -107,7 +107,8 @@ pub(crate) fn target(
                 PortChoice::Name(_) | PortChoice::Implied => declared.get(),
             };
             let mend = unknown_host_mend(destination, number, index);
-            let field = format!("{}.host", destination.field);
+            let part = if matches!(object, AnyObject::Ingress(_)) { "name" } else { "host" };
+            let field = format!("{}.{part}", destination.field);
             let problem = messages::unknown_host(At::any(object, &field), &destination.host, mend);
             (number, &destination.host, None, Some(problem))
         }
@@ -154,6 +155,8 @@ fn port_of(
             let field = field(".port.name");
             let at = At::any(object, &field);
             match service.ports.iter().find(|port| port.name == *name) {
+                // Ingresses have names of ports in their API.
+                Some(port) if matches!(object, AnyObject::Ingress(_)) => (port.number, None),
                 Some(port) => (port.number, Some(messages::port_by_name(at, name, port.number))),
                 None => (0, Some(messages::unknown_port(at, &service.host, name, &service.list_ports()))),
             }
@@ -243,7 +246,12 @@ pub(crate) fn open(gate: &Gate, site: Site<'_>) -> bool {
     namespace && names::selects(&gate.source_labels, &site.instance.labels)
 }
 
-fn rule(route: &RouteDraft, draft: &RuleDraft, meanings: &[Meaning], site: Site<'_>) -> Option<Rule> {
+pub(crate) fn rule(
+    route: &RouteDraft,
+    draft: &RuleDraft,
+    meanings: &[Meaning],
+    site: Site<'_>,
+) -> Option<Rule> {
     Some(Rule {
         name: draft.name.clone(),
         matches: draft.matches.clone()?,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use limen_ir::origin::Origin;
 use limen_resources::istio::{Gateway, VirtualService};
-use limen_resources::{Object, ObjectKey, Snapshot, Table};
+use limen_resources::{Meta, Object, ObjectKey, Snapshot, Table};
 
 use crate::gateway_api::backend_tls::BackendTls;
 use crate::istio::destination_rule::Rules;
@@ -60,15 +60,18 @@ fn taken(gateways: &[&Arc<Object<Gateway>>], settings: &Settings) -> BTreeSet<u1
     taken
 }
 
+/// Seconds since 1970; `None`, which is not known, is older than all.
+pub(crate) fn age(meta: &Meta) -> Option<i64> {
+    meta.creation_timestamp.as_ref().map(|time| time.unix_seconds())
+}
+
 /// By creation, then name, then namespace.
 pub(crate) fn oldest_first<S>(table: &Table<S>) -> Vec<&Arc<Object<S>>> {
     let mut objects: Vec<_> = table.iter().collect();
-    let age =
-        |object: &Arc<Object<S>>| object.meta.creation_timestamp.as_ref().map(|time| time.unix_seconds());
     objects.sort_by(|a, b| {
         let names =
             |object: &Arc<Object<S>>| (Arc::clone(&object.key.name), Arc::clone(&object.key.namespace));
-        age(a).cmp(&age(b)).then_with(|| names(a).cmp(&names(b)))
+        age(&a.meta).cmp(&age(&b.meta)).then_with(|| names(a).cmp(&names(b)))
     });
     objects
 }

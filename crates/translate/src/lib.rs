@@ -9,6 +9,7 @@
 //! 0. What is labelled for another revision is left out; `mesh`: the settings are completed by the mesh configuration.
 //! 1. `index`: who is there, in Istio's order; services by host, DestinationRules by host.
 //! 2. `istio`: each Gateway becomes servers on ports, each VirtualService a draft of rules.
+//! 3. `ingress`: each Ingress becomes a draft of paths; those of a gateway join its ports.
 //! 3. `merge`: servers and drafts become route tables (`bind` decides what of a draft applies to a server).
 //! 4. `clusters`: the destinations that rules name become clusters (`gateway_api` says what of its policies shapes them).
 //! 5. `secrets`: the credentials that servers name become certificates.
@@ -28,6 +29,7 @@ mod endpoints;
 mod gateway_api;
 mod guard;
 mod index;
+mod ingress;
 mod istio;
 mod locality;
 mod lookup;
@@ -50,6 +52,7 @@ use std::sync::Arc;
 use limen_ir::{Endpoints, Ir, Millis};
 use limen_resources::{Problem, RevisionView, Snapshot, Verdict};
 
+pub use ingress::{IngressSettings, IstioIngress};
 pub use mesh::Mesh;
 pub use messages::CODES;
 pub use settings::{BackendOverride, GatewayInstance, IdentityFiles, Settings};

@@ -1,6 +1,8 @@
 //! Drafts and servers together: route tables, and the clusters that they ask for.
 
+mod claims;
 mod connections;
+mod ingress;
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +17,7 @@ use limen_resources::{AnyObject, Kind, Object, ObjectKey, Verdict};
 use crate::bind::{self, Bound, BoundRule, Meaning, Site, Target};
 use crate::draft::VirtualServiceDraft;
 use crate::index::Index;
+use crate::ingress::Ingresses;
 use crate::istio::destination_rule::Block;
 use crate::istio::gateway::{InsidePlan, PassthroughPlan, PlainPlan, PortPlan, ServerPlan, ServesPlan};
 use crate::istio::names;
@@ -24,6 +27,7 @@ use crate::messages::{At, route as messages};
 use crate::report::Report;
 use crate::services::ServiceFacts;
 
+pub(crate) use claims::claims;
 pub(crate) use connections::Connections;
 
 /// What was made before, for sharing.
@@ -132,21 +136,35 @@ pub(crate) struct OwnTls {
     pub(crate) field: String,
 }
 
-/// Makes all route tables of `ports`. `drafts` are in Istio's order.
-pub(crate) fn route_tables(
-    index: &Index<'_>,
-    ports: &[PortPlan],
-    drafts: &[Arc<VirtualServiceDraft>],
-    guards: &[Option<Arc<Rule>>],
-    memo: &mut MergeMemo,
-    report: &mut Report,
-) -> Routing {
+/// The drafts that the gateway sees, by the Gateways that they hang on.
+pub(crate) fn attachments(drafts: &[Arc<VirtualServiceDraft>]) -> BTreeMap<&str, Attachments<'_>> {
     let mut by_gateway: BTreeMap<&str, Attachments<'_>> = BTreeMap::new();
     for draft in drafts.iter().filter(|draft| draft.reach.is_some()) {
         for gateway in &draft.gateways {
             by_gateway.entry(&gateway.name).or_default().add(draft);
         }
     }
+    by_gateway
+}
+
+/// What listens, and what stops whom.
+pub(crate) struct Planned<'p> {
+    pub(crate) ports: &'p [PortPlan],
+    /// For each gateway of this process the rule that stands in for all others, if it is closed.
+    pub(crate) guards: &'p [Option<Arc<Rule>>],
+    pub(crate) ingresses: &'p Ingresses,
+}
+
+/// Makes all route tables. `drafts` are in Istio's order; `by_gateway` are the same.
+pub(crate) fn route_tables(
+    index: &Index<'_>,
+    planned: Planned<'_>,
+    drafts: &[Arc<VirtualServiceDraft>],
+    by_gateway: BTreeMap<&str, Attachments<'_>>,
+    memo: &mut MergeMemo,
+    report: &mut Report,
+) -> Routing {
+    let Planned { ports, guards, ingresses } = planned;
     let routing = Routing {
         tables: BTreeMap::new(),
         connections: Connections::default(),
@@ -154,6 +172,7 @@ pub(crate) fn route_tables(
     };
     let mut merger = Merger {
         index,
+        ingresses,
         by_gateway,
         memo,
         report,
@@ -186,9 +205,13 @@ pub(crate) fn route_tables(
                 }
                 for chain in chains {
                     match &chain.inside {
+                        // Ingresses share a table.
+                        InsidePlan::Http(table) if merger.routing.tables.contains_key(table) => {}
                         InsidePlan::Http(table) => {
                             let served = chain.tls.is_some();
-                            let servers = if served { std::slice::from_ref(&chain.server) } else { &[] };
+                            let own = chain.server.object.key().kind == Kind::Gateway;
+                            let servers =
+                                if served && own { std::slice::from_ref(&chain.server) } else { &[] };
                             merger.table(port, table, servers, true, guard);
                         }
                         InsidePlan::Tcp if guard.is_some() => {}
@@ -208,7 +231,7 @@ pub(crate) fn route_tables(
 
 /// The drafts that hang on a Gateway, in Istio's order.
 #[derive(Default)]
-struct Attachments<'a> {
+pub(crate) struct Attachments<'a> {
     drafts: Vec<&'a Arc<VirtualServiceDraft>>,
     /// Those with this very host.
     exact: Lookup<&'a str, Vec<usize>>,
@@ -248,6 +271,7 @@ type Attached<'a> = BTreeMap<(&'a ObjectKey, &'a str), BTreeSet<String>>;
 
 struct Merger<'a, 'm, 'i> {
     index: &'a Index<'i>,
+    ingresses: &'a Ingresses,
     by_gateway: BTreeMap<&'a str, Attachments<'a>>,
     memo: &'m mut MergeMemo,
     report: &'m mut Report,
@@ -309,7 +333,16 @@ impl<'a> Merger<'a, '_, '_> {
             }
             redirect_hosts(&mut hosts, server);
         }
-        let hosts = hosts.into_iter().map(|(host, draft)| self.host(name, host, draft, guard)).collect();
+        let site = self.ingresses.site(port);
+        hosts.retain(|host, _| site.is_none_or(|site| !site.taken.contains_key(host)));
+        let hosts = hosts.into_iter().map(|(host, draft)| self.host(name, host, draft, guard));
+        let mut hosts: Vec<_> = hosts.collect();
+        if let Some(site) = site.filter(|site| site.table == *name) {
+            let table = (name, https);
+            hosts.extend(
+                site.hosts.iter().map(|(host, made)| self.ingress_host(port, table, (host, made), guard)),
+            );
+        }
         let table = RouteTable { name: name.clone(), filter_order: FilterOrder::Istio, hosts };
         let table = keep(self.memo.tables.get(name), table);
         self.routing.tables.insert(name.clone(), table);

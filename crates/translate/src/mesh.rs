@@ -16,6 +16,7 @@ use limen_resources::istio::{
 use limen_resources::{Object, Problem, Snapshot, Table, parse_proxy_options};
 
 use crate::index::origin;
+use crate::ingress::MeshIngress;
 use crate::istio::{http_policy, names, retry, statistics as istio_statistics};
 use crate::messages::{At, mesh as messages, route};
 use crate::settings::{GatewayInstance, Settings};
@@ -44,6 +45,8 @@ pub struct Mesh {
     pub(crate) tls: TlsDefaults,
     /// Which of Envoy's statistics are exposed; `None`: all.
     pub(crate) statistics: Option<Statistics>,
+    /// Which Ingresses are served as Istio does.
+    pub(crate) ingress: MeshIngress,
     /// The configuration itself, for what it says of clusters.
     config: Option<Arc<Object<MeshConfig>>>,
     /// How HTTP is understood, for each gateway of the process.
@@ -270,6 +273,7 @@ fn complete(snapshot: &Snapshot, given: &Settings) -> (Settings, Vec<Problem>) {
         proxy_protocol,
         statistics,
         traced,
+        ingress: MeshIngress::read(said),
         config: config.cloned(),
         max_connections,
     };

@@ -54,9 +54,16 @@ codes! {
     NO_ROUTE = "LIM0120" "NoConnectionRoute" Warning;
     /// A route of connections that another one stands before.
     SHADOWED_ROUTE = "LIM0121" "ConnectionRouteShadowed" Warning;
+    /// An Ingress that nobody serves.
+    NO_CLASS = "LIM0130" "IngressWithoutClass" Warning;
+    /// A host that an older object has.
+    HOST_CONFLICT = "LIM0131" "HostConflict" Error;
+    /// A path or a certificate of a host that an older Ingress has.
+    PATH_CONFLICT = "LIM0132" "IngressPathConflict" Warning;
 }
 
 pub(crate) mod gateway_api;
+pub(crate) mod ingress;
 pub(crate) mod telemetry;
 
 const NO_SPANS: &str = "no spans are sent";

@@ -62,6 +62,7 @@ impl<'a, 'i> Certificates<'a, 'i> {
         let at = server.at().field(&reference.field);
         match &reference.credential {
             Credential::Secret(name) => self.secret(server, name, at, report),
+            Credential::Own(name) => self.own_secret(server, name, at, report),
             Credential::Files(chain, key) => {
                 let id = CertificateId(format!("file-cert:{chain}~{key}"));
                 self.pair_of_files(server, id, (chain, key), reference, report)
@@ -179,6 +180,26 @@ impl<'a, 'i> Certificates<'a, 'i> {
             Look::Absent => report.problem(messages::not_found(at, sought.name, &sought.namespaces)),
         }
         CertificateId(format!("kubernetes://{}", sought.name))
+    }
+
+    /// A Secret of the namespace of the object that the server is of.
+    fn own_secret(
+        &mut self,
+        server: &ServerPlan,
+        name: &str,
+        at: At<'_>,
+        report: &mut Report,
+    ) -> CertificateId {
+        let namespace = &*server.object.key().namespace;
+        let id = CertificateId(format!("kubernetes://{namespace}/{name}"));
+        match self.look(name, &[namespace]) {
+            Look::Found(secret) => self.take_secret(secret, &id, at, report),
+            Look::Refused(title) => {
+                report.problem(messages::unusable(at, &title, "it is not valid, see its problem"));
+            }
+            Look::Absent => report.problem(messages::not_found(at, name, &[namespace])),
+        }
+        id
     }
 
     fn take_secret(&mut self, secret: &Object<Secret>, id: &CertificateId, at: At<'_>, report: &mut Report) {

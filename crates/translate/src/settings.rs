@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use limen_ir::Address;
 use limen_resources::Kind;
 
+use crate::ingress::IngressSettings;
 use crate::mesh::Mesh;
 
 /// Who this process is, and what a user decided outside of the resources. `Default` is product.md's identity.
@@ -39,6 +40,8 @@ pub struct Settings {
     pub ignored_policies: BTreeSet<Kind>,
     /// The workload's identity in the mesh; `None`: it has none.
     pub identity: Option<IdentityFiles>,
+    /// Which Ingresses are served, and how.
+    pub ingress: IngressSettings,
     /// Retry as Istio does where no `retries` block is written, instead of only where nothing can have been processed.
     pub istio_default_retries: bool,
     /// What the mesh configuration says; filled in from the resources.
@@ -119,6 +122,7 @@ impl Default for Settings {
             backends: Vec::new(),
             ignored_policies: BTreeSet::new(),
             identity: None,
+            ingress: IngressSettings::default(),
             istio_default_retries: false,
             mesh: Mesh::default(),
             files: true,

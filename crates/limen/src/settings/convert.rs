@@ -5,11 +5,13 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use limen_proxy::observe::{AccessLogConfig, LogTarget, SourceLabels};
-use limen_translate::{BackendOverride, GatewayInstance, IdentityFiles};
+use limen_translate::{BackendOverride, GatewayInstance, IdentityFiles, IngressSettings};
 
 use crate::memory;
 
-use super::{AccessLog, Backend, GatewayIdentity, Http10, Limits, Meaning, Settings, SniHostMismatch};
+use super::{
+    AccessLog, Backend, GatewayIdentity, Http10, IstioIngress, Limits, Meaning, Settings, SniHostMismatch,
+};
 
 impl Meaning {
     /// What translation is told.
@@ -25,10 +27,20 @@ impl Meaning {
             backends: self.backend.iter().map(|backend| self.backend_override(backend)).collect(),
             ignored_policies: self.ignore_policy.iter().copied().collect(),
             identity: self.identity(),
+            ingress: self.ingress(),
             istio_default_retries: self.istio_default_retries,
             files: true,
             ..limen_translate::Settings::default()
         }
+    }
+
+    fn ingress(&self) -> IngressSettings {
+        let istio = self.istio_ingress.map(|which| match which {
+            IstioIngress::Off => limen_translate::IstioIngress::Off,
+            IstioIngress::Strict => limen_translate::IstioIngress::Strict,
+            IstioIngress::Default => limen_translate::IstioIngress::Default,
+        });
+        IngressSettings { class: self.ingress_class.clone(), istio }
     }
 
     /// The workload's identity; clap wants all of its files or none.

@@ -71,6 +71,14 @@ pub struct Meaning {
     )]
     pub ignore_policy: Vec<Kind>,
 
+    /// The class of Ingresses that is served even if there is no IngressClass of that name
+    #[arg(long, env = "LIMEN_INGRESS_CLASS", default_value = "limen", value_name = "NAME", help_heading = FILES)]
+    pub ingress_class: String,
+
+    /// Which Ingresses are taken as Istio does [default: as the mesh configuration says, else `strict`]
+    #[arg(long, env = "LIMEN_ISTIO_INGRESS", value_name = "WHICH", help_heading = FILES)]
+    pub istio_ingress: Option<IstioIngress>,
+
     /// Where no retry policy is written, retry as Istio does instead of only what no backend can have seen: up to 2 more
     /// attempts on connect-failure, refused-stream, unavailable and cancelled; a plain answer of 503 is not retried
     #[arg(long, env = "LIMEN_ISTIO_DEFAULT_RETRIES", value_parser = FalseyValueParser::new(), help_heading = FILES)]
@@ -294,6 +302,20 @@ pub enum AccessLog {
     /// ingress-nginx's `upstreaminfo` format.
     #[value(help = "ingress-nginx's upstreaminfo line")]
     Nginx,
+}
+
+/// Which Ingresses are taken as Istio does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum IstioIngress {
+    /// None.
+    #[value(help = "none")]
+    Off,
+    /// Those of Istio's class.
+    #[value(help = "those of Istio's class")]
+    Strict,
+    /// Those, and those of no class.
+    #[value(help = "those, and those of no class")]
+    Default,
 }
 
 /// What becomes of HTTP/1.0.

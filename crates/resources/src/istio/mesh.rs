@@ -77,17 +77,38 @@ spec! {
         "serviceEntryVisibility" => service_entry_visibility: Option<Json>,
         /// Balancing by zone.
         "zoneAwareLbSetting" => zone_aware_lb_setting: Option<Json>,
+        /// Which Ingresses are taken as Istio does.
+        "ingressControllerMode" => ingress_controller_mode: IngressControllerMode,
+        /// The class of those; empty: `istio`.
+        "ingressClass" => ingress_class: String,
+        /// The Service whose addresses they have; empty: `istio-ingressgateway`.
+        "ingressService" => ingress_service: String,
+        /// The value of the label `istio` of the gateways that serve them; empty: `ingressgateway`.
+        "ingressSelector" => ingress_selector: String,
         /// What holds for every proxy.
         "defaultConfig" => default_config: Option<ProxyOptions>,
     }
     also [
         "authPolicy", "ca", "certificates", "configSources", "defaultInboundHttpRetryPolicy",
         "disableEnvoyListenerLog", "enableEnvoyAccessLogService", "enablePrometheusMerge",
-        "hboneIdleTimeout", "inboundClusterStatName", "inboundTrafficPolicy", "ingressClass",
-        "ingressControllerMode", "ingressSelector", "ingressService", "outboundTrafficPolicy",
+        "hboneIdleTimeout", "inboundClusterStatName", "inboundTrafficPolicy", "outboundTrafficPolicy",
         "protocolDetectionTimeout", "proxyHttpPort", "proxyInboundListenPort", "proxyListenPort",
         "serviceSettings", "thriftConfig",
     ]
+}
+
+words! {
+    /// Which Ingresses Istio takes.
+    pub enum IngressControllerMode {
+        /// Nothing is said: as STRICT.
+        Unspecified = "UNSPECIFIED",
+        /// None.
+        Off = "OFF",
+        /// Those of its class, and those of no class.
+        Default = "DEFAULT",
+        /// Those of its class.
+        Strict = "STRICT",
+    }
 }
 
 spec! {

@@ -17,8 +17,8 @@ pub use destination_rule::{DestinationRule, Subset, WorkloadSelector};
 pub use gateway::{Gateway, Server, ServerPort, ServerTls, TlsCertificate, TlsMode, TlsVersion};
 pub use matching::{HttpMatch, StringMatch};
 pub use mesh::{
-    AccessLogEncoding, DefaultTrafficPolicy, MESH_CONFIG_MAP, MESH_FILE, MESH_KEY, MeshConfig, MeshTls,
-    MeshTlsVersion, Normalization, PathNormalization,
+    AccessLogEncoding, DefaultTrafficPolicy, IngressControllerMode, MESH_CONFIG_MAP, MESH_FILE, MESH_KEY,
+    MeshConfig, MeshTls, MeshTlsVersion, Normalization, PathNormalization,
 };
 pub use policy::{Policy, TargetRef};
 pub use provider::{

@@ -12,6 +12,7 @@ use crate::decode::{Cursor, Decode, spec};
 use crate::gateway_api::BackendTlsPolicy;
 use crate::istio;
 use crate::key::{Kind, ObjectKey};
+use crate::networking;
 use crate::node::{Node, Value};
 use crate::object::{AnyObject, Meta, Object, Timestamp};
 use crate::problem::Problem;
@@ -163,6 +164,10 @@ impl<'a> Reader<'a> {
             Kind::ConfigMap => self.read::<core::ConfigMap>(node, &key).map(AnyObject::ConfigMap),
             Kind::Namespace => self.read::<core::Namespace>(node, &key).map(AnyObject::Namespace),
             Kind::Node => self.read::<core::Node>(node, &key).map(AnyObject::Node),
+            Kind::Ingress => self.read::<networking::Ingress>(node, &key).map(AnyObject::Ingress),
+            Kind::IngressClass => {
+                self.read::<networking::IngressClass>(node, &key).map(AnyObject::IngressClass)
+            }
             Kind::BackendTlsPolicy => {
                 self.read::<BackendTlsPolicy>(node, &key).map(AnyObject::BackendTlsPolicy)
             }

@@ -85,9 +85,11 @@ const KNOWN: &[Known] = known! {
         "ServiceAccount" Role::Unused,
     }
     "discovery.k8s.io" &["v1"] => { "EndpointSlice" Role::Read(Kind::EndpointSlice) }
+    "networking.k8s.io" &["v1"] => {
+        "Ingress" Role::Read(Kind::Ingress),
+        "IngressClass" Role::Read(Kind::IngressClass),
+    }
     "networking.k8s.io" &["v1", "v1beta1"] => {
-        "Ingress" Role::Later,
-        "IngressClass" Role::Later,
         "NetworkPolicy" Role::Unused,
         "IPAddress" Role::Unused,
         "ServiceCIDR" Role::Unused,

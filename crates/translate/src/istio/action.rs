@@ -175,11 +175,7 @@ impl Reader<'_> {
         let field = format!("{}.retries", self.field);
         match &route.retries {
             Some(retries) => retry::written(retries, self.context.at, &field, self.problems),
-            None => match self.context.default_retry {
-                Some(retry) => retry.clone(),
-                None if self.context.istio_default_retries => retry::istio_default(),
-                None => Retry::Safe,
-            },
+            None => retry::unwritten(self.context.default_retry, self.context.istio_default_retries),
         }
     }
 
@@ -251,7 +247,7 @@ pub(super) fn port(destination: &Destination) -> PortChoice {
 }
 
 /// The answer where a route cannot be done as written.
-fn refusal() -> ActionDraft {
+pub(crate) fn refusal() -> ActionDraft {
     ActionDraft::Reply(Reply { status: 500, body: Arc::default(), details: "route_not_servable".to_owned() })
 }
 

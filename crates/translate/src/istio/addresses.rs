@@ -49,6 +49,18 @@ pub(crate) fn addresses(
     found
 }
 
+/// Those of one Service outside of the cluster; of an ExternalName Service, that name.
+pub(crate) fn of_service(
+    index: &Index<'_>,
+    service: &Object<Service>,
+    report: &mut Report,
+) -> Vec<GatewayAddress> {
+    match &*service.spec.service_type {
+        "ExternalName" => vec![GatewayAddress::hostname(service.spec.external_name.clone())],
+        _ => from_outside(index, service, report),
+    }
+}
+
 fn from_outside(index: &Index<'_>, service: &Object<Service>, report: &mut Report) -> Vec<GatewayAddress> {
     let Service { service_type, external_ips, ingress, .. } = &service.spec;
     let balancers = ingress.iter().filter(|_| service_type == "LoadBalancer");

@@ -150,7 +150,7 @@ impl ServerPlan {
     }
 
     pub(crate) fn origin(&self) -> Origin {
-        crate::index::origin(&self.object.key(), self.field.clone())
+        crate::index::origin(self.object.key(), self.field.clone())
     }
 }
 

@@ -62,6 +62,19 @@ impl Programmed {
         self.closed.insert(instance, format!("{kind} {namespace}/{name}"));
     }
 
+    /// The policy that closes the gateway with this number, if there is one.
+    pub(crate) fn closed(&self, instance: usize) -> Option<&str> {
+        self.closed.get(&instance).map(String::as_str)
+    }
+
+    /// The parts of an object that are not served, by their numbers in the list `of`, if there are any.
+    pub(crate) fn refused(&self, key: &ObjectKey, of: &str) -> Option<String> {
+        let outcome = self.selected.get(key)?;
+        let all: BTreeSet<usize> = outcome.refused.union(&outcome.waiting).copied().collect();
+        let fields = all.iter().map(|number| format!("{of}[{number}]"));
+        (!all.is_empty()).then(|| fields.collect::<Vec<_>>().join(", "))
+    }
+
     /// The policy that closes a gateway which takes up this Gateway, if there is one.
     fn closed_by(&self, outcome: &Outcome) -> Option<&str> {
         outcome.instances.iter().find_map(|number| self.closed.get(number)).map(String::as_str)

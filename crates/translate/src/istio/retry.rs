@@ -8,7 +8,7 @@ use limen_resources::istio::Retries;
 use crate::messages::{At, route};
 
 /// What Istio does where nothing is written.
-pub(crate) fn istio_default() -> Retry {
+fn istio_default() -> Retry {
     Retry::Policy(RetryPolicy {
         attempts: 2,
         per_try_timeout: None,
@@ -17,6 +17,15 @@ pub(crate) fn istio_default() -> Retry {
         avoid_previous: true,
         other_localities: false,
     })
+}
+
+/// Where nothing is written: what the mesh says, if it says anything.
+pub(crate) fn unwritten(mesh: Option<&Retry>, as_istio: bool) -> Retry {
+    match mesh {
+        Some(retry) => retry.clone(),
+        None if as_istio => istio_default(),
+        None => Retry::Safe,
+    }
 }
 
 /// A written `retries` block; without `attempts` it turns retries off.
