@@ -44,6 +44,18 @@ pub enum Kind {
     IngressClass,
     /// `BackendTLSPolicy` of the Gateway API.
     BackendTlsPolicy,
+    /// `GatewayClass` of the Gateway API; its objects have no namespace.
+    GatewayClass,
+    /// `Gateway` of the Gateway API.
+    ApiGateway,
+    /// `ListenerSet` of the Gateway API.
+    ListenerSet,
+    /// `HTTPRoute` of the Gateway API.
+    HttpRoute,
+    /// `GRPCRoute` of the Gateway API.
+    GrpcRoute,
+    /// `ReferenceGrant` of the Gateway API.
+    ReferenceGrant,
     /// Istio `AuthorizationPolicy`; can deny.
     AuthorizationPolicy,
     /// Istio `RequestAuthentication`; can deny.
@@ -58,7 +70,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 23] = [
+    pub const ALL: [Kind; 29] = [
         Kind::Gateway,
         Kind::VirtualService,
         Kind::DestinationRule,
@@ -77,6 +89,12 @@ impl Kind {
         Kind::Ingress,
         Kind::IngressClass,
         Kind::BackendTlsPolicy,
+        Kind::GatewayClass,
+        Kind::ApiGateway,
+        Kind::ListenerSet,
+        Kind::HttpRoute,
+        Kind::GrpcRoute,
+        Kind::ReferenceGrant,
         Kind::AuthorizationPolicy,
         Kind::RequestAuthentication,
         Kind::EnvoyFilter,
@@ -84,7 +102,7 @@ impl Kind {
         Kind::TrafficExtension,
     ];
 
-    /// As users write it under `kind:`.
+    /// As users write it under `kind:`, with its group where Istio has a kind of that name, too.
     pub fn as_str(self) -> &'static str {
         match self {
             Kind::Gateway => "Gateway",
@@ -105,6 +123,12 @@ impl Kind {
             Kind::Ingress => "Ingress",
             Kind::IngressClass => "IngressClass",
             Kind::BackendTlsPolicy => "BackendTLSPolicy",
+            Kind::GatewayClass => "GatewayClass",
+            Kind::ApiGateway => "Gateway.gateway.networking.k8s.io",
+            Kind::ListenerSet => "ListenerSet",
+            Kind::HttpRoute => "HTTPRoute",
+            Kind::GrpcRoute => "GRPCRoute",
+            Kind::ReferenceGrant => "ReferenceGrant",
             Kind::AuthorizationPolicy => "AuthorizationPolicy",
             Kind::RequestAuthentication => "RequestAuthentication",
             Kind::EnvoyFilter => "EnvoyFilter",
@@ -138,9 +162,23 @@ impl Kind {
         ) || self.can_deny()
     }
 
+    /// Is it one of the Gateway API's kinds?
+    pub fn of_gateway_api(self) -> bool {
+        matches!(
+            self,
+            Kind::BackendTlsPolicy
+                | Kind::GatewayClass
+                | Kind::ApiGateway
+                | Kind::ListenerSet
+                | Kind::HttpRoute
+                | Kind::GrpcRoute
+                | Kind::ReferenceGrant
+        )
+    }
+
     /// Do objects of this kind live in a namespace?
     pub fn namespaced(self) -> bool {
-        !matches!(self, Kind::Namespace | Kind::Node | Kind::IngressClass)
+        !matches!(self, Kind::Namespace | Kind::Node | Kind::IngressClass | Kind::GatewayClass)
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Serialize, Serializer};
 
 use crate::core::{ConfigMap, EndpointSlice, Namespace, Node, Pod, Secret, Service};
-use crate::gateway_api::BackendTlsPolicy;
+use crate::gateway_api::{self, BackendTlsPolicy};
 use crate::istio::{
     DestinationRule, Gateway, MeshConfig, Policy, ProxyConfig, ServiceEntry, Telemetry, VirtualService,
     WorkloadEntry,
@@ -34,6 +34,8 @@ pub struct Object<S> {
 impl<S: PartialEq> PartialEq for Object<S> {
     fn eq(&self, other: &Object<S>) -> bool {
         let said = self.key == other.key && self.meta.same(&other.meta) && self.spec == other.spec;
+        // What is said of an object of the Gateway API names its generation.
+        let said = said && (!self.key.kind.of_gateway_api() || self.meta.generation == other.meta.generation);
         said && self.source == other.source
     }
 }
@@ -53,6 +55,9 @@ pub struct Meta {
     /// The cluster's version of the object.
     #[serde(rename = "resourceVersion", skip_serializing_if = "Option::is_none")]
     pub resource_version: Option<String>,
+    /// How often its specification was changed, as a cluster counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u64>,
 }
 
 impl Meta {
@@ -269,6 +274,18 @@ pub enum AnyObject {
     IngressClass(Arc<Object<IngressClass>>),
     /// A `BackendTLSPolicy`.
     BackendTlsPolicy(Arc<Object<BackendTlsPolicy>>),
+    /// A `GatewayClass` of the Gateway API.
+    GatewayClass(Arc<Object<gateway_api::GatewayClass>>),
+    /// A `Gateway` of the Gateway API.
+    ApiGateway(Arc<Object<gateway_api::Gateway>>),
+    /// A `ListenerSet` of the Gateway API.
+    ListenerSet(Arc<Object<gateway_api::ListenerSet>>),
+    /// A `HTTPRoute` of the Gateway API.
+    HttpRoute(Arc<Object<gateway_api::HttpRoute>>),
+    /// A `GRPCRoute` of the Gateway API.
+    GrpcRoute(Arc<Object<gateway_api::GrpcRoute>>),
+    /// A `ReferenceGrant` of the Gateway API.
+    ReferenceGrant(Arc<Object<gateway_api::ReferenceGrant>>),
     /// One of the kinds for which [`Kind::can_deny`](crate::Kind::can_deny) holds; the key says which.
     Policy(Arc<Object<Policy>>),
 }
@@ -295,6 +312,12 @@ macro_rules! for_any {
             $crate::object::AnyObject::Ingress($object) => $body,
             $crate::object::AnyObject::IngressClass($object) => $body,
             $crate::object::AnyObject::BackendTlsPolicy($object) => $body,
+            $crate::object::AnyObject::GatewayClass($object) => $body,
+            $crate::object::AnyObject::ApiGateway($object) => $body,
+            $crate::object::AnyObject::ListenerSet($object) => $body,
+            $crate::object::AnyObject::HttpRoute($object) => $body,
+            $crate::object::AnyObject::GrpcRoute($object) => $body,
+            $crate::object::AnyObject::ReferenceGrant($object) => $body,
             $crate::object::AnyObject::Policy($object) => $body,
         }
     };

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::core::{ConfigMap, EndpointSlice, Namespace, Node, Pod, Secret, SecretBytes, Service};
-use crate::gateway_api::BackendTlsPolicy;
+use crate::gateway_api::{self, BackendTlsPolicy};
 use crate::istio::{
     DestinationRule, Gateway, MeshConfig, Policy, ProxyConfig, ServiceEntry, Telemetry, VirtualService,
     WorkloadEntry,
@@ -128,6 +128,12 @@ pub struct Snapshot {
     pub(crate) ingresses: Table<Ingress>,
     pub(crate) ingress_classes: Table<IngressClass>,
     pub(crate) backend_tls_policies: Table<BackendTlsPolicy>,
+    pub(crate) gateway_classes: Table<gateway_api::GatewayClass>,
+    pub(crate) api_gateways: Table<gateway_api::Gateway>,
+    pub(crate) listener_sets: Table<gateway_api::ListenerSet>,
+    pub(crate) http_routes: Table<gateway_api::HttpRoute>,
+    pub(crate) grpc_routes: Table<gateway_api::GrpcRoute>,
+    pub(crate) reference_grants: Table<gateway_api::ReferenceGrant>,
     pub(crate) policies: BTreeMap<Kind, Table<Policy>>,
     pub(crate) files: Arc<BTreeMap<Arc<str>, FileState>>,
     pub(crate) names: Arc<BTreeMap<Arc<str>, Arc<NameState>>>,
@@ -182,6 +188,18 @@ tables! {
     ingress_classes: IngressClass;
     /// BackendTLSPolicies.
     backend_tls_policies: BackendTlsPolicy;
+    /// GatewayClasses of the Gateway API; the namespace of their keys is empty.
+    gateway_classes: gateway_api::GatewayClass;
+    /// Gateways of the Gateway API.
+    api_gateways: gateway_api::Gateway;
+    /// ListenerSets of the Gateway API.
+    listener_sets: gateway_api::ListenerSet;
+    /// HTTPRoutes of the Gateway API.
+    http_routes: gateway_api::HttpRoute;
+    /// GRPCRoutes of the Gateway API.
+    grpc_routes: gateway_api::GrpcRoute;
+    /// ReferenceGrants of the Gateway API.
+    reference_grants: gateway_api::ReferenceGrant;
 }
 
 impl Snapshot {
@@ -241,6 +259,12 @@ impl Snapshot {
             Kind::Ingress => look!(self.ingresses, Ingress),
             Kind::IngressClass => look!(self.ingress_classes, IngressClass),
             Kind::BackendTlsPolicy => look!(self.backend_tls_policies, BackendTlsPolicy),
+            Kind::GatewayClass => look!(self.gateway_classes, GatewayClass),
+            Kind::ApiGateway => look!(self.api_gateways, ApiGateway),
+            Kind::ListenerSet => look!(self.listener_sets, ListenerSet),
+            Kind::HttpRoute => look!(self.http_routes, HttpRoute),
+            Kind::GrpcRoute => look!(self.grpc_routes, GrpcRoute),
+            Kind::ReferenceGrant => look!(self.reference_grants, ReferenceGrant),
             kind => look!(self.policies.get(&kind)?, Policy),
         }
     }
@@ -278,6 +302,12 @@ impl Snapshot {
             AnyObject::Ingress(object) => self.ingresses.insert(object),
             AnyObject::IngressClass(object) => self.ingress_classes.insert(object),
             AnyObject::BackendTlsPolicy(object) => self.backend_tls_policies.insert(object),
+            AnyObject::GatewayClass(object) => self.gateway_classes.insert(object),
+            AnyObject::ApiGateway(object) => self.api_gateways.insert(object),
+            AnyObject::ListenerSet(object) => self.listener_sets.insert(object),
+            AnyObject::HttpRoute(object) => self.http_routes.insert(object),
+            AnyObject::GrpcRoute(object) => self.grpc_routes.insert(object),
+            AnyObject::ReferenceGrant(object) => self.reference_grants.insert(object),
             AnyObject::Policy(object) => self.policies.entry(object.key.kind).or_default().insert(object),
         }
     }
@@ -302,6 +332,12 @@ impl Snapshot {
             Kind::Ingress => self.ingresses.remove(key),
             Kind::IngressClass => self.ingress_classes.remove(key),
             Kind::BackendTlsPolicy => self.backend_tls_policies.remove(key),
+            Kind::GatewayClass => self.gateway_classes.remove(key),
+            Kind::ApiGateway => self.api_gateways.remove(key),
+            Kind::ListenerSet => self.listener_sets.remove(key),
+            Kind::HttpRoute => self.http_routes.remove(key),
+            Kind::GrpcRoute => self.grpc_routes.remove(key),
+            Kind::ReferenceGrant => self.reference_grants.remove(key),
             kind => self.policies.entry(kind).or_default().remove(key),
         }
     }

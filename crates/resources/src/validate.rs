@@ -1,5 +1,7 @@
 //! What Istio's webhook and Kubernetes would refuse in an object that has the right types.
 
+mod api_gateway;
+mod api_routes;
 mod core;
 mod destination_rule;
 mod gateway;

@@ -123,6 +123,12 @@ fn objects_of(view: &View) -> Value {
         "namespaces": snapshot.namespaces().iter().collect::<Vec<_>>(),
         "nodes": snapshot.nodes().iter().collect::<Vec<_>>(),
         "backendTlsPolicies": snapshot.backend_tls_policies().iter().collect::<Vec<_>>(),
+        "gatewayClasses": snapshot.gateway_classes().iter().collect::<Vec<_>>(),
+        "apiGateways": snapshot.api_gateways().iter().collect::<Vec<_>>(),
+        "listenerSets": snapshot.listener_sets().iter().collect::<Vec<_>>(),
+        "httpRoutes": snapshot.http_routes().iter().collect::<Vec<_>>(),
+        "grpcRoutes": snapshot.grpc_routes().iter().collect::<Vec<_>>(),
+        "referenceGrants": snapshot.reference_grants().iter().collect::<Vec<_>>(),
         "policies": snapshot.policies().collect::<Vec<_>>(),
     })
 }

@@ -1,7 +1,20 @@
-//! Kinds of the Gateway API.
+//! Kinds of the Gateway API: `gateway.networking.k8s.io`. Versions of a kind have one schema.
 
 mod backend_tls_policy;
+mod gateway;
+mod gateway_class;
+mod grpc_route;
+mod http_route;
+mod reference_grant;
+mod route;
 
-pub use backend_tls_policy::{
-    BackendTlsPolicy, BackendTlsValidation, LocalReference, PolicyTarget, SubjectAltName, SubjectAltNameType,
-};
+pub use backend_tls_policy::*;
+pub use gateway::*;
+pub use gateway_class::*;
+pub use grpc_route::*;
+pub use http_route::*;
+pub use reference_grant::*;
+pub use route::*;
+
+/// The API group.
+pub const GROUP: &str = "gateway.networking.k8s.io";

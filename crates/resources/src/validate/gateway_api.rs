@@ -6,7 +6,7 @@ use super::{Check, Path, Validate};
 use crate::gateway_api::{BackendTlsPolicy, BackendTlsValidation, PolicyTarget, SubjectAltNameType};
 use crate::object::Meta;
 
-const LOWER_CASE: &str = "use lower-case letters, digits, `-` and dots";
+pub(super) const LOWER_CASE: &str = "use lower-case letters, digits, `-` and dots";
 
 impl Validate for BackendTlsPolicy {
     fn validate(&self, _: &Meta, check: &mut Check<'_>) {
@@ -29,7 +29,7 @@ impl Validate for BackendTlsPolicy {
 }
 
 /// A list has so many items.
-fn count(check: &mut Check<'_>, at: Path<'_>, count: usize, least: usize, most: usize) {
+pub(super) fn count(check: &mut Check<'_>, at: Path<'_>, count: usize, least: usize, most: usize) {
     if !(least..=most).contains(&count) {
         let message = format!("expected {least} to {most} of them, found {count}");
         check.error(at, message, if count < least { "write one" } else { "remove some" });
@@ -37,7 +37,7 @@ fn count(check: &mut Check<'_>, at: Path<'_>, count: usize, least: usize, most: 
 }
 
 /// A reference by group, kind and name.
-fn named(check: &mut Check<'_>, at: Path<'_>, (group, kind, name): (&str, &str, &str)) {
+pub(super) fn named(check: &mut Check<'_>, at: Path<'_>, (group, kind, name): (&str, &str, &str)) {
     if !group.is_empty() && !is_dns_name(group) {
         check.error(at.field("group"), format!("expected an API group, found {group:?}"), LOWER_CASE);
     }

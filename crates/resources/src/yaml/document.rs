@@ -9,7 +9,7 @@ use super::{Fault, Parsed};
 use crate::code::codes;
 use crate::core;
 use crate::decode::{Cursor, Decode, spec};
-use crate::gateway_api::BackendTlsPolicy;
+use crate::gateway_api::{self, BackendTlsPolicy};
 use crate::istio;
 use crate::key::{Kind, ObjectKey};
 use crate::networking;
@@ -171,6 +171,12 @@ impl<'a> Reader<'a> {
             Kind::BackendTlsPolicy => {
                 self.read::<BackendTlsPolicy>(node, &key).map(AnyObject::BackendTlsPolicy)
             }
+            Kind::GatewayClass => self.read::<gateway_api::GatewayClass>(node, &key).map(AnyObject::GatewayClass),
+            Kind::ApiGateway => self.read::<gateway_api::Gateway>(node, &key).map(AnyObject::ApiGateway),
+            Kind::ListenerSet => self.read::<gateway_api::ListenerSet>(node, &key).map(AnyObject::ListenerSet),
+            Kind::HttpRoute => self.read::<gateway_api::HttpRoute>(node, &key).map(AnyObject::HttpRoute),
+            Kind::GrpcRoute => self.read::<gateway_api::GrpcRoute>(node, &key).map(AnyObject::GrpcRoute),
+            Kind::ReferenceGrant => self.read::<gateway_api::ReferenceGrant>(node, &key).map(AnyObject::ReferenceGrant),
             Kind::AuthorizationPolicy
             | Kind::RequestAuthentication
             | Kind::EnvoyFilter
@@ -210,6 +216,7 @@ impl<'a> Reader<'a> {
             annotations: meta.annotations,
             creation_timestamp: creation_timestamp.flatten(),
             resource_version: meta.resource_version,
+            generation: meta.generation,
         };
         if decoded {
             check.name();
@@ -299,9 +306,10 @@ spec! {
         "annotations" => annotations: BTreeMap<String, String>,
         "creationTimestamp" => creation_timestamp: Option<String>,
         "resourceVersion" => resource_version: Option<String>,
+        "generation" => generation: Option<u64>,
     }
     also [
-        "clusterName", "deletionGracePeriodSeconds", "deletionTimestamp", "finalizers", "generateName", "generation",
+        "clusterName", "deletionGracePeriodSeconds", "deletionTimestamp", "finalizers", "generateName",
         "managedFields", "ownerReferences", "selfLink", "uid",
     ]
 }

@@ -95,15 +95,15 @@ const KNOWN: &[Known] = known! {
         "ServiceCIDR" Role::Unused,
     }
     "gateway.networking.k8s.io" GATEWAY_API => {
-        "GatewayClass" Role::Later,
-        "Gateway" Role::Later,
-        "HTTPRoute" Role::Later,
-        "GRPCRoute" Role::Later,
+        "GatewayClass" Role::Read(Kind::GatewayClass),
+        "Gateway" Role::Read(Kind::ApiGateway),
+        "HTTPRoute" Role::Read(Kind::HttpRoute),
+        "GRPCRoute" Role::Read(Kind::GrpcRoute),
         "TLSRoute" Role::Later,
         "TCPRoute" Role::Later,
         "UDPRoute" Role::Later,
-        "ListenerSet" Role::Later,
-        "ReferenceGrant" Role::Later,
+        "ListenerSet" Role::Read(Kind::ListenerSet),
+        "ReferenceGrant" Role::Read(Kind::ReferenceGrant),
         "BackendTLSPolicy" Role::Read(Kind::BackendTlsPolicy),
     }
 };
