@@ -780,6 +780,7 @@ scenarios! {
     forwarded_client_cert
     forwarded_client_cert_modes
     gateway_addresses
+    gateway_api
     gateway_labels
     gateways_apply
     grpc_errors

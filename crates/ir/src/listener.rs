@@ -62,6 +62,22 @@ pub enum Serves {
     },
 }
 
+impl Serves {
+    /// The route tables that it names.
+    pub fn tables(&self) -> impl Iterator<Item = &RouteTableName> {
+        let (own, chains, plain): (_, &[TlsChain], _) = match self {
+            Serves::Http(table) => (Some(table), &[], None),
+            Serves::Tcp(_) => (None, &[], None),
+            Serves::Tls { chains, passthrough: _, plain } => (None, chains, plain.as_ref()),
+        };
+        let inside = chains.iter().map(|chain| &chain.inside).chain(plain);
+        own.into_iter().chain(inside.filter_map(|inside| match inside {
+            Inside::Http(table) => Some(table),
+            Inside::Tcp(_) => None,
+        }))
+    }
+}
+
 /// TLS settings and routes of the server names that one Gateway server declares.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TlsChain {

@@ -99,6 +99,9 @@ pub enum Action {
 pub struct Forward {
     /// At least one. Chosen at random in proportion to the weights.
     pub destinations: Vec<Destination>,
+    /// What a request is answered whose destination names no cluster of the IR: 503 (Istio) or 500 (Gateway API).
+    #[serde(skip_serializing_if = "is_unavailable")]
+    pub no_cluster_status: u16,
     /// Path rewrite, before header operations.
     pub path_rewrite: Option<PathRewrite>,
     /// Literal Host for the upstream, where no header operation sets one at route level.
@@ -114,6 +117,10 @@ pub struct Forward {
     pub mirrors: Vec<Mirror>,
 }
 
+fn is_unavailable(status: &u16) -> bool {
+    *status == 503
+}
+
 /// Where a share of the requests is sent as well.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Mirror {
@@ -126,7 +133,7 @@ pub struct Mirror {
 /// One weighted destination.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Destination {
-    /// The cluster; where the IR has none of that key the answer is 503, flag `NC`.
+    /// The cluster; where the IR has none of that key the rule says what is answered, flag `NC`.
     pub cluster: ClusterKey,
     /// Relative weight, at least 1 (destinations of weight 0 are left out by translation).
     pub weight: u32,

@@ -32,5 +32,5 @@ pub use problem::{Level, Problem};
 pub use revision::RevisionView;
 pub use snapshot::{FileState, NameState, Snapshot, Table};
 pub use store::{Event, Store};
-pub use verdict::{GatewayAddress, GatewayAddressType, Verdict};
+pub use verdict::{GatewayAddress, GatewayAddressType, Part, Verdict};
 pub use yaml::{Parsed, parse, parse_mesh, parse_proxy_options};

@@ -12,6 +12,9 @@ pub struct Verdict {
     /// Through which other object, such as the Gateway that a route hangs on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parent: Option<ObjectKey>,
+    /// The part of the object that it is about; `None`: all of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub part: Option<Part>,
     /// The condition's type, such as `Accepted`.
     pub condition: String,
     /// Does it hold?
@@ -20,9 +23,32 @@ pub struct Verdict {
     pub reason: String,
     /// A sentence for people.
     pub message: String,
+    /// The generation of the object that it is about (`observedGeneration`), if it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u64>,
     /// Where clients find it, if it is a gateway's.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<GatewayAddress>,
+}
+
+/// A part of an object that has conditions of its own.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Part {
+    /// A listener of a Gateway or ListenerSet of the Gateway API.
+    #[serde(rename_all = "camelCase")]
+    Listener {
+        /// Its place in `spec.listeners`.
+        place: usize,
+        /// Its name.
+        name: String,
+        /// How many routes hang on it.
+        attached_routes: usize,
+        /// The kinds of routes that it takes.
+        supported_kinds: Vec<String>,
+    },
+    /// What a route has to do with one of its parents: the place of that in `spec.parentRefs`.
+    ParentRef(usize),
 }
 
 /// An address as the status of a Gateway has it.
@@ -58,6 +84,21 @@ impl GatewayAddress {
 }
 
 impl Verdict {
+    /// That a condition of a whole object holds, or does not, for a reason, and what is to be said of it.
+    pub fn new(on: ObjectKey, condition: &str, status: bool, (reason, message): (&str, &str)) -> Verdict {
+        Verdict {
+            on,
+            parent: None,
+            part: None,
+            condition: condition.to_owned(),
+            status,
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+            generation: None,
+            addresses: Vec::new(),
+        }
+    }
+
     /// The condition of a Gateway whose servers all serve.
     pub const PROGRAMMED: &'static str = "Programmed";
 }

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use limen_ir::cluster::ClusterKey;
 use limen_ir::listener::{Inside, Passthrough, Serves, TlsChain};
 use limen_ir::tls::{ClientPolicy, ServerTls, TlsVersion};
-use limen_ir::{Ir, Listener};
+use limen_ir::{Ir, Listener, RouteTable, RouteTableName};
 use limen_resources::istio::VirtualService;
-use limen_resources::{Object, ObjectKey, Snapshot};
+use limen_resources::{Kind, Object, ObjectKey, Snapshot, Verdict};
 
 use crate::Wants;
 use crate::clusters::{self, ClusterPlan};
 use crate::draft::VirtualServiceDraft;
+use crate::gateway_api;
 use crate::guard;
 use crate::index::Index;
 use crate::ingress::{self, IngressMemo};
@@ -21,8 +22,10 @@ use crate::istio::gateway::{self, ChainPlan, InsidePlan, PlainPlan, PortPlan, Se
 use crate::istio::programmed::Programmed;
 use crate::istio::server_tls::TlsPlan;
 use crate::istio::virtual_service;
+use crate::join::{self, Joined, Lost, Offer, SlotKey};
 use crate::memo::{Memo, Same, keep};
 use crate::merge::{self, Connections, MergeMemo, Planned, Routing};
+use crate::messages::{At, gateway_api as messages};
 use crate::report::Report;
 use crate::secrets::Certificates;
 use crate::services::ServiceMemo;
@@ -81,10 +84,12 @@ pub(crate) fn assemble(snapshot: &Snapshot, settings: &Settings, memo: &mut Asse
     let routing = merge::route_tables(&index, planned, &drafts, attached, &mut memo.merge, &mut report);
     let mut certificates = Certificates::new(&index, &last.ir);
     let Routing { tables, mut wanted, mut connections } = routing;
+    let (own, offers) = gateway_api::plan(&index, &mut certificates, &mut wanted, &mut report);
     let telemetry = telemetry::telemetry(&index, &last.ir, &mut wanted, &mut report);
     let clusters = clusters::clusters(&index, wanted, &last.clusters, &mut certificates.files, &mut report);
     let makers = (&mut connections, &mut certificates, &mut programmed);
     let listeners = listeners(ports, makers, &last.ir, &mut report);
+    let (listeners, tables) = joined((listeners, tables), (&own, offers), &index, &last.ir, &mut report);
     programmed.conclude(&index, &mut report);
     ingresses.conclude(&index, &programmed, &mut report);
     let Certificates { found, authorities, mut files, .. } = certificates;
@@ -118,6 +123,12 @@ fn same_inputs(a: &Snapshot, b: &Snapshot) -> bool {
         && a.backend_tls_policies().same(b.backend_tls_policies())
         && a.ingresses().same(b.ingresses())
         && a.ingress_classes().same(b.ingress_classes())
+        && a.gateway_classes().same(b.gateway_classes())
+        && a.api_gateways().same(b.api_gateways())
+        && a.listener_sets().same(b.listener_sets())
+        && a.http_routes().same(b.http_routes())
+        && a.grpc_routes().same(b.grpc_routes())
+        && a.reference_grants().same(b.reference_grants())
         && a.namespaces().same(b.namespaces())
         && a.nodes().same(b.nodes())
         && a.secrets().same(b.secrets())
@@ -128,6 +139,93 @@ fn same_inputs(a: &Snapshot, b: &Snapshot) -> bool {
         && policies(a).same(&policies(b))
         // Only whether an object has any is asked, but they are few and seldom change.
         && a.problems().eq(b.problems())
+}
+
+type Tables = BTreeMap<RouteTableName, Arc<RouteTable>>;
+
+/// Listeners and tables of Istio and of Ingresses joined with those of the Gateway API. Concludes what is said of that.
+fn joined(
+    (listeners, tables): (Vec<Arc<Listener>>, Tables),
+    (own, mut offers): (&gateway_api::Plan<'_>, Vec<Offer>),
+    index: &Index<'_>,
+    last: &Ir,
+    report: &mut Report,
+) -> (Vec<Arc<Listener>>, Tables) {
+    if offers.is_empty() {
+        own.conclude(&[], report);
+        return (listeners, tables);
+    }
+    let others = offers_of_others(listeners, tables);
+    let before = others.len();
+    offers.splice(0..0, others);
+    let Joined { listeners, tables, lost } = join::join(offers, index.snapshot);
+    let (of_others, lost): (Vec<_>, Vec<_>) = lost.into_iter().partition(|(place, _)| *place < before);
+    say_lost(&of_others, index, report);
+    let lost: Vec<_> = lost.into_iter().map(|(place, lost)| (place - before, lost)).collect();
+    own.conclude(&lost, report);
+    (shared(listeners, last), shared_tables(tables, last))
+}
+
+/// Listeners with their tables, as offers beside those of other APIs.
+fn offers_of_others(listeners: Vec<Arc<Listener>>, mut tables: Tables) -> Vec<Offer> {
+    let offer = |listener: Arc<Listener>| {
+        let mut own = BTreeMap::new();
+        for name in listener.serves.tables() {
+            own.extend(tables.remove(name).map(|table| (name.clone(), table)));
+        }
+        Offer { key: SlotKey::new(listener.bind, listener.declared.get()), listener, tables: own }
+    };
+    listeners.into_iter().map(offer).collect()
+}
+
+/// Says of objects of other APIs what others have of what they ask for.
+fn say_lost(lost: &[(usize, Lost)], index: &Index<'_>, report: &mut Report) {
+    for (_, lost) in lost {
+        let (losers, winner, what) = match lost {
+            Lost::Host { host, routes, winner } => {
+                (routes.iter().collect::<Vec<_>>(), winner, format!("host {host}"))
+            }
+            Lost::Chain { chain, winner } => (vec![chain], winner, "all its server names".to_owned()),
+            Lost::Port { listeners, winner } => (listeners.iter().collect(), winner, "the port".to_owned()),
+        };
+        for loser in losers {
+            let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == loser.kind);
+            let Some(object) = kind
+                .and_then(|kind| index.snapshot.get(&ObjectKey::new(kind, &*loser.namespace, &*loser.name)))
+            else {
+                continue;
+            };
+            let why = format!("{winner}, which comes first, has {what}");
+            let at = At::of(object.key(), object.source(), &loser.field);
+            report.problem(messages::host_conflict(at, &why));
+            report.verdict(Verdict {
+                generation: object.meta().generation,
+                ..Verdict::new(object.key().clone(), "HostConflict", true, ("HostConflict", &why))
+            });
+        }
+    }
+}
+
+/// As the former objects where they are equal.
+fn shared(listeners: Vec<Arc<Listener>>, last: &Ir) -> Vec<Arc<Listener>> {
+    let known = |new: &Listener| last.listeners.iter().find(|old| old.name == new.name);
+    listeners.into_iter().map(|new| keep(known(&new), Arc::unwrap_or_clone(new))).collect()
+}
+
+/// The same for tables and their hosts, which are told apart by address and name.
+fn shared_tables(tables: Tables, last: &Ir) -> Tables {
+    let shared = |(name, new): (RouteTableName, Arc<RouteTable>)| {
+        let Some(old) = last.route_tables.get(&name) else { return (name, new) };
+        let hosts: BTreeMap<_, _> = old.hosts.iter().map(|host| (&*host.name, host)).collect();
+        let RouteTable { name: own, filter_order, hosts: made } = Arc::unwrap_or_clone(new);
+        let made = made.into_iter().map(|host| match hosts.get(&*host.name) {
+            Some(old) if **old == host => Arc::clone(old),
+            _ => host,
+        });
+        let new = RouteTable { name: own, filter_order, hosts: made.collect() };
+        (name, keep(Some(old), new))
+    };
+    tables.into_iter().map(shared).collect()
 }
 
 /// The drafts of all VirtualServices in Istio's order: by reach, then age.

@@ -288,6 +288,7 @@ fn action(draft: &ActionDraft, meanings: &[Meaning], site: Site<'_>) -> Action {
                 response_headers: draft.response_headers.clone(),
             })
             .collect(),
+        no_cluster_status: 503,
         path_rewrite: forward.path_rewrite.clone(),
         host_rewrite: forward.host_rewrite.clone(),
         timeout: forward.timeout,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use limen_ir::matcher::Match;
 use limen_ir::policy::headers::HeaderOps;
 use limen_ir::route::{Action, Reply, Rule};
+use limen_resources::gateway_api;
 use limen_resources::istio::{Policy, TargetRef};
 use limen_resources::{Kind, Object};
 
@@ -34,6 +35,41 @@ pub(crate) fn guards(index: &Index<'_>, report: &mut Report) -> Vec<Option<Arc<R
         }
     }
     guards
+}
+
+/// The rule that stands in for all others of a Gateway of the Gateway API, if a policy closes it: one for its workload,
+/// or one that names it or its class.
+pub(crate) fn of_gateway_api(
+    index: &Index<'_>,
+    gateway: &Object<gateway_api::Gateway>,
+    report: &mut Report,
+) -> Option<Arc<Rule>> {
+    let (own, root) = (&*gateway.key.namespace, &*index.settings.root_namespace);
+    let name = ("gateway.networking.k8s.io/gateway-name".to_owned(), gateway.key.name.to_string());
+    let labels = [name].into();
+    let applies = |policy: &Object<Policy>| {
+        let namespace = &*policy.key.namespace;
+        if policy.spec.target_refs.is_empty() {
+            return (namespace == own || namespace == root) && names::selects(&policy.spec.selector, &labels);
+        }
+        policy.spec.target_refs.iter().any(|target| match (&*target.group, &*target.kind) {
+            (gateway_api::GROUP, "Gateway") => namespace == own && *target.name == *gateway.key.name,
+            (gateway_api::GROUP, "GatewayClass") => {
+                namespace == root && target.name == gateway.spec.gateway_class_name
+            }
+            _ => false,
+        })
+    };
+    let mut guard = None;
+    for policy in index.snapshot.policies().filter(|policy| denies(policy) && applies(policy)) {
+        if index.settings.ignored_policies.contains(&policy.key.kind) {
+            report.problem(messages::ignored(At::new(policy, "")));
+        } else {
+            report.problem(messages::unenforced(At::new(policy, "")));
+            guard.get_or_insert_with(|| Arc::new(denial(policy)));
+        }
+    }
+    guard
 }
 
 /// An AuthorizationPolicy that only audits, or that is only tried out, denies nothing.

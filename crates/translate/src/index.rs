@@ -34,7 +34,7 @@ impl<'a> Index<'a> {
     pub(crate) fn new(snapshot: &'a Snapshot, settings: &'a Settings, memo: &mut ServiceMemo) -> Index<'a> {
         let gateways = oldest_first(snapshot.gateways());
         Index {
-            taken: taken(&gateways, settings),
+            taken: taken(&gateways, snapshot, settings),
             snapshot,
             settings,
             gateways,
@@ -47,8 +47,10 @@ impl<'a> Index<'a> {
 }
 
 /// What Gateways declare, as it is bound; a port below 1024 may be bound 8000 higher where the system refuses it.
-fn taken(gateways: &[&Arc<Object<Gateway>>], settings: &Settings) -> BTreeSet<u16> {
+fn taken(gateways: &[&Arc<Object<Gateway>>], snapshot: &Snapshot, settings: &Settings) -> BTreeSet<u16> {
     let declared = gateways.iter().flat_map(|gateway| &gateway.spec.servers).map(|server| server.port.number);
+    let listeners = snapshot.api_gateways().iter().flat_map(|gateway| &gateway.spec.listeners);
+    let declared = declared.chain(listeners.map(|listener| listener.port));
     let mut taken = BTreeSet::new();
     for port in declared {
         let bound = settings.port_map.get(&port).copied().unwrap_or(port);

@@ -13,6 +13,8 @@
 //! 3. `merge`: servers and drafts become route tables (`bind` decides what of a draft applies to a server).
 //! 4. `clusters`: the destinations that rules name become clusters (`gateway_api` says what of its policies shapes them).
 //! 5. `secrets`: the credentials that servers name become certificates.
+//!    The Gateway API's Gateways and routes become listeners and tables of their own (`gateway_api`), and `join` puts
+//!    what several APIs want on one address together.
 //! 6. `telemetry`: what is told of each gateway's traffic.
 //! 7. `endpoints`: clusters get their endpoints.
 //! 8. `verified`: clusters of the mesh ask them for the names of their accounts.
@@ -31,6 +33,7 @@ mod guard;
 mod index;
 mod ingress;
 mod istio;
+mod join;
 mod locality;
 mod lookup;
 mod memo;

@@ -516,6 +516,8 @@ fn judge(
             report.verdict(Verdict {
                 on: draft.object.key.clone(),
                 parent: parent.map(|(namespace, name)| ObjectKey::new(Kind::Gateway, namespace, name)),
+                part: None,
+                generation: draft.object.meta.generation,
                 condition: "Accepted".to_owned(),
                 status,
                 reason: reason.to_owned(),

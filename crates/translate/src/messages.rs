@@ -50,6 +50,10 @@ codes! {
     UNRESOLVED_NAME = "LIM0110" "UnresolvedName" Error;
     /// A policy whose target another one has already.
     POLICY_CONFLICT = "LIM0122" "PolicyConflict" Warning;
+    /// A route that hangs on no listener of a parent that it names.
+    NOT_ATTACHED = "LIM0123" "RouteNotAttached" Error;
+    /// A reference to another namespace that nobody there allows.
+    NOT_PERMITTED = "LIM0124" "ReferenceNotPermitted" Error;
     /// A server for connections that no route leads from.
     NO_ROUTE = "LIM0120" "NoConnectionRoute" Warning;
     /// A route of connections that another one stands before.

@@ -78,6 +78,16 @@ impl<'a, 'i> Certificates<'a, 'i> {
         }
     }
 
+    /// The certificate of a Secret that a Gateway of the Gateway API names, and that has a certificate and key.
+    pub(crate) fn of_gateway_api(&mut self, secret: &Object<Secret>) -> CertificateId {
+        let id = CertificateId(format!("{GATEWAY_API}{}/{}", secret.key.namespace, secret.key.name));
+        if let Some(pair) = secret.spec.server_pair().filter(|_| !self.found.contains_key(&id)) {
+            let staple = secret.spec.ocsp_staple().map(|bytes| Staple(bytes.expose().to_vec()));
+            self.take(&id, (pair.certificate, pair.private_key), staple, origin(&secret.key, String::new()));
+        }
+        id
+    }
+
     /// Where a Secret may stand that an object of the namespace `own` refers to. `Err`: the name of what it refers to
     /// instead, of which there is none.
     fn sought<'w>(

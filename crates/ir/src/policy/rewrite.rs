@@ -11,6 +11,8 @@ pub enum PathRewrite {
     /// What the rule's path condition matched is replaced: the prefix of a prefix match, the whole path of an exact or
     /// regex match.
     Matched(String),
+    /// The whole path is replaced, whatever the rule matched of it.
+    Whole(String),
     /// Every match of an expression is replaced. Here the expression is searched for; it need not match the whole path.
     Found {
         /// What is searched for.

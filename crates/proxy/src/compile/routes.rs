@@ -242,12 +242,22 @@ impl<'i> Room<'_, '_, 'i> {
         path: &PathMatch,
         refused: &mut Vec<String>,
     ) -> Result<Forward, String> {
-        let ir::Forward { destinations, path_rewrite, host_rewrite, timeout, retry, hash, mirrors } = forward;
+        let ir::Forward {
+            destinations,
+            no_cluster_status,
+            path_rewrite,
+            host_rewrite,
+            timeout,
+            retry,
+            hash,
+            mirrors,
+        } = forward;
         let mirrors = mirrors.iter().map(|mirror| self.mirror(mirror, *timeout)).collect();
         let destinations: Vec<_> = destinations.iter().map(|one| self.destination(one, refused)).collect();
         Ok(Forward {
             total_weight: destinations.iter().map(|destination| u64::from(destination.weight)).sum(),
             destinations,
+            no_cluster_status: *no_cluster_status,
             path_rewrite: path_rewrite.as_ref().map(|with| compile_rewrite(with, path)).transpose()?,
             host_rewrite: host_rewrite.as_ref().map(|host| host.as_bytes().into()),
             timeout_ms: timeout.map(limen_ir::Millis::get),
@@ -271,6 +281,7 @@ impl<'i> Room<'_, '_, 'i> {
         let forward = Forward {
             total_weight: 1,
             destinations: vec![to],
+            no_cluster_status: 503,
             path_rewrite: None,
             host_rewrite: None,
             timeout_ms: Some(timeout.map_or(MIRROR_TIMEOUT_MS, limen_ir::Millis::get)),
@@ -368,6 +379,7 @@ fn never() -> Matcher {
 fn compile_rewrite(rewrite: &IrPathRewrite, path: &PathMatch) -> Result<Rewrite, String> {
     Ok(match rewrite {
         IrPathRewrite::Matched(with) => Rewrite::Matched(self::rewrite(path, with)),
+        IrPathRewrite::Whole(with) => Rewrite::Matched(PathRewrite::Whole(with.as_bytes().into())),
         IrPathRewrite::Found { pattern, with } => {
             let piece = |part: &SubstitutionPart| match part {
                 SubstitutionPart::Literal(text) => Piece::Literal(text.as_bytes().into()),

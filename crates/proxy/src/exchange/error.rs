@@ -187,12 +187,19 @@ impl Error {
         Error::new(Fault::Client, 408, Flags::NONE, "request_header_timeout", "request header timeout")
     }
 
+    /// The request's destination names no cluster: `status` is what its API says of that. For gRPC it is UNAVAILABLE.
+    pub(crate) fn no_cluster(status: u16) -> Error {
+        let mut error = Error::new(Fault::Config, status, Flags::NC, "cluster_not_found", "");
+        error.grpc_status = Some(14);
+        error
+    }
+
     /// An attempt that failed for good.
     #[cold]
     pub(crate) fn origin(fail: Fail, retried: bool) -> Error {
         let origin = |status, flags, details, body| Error::new(Fault::Origin, status, flags, details, body);
         match fail {
-            Fail::NoCluster => Error::new(Fault::Config, 503, Flags::NC, "cluster_not_found", ""),
+            Fail::NoCluster => Error::no_cluster(503),
             Fail::NoEndpoint => origin(503, Flags::UH, "no_healthy_upstream", "no healthy upstream"),
             Fail::Timeout => origin(504, Flags::UT, RESPONSE_TIMEOUT, "upstream request timeout"),
             Fail::PerTryTimeout => {

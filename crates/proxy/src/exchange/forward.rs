@@ -48,7 +48,7 @@ pub(crate) async fn run<'t, F: Front>(
     let destination = &to.destinations[to.pick(worker.random_u32())];
     live.note.destination = Some(destination);
     let Some(cluster) = tables.cluster(destination.cluster) else {
-        return Err(Error::origin(Fail::NoCluster, false));
+        return Err(Error::no_cluster(to.no_cluster_status));
     };
     live.note.service = cluster.service;
     live.note.cluster = Some(cluster.series);

@@ -163,6 +163,8 @@ pub(crate) struct Forward {
     pub(crate) destinations: Vec<Destination>,
     /// Sum of the weights.
     pub(crate) total_weight: u64,
+    /// What is answered where a destination has no cluster.
+    pub(crate) no_cluster_status: u16,
     /// What becomes of the path.
     pub(crate) path_rewrite: Option<Rewrite>,
     /// Literal Host for the upstream, set after all header operations; `None` where the rule's operations set it.

@@ -182,6 +182,7 @@ fn destinations_are_picked_in_proportion() {
     };
     let forward = |weights: &[u32]| Forward {
         destinations: weights.iter().map(|weight| destination(*weight)).collect(),
+        no_cluster_status: 503,
         total_weight: weights.iter().map(|weight| u64::from(*weight)).sum(),
         path_rewrite: None,
         host_rewrite: None,

@@ -1,6 +1,8 @@
 //! `GRPCRoute`: which calls go where.
 
-use super::http_route::{HttpBackendReference, HttpRouteFilter, HttpValueMatch, SessionPersistence, ValueMatchType};
+use super::http_route::{
+    HttpBackendReference, HttpRouteFilter, HttpValueMatch, SessionPersistence, ValueMatchType,
+};
 use super::route::ParentReference;
 use crate::decode::spec;
 

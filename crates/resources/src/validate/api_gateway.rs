@@ -30,7 +30,11 @@ impl Validate for GatewayClass {
 impl Validate for Gateway {
     fn validate(&self, _: &Meta, check: &mut Check<'_>) {
         if self.gateway_class_name.is_empty() {
-            check.error(SPEC.field("gatewayClassName"), "expected a class", "write the name of a GatewayClass");
+            check.error(
+                SPEC.field("gatewayClassName"),
+                "expected a class",
+                "write the name of a GatewayClass",
+            );
         }
         listeners(check, &self.listeners);
         count(check, SPEC.field("addresses"), self.addresses.len(), 0, 16);
@@ -50,7 +54,8 @@ impl Validate for Gateway {
 
 fn gateway_tls(check: &mut Check<'_>, tls: &GatewayTls) {
     let at = SPEC.field("tls");
-    if let Some(reference) = tls.backend.as_ref().and_then(|backend| backend.client_certificate_ref.as_ref()) {
+    if let Some(reference) = tls.backend.as_ref().and_then(|backend| backend.client_certificate_ref.as_ref())
+    {
         let at = at.field("backend");
         reference_named(check, at.field("clientCertificateRef"), reference);
     }
@@ -134,7 +139,11 @@ fn listener(check: &mut Check<'_>, at: Path<'_>, listener: &Listener) {
     }
     if let Some(tls) = tls {
         if protocol == "HTTPS" && tls.mode == ListenerTlsMode::Passthrough {
-            check.error(at.field("tls"), "HTTPS is decrypted here", "write mode: Terminate, or protocol: TLS");
+            check.error(
+                at.field("tls"),
+                "HTTPS is decrypted here",
+                "write mode: Terminate, or protocol: TLS",
+            );
         }
         let at = at.field("tls");
         let list = at.field("certificateRefs");

@@ -12,8 +12,7 @@ use crate::gateway_api::{
 };
 use crate::object::Meta;
 
-const METHODS: [&str; 9] =
-    ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
+const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
 
 impl Validate for HttpRoute {
     fn validate(&self, _: &Meta, check: &mut Check<'_>) {
@@ -226,7 +225,11 @@ fn filter(check: &mut Check<'_>, at: Path<'_>, filter: &HttpRouteFilter, only_pr
     ];
     for (kind, field, written) in fields {
         if (kind == *filter_type) != written {
-            let message = format!("a filter of type {} {} {field}", filter_type.as_str(), if written { "has no" } else { "needs" });
+            let message = format!(
+                "a filter of type {} {} {field}",
+                filter_type.as_str(),
+                if written { "has no" } else { "needs" }
+            );
             check.error(at.field(field), message, "write the type and the field of that name");
         }
     }

@@ -171,12 +171,18 @@ impl<'a> Reader<'a> {
             Kind::BackendTlsPolicy => {
                 self.read::<BackendTlsPolicy>(node, &key).map(AnyObject::BackendTlsPolicy)
             }
-            Kind::GatewayClass => self.read::<gateway_api::GatewayClass>(node, &key).map(AnyObject::GatewayClass),
+            Kind::GatewayClass => {
+                self.read::<gateway_api::GatewayClass>(node, &key).map(AnyObject::GatewayClass)
+            }
             Kind::ApiGateway => self.read::<gateway_api::Gateway>(node, &key).map(AnyObject::ApiGateway),
-            Kind::ListenerSet => self.read::<gateway_api::ListenerSet>(node, &key).map(AnyObject::ListenerSet),
+            Kind::ListenerSet => {
+                self.read::<gateway_api::ListenerSet>(node, &key).map(AnyObject::ListenerSet)
+            }
             Kind::HttpRoute => self.read::<gateway_api::HttpRoute>(node, &key).map(AnyObject::HttpRoute),
             Kind::GrpcRoute => self.read::<gateway_api::GrpcRoute>(node, &key).map(AnyObject::GrpcRoute),
-            Kind::ReferenceGrant => self.read::<gateway_api::ReferenceGrant>(node, &key).map(AnyObject::ReferenceGrant),
+            Kind::ReferenceGrant => {
+                self.read::<gateway_api::ReferenceGrant>(node, &key).map(AnyObject::ReferenceGrant)
+            }
             Kind::AuthorizationPolicy
             | Kind::RequestAuthentication
             | Kind::EnvoyFilter

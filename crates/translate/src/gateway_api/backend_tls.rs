@@ -147,6 +147,8 @@ impl BackendTls {
         self.verdicts.push(Verdict {
             on: policy.key.clone(),
             parent: is_service(target).then_some(service),
+            part: None,
+            generation: policy.meta.generation,
             condition: condition.to_owned(),
             status: holds.is_ok(),
             reason: reason.to_owned(),

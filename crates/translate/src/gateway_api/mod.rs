@@ -1,3 +1,101 @@
 //! The Gateway API's kinds: what they say, in the terms that Istio's kinds are put in, too.
+//!
+//! In order: `gateways` (which are ours, and where they listen), `listeners` (what they open, and what is wrong with it),
+//! `routes` with `filters` and `backends` (what is done with requests), `attach` (which routes hang on which
+//! listeners), `offers` (listeners and route tables, to be joined with those of other APIs), `conclude` (conditions).
 
+pub(crate) mod attach;
 pub(crate) mod backend_tls;
+mod backends;
+mod conclude;
+mod filters;
+mod gateways;
+mod grants;
+mod listeners;
+mod offers;
+mod precedence;
+mod routes;
+mod status;
+
+use std::sync::Arc;
+
+use limen_ir::route::Rule;
+
+use attach::{Attachment, Refusal};
+use gateways::OwnGateway;
+use grants::Grants;
+use listeners::Listener;
+use routes::HttpDraft;
+
+use crate::guard;
+use crate::index::Index;
+use crate::join::Offer;
+use crate::merge::{NamedBy, WantedClusters};
+use crate::report::Report;
+use crate::secrets::Certificates;
+
+/// A condition that does not hold: its reason, and why.
+type No = (&'static str, String);
+
+/// What became of a route at one of its parents; `None`: the parent is not ours.
+type Outcome = Option<Result<Vec<Attachment>, Refusal>>;
+
+/// All that is ours of the Gateway API, and what it comes to.
+pub(crate) struct Plan<'a> {
+    gateways: Vec<OwnGateway<'a>>,
+    listeners: Vec<Listener<'a>>,
+    routes: Vec<HttpDraft<'a>>,
+    /// For each route, by its parentRefs.
+    outcomes: Vec<Vec<Outcome>>,
+    /// For each Gateway the rule that stands in for all others, if a policy closes it.
+    guards: Vec<Option<Arc<Rule>>>,
+    /// Whose the offers are, by the place of the Gateway.
+    offered: Vec<usize>,
+}
+
+/// What is ours of the Gateway API. Names the clusters that it needs, and offers listeners.
+pub(crate) fn plan<'a>(
+    index: &Index<'a>,
+    certificates: &mut Certificates<'_, '_>,
+    wanted: &mut WantedClusters,
+    report: &mut Report,
+) -> (Plan<'a>, Vec<Offer>) {
+    let gateways = gateways::gateways(index, report);
+    if gateways.is_empty() {
+        let (listeners, routes, outcomes) = (Vec::new(), Vec::new(), Vec::new());
+        return (
+            Plan { gateways, listeners, routes, outcomes, guards: Vec::new(), offered: Vec::new() },
+            Vec::new(),
+        );
+    }
+    let grants = Grants::new(index.snapshot);
+    let listeners = listeners::listeners((index, &grants), &gateways, certificates);
+    let openings: Vec<_> = listeners.iter().map(|listener| listener.opening.clone()).collect();
+    let ground = (index, &grants);
+    let http = index.snapshot.http_routes().iter().map(|route| routes::http(ground, route));
+    let grpc = index.snapshot.grpc_routes().iter().map(|route| routes::grpc(ground, route));
+    let routes: Vec<_> = http.chain(grpc).collect();
+    let outcomes = routes.iter().map(|draft| {
+        let route = &draft.route;
+        let outcome = |parent| {
+            let owner = attach::parent_key(parent, route.asking.namespace)?;
+            let own = gateways.iter().any(|gateway| gateway.object.key == owner);
+            own.then(|| attach::attach((parent, &owner), route.asking, &openings, index.snapshot))
+        };
+        route.parents.iter().map(outcome).collect::<Vec<_>>()
+    });
+    let outcomes: Vec<_> = outcomes.collect();
+    for (draft, outcomes) in routes.iter().zip(&outcomes) {
+        if draft.route.accepted.is_ok() && outcomes.iter().flatten().any(Result::is_ok) {
+            for (cluster, service, field) in &draft.wanted {
+                let by = NamedBy::route(draft.object.clone(), field.clone());
+                wanted.add(cluster.clone(), Arc::clone(service), 0, by);
+            }
+        }
+    }
+    let guards =
+        gateways.iter().map(|gateway| guard::of_gateway_api(index, gateway.object, report)).collect();
+    let mut plan = Plan { gateways, listeners, routes, outcomes, guards, offered: Vec::new() };
+    let offers = plan.offers(index);
+    (plan, offers)
+}

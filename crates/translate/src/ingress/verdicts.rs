@@ -73,13 +73,8 @@ impl Ingresses {
                 found.dedup();
             }
             report.verdict(Verdict {
-                on: key.clone(),
-                parent: None,
-                condition: Verdict::PROGRAMMED.to_owned(),
-                status,
-                reason: reason.to_owned(),
-                message,
                 addresses: found,
+                ..Verdict::new(key.clone(), Verdict::PROGRAMMED, status, (reason, &message))
             });
         }
     }

@@ -136,6 +136,8 @@ impl Programmed {
             report.verdict(Verdict {
                 on: gateway.key.clone(),
                 parent: None,
+                part: None,
+                generation: gateway.meta.generation,
                 condition: Verdict::PROGRAMMED.to_owned(),
                 status,
                 reason: reason.to_owned(),

@@ -36,3 +36,37 @@ pub(crate) fn overruled(at: At<'_>, rule: &ObjectKey) -> Problem {
 pub(crate) fn unknown_option(at: At<'_>, option: &str) -> Problem {
     at.say(NO_EFFECT, format!("no option {option} is known"), "remove it")
 }
+
+/// A host that another object has, which comes first.
+pub(crate) fn host_conflict(at: At<'_>, why: &str) -> Problem {
+    let message = format!("{why}: what is said of it here is not served");
+    at.say(codes::CONFLICTING_GATEWAYS, message, "remove the host from one of the two")
+}
+
+/// A condition that does not hold.
+pub(crate) fn condition(at: At<'_>, condition: &str, reason: &str, why: &str) -> Problem {
+    let (code, mend) = match (condition, reason) {
+        (_, "RefNotPermitted") => {
+            (NOT_PERMITTED, "allow it by a ReferenceGrant in the namespace of what is referred to")
+        }
+        (_, "BackendNotFound") => {
+            (codes::REFERENCE_NOT_FOUND, "write the name and port of a Service that there is")
+        }
+        (_, "InvalidKind") => (codes::REFERENCE_NOT_FOUND, "write the name of a Service"),
+        (_, "InvalidCertificateRef") => {
+            (codes::INVALID_CREDENTIAL, "name a Secret of type kubernetes.io/tls with tls.crt and tls.key")
+        }
+        (_, "NoMatchingParent") => (NOT_ATTACHED, "write the name and port of one of its listeners"),
+        (_, "NotAllowedByListeners") => (NOT_ATTACHED, "admit it by allowedRoutes of a listener"),
+        (_, "NoMatchingListenerHostname") => {
+            (NOT_ATTACHED, "write a hostname that a listener has, or give it a listener")
+        }
+        (_, "UnsupportedProtocol") => (NOT_SERVED, "write HTTP or HTTPS"),
+        (_, "HostnameConflict" | "ProtocolConflict" | "PortUnavailable" | "HostConflict") => {
+            (codes::CONFLICTING_GATEWAYS, "give it another port or other hostnames, or remove one of the two")
+        }
+        (_, "InvalidRouteKinds") => (NOT_SERVED, "write kinds that fit the listener's protocol"),
+        _ => (NOT_SERVED, "remove it"),
+    };
+    at.say(code, format!("{condition} is false ({reason}): {why}"), mend)
+}

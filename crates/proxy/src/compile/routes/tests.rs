@@ -59,6 +59,7 @@ fn ops(set: &[(&str, &str)]) -> IrOps {
 
 fn forward(destinations: Vec<ir::Destination>) -> ir::Forward {
     ir::Forward {
+        no_cluster_status: 503,
         destinations,
         path_rewrite: None,
         host_rewrite: None,

@@ -1,0 +1,75 @@
+//! Backends: from references to clusters.
+
+use std::sync::Arc;
+
+use limen_ir::cluster::ClusterKey;
+use limen_resources::core::ServicePort;
+use limen_resources::gateway_api::BackendReference;
+
+use super::No;
+use super::grants::{Grants, Referrer};
+use crate::index::Index;
+use crate::services::{ServiceFacts, ServiceSource};
+
+/// A backend that there is.
+#[derive(Debug)]
+pub(crate) struct Backend {
+    pub(crate) cluster: ClusterKey,
+    pub(crate) service: Arc<ServiceFacts>,
+}
+
+/// What a reference leads to.
+pub(crate) fn backend(
+    (index, grants): (&Index<'_>, &Grants),
+    from: Referrer<'_>,
+    reference: &BackendReference,
+) -> Result<Backend, No> {
+    let BackendReference { group, kind, name, namespace, port, weight: _ } = reference;
+    let kind = if kind.is_empty() { "Service" } else { kind };
+    let namespace = if namespace.is_empty() { from.namespace } else { namespace };
+    let title = format!("{kind} {namespace}/{name}");
+    // Whether it exists is nobody's business without a grant.
+    if !grants.allow(from, (group, kind), (namespace, name)) {
+        let Referrer { kind, namespace } = from;
+        let why = format!("no ReferenceGrant allows {kind}s of namespace {namespace} to refer to {title}");
+        return Err(("RefNotPermitted", why));
+    }
+    if !group.is_empty() || kind != "Service" {
+        return Err(("InvalidKind", format!("{title} is no Service")));
+    }
+    let host = format!("{name}.{namespace}.svc.{}", index.settings.cluster_domain).to_ascii_lowercase();
+    let absent = || ("BackendNotFound", format!("there is no {title}"));
+    let found = index.services.find(&host, namespace).ok_or_else(absent)?;
+    let number = port.unwrap_or_default();
+    let known = found.named.port(number).is_some() && found.service.port(number).is_some();
+    if !known {
+        return Err(("BackendNotFound", format!("{title} has no port {number} for requests")));
+    }
+    if let Some(port) = written_port(found.named, number)
+        && let Some(unknown) = port.app_protocol.strip_prefix("kubernetes.io/")
+        && !matches!(unknown, "h2c" | "ws" | "wss")
+    {
+        let why = format!("port {number} of {title} speaks {}, which is not known", port.app_protocol);
+        return Err(("UnsupportedProtocol", why));
+    }
+    let cluster = index.services.cluster(found.service, number, "");
+    Ok(Backend { cluster, service: Arc::clone(found.service) })
+}
+
+fn written_port(service: &ServiceFacts, number: u16) -> Option<&ServicePort> {
+    let ServiceSource::Kubernetes(service) = &service.source else { return None };
+    service.spec.ports.iter().find(|port| port.port == number)
+}
+
+/// The name of what a reference leads to that leads nowhere: of no service, as they have no spaces in their names.
+pub(crate) fn nowhere(from: Referrer<'_>, reference: &BackendReference) -> ClusterKey {
+    let BackendReference { kind, name, namespace, port, .. } = reference;
+    let kind = if kind.is_empty() { "Service" } else { kind };
+    let namespace = if namespace.is_empty() { from.namespace } else { namespace };
+    ClusterKey::new(port.unwrap_or_default(), "", &format!("{kind} {namespace}/{name}"))
+}
+
+/// The name of what a rule leads to that names no backend, or gives none a share.
+pub(crate) fn nothing() -> ClusterKey {
+    ClusterKey::new(0, "", "no backend")
+}

@@ -1,0 +1,251 @@
+//! What is said of Gateways, their listeners and routes in the end.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use limen_ir::Origin;
+use limen_ir::atoms::HostPattern;
+use limen_resources::{ObjectKey, Part, Verdict};
+
+use super::listeners::Listener;
+use super::status::Said;
+use super::{No, Plan};
+use crate::index::origin;
+use crate::join::Lost;
+use crate::messages::{At, gateway_api as messages};
+use crate::report::Report;
+
+/// What others have taken: of a Gateway, by route, its hosts and who has them; and by listener who has its place.
+#[derive(Default)]
+struct Taken<'l> {
+    hosts: BTreeMap<(usize, &'l Origin), BTreeMap<&'l HostPattern, &'l Origin>>,
+    listeners: BTreeMap<&'l Origin, (&'static str, &'l Origin)>,
+}
+
+impl Plan<'_> {
+    /// Says what became of everything. `lost`: what others have of what was offered, by the place of the offer.
+    pub(crate) fn conclude(&self, lost: &[(usize, Lost)], report: &mut Report) {
+        let taken = self.taken(lost);
+        let counts = self.counts(&taken);
+        for (number, gateway) in self.gateways.iter().enumerate() {
+            let said = Said::of(gateway.object);
+            let own =
+                || self.listeners.iter().zip(&counts).filter(|(listener, _)| listener.gateway == number);
+            let mut served = 0;
+            for (listener, count) in own() {
+                served += usize::from(self.say_listener(listener, *count, &taken, report));
+            }
+            self.say_gateway(number, said, served, report);
+        }
+        for (at, draft) in self.routes.iter().enumerate() {
+            self.say_route(at, &draft.route.said, &taken, report);
+        }
+    }
+
+    fn taken<'l>(&self, lost: &'l [(usize, Lost)]) -> Taken<'l> {
+        let mut taken = Taken::default();
+        for (offer, lost) in lost {
+            let Some(gateway) = self.offered.get(*offer) else { continue };
+            match lost {
+                Lost::Host { host, routes, winner } => {
+                    for route in routes {
+                        taken.hosts.entry((*gateway, route)).or_default().insert(host, winner);
+                    }
+                }
+                Lost::Chain { chain, winner } => {
+                    taken.listeners.insert(chain, ("HostnameConflict", winner));
+                }
+                Lost::Port { listeners, winner } => {
+                    taken.listeners.extend(listeners.iter().map(|one| (one, ("PortUnavailable", winner))));
+                }
+            }
+        }
+        taken
+    }
+
+    /// How many routes hang on each listener.
+    fn counts(&self, taken: &Taken<'_>) -> Vec<usize> {
+        let mut counts: Vec<BTreeSet<usize>> = self.listeners.iter().map(|_| BTreeSet::new()).collect();
+        for (route, outcomes) in self.outcomes.iter().enumerate() {
+            for (place, outcome) in outcomes.iter().enumerate() {
+                if self.accepted(route, place, taken).is_none_or(|accepted| accepted.is_err()) {
+                    continue;
+                }
+                for attachment in outcome.iter().flatten().flatten() {
+                    counts.get_mut(attachment.listener).map(|routes| routes.insert(route));
+                }
+            }
+        }
+        counts.iter().map(BTreeSet::len).collect()
+    }
+
+    /// Is a listener served? Says so.
+    fn say_listener(
+        &self,
+        listener: &Listener<'_>,
+        attached_routes: usize,
+        taken: &Taken<'_>,
+        report: &mut Report,
+    ) -> bool {
+        let part = Part::Listener {
+            place: listener.place,
+            name: listener.spec.name.clone(),
+            attached_routes,
+            supported_kinds: listener.opening.kinds.iter().map(|kind| kind.as_str().to_owned()).collect(),
+        };
+        let own = origin(listener.said.key, listener.field(""));
+        let elsewhere: Result<(), No> = match taken.listeners.get(&own) {
+            None => Ok(()),
+            Some((reason, winner)) => Err((*reason, format!("{winner} stands there, which comes first"))),
+        };
+        let accepted = listener.accepted.clone().and(elsewhere);
+        let guard = self.guards.get(listener.gateway).and_then(Option::as_ref);
+        let whole = self.gateways.get(listener.gateway).is_some_and(|gateway| gateway.accepted.is_ok());
+        let programmed = match (&accepted, guard) {
+            (Err((reason @ ("HostnameConflict" | "ProtocolConflict"), why)), _) => {
+                Err((*reason, why.clone()))
+            }
+            (Ok(()), Some(guard)) if listener.served() => {
+                Err(("ClosedByPolicy", format!("every request is answered 403, for {}", guard.origin)))
+            }
+            (Ok(()), None) if listener.served() && whole => Ok(()),
+            _ => Err(("Invalid", "it is not served; see the other conditions".to_owned())),
+        };
+        let mut say = |condition: (&str, &str), is: &Result<(), No>, field: &str| {
+            let field = listener.field(field);
+            listener.said.condition(report, condition, is, (Some(part.clone()), None, &field));
+        };
+        say(("Accepted", "it is right"), &accepted, "");
+        say(("ResolvedRefs", "what it refers to is there"), &listener.resolved, "");
+        say((Verdict::PROGRAMMED, "it is served"), &programmed, "");
+        let mut hold = |condition: &str, reason: &str, message: &str| {
+            report.verdict(Verdict {
+                part: Some(part.clone()),
+                generation: listener.said.generation,
+                ..Verdict::new(listener.said.key.clone(), condition, true, (reason, message))
+            });
+        };
+        if let Err((reason @ ("HostnameConflict" | "ProtocolConflict"), why)) = &accepted {
+            hold("Conflicted", reason, why);
+        }
+        if listener.overlapping {
+            let message = "another listener of the port has names in common with it: clients that have both may be answered 421";
+            hold("OverlappingTLSConfig", "OverlappingHostnames", message);
+        }
+        programmed.is_ok()
+    }
+
+    fn say_gateway(&self, number: usize, said: Said<'_>, served: usize, report: &mut Report) {
+        let Some(gateway) = self.gateways.get(number) else { return };
+        let own = || self.listeners.iter().filter(|listener| listener.gateway == number);
+        let right = own().filter(|listener| listener.accepted.is_ok()).count();
+        let invalid = "ListenersNotValid";
+        let accepted = match &gateway.accepted {
+            Ok(()) if right == 0 => Err((invalid, "none of its listeners is right".to_owned())),
+            other => other.clone(),
+        };
+        let whole = own().all(|listener| listener.accepted.is_ok() && listener.resolved.is_ok());
+        let reason = if whole { "Accepted" } else { invalid };
+        let message = if whole { "it is right" } else { "some of its listeners are not right" };
+        match &accepted {
+            Ok(()) => report.verdict(Verdict {
+                generation: said.generation,
+                ..Verdict::new(said.key.clone(), "Accepted", true, (reason, message))
+            }),
+            no => said.whole(report, ("Accepted", ""), no, "spec"),
+        }
+        let guard = self.guards.get(number).and_then(Option::as_ref);
+        let (status, reason, message) = match (&accepted, &gateway.addressed, guard) {
+            (Err((_, why)), _, _) => (false, "Invalid", why.clone()),
+            (_, Err((reason, why)), _) => (false, *reason, why.clone()),
+            (_, _, Some(guard)) => {
+                let message = format!("every request is answered 403: {} is not enforced yet", guard.origin);
+                (false, "ClosedByPolicy", message)
+            }
+            _ if served == 0 => (false, "Invalid", "none of its listeners is served".to_owned()),
+            _ => (true, Verdict::PROGRAMMED, "its listeners are served".to_owned()),
+        };
+        report.verdict(Verdict {
+            generation: said.generation,
+            addresses: gateway.addresses.clone(),
+            ..Verdict::new(said.key.clone(), Verdict::PROGRAMMED, status, (reason, &message))
+        });
+    }
+
+    /// Has the parent at `place` taken the route up? `None`: it is not ours.
+    fn accepted(&self, route: usize, place: usize, taken: &Taken<'_>) -> Option<Result<(), No>> {
+        let draft = self.routes.get(route)?;
+        let attached = match self.outcomes.get(route)?.get(place)?.as_ref()? {
+            Err(refusal) => return Some(Err((refusal.reason(), refusal.message().to_owned()))),
+            Ok(attached) => attached,
+        };
+        if draft.route.accepted.is_err() || taken.hosts.is_empty() {
+            return Some(draft.route.accepted.clone());
+        }
+        let own = origin(draft.route.said.key, String::new());
+        let mut winner = None;
+        for attachment in attached {
+            let gateway = self.listeners.get(attachment.listener)?.gateway;
+            let lost = taken.hosts.get(&(gateway, &own));
+            for host in &attachment.hosts {
+                match lost.and_then(|lost| lost.get(host)) {
+                    Some(first) => winner = Some((host, *first)),
+                    None => return Some(Ok(())),
+                }
+            }
+        }
+        let Some((host, winner)) = winner else { return Some(Ok(())) };
+        Some(Err(("HostConflict", format!("{winner} has host {host}, and comes first"))))
+    }
+
+    /// A host that others have at the parent at `place`, and who.
+    fn lost_host<'t>(
+        &self,
+        route: usize,
+        place: usize,
+        taken: &Taken<'t>,
+    ) -> Option<(&'t HostPattern, &'t Origin)> {
+        let own = origin(self.routes.get(route)?.route.said.key, String::new());
+        let attached = self.outcomes.get(route)?.get(place)?.as_ref()?.as_ref().ok()?;
+        attached.iter().find_map(|attachment| {
+            let gateway = self.listeners.get(attachment.listener)?.gateway;
+            let lost = taken.hosts.get(&(gateway, &own))?;
+            lost.iter()
+                .find(|(host, _)| attachment.hosts.contains(host))
+                .map(|(host, winner)| (*host, *winner))
+        })
+    }
+
+    fn say_route(&self, at: usize, said: &Said<'_>, taken: &Taken<'_>, report: &mut Report) {
+        let Some(draft) = self.routes.get(at) else { return };
+        let route = &draft.route;
+        for (place, parent) in route.parents.iter().enumerate() {
+            let Some(accepted) = self.accepted(at, place, taken) else { continue };
+            let owner: Option<ObjectKey> = super::attach::parent_key(parent, route.asking.namespace);
+            let field = format!("spec.parentRefs[{place}]");
+            let part = Some(Part::ParentRef(place));
+            let mut say = |condition: (&str, &str), is: &Result<(), No>, field: &str| {
+                said.condition(report, condition, is, (part.clone(), owner.clone(), field));
+            };
+            say(("Accepted", "it is served"), &accepted, &field);
+            say(("ResolvedRefs", "what it refers to is there"), &route.resolved, &route.unresolved);
+            if let (Ok(()), Some((host, winner))) = (&accepted, self.lost_host(at, place, taken)) {
+                let why = format!("{winner} has host {host}, and comes first");
+                report.problem(messages::host_conflict(At::of(said.key, said.source, &field), &why));
+                report.verdict(Verdict {
+                    part: part.clone(),
+                    parent: owner.clone(),
+                    generation: said.generation,
+                    ..Verdict::new(said.key.clone(), "HostConflict", true, ("HostConflict", &why))
+                });
+            }
+            if let Some((reason, why)) = &route.dropped {
+                report.verdict(Verdict {
+                    part,
+                    parent: owner,
+                    generation: said.generation,
+                    ..Verdict::new(said.key.clone(), "PartiallyInvalid", true, (reason, why))
+                });
+            }
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! Filters of rules and of backends.
+
+use limen_ir::Share;
+use limen_ir::atoms::Port;
+use limen_ir::matcher::TextMatch;
+use limen_ir::policy::cors::{Cors, UnmatchedPreflights};
+use limen_ir::policy::headers::{HeaderOps, HeaderValue, ValuePart};
+use limen_ir::policy::rewrite::PathRewrite;
+use limen_ir::route::{Redirect, RedirectPath, RedirectPort};
+use limen_resources::gateway_api::{
+    FilterType, HeaderModifier, HttpCors, HttpHeader, HttpRouteFilter, PathModifier, RequestMirror,
+    RequestRedirect, UrlRewrite,
+};
+
+use super::No;
+use crate::istio::matching;
+
+/// What the filters of a rule come to.
+#[derive(Debug, Default)]
+pub(crate) struct Filters<'a> {
+    pub(crate) request: HeaderOps,
+    pub(crate) response: HeaderOps,
+    pub(crate) redirect: Option<Redirect>,
+    pub(crate) host_rewrite: Option<String>,
+    pub(crate) path_rewrite: Option<PathRewrite>,
+    pub(crate) cors: Option<Cors>,
+    /// With their places in the list.
+    pub(crate) mirrors: Vec<(usize, &'a RequestMirror)>,
+    /// What stands in for the rule: the status of the answer, and why.
+    pub(crate) instead: Option<(u16, No)>,
+}
+
+/// Reads the filters of a rule.
+pub(crate) fn filters(written: &[HttpRouteFilter]) -> Filters<'_> {
+    let mut read = Filters::default();
+    for (place, filter) in written.iter().enumerate() {
+        if let Some(ops) = filter.request_header_modifier.as_ref().map(header_ops) {
+            read.request = ops;
+        }
+        if let Some(ops) = filter.response_header_modifier.as_ref().map(header_ops) {
+            read.response = ops;
+        }
+        read.mirrors.extend(filter.request_mirror.iter().map(|mirror| (place, mirror)));
+        if let Some(written) = &filter.request_redirect {
+            read.redirect = Some(redirect(written));
+        }
+        if let Some(UrlRewrite { hostname, path }) = &filter.url_rewrite {
+            read.host_rewrite = (!hostname.is_empty()).then(|| hostname.clone());
+            read.path_rewrite = path.as_ref().map(path_rewrite);
+        }
+        if let Some(written) = &filter.cors {
+            read.cors = Some(cors(written));
+        }
+        // Nothing that may deny is passed over.
+        let unserved = match filter.filter_type {
+            FilterType::ExternalAuth => Some((403, "filters of type ExternalAuth are not enforced yet")),
+            FilterType::ExtensionRef => Some((500, "no filters of other APIs are known")),
+            _ => None,
+        };
+        if let Some((status, why)) = unserved {
+            read.instead.get_or_insert((status, ("UnsupportedValue", why.to_owned())));
+        }
+    }
+    read
+}
+
+/// What the filters of a backend come to: operations on requests, on responses, and what is not served of them.
+pub(crate) fn of_backend(written: &[HttpRouteFilter]) -> (HeaderOps, HeaderOps, Result<(), No>) {
+    let read = filters(written);
+    let other = written.iter().find(|filter| {
+        !matches!(filter.filter_type, FilterType::RequestHeaderModifier | FilterType::ResponseHeaderModifier)
+    });
+    let right = match other {
+        None => Ok(()),
+        Some(filter) => {
+            let why = format!("a backend cannot have a filter of type {}", filter.filter_type.as_str());
+            Err(("UnsupportedValue", why))
+        }
+    };
+    (read.request, read.response, right)
+}
+
+fn header_ops(modifier: &HeaderModifier) -> HeaderOps {
+    let HeaderModifier { set, add, remove } = modifier;
+    let values = |headers: &[HttpHeader]| {
+        let value = |HttpHeader { name, value }: &HttpHeader| HeaderValue {
+            name: name.to_ascii_lowercase(),
+            value: vec![ValuePart::Literal(value.clone())],
+        };
+        headers.iter().map(value).collect()
+    };
+    let remove = remove.iter().map(|name| name.to_ascii_lowercase()).collect();
+    HeaderOps { remove, set: values(set), add: values(add) }
+}
+
+/// Operations that come to the same as `first` and then `then`.
+pub(crate) fn one_after_the_other(first: &HeaderOps, then: &HeaderOps) -> HeaderOps {
+    let HeaderOps { mut remove, mut set, mut add } = first.clone();
+    let written = |name: &str| then.remove.iter().any(|own| own == name) || has(&then.set, name);
+    set.retain(|header| !written(&header.name));
+    add.retain(|header| !written(&header.name));
+    remove.extend(then.remove.iter().cloned());
+    set.extend(then.set.iter().cloned());
+    add.extend(then.add.iter().cloned());
+    HeaderOps { remove, set, add }
+}
+
+fn has(headers: &[HeaderValue], name: &str) -> bool {
+    headers.iter().any(|header| header.name == name)
+}
+
+/// Without a port of its own it names that of its scheme, and without a scheme that of the listener.
+fn redirect(written: &RequestRedirect) -> Redirect {
+    let RequestRedirect { scheme, hostname, path, port, status_code } = written;
+    let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    let port = match port.and_then(|port| Port::new(u32::from(port))) {
+        Some(port) => RedirectPort::Fixed(port),
+        None if !scheme.is_empty() => RedirectPort::SchemeDefault,
+        None => RedirectPort::Declared,
+    };
+    let path = path.as_ref().map(|path| match path_rewrite(path) {
+        PathRewrite::Matched(with) => RedirectPath::Prefix(with),
+        PathRewrite::Whole(with) => RedirectPath::Full(with),
+        PathRewrite::Found { .. } => unreachable!("the API has no expressions there"),
+    });
+    Redirect {
+        code: status_code.unwrap_or(302),
+        scheme: given(scheme),
+        authority: given(hostname),
+        port: Some(port),
+        path,
+    }
+}
+
+/// What stands for a prefix is taken without a slash at its end, as the prefix itself is.
+fn path_rewrite(written: &PathModifier) -> PathRewrite {
+    match (&written.replace_prefix_match, &written.replace_full_path) {
+        (Some(with), _) => PathRewrite::Matched(with.trim_end_matches('/').to_owned()),
+        (None, with) => PathRewrite::Whole(with.clone().unwrap_or_default()),
+    }
+}
+
+/// Of the requests; `None`: of none.
+pub(crate) fn share(mirror: &RequestMirror) -> Option<Share> {
+    match (&mirror.fraction, mirror.percent) {
+        (Some(fraction), _) => {
+            let below = f64::from(fraction.denominator.unwrap_or(100).max(1));
+            Share::percent(f64::from(fraction.numerator) * 100.0 / below)
+        }
+        (None, Some(percent)) => Share::percent(f64::from(percent)),
+        (None, None) => Some(Share::ALL),
+    }
+}
+
+/// How long a preflight is remembered where nothing is written, in seconds.
+const DEFAULT_MAX_AGE: u32 = 5;
+/// Methods that need no permission (the Fetch standard, "CORS-safelisted method").
+const SAFE_METHODS: [&str; 3] = ["GET", "HEAD", "POST"];
+
+fn cors(written: &HttpCors) -> Cors {
+    let HttpCors { allow_origins, allow_credentials, allow_methods, allow_headers, expose_headers, max_age } =
+        written;
+    let joined = |names: &[String]| (!names.is_empty()).then(|| names.join(","));
+    let mut methods = allow_methods.clone();
+    if !methods.iter().any(|method| method == "*") {
+        let missing: Vec<_> =
+            SAFE_METHODS.iter().filter(|safe| !methods.iter().any(|own| own == *safe)).collect();
+        methods.extend(missing.into_iter().map(|method| (*method).to_owned()));
+    }
+    // With credentials a star is a name like any other to browsers, so it means nothing.
+    let exposed: Vec<String> =
+        expose_headers.iter().filter(|name| !(*allow_credentials && *name == "*")).cloned().collect();
+    Cors {
+        origins: allow_origins.iter().filter_map(|origin| self::origin(origin)).collect(),
+        allow_methods: joined(&methods),
+        allow_headers: joined(allow_headers),
+        expose_headers: joined(&exposed),
+        max_age: Some(u64::from(max_age.unwrap_or(DEFAULT_MAX_AGE))),
+        allow_credentials: *allow_credentials,
+        unmatched_preflights: UnmatchedPreflights::Ignore,
+    }
+}
+
+/// `*`, or scheme and host, in which a star stands for any number of labels. Clients leave a scheme's own port out.
+fn origin(written: &str) -> Option<TextMatch> {
+    if written == "*" {
+        return Some(TextMatch::Regex(matching::pattern(".*").ok()?));
+    }
+    let (scheme, host) = written.split_once("://")?;
+    let own_port = if scheme == "https" { ":443" } else { ":80" };
+    let host = host.strip_suffix(own_port).unwrap_or(host);
+    if !host.contains('*') {
+        return Some(TextMatch::Exact(format!("{scheme}://{host}")));
+    }
+    let (before, rest) = host.split_once('*')?;
+    let any = if rest.is_empty() && before.is_empty() { "[^/]+" } else { "[^/:]+" };
+    let source = format!("{}://{}{any}{}", escape(scheme), escape(before), escape(rest));
+    matching::pattern(&source).ok().map(TextMatch::Regex)
+}
+
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if !letter.is_ascii_alphanumeric() {
+            escaped.push('\\');
+        }
+        escaped.push(letter);
+    }
+    escaped
+}

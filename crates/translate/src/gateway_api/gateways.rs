@@ -1,0 +1,108 @@
+//! Which classes and Gateways are ours, and on which addresses they listen.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use limen_resources::gateway_api::{Gateway, RequestedAddress};
+use limen_resources::{GatewayAddress, Object, Verdict};
+
+use super::No;
+use super::status::{self, CONTROLLER};
+use crate::index::Index;
+use crate::istio::addresses;
+use crate::report::Report;
+
+/// A Gateway of one of our classes.
+#[derive(Debug)]
+pub(crate) struct OwnGateway<'a> {
+    pub(crate) object: &'a Arc<Object<Gateway>>,
+    /// Where its listeners are bound.
+    pub(crate) binds: Vec<IpAddr>,
+    /// What of that status says.
+    pub(crate) addresses: Vec<GatewayAddress>,
+    /// Is it right as a whole?
+    pub(crate) accepted: Result<(), No>,
+    /// Has it an address?
+    pub(crate) addressed: Result<(), No>,
+}
+
+/// The Gateways of our classes: oldest first, then by namespace and name. Says what becomes of each class.
+pub(crate) fn gateways<'a>(index: &Index<'a>, report: &mut Report) -> Vec<OwnGateway<'a>> {
+    let mut classes = BTreeMap::new();
+    for class in index.snapshot.gateway_classes().iter() {
+        if class.spec.controller_name != CONTROLLER {
+            continue;
+        }
+        let accepted = match &class.spec.parameters_ref {
+            None => Ok(()),
+            Some(parameters) => {
+                let why = format!("no parameters of kind {} are known", parameters.kind);
+                Err(("InvalidParameters", why))
+            }
+        };
+        classes.insert(&*class.key.name, accepted.is_ok());
+        let field = "spec.parametersRef";
+        let said = status::Said { key: &class.key, source: &class.source, generation: class.meta.generation };
+        said.whole(report, ("Accepted", "its Gateways are served"), &accepted, field);
+        let message = "the fields of Gateway API v1.6 are read";
+        report.verdict(Verdict {
+            generation: class.meta.generation,
+            ..Verdict::new(class.key.clone(), "SupportedVersion", true, ("SupportedVersion", message))
+        });
+    }
+    let mut own: Vec<_> = index.snapshot.api_gateways().iter().collect();
+    own.retain(|gateway| classes.get(&*gateway.spec.gateway_class_name) == Some(&true));
+    own.sort_by_key(|gateway| status::age(gateway));
+    own.into_iter().map(|object| gateway(index, object, report)).collect()
+}
+
+fn gateway<'a>(index: &Index<'a>, object: &'a Arc<Object<Gateway>>, report: &mut Report) -> OwnGateway<'a> {
+    let spec = &object.spec;
+    let parameters = spec.infrastructure.as_ref().and_then(|own| own.parameters_ref.as_ref());
+    let mut accepted = match parameters {
+        None => Ok(()),
+        Some(parameters) => {
+            Err(("InvalidParameters", format!("no parameters of kind {} are known", parameters.kind)))
+        }
+    };
+    let known = |address: &&RequestedAddress| {
+        matches!(&*address.address_type, "" | "IPAddress" | "Hostname" | "NamedAddress")
+    };
+    if let Some(address) = spec.addresses.iter().find(|address| !known(address)) {
+        let why = format!("addresses of type {} are not known", address.address_type);
+        accepted = accepted.and(Err(("UnsupportedAddress", why)));
+    }
+    let usual = index.settings.gateways.first();
+    let usual_bind = usual.map(|instance| instance.bind);
+    let mut binds: Vec<IpAddr> = Vec::new();
+    let mut addressed = Ok(());
+    for address in &spec.addresses {
+        let ip = matches!(&*address.address_type, "" | "IPAddress");
+        let bind = match &*address.value {
+            _ if !ip => None,
+            "" => usual_bind,
+            value => value.parse().ok(),
+        };
+        match bind {
+            Some(bind) if binds.contains(&bind) => {}
+            Some(bind) => binds.push(bind),
+            None => {
+                let why = format!("no listener can be bound to `{}`", address.value);
+                addressed = Err(("AddressNotUsable", why));
+            }
+        }
+    }
+    if spec.addresses.is_empty() {
+        binds.extend(usual_bind);
+    }
+    let mut shown: Vec<GatewayAddress> = Vec::new();
+    for bind in &binds {
+        if !bind.is_unspecified() {
+            shown.push(GatewayAddress::ip(bind.to_string()));
+        } else if let Some(instance) = usual {
+            shown.extend(addresses::addresses(index, instance, report));
+        }
+    }
+    OwnGateway { object, binds, addresses: shown, accepted, addressed }
+}

@@ -1,0 +1,454 @@
+//! HTTPRoutes and GRPCRoutes: what their rules say, before any listener is looked at.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+use limen_ir::cluster::ClusterKey;
+use limen_ir::matcher::{HeaderMatch, Match, PathMatch, QueryMatch, TextMatch};
+use limen_ir::policy::headers::HeaderOps;
+use limen_ir::policy::retry::{Retry, RetryOn, RetryPolicy};
+use limen_ir::route::{Action, Destination, Forward, Mirror, Reply, Rule};
+use limen_ir::{Millis, Pattern};
+use limen_resources::gateway_api::{
+    GrpcMethodMatch, GrpcRoute, HttpBackendReference, HttpRoute, HttpRouteFilter, HttpRouteMatch,
+    HttpRouteRetry, HttpRouteTimeouts, HttpValueMatch, ParentReference, PathMatchType, ValueMatchType,
+};
+use limen_resources::{AnyObject, Object};
+
+use super::No;
+use super::attach::{Asking, RouteKind};
+use super::backends::{self, Backend};
+use super::filters::{self, Filters};
+use super::grants::{Grants, Referrer};
+use super::precedence::{PathRank, PathSort, Precedence};
+use super::status::{self, Age, Said};
+use crate::index::{Index, origin};
+use crate::istio::matching;
+use crate::services::ServiceFacts;
+
+/// What every kind of route has: where it wants to be, and whether it is right.
+#[derive(Debug)]
+pub(crate) struct Route<'a> {
+    pub(crate) said: Said<'a>,
+    pub(crate) parents: &'a [ParentReference],
+    pub(crate) asking: Asking<'a>,
+    pub(crate) age: Age,
+    /// Is it right by itself?
+    pub(crate) accepted: Result<(), No>,
+    /// Are its backends there?
+    pub(crate) resolved: Result<(), No>,
+    /// The field of the first that is not.
+    pub(crate) unresolved: String,
+    /// What of it is left out, if not all of it is.
+    pub(crate) dropped: Option<No>,
+}
+
+/// A route for requests.
+#[derive(Debug)]
+pub(crate) struct HttpDraft<'a> {
+    pub(crate) route: Route<'a>,
+    pub(crate) object: AnyObject,
+    /// One for each match of each rule.
+    pub(crate) rules: Vec<(Precedence, Arc<Rule>)>,
+    /// The clusters that they need, and the fields that name them.
+    pub(crate) wanted: Vec<(ClusterKey, Arc<ServiceFacts>, String)>,
+}
+
+/// A rule of either kind.
+struct Written<'a> {
+    name: &'a str,
+    filters: &'a [HttpRouteFilter],
+    backends: &'a [HttpBackendReference],
+    timeouts: Option<&'a HttpRouteTimeouts>,
+    retry: Option<&'a HttpRouteRetry>,
+    /// None: everything matches.
+    matches: Vec<Result<Matched, No>>,
+}
+
+/// A match with its place among others.
+struct Matched {
+    matches: Match,
+    rank: PathRank,
+}
+
+/// What an HTTPRoute says.
+pub(crate) fn http<'a>(ground: (&Index<'_>, &Grants), object: &'a Arc<Object<HttpRoute>>) -> HttpDraft<'a> {
+    let HttpRoute { parent_refs, hostnames, rules, use_default_gateways: _ } = &object.spec;
+    let rules = rules.iter().map(|rule| Written {
+        name: &rule.name,
+        filters: &rule.filters,
+        backends: &rule.backend_refs,
+        timeouts: rule.timeouts.as_ref(),
+        retry: rule.retry.as_ref(),
+        matches: rule.matches.iter().map(http_match).collect(),
+    });
+    let route = route(object, RouteKind::Http, parent_refs, hostnames);
+    draft(ground, route, AnyObject::HttpRoute(Arc::clone(object)), rules.collect())
+}
+
+/// What a GRPCRoute says.
+pub(crate) fn grpc<'a>(ground: (&Index<'_>, &Grants), object: &'a Arc<Object<GrpcRoute>>) -> HttpDraft<'a> {
+    let GrpcRoute { parent_refs, hostnames, rules, use_default_gateways: _ } = &object.spec;
+    let rules = rules.iter().map(|rule| Written {
+        name: &rule.name,
+        filters: &rule.filters,
+        backends: &rule.backend_refs,
+        timeouts: None,
+        retry: None,
+        matches: rule
+            .matches
+            .iter()
+            .map(|own| {
+                let (path, rank) = grpc_path(own.method.as_ref())?;
+                let headers = headers(&own.headers)?;
+                Ok(Matched { matches: Match { path, headers, ..Match::any() }, rank })
+            })
+            .collect(),
+    });
+    let route = route(object, RouteKind::Grpc, parent_refs, hostnames);
+    draft(ground, route, AnyObject::GrpcRoute(Arc::clone(object)), rules.collect())
+}
+
+fn route<'a, S>(
+    object: &'a Arc<Object<S>>,
+    kind: RouteKind,
+    parents: &'a [ParentReference],
+    hostnames: &'a [String],
+) -> Route<'a> {
+    Route {
+        said: Said::of(object),
+        parents,
+        asking: Asking { kind, namespace: &object.key.namespace, hostnames },
+        age: status::age(object),
+        accepted: Ok(()),
+        resolved: Ok(()),
+        unresolved: String::new(),
+        dropped: None,
+    }
+}
+
+fn draft<'a>(
+    ground: (&Index<'_>, &Grants),
+    route: Route<'a>,
+    object: AnyObject,
+    rules: Vec<Written<'_>>,
+) -> HttpDraft<'a> {
+    let mut made = HttpDraft { route, object, rules: Vec::new(), wanted: Vec::new() };
+    let default =
+        Written { name: "", filters: &[], backends: &[], timeouts: None, retry: None, matches: Vec::new() };
+    let rules = if rules.is_empty() { vec![default] } else { rules };
+    let count = rules.len();
+    let mut left_out = 0;
+    for (number, rule) in rules.into_iter().enumerate() {
+        left_out += usize::from(!made.rule(ground, number, rule));
+    }
+    if left_out == count
+        && let Some((reason, why)) = made.route.dropped.take()
+    {
+        made.route.accepted = Err((reason, why));
+    }
+    made
+}
+
+impl HttpDraft<'_> {
+    /// Adds a rule. Is it served?
+    fn rule(&mut self, ground: (&Index<'_>, &Grants), number: usize, written: Written<'_>) -> bool {
+        let field = format!("spec.rules[{number}]");
+        let read = filters::filters(written.filters);
+        let mut served = true;
+        let mut matches = Vec::new();
+        for own in written.matches {
+            match own {
+                Ok(own) => matches.push(Some(own)),
+                Err((reason, why)) => {
+                    self.drop_rule(number, (reason, why));
+                    served = false;
+                    matches.push(None);
+                }
+            }
+        }
+        if matches.is_empty() {
+            let rank = PathRank { sort: PathSort::Prefix, length: 0, method: 0 };
+            let path = PathMatch::Segments(String::new());
+            matches.push(Some(Matched { matches: Match { path, ..Match::any() }, rank }));
+        }
+        if let Some((_, no)) = &read.instead {
+            self.drop_rule(number, no.clone());
+            served = false;
+        }
+        let cors = read.cors.clone();
+        let (request_headers, response_headers) = (read.request.clone(), read.response.clone());
+        let Made { action, folded } =
+            self.action(ground, (&field, number), written.backends, read, (written.timeouts, written.retry));
+        let kept = |ops: HeaderOps| if folded { HeaderOps::default() } else { ops };
+        let (request_headers, response_headers) = (kept(request_headers), kept(response_headers));
+        for (at, own) in matches.into_iter().enumerate() {
+            let Some(Matched { matches, rank }) = own else { continue };
+            let precedence = Precedence {
+                path: Reverse(rank),
+                method: Reverse(matches.method.is_some()),
+                headers: Reverse(matches.headers.len()),
+                query: Reverse(matches.query.len()),
+                age: self.route.age.clone(),
+                place: (number, at),
+            };
+            let rule = Rule {
+                name: written.name.to_owned(),
+                matches,
+                fault: None,
+                cors: cors.clone(),
+                action: action.clone(),
+                request_headers: request_headers.clone(),
+                response_headers: response_headers.clone(),
+                origin: origin(self.route.said.key, format!("{field}.matches[{at}]")),
+            };
+            self.rules.push((precedence, Arc::new(rule)));
+        }
+        served
+    }
+
+    fn drop_rule(&mut self, number: usize, (reason, why): No) {
+        let message = format!("Dropped Rule spec.rules[{number}]: {why}");
+        self.route.dropped.get_or_insert((reason, message));
+    }
+
+    fn action(
+        &mut self,
+        ground: (&Index<'_>, &Grants),
+        (field, number): (&str, usize),
+        backends: &[HttpBackendReference],
+        read: Filters<'_>,
+        (timeouts, retry): (Option<&HttpRouteTimeouts>, Option<&HttpRouteRetry>),
+    ) -> Made {
+        let whole = |action| Made { action, folded: false };
+        let mirrors = self.mirrors(ground, field, &read);
+        let (mut destinations, right) = self.destinations(ground, field, backends, &read);
+        if let Err(no) = right {
+            self.drop_rule(number, no);
+            return whole(reply(500, "unsupported_filter"));
+        }
+        if let Some((status, _)) = read.instead {
+            return whole(reply(status, "unenforced_filter"));
+        }
+        if let Some(redirect) = read.redirect {
+            return whole(Action::Redirect(redirect));
+        }
+        if destinations.is_empty() {
+            destinations.push(destination(backends::nothing(), 1));
+        }
+        let (timeout, retry) = times(timeouts, retry);
+        let forward = Forward {
+            destinations,
+            no_cluster_status: 500,
+            path_rewrite: read.path_rewrite,
+            host_rewrite: read.host_rewrite,
+            timeout,
+            retry,
+            hash: Vec::new(),
+            mirrors,
+        };
+        Made { action: Action::Forward(forward), folded: true }
+    }
+
+    /// Those that have a share. Operations of the rule come before those of a backend.
+    fn destinations(
+        &mut self,
+        ground: (&Index<'_>, &Grants),
+        field: &str,
+        backends: &[HttpBackendReference],
+        read: &Filters<'_>,
+    ) -> (Vec<Destination>, Result<(), No>) {
+        let mut destinations = Vec::new();
+        let mut right = Ok(());
+        for (at, written) in backends.iter().enumerate() {
+            let reference = written.reference();
+            let field = format!("{field}.backendRefs[{at}]");
+            let found = self.backend(ground, &field, &reference);
+            let weight = reference.weight.unwrap_or(1);
+            if weight == 0 {
+                continue;
+            }
+            let (request, response, own) = filters::of_backend(&written.filters);
+            right = right.and(own);
+            let cluster = match found {
+                Some(Backend { cluster, service }) => {
+                    self.wanted.push((cluster.clone(), service, field));
+                    cluster
+                }
+                None => backends::nowhere(self.referrer(), &reference),
+            };
+            destinations.push(Destination {
+                request_headers: filters::one_after_the_other(&read.request, &request),
+                response_headers: filters::one_after_the_other(&response, &read.response),
+                ..destination(cluster, weight)
+            });
+        }
+        (destinations, right)
+    }
+
+    fn mirrors(&mut self, ground: (&Index<'_>, &Grants), field: &str, read: &Filters<'_>) -> Vec<Mirror> {
+        let mut mirrors = Vec::new();
+        for (place, mirror) in &read.mirrors {
+            let field = format!("{field}.filters[{place}].requestMirror.backendRef");
+            let found = self.backend(ground, &field, &mirror.backend_ref);
+            if let (Some(Backend { cluster, service }), Some(share)) = (found, filters::share(mirror)) {
+                mirrors.push(Mirror { cluster: cluster.clone(), share });
+                self.wanted.push((cluster, service, field));
+            }
+        }
+        mirrors
+    }
+
+    fn backend(
+        &mut self,
+        ground: (&Index<'_>, &Grants),
+        field: &str,
+        reference: &limen_resources::gateway_api::BackendReference,
+    ) -> Option<Backend> {
+        match backends::backend(ground, self.referrer(), reference) {
+            Ok(backend) => Some(backend),
+            Err(no) => {
+                if self.route.resolved.is_ok() {
+                    field.clone_into(&mut self.route.unresolved);
+                    self.route.resolved = Err(no);
+                }
+                None
+            }
+        }
+    }
+
+    fn referrer<'s>(&'s self) -> Referrer<'s> {
+        Referrer { kind: self.route.asking.kind.as_str(), namespace: self.route.asking.namespace }
+    }
+}
+
+/// What a rule does.
+struct Made {
+    action: Action,
+    /// The rule's operations on headers are among those of its destinations.
+    folded: bool,
+}
+
+fn destination(cluster: ClusterKey, weight: u32) -> Destination {
+    Destination {
+        cluster,
+        weight,
+        request_headers: HeaderOps::default(),
+        response_headers: HeaderOps::default(),
+    }
+}
+
+fn reply(status: u16, details: &str) -> Action {
+    Action::Reply(Reply { status, body: Arc::from(&b""[..]), details: details.to_owned() })
+}
+
+/// The first wait before a retry where nothing is written.
+const BACKOFF_MS: u64 = 10;
+
+/// The time for the whole request, and when and how long it is tried again.
+fn times(timeouts: Option<&HttpRouteTimeouts>, retry: Option<&HttpRouteRetry>) -> (Option<Millis>, Retry) {
+    let written =
+        |time: Option<limen_resources::GoDuration>| time.and_then(|time| Millis::new(time.millis()));
+    let whole = written(timeouts.and_then(|timeouts| timeouts.request));
+    let each = written(timeouts.and_then(|timeouts| timeouts.backend_request));
+    let Some(HttpRouteRetry { codes, attempts, backoff }) = retry else {
+        // What fails without having been processed is tried once more within that time.
+        return (whole.into_iter().chain(each).min(), Retry::Safe);
+    };
+    let mut status_codes = codes.clone();
+    status_codes.sort_unstable();
+    status_codes.dedup();
+    let backoff = written(*backoff).or(Millis::new(BACKOFF_MS)).unwrap_or_else(|| unreachable!());
+    let policy = RetryPolicy {
+        attempts: attempts.unwrap_or(1),
+        per_try_timeout: each,
+        on: RetryOn { reset: true, status_codes, ..RetryOn::default() },
+        backoff,
+        avoid_previous: true,
+        other_localities: false,
+    };
+    (whole, Retry::Policy(policy))
+}
+
+fn http_match(written: &HttpRouteMatch) -> Result<Matched, No> {
+    let HttpRouteMatch { path, headers, query_params, method } = written;
+    let value = path.as_ref().and_then(|path| path.value.as_deref()).unwrap_or("/");
+    let length = value.chars().count();
+    let (path, sort, length) = match path.as_ref().map(|path| path.match_type).unwrap_or_default() {
+        PathMatchType::Exact => {
+            (PathMatch::Exact { path: value.to_owned(), ignore_case: false }, PathSort::Exact, length)
+        }
+        PathMatchType::PathPrefix => {
+            let segments = value.trim_end_matches('/').to_owned();
+            let length = segments.chars().count();
+            (PathMatch::Segments(segments), PathSort::Prefix, length)
+        }
+        PathMatchType::RegularExpression => (PathMatch::Regex(pattern(value)?), PathSort::Expression, length),
+    };
+    let mut query: Vec<QueryMatch> = Vec::new();
+    for own in query_params {
+        // Of two of one name the first counts.
+        if query.iter().all(|known| known.name != own.name) {
+            query.push(QueryMatch { name: own.name.clone(), value: Some(text(own)?) });
+        }
+    }
+    let method = (!method.is_empty()).then(|| TextMatch::Exact(method.clone()));
+    Ok(Matched {
+        matches: Match { path, method, headers: self::headers(headers)?, query, ..Match::any() },
+        rank: PathRank { sort, length, method: 0 },
+    })
+}
+
+fn headers(written: &[HttpValueMatch]) -> Result<Vec<HeaderMatch>, No> {
+    let mut headers: Vec<HeaderMatch> = Vec::new();
+    for own in written {
+        let name = own.name.to_ascii_lowercase();
+        if headers.iter().all(|known| known.name != name) {
+            headers.push(HeaderMatch { name, value: Some(text(own)?), invert: false });
+        }
+    }
+    Ok(headers)
+}
+
+fn text(written: &HttpValueMatch) -> Result<TextMatch, No> {
+    Ok(match written.match_type {
+        ValueMatchType::Exact => TextMatch::Exact(written.value.clone()),
+        ValueMatchType::RegularExpression => TextMatch::Regex(pattern(&written.value)?),
+    })
+}
+
+fn pattern(source: &str) -> Result<Pattern, No> {
+    matching::pattern(source)
+        .map_err(|error| ("UnsupportedValue", format!("the expression `{source}` is not valid: {error}")))
+}
+
+/// A call's path is `/service/method`.
+fn grpc_path(method: Option<&GrpcMethodMatch>) -> Result<(PathMatch, PathRank), No> {
+    let any = GrpcMethodMatch::default();
+    let GrpcMethodMatch { match_type, service, method } = method.unwrap_or(&any);
+    let length = service.chars().count();
+    let named = method.chars().count();
+    let prefix = |segments: String| {
+        (PathMatch::Segments(segments), PathRank { sort: PathSort::Prefix, length, method: 0 })
+    };
+    let exact = *match_type == ValueMatchType::Exact;
+    Ok(match (&**service, &**method) {
+        ("", "") => prefix(String::new()),
+        (service, "") if exact => prefix(format!("/{service}")),
+        (service, method) if exact && !service.is_empty() => {
+            let path = PathMatch::Exact { path: format!("/{service}/{method}"), ignore_case: false };
+            (path, PathRank { sort: PathSort::Exact, length: length + named + 2, method: named })
+        }
+        (service, method) => {
+            let part = |text: &str| match text {
+                "" => "[^/]+".to_owned(),
+                text if exact => text.replace('.', "\\."),
+                text => format!("(?:{text})"),
+            };
+            let expression = pattern(&format!("/{}/{}", part(service), part(method)))?;
+            // More of a service goes before more of a method, and both before what says nothing.
+            let sort = if service.is_empty() { PathSort::Prefix } else { PathSort::Expression };
+            (PathMatch::Regex(expression), PathRank { sort, length, method: named })
+        }
+    })
+}

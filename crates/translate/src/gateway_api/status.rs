@@ -1,0 +1,64 @@
+//! What is said of the Gateway API's objects: conditions, and problems where one does not hold.
+
+use std::sync::Arc;
+
+use limen_resources::{Object, ObjectKey, Part, Source, Verdict};
+
+use super::No;
+use crate::messages::{At, gateway_api as messages};
+use crate::report::Report;
+
+/// Who we are to GatewayClasses.
+pub(crate) const CONTROLLER: &str = "limen.dev/gateway-controller";
+
+/// What the API goes by where two have the same: oldest first, then by namespace and name.
+pub(crate) type Age = (Option<i64>, Arc<str>, Arc<str>);
+
+pub(crate) fn age<S>(object: &Object<S>) -> Age {
+    let time = object.meta.creation_timestamp.as_ref().map(|time| time.unix_seconds());
+    (time, Arc::clone(&object.key.namespace), Arc::clone(&object.key.name))
+}
+
+/// The object that something is said of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Said<'a> {
+    pub(crate) key: &'a ObjectKey,
+    pub(crate) source: &'a Source,
+    pub(crate) generation: Option<u64>,
+}
+
+impl<'a> Said<'a> {
+    pub(crate) fn of<S>(object: &'a Object<S>) -> Said<'a> {
+        Said { key: &object.key, source: &object.source, generation: object.meta.generation }
+    }
+
+    /// A condition of the whole object: where it holds its reason is its type.
+    pub(crate) fn whole(self, report: &mut Report, holds: (&str, &str), is: &Result<(), No>, field: &str) {
+        self.condition(report, holds, is, (None, None, field));
+    }
+
+    /// A condition of a part, with the field that is wrong if it does not hold.
+    pub(crate) fn condition(
+        self,
+        report: &mut Report,
+        (condition, fine): (&str, &str),
+        is: &Result<(), No>,
+        (part, parent, field): (Option<Part>, Option<ObjectKey>, &str),
+    ) {
+        let (reason, message) = match is {
+            Ok(()) => (condition, fine),
+            Err((reason, message)) => (*reason, &**message),
+        };
+        // *Programmed* only sums up what the others say.
+        if is.is_err() && condition != Verdict::PROGRAMMED {
+            let at = At::of(self.key, self.source, field);
+            report.problem(messages::condition(at, condition, reason, message));
+        }
+        report.verdict(Verdict {
+            part,
+            parent,
+            generation: self.generation,
+            ..Verdict::new(self.key.clone(), condition, is.is_ok(), (reason, message))
+        });
+    }
+}
