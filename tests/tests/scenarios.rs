@@ -797,6 +797,19 @@ scenarios! {
     https_redirect
     identity_headers
     ingress
+    ingress_backends_absent
+    ingress_classes
+    ingress_default_backend
+    ingress_gateways
+    ingress_host_conflicts
+    ingress_hosts
+    ingress_merge
+    ingress_of_istio
+    ingress_of_istio_off
+    ingress_paths_exact
+    ingress_paths_mixed
+    ingress_paths_prefix
+    ingress_without_class
     internal_traffic_policy
     ipv6
     kubernetes_marks
