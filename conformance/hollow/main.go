@@ -17,6 +17,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 )
@@ -105,18 +106,23 @@ func outsideMain() (int, error) {
 			return 0, err
 		}
 		defer os.RemoveAll(s.state)
+	} else if left, err := os.ReadDir(s.state); err == nil && len(left) > 0 {
+		return 0, fmt.Errorf("%s is not empty: every cluster is a new one, with keys and data of its own", s.state)
 	}
 	inside := exec.Command("/proc/self/exe", append([]string{"--state", s.state}, os.Args[1:]...)...)
 	inside.Args[0] = asInside
 	inside.Stdin, inside.Stdout, inside.Stderr = os.Stdin, os.Stdout, os.Stderr
 	inside.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWUTS,
+		Pdeathsig:  syscall.SIGKILL, // whatever ends hollow ends the cluster
 	}
 	if uid, gid := os.Geteuid(), os.Getegid(); uid != 0 {
 		inside.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
 		inside.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: uid, Size: 1}}
 		inside.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: gid, Size: 1}}
 	}
+	// The kernel means the thread, not the process, when it speaks of a parent's death.
+	runtime.LockOSThread()
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	if err := inside.Start(); err != nil {
