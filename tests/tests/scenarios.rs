@@ -781,6 +781,8 @@ scenarios! {
     forwarded_client_cert_modes
     gateway_addresses
     gateway_api
+    gateway_api_filters
+    gateway_api_listeners
     gateway_labels
     gateways_apply
     grpc_errors

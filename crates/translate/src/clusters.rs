@@ -100,6 +100,10 @@ fn cluster(
     };
     let mut reader = Reader { report, blocked: false, mesh };
     let (balance, mut connection) = (reader.balance(&policy), reader.connection(&policy, protocol));
+    if by.iter().any(|by| by.object.key().kind == Kind::GrpcRoute) {
+        // What is called by gRPC speaks HTTP/2, whatever its port is said to speak.
+        connection.http = HttpVersion::Http2;
+    }
     connection.proxy_protocol = connection.proxy_protocol.filter(|_| !key.by_server_name);
     let locality = policy.load_balancer.as_ref().and_then(|block| block.said.locality_lb_setting.as_ref());
     let distribution = distribution(index, &service);

@@ -239,6 +239,7 @@ impl Plan<'_> {
                 });
             }
             if let Some((reason, why)) = &route.dropped {
+                report.problem(messages::dropped(At::of(said.key, said.source, "spec.rules"), why));
                 report.verdict(Verdict {
                     part,
                     parent: owner,

@@ -37,6 +37,11 @@ pub(crate) fn unknown_option(at: At<'_>, option: &str) -> Problem {
     at.say(NO_EFFECT, format!("no option {option} is known"), "remove it")
 }
 
+/// A rule that is not served as it is written.
+pub(crate) fn dropped(at: At<'_>, why: &str) -> Problem {
+    at.say(NOT_SERVED, format!("{why}; what it would match is refused"), "write the rule without it")
+}
+
 /// A host that another object has, which comes first.
 pub(crate) fn host_conflict(at: At<'_>, why: &str) -> Problem {
     let message = format!("{why}: what is said of it here is not served");
