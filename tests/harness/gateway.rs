@@ -8,12 +8,13 @@ use std::sync::Arc;
 use clap::Parser;
 use limen::boot::{self, Options, Running, Used};
 use limen::logging::Logging;
-use limen::settings::Settings;
+use limen::settings::{Kubernetes, Settings};
 use limen::view::View;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::{TcpSocket, TcpStream};
 
+use crate::cluster::Cluster;
 use crate::reply::Reply;
 use crate::{h1, within};
 
@@ -43,6 +44,8 @@ impl HeldPort {
 /// Flags as a user gives them.
 #[derive(Parser)]
 struct Flags {
+    #[command(flatten)]
+    kubernetes: Kubernetes,
     #[command(flatten)]
     settings: Settings,
 }
@@ -93,6 +96,12 @@ impl Gateway {
         Gateway::start_as(home, roots, flags, LogForm::Json, Some(used)).await
     }
 
+    /// Starts a gateway over a cluster, and waits until every worker serves what it holds.
+    pub async fn start_kube(cluster: &Cluster, flags: &[String]) -> Gateway {
+        let all: Vec<String> = cluster.flags().into_iter().chain(flags.iter().cloned()).collect();
+        Gateway::start_as(tempfile::tempdir().unwrap(), Vec::new(), &all, LogForm::Json, None).await
+    }
+
     /// Starts a gateway over paths that may lie anywhere; `home` is kept until it ends.
     pub async fn start_in(home: TempDir, roots: Vec<PathBuf>, flags: &[String]) -> Gateway {
         Gateway::start_as(home, roots, flags, LogForm::Json, None).await
@@ -131,9 +140,10 @@ impl Gateway {
             line.push(log.to_string_lossy().into_owned());
         }
         line.extend(flags.iter().cloned());
-        let settings =
-            Flags::try_parse_from(&line).unwrap_or_else(|error| panic!("{line:?}: {error}")).settings;
+        let Flags { kubernetes, settings } =
+            Flags::try_parse_from(&line).unwrap_or_else(|error| panic!("{line:?}: {error}"));
         let options = Options {
+            cluster: kubernetes.cluster(&settings.meaning),
             settings,
             roots,
             documents: Vec::new(),

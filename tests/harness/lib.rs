@@ -9,6 +9,7 @@
 pub mod calls;
 pub mod certificates;
 pub mod clients;
+pub mod cluster;
 pub mod collector;
 pub mod dns;
 pub mod frames;

@@ -11,6 +11,7 @@ mod grpc;
 mod grpc_web;
 mod handshakes;
 mod interim;
+mod kube;
 mod live;
 mod mesh;
 mod mirrors;

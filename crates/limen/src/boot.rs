@@ -10,7 +10,7 @@ pub use limen_proxy::limits::memory::Used;
 use limen_proxy::observe::{Gauge, Registry};
 use limen_proxy::{BoundListener, Proxy, StartError};
 use limen_resources::Problem;
-use limen_sources::Document;
+use limen_sources::{Cluster, Document};
 use limen_translate::Translator;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -33,6 +33,8 @@ pub struct Options {
     pub settings: Settings,
     /// Files and folders to serve and watch.
     pub roots: Vec<PathBuf>,
+    /// A cluster to serve.
+    pub cluster: Option<Cluster>,
     /// Texts to serve besides.
     pub documents: Vec<Document>,
     /// What tells how much memory is in use, if not the system.
@@ -60,7 +62,7 @@ pub struct Running {
 /// # Errors
 /// A thread could not be started, or a setting is wrong. Ports that cannot be bound are problems, not errors.
 pub fn start(options: Options) -> anyhow::Result<Running> {
-    let Options { settings, roots, documents, memory, logging, say } = options;
+    let Options { settings, roots, cluster, documents, memory, logging, say } = options;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(CONTROL_THREADS)
         .thread_name("limen-control")
@@ -78,23 +80,25 @@ pub fn start(options: Options) -> anyhow::Result<Running> {
     let registry = Arc::new(Registry::default());
     let proxy = Arc::new(start_proxy(&settings, memory, &registry)?);
 
-    // sources: reads files and asks DNS, hands on Updates (snapshots).
+    // sources: reads files and the cluster and asks DNS, hands on Updates (snapshots).
+    let translation =
+        limen_translate::Settings { files: cluster.is_none(), ..settings.meaning.translation() };
     let config = limen_sources::Config {
         roots,
         documents,
         mesh: settings.meaning.mesh_config.clone(),
+        cluster,
         namespace: settings.meaning.namespace.clone(),
         dns_servers: settings.serving.dns_server.clone(),
     };
-    let (sources, updates) =
-        limen_sources::start(&config, runtime.handle()).context("files cannot be watched")?;
+    let (sources, updates) = limen_sources::start(&config, runtime.handle())?;
 
     // translate, in the control loop: reads Updates, hands on the Ir and Endpoints to the proxy, wants to the sources;
     // reads Applied, hands on Views.
     let control = Control {
         proxy: Arc::clone(&proxy),
         sources,
-        settings: settings.meaning.translation(),
+        settings: translation,
         translator: Translator::new(),
         views: Arc::clone(&views),
         latency: change_latency(&registry),

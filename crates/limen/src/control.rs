@@ -62,10 +62,13 @@ impl Control {
     fn take_update(&mut self, update: Update) {
         let Translation { ir, endpoints, verdicts, problems, wants, .. } =
             self.translator.translate(&update.snapshot, &self.settings);
-        let Wants { files, names, name_retry } = wants;
-        let answered = files.iter().all(|file| update.snapshot.file(file).is_some())
+        let Wants { files, names, objects, name_retry } = wants;
+        let looked_for = update.looked_for.as_deref();
+        let answered = looked_for.is_none_or(|looked_for| objects.is_subset(looked_for))
+            && files.iter().all(|file| update.snapshot.file(file).is_some())
             && names.iter().all(|name| update.snapshot.name(name).is_some());
         self.sources.want_files(files);
+        self.sources.want_objects(objects);
         self.sources.want_names(names, name_retry.map(limen_ir::Millis::duration));
         let before = Arc::clone(&self.views.borrow());
         let first = before.generation == 0;

@@ -31,7 +31,7 @@ fn options(flags: &[&str]) -> Options {
     let settings =
         Settings::from_flags(all.into_iter().filter(|_| true).chain(flags.iter().copied())).unwrap();
     let (roots, documents, logging) = (Vec::new(), Vec::new(), Logging::foreign());
-    Options { settings, roots, documents, memory: None, logging, say: |_| {} }
+    Options { settings, roots, cluster: None, documents, memory: None, logging, say: |_| {} }
 }
 
 async fn started(options: Options) -> Running {

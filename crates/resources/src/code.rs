@@ -68,4 +68,6 @@ codes! {
     NOT_SERVED_YET = "LIM0012" "KindNotServedYet" Warning;
     /// An object that another control plane is to obey.
     OTHER_REVISION = "LIM0013" "OtherRevision" Info;
+    /// An API server that does not tell what it is asked for.
+    CLUSTER_NOT_READ = "LIM0014" "ClusterNotRead" Error;
 }

@@ -82,7 +82,7 @@ impl<'a> Cursor<'a> {
             self.push(".");
         }
         self.push(name);
-        self.places.push((self.hash, line, column));
+        self.note(line, column);
         mark
     }
 
@@ -92,8 +92,15 @@ impl<'a> Cursor<'a> {
         // Writing to a String cannot fail.
         let _ = write!(self.path, "[{index}]");
         self.hash = self.hash.then(self.path.get(mark.length..).unwrap_or_default());
-        self.places.push((self.hash, node.line, node.column));
+        self.note(node.line, node.column);
         mark
+    }
+
+    /// What was not read from text has no places.
+    fn note(&mut self, line: u32, column: u32) {
+        if line > 0 {
+            self.places.push((self.hash, line, column));
+        }
     }
 
     /// Comes back up.

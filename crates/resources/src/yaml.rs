@@ -2,10 +2,14 @@
 
 mod document;
 mod kinds;
+mod object;
 mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+pub use kinds::{ApiKind, api_kinds};
+pub use object::parse_object;
 
 use crate::code::codes;
 use crate::decode::{Cursor, Decode};

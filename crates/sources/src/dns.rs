@@ -131,7 +131,7 @@ pub(crate) async fn ask_on(
                 Err(_) => continue,
             },
         };
-        let batch = Batch { began: Instant::now(), events, counts: None };
+        let batch = Batch::of(Instant::now(), events);
         if !batch.events.is_empty() && out.send(batch).is_err() {
             return;
         }

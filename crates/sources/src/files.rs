@@ -58,7 +58,7 @@ impl Look {
     pub(crate) fn batch(self, began: Instant) -> Option<Batch> {
         let Look { events, unused, files, first, .. } = self;
         let counts = Some(Counts { unused, files });
-        (first || !events.is_empty()).then_some(Batch { began, events, counts })
+        (first || !events.is_empty()).then_some(Batch { counts, begun: first, ..Batch::of(began, events) })
     }
 }
 

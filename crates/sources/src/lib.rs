@@ -1,6 +1,7 @@
-//! Where resources come from: all file IO, and DNS.
+//! Where resources come from: all file IO, a cluster's API server, and DNS.
 //!
-//! Files are watched by a thread of their own and names asked for by a task; both tell one task what has changed. That task owns the [`Store`]
+//! Files are watched by a thread of their own, a cluster by tasks, and names are asked for by a task; all tell one task
+//! what has changed. That task owns the [`Store`]
 //! (nobody else sees it) and hands on [`Update`]s with immutable snapshots. There is no hold-off timer: what arrives
 //! while the reader works on one update forms the next.
 #![forbid(unsafe_code)]
@@ -9,6 +10,7 @@ mod disk;
 mod dns;
 mod files;
 mod handoff;
+mod kube;
 mod ledger;
 mod source;
 mod wanted;
@@ -23,11 +25,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use limen_resources::{Snapshot, Store};
+use limen_resources::{ObjectKey, Snapshot, Store};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+pub use crate::kube::{Cluster, ClusterError};
 use dns::{Asker, Rhythm, WantedNames};
 use files::FileSource;
+
 use handoff::{Giver, Taker, handoff};
 use source::{Batch, Counts};
 use watch::{Wake, Waker};
@@ -43,6 +47,8 @@ pub struct Config {
     pub mesh: Option<PathBuf>,
     /// The namespace of objects that name none.
     pub namespace: String,
+    /// A cluster to read from besides.
+    pub cluster: Option<Cluster>,
     /// The DNS servers to ask; none: those of the system.
     pub dns_servers: Vec<SocketAddr>,
 }
@@ -65,8 +71,22 @@ pub struct Update {
     pub unused: BTreeMap<String, usize>,
     /// How many files (and documents) were read.
     pub files: usize,
+    /// The objects of [`Sources::want_objects`] that were looked for, whether they are there or not. `None`: nobody looks
+    /// for objects by their names, all that there are are in the snapshot.
+    pub looked_for: Option<Arc<BTreeSet<ObjectKey>>>,
     /// When the first change in it was heard of.
     pub since: Instant,
+}
+
+/// Why the sources cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The thread that watches files could not be started.
+    #[error("files cannot be watched: {0}")]
+    Watch(std::io::Error),
+    /// It is not known how to reach the cluster.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
 }
 
 /// The running sources. They end when this is dropped.
@@ -74,6 +94,7 @@ pub struct Update {
 pub struct Sources {
     waker: Waker,
     names: UnboundedSender<WantedNames>,
+    objects: Option<UnboundedSender<BTreeSet<ObjectKey>>>,
 }
 
 /// The way of the updates.
@@ -83,16 +104,21 @@ pub struct Updates(Taker<Update>);
 /// Starts reading and watching. The first update comes when everything has been read once.
 ///
 /// # Errors
-/// The watching thread could not be started.
-pub fn start(config: &Config, runtime: &tokio::runtime::Handle) -> std::io::Result<(Sources, Updates)> {
+/// The watching thread could not be started, or it is not known how to reach the cluster.
+pub fn start(config: &Config, runtime: &tokio::runtime::Handle) -> Result<(Sources, Updates), StartError> {
     let (told, inbox) = unbounded_channel();
+    let objects = match &config.cluster {
+        Some(cluster) => Some(kube::start(cluster, runtime, told.clone())?),
+        None => None,
+    };
+    let beginnings = 1 + usize::from(objects.is_some());
     let (giver, taker) = handoff();
     let (names, wanted) = unbounded_channel();
     let asker = Asker::new(config.dns_servers.clone());
     runtime.spawn(dns::ask_on(asker, Rhythm::default(), wanted, told.clone()));
-    let waker = watch::start(FileSource::new(config), told)?;
-    runtime.spawn(own_store(inbox, giver));
-    Ok((Sources { waker, names }, Updates(taker)))
+    let waker = watch::start(FileSource::new(config), told).map_err(StartError::Watch)?;
+    runtime.spawn(own_store(inbox, beginnings, giver));
+    Ok((Sources { waker, names, objects }, Updates(taker)))
 }
 
 impl Sources {
@@ -100,6 +126,15 @@ impl Sources {
     /// contents, or that they are missing, come with a later update.
     pub fn want_files(&self, files: BTreeSet<String>) {
         self.waker.wake(Wake::Want(files));
+    }
+
+    /// From now on these objects of the cluster (Secrets and ConfigMaps; all that are wanted, not only new ones) are
+    /// followed, and no others of their kinds. Files are not concerned: what they hold is always read.
+    pub fn want_objects(&self, objects: BTreeSet<ObjectKey>) {
+        if let Some(cluster) = &self.objects {
+            // The task ends with the reader of the updates.
+            let _ = cluster.send(objects);
+        }
     }
 
     /// From now on DNS is asked for these names (all that are wanted, not only new ones), again and again. The answers
@@ -125,23 +160,26 @@ impl Updates {
     }
 }
 
-/// Reads batches, owns the Store, hands on updates.
-async fn own_store(mut inbox: UnboundedReceiver<Batch>, giver: Giver<Update>) {
+/// Reads batches, owns the Store, hands on updates: none before all sources have told what there was at the beginning.
+async fn own_store(mut inbox: UnboundedReceiver<Batch>, mut beginnings: usize, giver: Giver<Update>) {
     let mut store = Store::new();
-    let mut first = true;
-    let mut now = Counts::default();
+    let mut counted = Counts::default();
+    let mut looked = None;
     while let Some(batch) = inbox.recv().await {
-        let Batch { began, events, counts } = batch;
-        now = counts.unwrap_or(now);
-        let mut matters = std::mem::take(&mut first);
+        let Batch { began, events, counts, looked_for, begun } = batch;
+        counted = counts.unwrap_or(counted);
+        let mut matters = looked_for.is_some() || begun;
+        looked = looked_for.or(looked);
         for event in events {
             matters |= store.apply(event);
         }
-        if !matters {
+        beginnings -= usize::from(begun && beginnings > 0);
+        if !matters || beginnings > 0 {
             continue;
         }
-        let Counts { unused, files } = now.clone();
-        let update = Update { snapshot: store.snapshot(), unused, files, since: began };
+        let Counts { unused, files } = counted.clone();
+        let (snapshot, looked_for) = (store.snapshot(), looked.clone());
+        let update = Update { snapshot, unused, files, looked_for, since: began };
         giver.give(|waiting| match waiting {
             Some(earlier) => Update { since: earlier.since.min(update.since), ..update },
             None => update,

@@ -1,9 +1,10 @@
 //! What a source tells the task that owns the Store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Instant;
 
-use limen_resources::Event;
+use limen_resources::{Event, ObjectKey};
 
 /// What one look found.
 #[derive(Debug)]
@@ -14,6 +15,17 @@ pub(crate) struct Batch {
     pub(crate) events: Vec<Event>,
     /// What there is in files, if they were looked at.
     pub(crate) counts: Option<Counts>,
+    /// The wanted objects that were looked for, whether they are there or not; `None`: the same as before.
+    pub(crate) looked_for: Option<Arc<BTreeSet<ObjectKey>>>,
+    /// Has the source with this told all that there was at the beginning? Once for each source that has a beginning.
+    pub(crate) begun: bool,
+}
+
+impl Batch {
+    /// Nothing but events.
+    pub(crate) fn of(began: Instant, events: Vec<Event>) -> Batch {
+        Batch { began, events, counts: None, looked_for: None, begun: false }
+    }
 }
 
 /// What there is in files besides objects.

@@ -94,6 +94,7 @@ pub(crate) fn assemble(snapshot: &Snapshot, settings: &Settings, memo: &mut Asse
     ingresses.conclude(&index, &programmed, &mut report);
     let Certificates { found, authorities, mut files, .. } = certificates;
     files.extend(index.backend_tls.files);
+    let wants = Wants { files, objects: index.sought.all(), ..Wants::default() };
     let taken = index.taken;
     let ir = Ir {
         telemetry,
@@ -106,8 +107,7 @@ pub(crate) fn assemble(snapshot: &Snapshot, settings: &Settings, memo: &mut Asse
     };
     memo.services.turn();
     let ir = keep(Some(&last.ir), ir);
-    let made =
-        Arc::new(Assembled { ir, clusters, report, wants: Wants { files, ..Wants::default() }, taken });
+    let made = Arc::new(Assembled { ir, clusters, report, wants, taken });
     memo.last = Some((snapshot.clone(), Arc::clone(&made)));
     made
 }

@@ -11,6 +11,7 @@ use crate::gateway_api::backend_tls::BackendTls;
 use crate::istio::destination_rule::Rules;
 use crate::services::{Registry, ServiceMemo};
 use crate::settings::Settings;
+use crate::sought::Sought;
 
 /// What the stages look things up in.
 pub(crate) struct Index<'a> {
@@ -26,6 +27,8 @@ pub(crate) struct Index<'a> {
     pub(crate) rules: Rules<'a>,
     /// BackendTLSPolicies by Service.
     pub(crate) backend_tls: BackendTls,
+    /// Where Secrets and ConfigMaps are looked up.
+    pub(crate) sought: Sought,
     /// The ports that the process itself may listen on, for advice.
     pub(crate) taken: BTreeSet<u16>,
 }
@@ -33,6 +36,7 @@ pub(crate) struct Index<'a> {
 impl<'a> Index<'a> {
     pub(crate) fn new(snapshot: &'a Snapshot, settings: &'a Settings, memo: &mut ServiceMemo) -> Index<'a> {
         let gateways = oldest_first(snapshot.gateways());
+        let sought = Sought::default();
         Index {
             taken: taken(&gateways, snapshot, settings),
             snapshot,
@@ -41,7 +45,8 @@ impl<'a> Index<'a> {
             virtual_services: oldest_first(snapshot.virtual_services()),
             services: Registry::new(snapshot, settings, memo),
             rules: Rules::new(oldest_first(snapshot.destination_rules()), settings),
-            backend_tls: BackendTls::new(snapshot, settings),
+            backend_tls: BackendTls::new(snapshot, settings, &sought),
+            sought,
         }
     }
 }

@@ -45,6 +45,7 @@ mod report;
 mod secrets;
 mod services;
 mod settings;
+mod sought;
 mod telemetry;
 mod verified;
 mod workload;
@@ -53,7 +54,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use limen_ir::{Endpoints, Ir, Millis};
-use limen_resources::{Problem, RevisionView, Snapshot, Verdict};
+use limen_resources::istio::MESH_CONFIG_MAP;
+use limen_resources::{Kind, ObjectKey, Problem, RevisionView, Snapshot, Verdict};
 
 pub use ingress::{IngressSettings, IstioIngress};
 pub use mesh::Mesh;
@@ -88,6 +90,8 @@ pub struct Wants {
     pub files: BTreeSet<String>,
     /// Names whose addresses DNS knows, in lower case and without trailing dot.
     pub names: BTreeSet<String>,
+    /// Secrets and ConfigMaps. A source that has all of them anyway need not care.
+    pub objects: BTreeSet<ObjectKey>,
     /// The longest wait before DNS is asked again for a name that it did not answer for, if one is written.
     pub name_retry: Option<Millis>,
 }
@@ -113,6 +117,7 @@ impl Translator {
     pub fn translate(&mut self, snapshot: &Snapshot, settings: &Settings) -> Translation {
         let (snapshot, left_out) = self.revision.of(snapshot, &settings.revision);
         let snapshot = &snapshot;
+        let mesh_map = ObjectKey::new(Kind::ConfigMap, &*settings.root_namespace, MESH_CONFIG_MAP);
         let completed = self.mesh.complete(snapshot, settings);
         let (settings, mesh_problems) = &*completed;
         if self.settings.as_ref() != Some(settings) {
@@ -125,6 +130,7 @@ impl Translator {
         report.problems(mesh_problems);
         report.problems(&left_out);
         let mut wants = Wants { name_retry: settings.mesh.dns_refresh, ..wants.clone() };
+        wants.objects.insert(mesh_map);
         let memo = &mut self.endpoints;
         let (endpoints, accounts) = endpoints::endpoints(
             (snapshot, settings),

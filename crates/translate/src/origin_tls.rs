@@ -163,9 +163,9 @@ impl OriginTls<'_, '_> {
     fn secret(&self, name: &str) -> Option<Arc<Object<Secret>>> {
         let own = &*self.block.key.namespace;
         let workload = &*self.index.settings.workload_namespace;
-        let secrets = self.index.snapshot.secrets();
-        let beside = || self.index.settings.files.then(|| secrets.get(own, name)).flatten();
-        secrets.get(workload, name).or_else(beside).cloned()
+        let find = |namespace| self.index.sought.secret(self.index.snapshot, namespace, name);
+        let beside = || self.index.settings.files.then(|| find(own)).flatten();
+        find(workload).or_else(beside).cloned()
     }
 
     fn file(&mut self, part: &str, path: &str) -> Option<Bundle> {

@@ -147,7 +147,8 @@ impl<'a, 'i> Certificates<'a, 'i> {
 
     fn look(&self, name: &str, namespaces: &[&str]) -> Look<'a> {
         let snapshot = self.index.snapshot;
-        let found = namespaces.iter().find_map(|namespace| snapshot.secrets().get(namespace, name));
+        let sought = &self.index.sought;
+        let found = namespaces.iter().find_map(|namespace| sought.secret(snapshot, namespace, name));
         if let Some(secret) = found {
             return Look::Found(secret);
         }

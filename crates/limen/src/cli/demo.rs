@@ -40,6 +40,7 @@ impl Demo {
         let options = boot::Options {
             settings: self.settings,
             roots: Vec::new(),
+            cluster: None,
             documents: vec![served.document],
             memory: None,
             logging,

@@ -42,7 +42,7 @@ async fn become_ready(running: &Running) -> std::sync::Arc<View> {
         Err(_) => {
             let view = running.view();
             let what = if view.generation == 0 {
-                "the files are being read"
+                "what there is to serve is being read"
             } else {
                 "the workers are being set up"
             };

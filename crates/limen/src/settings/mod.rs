@@ -4,6 +4,7 @@
 //! by the stage that it is handed to in `boot`.
 
 mod convert;
+mod kubernetes;
 mod parse;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, ValueEnum};
 use limen_resources::Kind;
 
+pub use kubernetes::Kubernetes;
 pub use parse::{Backend, GatewayIdentity, MaxMemory, PortMap, ServeAt};
 
 /// What `run` and `demo` take, besides the paths.

@@ -65,6 +65,12 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Takes over an object of which is known what it is.
+    pub(super) fn told(&mut self, node: &Node, kind: Kind) {
+        let name = node.get("metadata").and_then(|metadata| metadata.get("name")).and_then(Node::text);
+        self.read_named(node, kind, name);
+    }
+
     fn resource(&mut self, node: &Node, inherited: Inherited<'_>) {
         if !matches!(node.value, Value::Map(_)) {
             let mend = "write a Kubernetes object with apiVersion, kind and metadata";

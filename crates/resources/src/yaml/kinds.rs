@@ -108,6 +108,29 @@ const KNOWN: &[Known] = known! {
     }
 };
 
+/// A kind that is read, as an API server has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ApiKind {
+    /// Ours.
+    pub kind: Kind,
+    /// Its API group; empty for the core group.
+    pub group: &'static str,
+    /// As it stands under `kind:`.
+    pub name: &'static str,
+    /// The versions that can be read, the preferred one first.
+    pub versions: &'static [&'static str],
+}
+
+/// Every kind that is read.
+pub fn api_kinds() -> impl Iterator<Item = ApiKind> {
+    KNOWN.iter().filter_map(|known| match known.role {
+        Role::Read(kind) => {
+            Some(ApiKind { kind, group: known.group, name: known.kind, versions: known.versions })
+        }
+        Role::Unused | Role::Later => None,
+    })
+}
+
 /// What is done with this kind. A misfit beside a role: it is read all the same.
 pub(super) fn role(api_version: &str, kind: &str) -> (Option<Role>, Option<Misfit>) {
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));

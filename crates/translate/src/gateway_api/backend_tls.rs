@@ -15,6 +15,7 @@ use crate::messages::{At, gateway_api as messages};
 use crate::origin_tls::system_roots;
 use crate::services::{PortFacts, ServiceFacts, ServiceSource};
 use crate::settings::Settings;
+use crate::sought::Sought;
 
 type Policy = Arc<Object<BackendTlsPolicy>>;
 
@@ -63,10 +64,10 @@ struct Validation {
 
 impl BackendTls {
     /// Puts each policy in its place: the oldest for a place has it.
-    pub(crate) fn new(snapshot: &Snapshot, settings: &Settings) -> BackendTls {
+    pub(crate) fn new(snapshot: &Snapshot, settings: &Settings, sought: &Sought) -> BackendTls {
         let mut made = BackendTls::default();
         for policy in oldest_first(snapshot.backend_tls_policies()) {
-            let validation = made.validation(snapshot, policy);
+            let validation = made.validation(snapshot, policy, sought);
             for (at, target) in policy.spec.target_refs.iter().enumerate() {
                 let field = format!("spec.targetRefs[{at}]");
                 let accepted = made.attach((snapshot, settings), policy, (&field, target), &validation);
@@ -158,7 +159,7 @@ impl BackendTls {
     }
 
     /// Who vouches for the server, and under which names.
-    fn validation(&mut self, snapshot: &Snapshot, policy: &Policy) -> Validation {
+    fn validation(&mut self, snapshot: &Snapshot, policy: &Policy, sought: &Sought) -> Validation {
         let said = &policy.spec.validation;
         let names = match &*said.subject_alt_names {
             [] => TrustedNames::ServerName,
@@ -166,7 +167,7 @@ impl BackendTls {
         };
         let (mut accepted, mut resolved) = (Ok(()), Ok(()));
         let authorities = if !said.ca_certificate_refs.is_empty() {
-            let (pem, wrong) = self.authorities(snapshot, policy);
+            let (pem, wrong) = self.authorities(snapshot, policy, sought);
             if pem.is_none() {
                 let why = "no reference leads to a certificate authority".to_owned();
                 accepted = Err(("NoValidCACertificate", why));
@@ -194,11 +195,16 @@ impl BackendTls {
     }
 
     /// The certificates that the references lead to, and the first reference that is wrong.
-    fn authorities(&mut self, snapshot: &Snapshot, policy: &Policy) -> (Option<Bundle>, Option<No>) {
+    fn authorities(
+        &mut self,
+        snapshot: &Snapshot,
+        policy: &Policy,
+        sought: &Sought,
+    ) -> (Option<Bundle>, Option<No>) {
         let mut all = String::new();
         let mut first = None;
         for (at, reference) in policy.spec.validation.ca_certificate_refs.iter().enumerate() {
-            match certificates(snapshot, &policy.key.namespace, reference) {
+            match certificates((snapshot, sought), &policy.key.namespace, reference) {
                 Ok(pem) => {
                     all.push_str(&pem);
                     all.push('\n');
@@ -219,7 +225,11 @@ fn is_service(target: &PolicyTarget) -> bool {
 }
 
 /// PEM of the authorities that a reference leads to.
-fn certificates(snapshot: &Snapshot, namespace: &str, reference: &LocalReference) -> Result<String, No> {
+fn certificates(
+    (snapshot, sought): (&Snapshot, &Sought),
+    namespace: &str,
+    reference: &LocalReference,
+) -> Result<String, No> {
     let LocalReference { group, kind, name } = reference;
     let title = format!("{kind} {namespace}/{name}");
     let wrong = |why: String| ("InvalidCACertificateRef", why);
@@ -227,11 +237,11 @@ fn certificates(snapshot: &Snapshot, namespace: &str, reference: &LocalReference
     let empty = || wrong(format!("{title} has no ca.crt"));
     let pem = match (group.as_str(), kind.as_str()) {
         ("", "ConfigMap") => {
-            let map = snapshot.config_maps().get(namespace, name).ok_or_else(absent)?;
+            let map = sought.config_map(snapshot, namespace, name).ok_or_else(absent)?;
             map.spec.data.get("ca.crt").filter(|text| !text.is_empty()).cloned().ok_or_else(empty)?
         }
         ("", "Secret") => {
-            let secret = snapshot.secrets().get(namespace, name).ok_or_else(absent)?;
+            let secret = sought.secret(snapshot, namespace, name).ok_or_else(absent)?;
             let bytes = secret.spec.first(&["ca.crt"]).ok_or_else(empty)?;
             String::from_utf8(bytes.expose().to_vec())
                 .map_err(|_| wrong(format!("{title}: it is no text")))?

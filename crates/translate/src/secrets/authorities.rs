@@ -151,7 +151,7 @@ impl Certificates<'_, '_> {
         let id = CertificateId(format!("{CONFIG_MAP}{name}"));
         let own = &*server.object.key().namespace;
         let (namespace, short) = name.split_once('/').unwrap_or((own, name));
-        let Some(map) = self.index.snapshot.config_maps().get(namespace, short) else {
+        let Some(map) = self.index.sought.config_map(self.index.snapshot, namespace, short) else {
             report.problem(messages::no_authority_map(at, &format!("{namespace}/{short}")));
             return Err(id);
         };

@@ -1,0 +1,128 @@
+//! Which objects a cluster has told of, and the events that follow from what it tells. No IO.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use limen_resources::{Event, Kind, ObjectKey, Parsed, parse_object};
+use serde_json::Value;
+
+/// What one list and watch tells of. Ordered by kind.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Scope {
+    pub(super) kind: Kind,
+    /// One namespace, if not all.
+    pub(super) namespace: Option<Arc<str>>,
+    /// One object, if not all.
+    pub(super) name: Option<Arc<str>>,
+}
+
+/// An object that was told, read.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) key: ObjectKey,
+    parsed: Parsed,
+}
+
+impl Told {
+    /// Reads an object of this kind. `None`: it has no name.
+    pub(super) fn read(source: &Arc<str>, kind: Kind, object: &Value) -> Option<Told> {
+        let key = key_of(kind, object)?;
+        Some(Told { parsed: parse_object(source, kind, object), key })
+    }
+}
+
+fn key_of(kind: Kind, object: &Value) -> Option<ObjectKey> {
+    let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
+    let name = text("/metadata/name").filter(|name| !name.is_empty())?;
+    let namespace = if kind.namespaced() { text("/metadata/namespace").unwrap_or_default() } else { "" };
+    Some(ObjectKey::new(kind, namespace, name))
+}
+
+/// What the store has of one object of the cluster.
+#[derive(Debug, Default)]
+struct Entry {
+    /// Mostly the object itself; a ConfigMap may hold a mesh configuration besides.
+    held: Vec<ObjectKey>,
+    /// Was anything wrong with it?
+    troubled: bool,
+}
+
+/// What the store has from the cluster.
+///
+/// - An object that is told: it counts if it is good; else its last good version stays.
+/// - A complete list: what it does not hold is gone.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    source: Arc<str>,
+    scopes: BTreeMap<Scope, BTreeMap<ObjectKey, Entry>>,
+}
+
+impl Ledger {
+    /// Empty. `source`: what the objects say of where they are from.
+    pub(super) fn new(source: Arc<str>) -> Ledger {
+        Ledger { source, scopes: BTreeMap::new() }
+    }
+
+    /// These are all objects of the scope.
+    pub(super) fn all(&mut self, scope: &Scope, told: Vec<Told>, events: &mut Vec<Event>) {
+        let now: BTreeSet<&ObjectKey> = told.iter().map(|told| &told.key).collect();
+        let known = self.scopes.entry(scope.clone()).or_default();
+        let gone: Vec<ObjectKey> = known.keys().filter(|key| !now.contains(key)).cloned().collect();
+        for key in gone {
+            self.gone(scope, &key, events);
+        }
+        for told in told {
+            self.one(scope, told, events);
+        }
+    }
+
+    /// An object of the scope is there, or is different now.
+    pub(super) fn one(&mut self, scope: &Scope, told: Told, events: &mut Vec<Event>) {
+        let Told { key, parsed } = told;
+        let Parsed { objects, invalid, problems, .. } = parsed;
+        let entry = self.scopes.entry(scope.clone()).or_default().entry(key.clone()).or_default();
+        let mut held: Vec<ObjectKey> = objects.iter().map(|object| object.key().clone()).collect();
+        events.extend(objects.into_iter().map(Event::Apply));
+        for before in std::mem::take(&mut entry.held) {
+            if held.contains(&before) {
+                continue;
+            }
+            if invalid.contains(&before) {
+                held.push(before);
+            } else {
+                events.push(Event::Delete { key: before, file: Arc::clone(&self.source) });
+            }
+        }
+        held.shrink_to_fit();
+        entry.held = held;
+        let troubled = !problems.is_empty();
+        if std::mem::replace(&mut entry.troubled, troubled) || troubled {
+            events.push(Event::Problems { file: self.problems_of(&key), problems });
+        }
+    }
+
+    /// An object of the scope is not there any more.
+    pub(super) fn gone(&mut self, scope: &Scope, key: &ObjectKey, events: &mut Vec<Event>) {
+        let entry = self.scopes.get_mut(scope).and_then(|known| known.remove(key));
+        let Some(Entry { held, troubled }) = entry else { return };
+        events.extend(held.into_iter().map(|key| Event::Delete { key, file: Arc::clone(&self.source) }));
+        if troubled {
+            events.push(Event::Problems { file: self.problems_of(key), problems: Vec::new() });
+        }
+    }
+
+    /// Nobody wants to know of this scope any more.
+    pub(super) fn forget(&mut self, scope: &Scope, events: &mut Vec<Event>) {
+        self.all(scope, Vec::new(), events);
+        self.scopes.remove(scope);
+    }
+
+    /// Under which name the store has the problems of one object.
+    fn problems_of(&self, key: &ObjectKey) -> Arc<str> {
+        format!("{}: {key}", self.source).into()
+    }
+}
+
+#[cfg(test)]
+#[path = "ledger_tests.rs"]
+mod tests;

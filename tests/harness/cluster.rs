@@ -1,0 +1,212 @@
+//! A double of a Kubernetes API server, in the test's process: lists, watches, writes, and every fault that a real one may
+//! have.
+
+mod kinds;
+mod serve;
+mod state;
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::Request;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::net::TcpSocket;
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+
+use crate::gateway::HeldPort;
+use crate::yaml;
+use kinds::{KINDS, kind_of};
+use state::State;
+
+pub use state::Right;
+
+/// What the double's tasks share.
+struct Shared {
+    state: Mutex<State>,
+    /// Told whenever something changes.
+    news: watch::Sender<u64>,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    fn changed(&self) {
+        self.news.send_modify(|count| *count += 1);
+    }
+}
+
+/// A running double. It has all kinds that Limen knows, and some more.
+pub struct Cluster {
+    shared: Arc<Shared>,
+    /// Its port stays its own while it is away.
+    port: HeldPort,
+    home: TempDir,
+    /// `None`: it is away.
+    server: Option<Runtime>,
+}
+
+impl Cluster {
+    /// A server without objects.
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Cluster {
+        Cluster::without(&[])
+    }
+
+    /// A server that lacks these kinds, named as their definitions are (`plural.group`).
+    pub fn without(kinds: &[&str]) -> Cluster {
+        let shared = Shared { state: Mutex::new(State::new(kinds)), news: watch::channel(0).0 };
+        let (shared, port, home) = (Arc::new(shared), HeldPort::new(), tempfile::tempdir().unwrap());
+        let mut cluster = Cluster { shared, port, home, server: None };
+        std::fs::write(cluster.kubeconfig(), cluster.kubeconfig_text()).unwrap();
+        cluster.come_back();
+        cluster
+    }
+
+    /// The file that says how to reach it.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.home.path().join("kubeconfig")
+    }
+
+    fn kubeconfig_text(&self) -> String {
+        format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: test\n\
+             clusters: [{{name: test, cluster: {{server: \"http://127.0.0.1:{}\"}}}}]\n\
+             users: [{{name: test, user: {{token: secret-token}}}}]\n\
+             contexts: [{{name: test, context: {{cluster: test, user: test}}}}]\n",
+            self.port.number()
+        )
+    }
+
+    /// What a gateway is started with to read it.
+    pub fn flags(&self) -> Vec<String> {
+        vec!["--kube".to_owned(), "--kubeconfig".to_owned(), self.kubeconfig().to_string_lossy().into_owned()]
+    }
+
+    /// Creates or replaces the objects of this YAML.
+    pub fn apply(&self, text: &str) {
+        for document in yaml::documents(text).into_iter().filter(|document| !document.is_null()) {
+            self.shared.state().put(&document, false).unwrap();
+        }
+        self.shared.changed();
+    }
+
+    /// Deletes the objects of this YAML.
+    pub fn delete(&self, text: &str) {
+        for document in yaml::documents(text) {
+            let kind = kind_of(&document);
+            let text = |field: &str| document["metadata"][field].as_str().map(str::to_owned);
+            let namespace = text("namespace").unwrap_or_else(|| "default".to_owned());
+            let namespace = if kind.namespaced { namespace } else { String::new() };
+            let key = State::key(kind, &namespace, &text("name").unwrap());
+            self.shared.state().delete(&key).unwrap_or_else(|| panic!("there is no {key:?}"));
+        }
+        self.shared.changed();
+    }
+
+    /// An object as it is now.
+    pub fn get(&self, plural: &str, namespace: &str, name: &str) -> Option<Value> {
+        let kind = KINDS.iter().find(|kind| kind.plural == plural || kind.name() == plural).unwrap();
+        self.shared.state().objects.get(&State::key(kind, namespace, name)).cloned()
+    }
+
+    /// A kind comes to be (`plural.group`).
+    pub fn install(&self, name: &str) {
+        let kind = KINDS.iter().find(|kind| kind.name() == name).unwrap();
+        self.shared.state().install(kind);
+        self.shared.changed();
+    }
+
+    /// It is away: every connection is cut, nobody listens.
+    pub fn vanish(&mut self) {
+        self.server.take().unwrap().shutdown_background();
+    }
+
+    /// It listens where it did before.
+    pub fn come_back(&mut self) {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let address: SocketAddr = ([127, 0, 0, 1], self.port.number()).into();
+        let shared = Arc::clone(&self.shared);
+        let listener = {
+            let _entered = runtime.enter();
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.set_reuseaddr(true).unwrap();
+            socket.set_reuseport(true).unwrap();
+            socket.bind(address).unwrap();
+            socket.listen(1024).unwrap()
+        };
+        runtime.spawn(async move {
+            let answer = move |request: Request<Body>| serve::answer(Arc::clone(&shared), request);
+            axum::serve(listener, Router::new().fallback(answer)).await.unwrap();
+        });
+        self.server = Some(runtime);
+    }
+
+    /// From now on every request is answered so; `None`: as is right. Watches that are open go on.
+    pub fn answers(&self, code: Option<u16>) {
+        self.shared.state().faults.answer = code;
+    }
+
+    /// From now on every answer takes so long to begin.
+    pub fn slow(&self, latency: Duration) {
+        self.shared.state().faults.latency = latency;
+    }
+
+    /// From now on every watch ends after so many events; `None`: it lasts. Those that are open end.
+    pub fn watches_last(&self, events: Option<usize>) {
+        self.shared.state().faults.watch_events = events;
+        self.drop_watches();
+    }
+
+    /// All watches that are open end.
+    pub fn drop_watches(&self) {
+        self.shared.state().age += 1;
+        self.shared.changed();
+    }
+
+    /// Nobody can learn any more what happened before now, and lists that were begun cannot go on.
+    pub fn forget_history(&self) {
+        let mut state = self.shared.state();
+        state.version += 1;
+        state.forgotten = state.version;
+        state.history.clear();
+        state.pages.clear();
+    }
+
+    /// Tells all watches how far they are.
+    pub fn bookmark(&self) {
+        self.shared.state().bookmark();
+        self.shared.changed();
+    }
+
+    /// From now on only these rights are given.
+    pub fn allow(&self, rights: BTreeSet<Right>) {
+        self.shared.state().allowed = Some(rights);
+    }
+
+    /// Group, plural and verb of every request so far that was allowed.
+    pub fn seen(&self) -> BTreeSet<Right> {
+        self.shared.state().seen.clone()
+    }
+
+    /// `verb plural namespace selector` of every request for objects so far, `-` where it named none.
+    pub fn asked(&self) -> BTreeSet<String> {
+        self.shared.state().selectors.clone()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        // It may end on a thread of another runtime, where waiting is forbidden.
+        self.server.take().into_iter().for_each(Runtime::shutdown_background);
+    }
+}

@@ -1,0 +1,113 @@
+//! Which kinds the double may have.
+
+use serde_json::{Value, json};
+
+/// A kind as an API server has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ApiKind {
+    pub(super) group: &'static str,
+    /// The preferred one first.
+    pub(super) versions: &'static [&'static str],
+    pub(super) kind: &'static str,
+    pub(super) plural: &'static str,
+    pub(super) namespaced: bool,
+}
+
+impl ApiKind {
+    /// As its definition is called.
+    pub(super) fn name(&self) -> String {
+        format!("{}.{}", self.plural, self.group)
+    }
+
+    /// Is it there without a definition?
+    pub(super) fn built_in(&self) -> bool {
+        !self.group.contains("istio.io") && self.group != "gateway.networking.k8s.io"
+    }
+
+    /// As in `apiVersion`.
+    pub(super) fn api_version(&self, version: &str) -> String {
+        if self.group.is_empty() { version.to_owned() } else { format!("{}/{version}", self.group) }
+    }
+
+    pub(super) fn definition(&self) -> Value {
+        json!({
+            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": self.name()},
+            "spec": {"group": self.group, "names": {"kind": self.kind, "plural": self.plural}},
+        })
+    }
+}
+
+macro_rules! kinds {
+    ($($group:literal $versions:expr => { $($kind:literal $plural:literal $namespaced:literal),* $(,)? })*) => {
+        &[$($(ApiKind {
+            group: $group,
+            versions: $versions,
+            kind: $kind,
+            plural: $plural,
+            namespaced: $namespaced,
+        }),*),*]
+    };
+}
+
+/// All that it may have.
+pub(super) const KINDS: &[ApiKind] = kinds! {
+    "" &["v1"] => {
+        "Service" "services" true,
+        "Pod" "pods" true,
+        "Secret" "secrets" true,
+        "ConfigMap" "configmaps" true,
+        "Namespace" "namespaces" false,
+        "Node" "nodes" false,
+        "Event" "events" true,
+    }
+    "discovery.k8s.io" &["v1"] => { "EndpointSlice" "endpointslices" true }
+    "networking.k8s.io" &["v1"] => {
+        "Ingress" "ingresses" true,
+        "IngressClass" "ingressclasses" false,
+        "NetworkPolicy" "networkpolicies" true,
+    }
+    "coordination.k8s.io" &["v1"] => { "Lease" "leases" true }
+    "apiextensions.k8s.io" &["v1"] => { "CustomResourceDefinition" "customresourcedefinitions" false }
+    "networking.istio.io" &["v1", "v1beta1", "v1alpha3"] => {
+        "Gateway" "gateways" true,
+        "VirtualService" "virtualservices" true,
+        "DestinationRule" "destinationrules" true,
+        "ServiceEntry" "serviceentries" true,
+        "WorkloadEntry" "workloadentries" true,
+    }
+    "networking.istio.io" &["v1beta1"] => { "ProxyConfig" "proxyconfigs" true }
+    "networking.istio.io" &["v1alpha3"] => { "EnvoyFilter" "envoyfilters" true }
+    "security.istio.io" &["v1", "v1beta1"] => {
+        "AuthorizationPolicy" "authorizationpolicies" true,
+        "RequestAuthentication" "requestauthentications" true,
+        "PeerAuthentication" "peerauthentications" true,
+    }
+    "telemetry.istio.io" &["v1", "v1alpha1"] => { "Telemetry" "telemetries" true }
+    "extensions.istio.io" &["v1alpha1"] => {
+        "WasmPlugin" "wasmplugins" true,
+        "TrafficExtension" "trafficextensions" true,
+    }
+    "gateway.networking.k8s.io" &["v1", "v1beta1"] => {
+        "GatewayClass" "gatewayclasses" false,
+        "Gateway" "gateways" true,
+        "HTTPRoute" "httproutes" true,
+        "GRPCRoute" "grpcroutes" true,
+        "ListenerSet" "listenersets" true,
+        "TLSRoute" "tlsroutes" true,
+        "TCPRoute" "tcproutes" true,
+        "UDPRoute" "udproutes" true,
+        "ReferenceGrant" "referencegrants" true,
+        "BackendTLSPolicy" "backendtlspolicies" true,
+    }
+};
+
+/// The kind that an object is of.
+pub(super) fn kind_of(object: &Value) -> &'static ApiKind {
+    let text = |field: &str| object.get(field).and_then(Value::as_str).unwrap_or_default();
+    let (group, version) = text("apiVersion").split_once('/').unwrap_or(("", text("apiVersion")));
+    let fits = |kind: &&ApiKind| {
+        kind.group == group && kind.kind == text("kind") && kind.versions.contains(&version)
+    };
+    KINDS.iter().find(fits).unwrap_or_else(|| panic!("the double has no kind for {object}"))
+}
