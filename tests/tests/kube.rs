@@ -2,9 +2,17 @@
 // Test code: a failed expectation is a panic with a reason.
 #![allow(clippy::unwrap_used)]
 
-use limen_e2e::cluster::Cluster;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use limen::view::View;
+use limen_e2e::cluster::{Cluster, Right};
 use limen_e2e::gateway::Gateway;
-use limen_e2e::{h1, within};
+use limen_e2e::origin::{Origin, Script};
+use limen_e2e::tls::{Authority, base64, peer_certificate};
+use limen_e2e::{h1, within, yaml};
 use tokio::net::TcpStream;
 
 const EDGE: &str = "
@@ -72,4 +80,392 @@ async fn a_route_lives_and_ends_as_in_the_cluster() {
     cluster.delete(&says(""));
     comes_to_say(&gateway, "404 ", &["200 two"]).await;
     assert_eq!(gateway.problems(), Vec::<String>::new());
+}
+
+/// A client that asks without end and keeps what it hears, each answer once, in order.
+struct Asking {
+    over: Arc<AtomicBool>,
+    asked: Arc<AtomicUsize>,
+    task: tokio::task::JoinHandle<Vec<String>>,
+}
+
+impl Asking {
+    async fn begin(gateway: &Gateway) -> Asking {
+        let (over, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let (ends, counts, mut connection) = (Arc::clone(&over), Arc::clone(&asked), connect(gateway).await);
+        let task = tokio::spawn(async move {
+            let mut heard: Vec<String> = Vec::new();
+            while !ends.load(Ordering::Relaxed) {
+                let now = ask(&mut connection).await;
+                if heard.last() != Some(&now) {
+                    heard.push(now);
+                }
+                counts.fetch_add(1, Ordering::Relaxed);
+            }
+            heard
+        });
+        Asking { over, asked, task }
+    }
+
+    /// Until so many more answers were heard.
+    async fn hears_more(&self, answers: usize) {
+        let end = self.asked.load(Ordering::Relaxed) + answers;
+        let more = async {
+            while self.asked.load(Ordering::Relaxed) < end {
+                tokio::task::yield_now().await;
+            }
+        };
+        within("more answers", more).await;
+    }
+
+    async fn end(self) -> Vec<String> {
+        self.over.store(true, Ordering::Relaxed);
+        within("the client to end", self.task).await.unwrap()
+    }
+}
+
+/// A gateway that says `one`, then `fault` befalls its cluster, which comes to say `two` during it; then `mend`. All the
+/// while a client asks.
+async fn outlives(what: &str, fault: impl FnOnce(&mut Cluster), mend: impl FnOnce(&mut Cluster)) {
+    let mut cluster = Cluster::new();
+    cluster.apply(EDGE);
+    cluster.apply(&says("one"));
+    let gateway = Gateway::start_kube(&cluster, &[]).await;
+    let asking = Asking::begin(&gateway).await;
+    asking.hears_more(20).await;
+    fault(&mut cluster);
+    cluster.apply(&says("two"));
+    asking.hears_more(200).await;
+    mend(&mut cluster);
+    comes_to_say(&gateway, "200 two", &["200 one"]).await;
+    cluster.apply(&says("three"));
+    comes_to_say(&gateway, "200 three", &["200 two"]).await;
+    gateway.until("the fault to be no problem any more", |view| view.problems().is_empty()).await;
+    asking.hears_more(20).await;
+    assert_eq!(asking.end().await, ["200 one", "200 two", "200 three"], "{what}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_away_disturbs_nobody() {
+    outlives("away", Cluster::vanish, Cluster::come_back).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_answers_errors_disturbs_nobody() {
+    for code in [429, 500, 503] {
+        let fault = |cluster: &mut Cluster| {
+            cluster.answers(Some(code));
+            cluster.drop_watches();
+        };
+        outlives(&code.to_string(), fault, |cluster| cluster.answers(None)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_drops_watches_disturbs_nobody() {
+    let mend = |cluster: &mut Cluster| cluster.watches_last(None);
+    outlives("watches of one event", |cluster| cluster.watches_last(Some(1)), mend).await;
+    outlives("watches of no event", |cluster| cluster.watches_last(Some(0)), mend).await;
+    outlives("watches that end", |cluster| cluster.drop_watches(), |_| ()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_server_disturbs_nobody() {
+    let fault = |cluster: &mut Cluster| {
+        cluster.slow(Duration::from_millis(300));
+        cluster.drop_watches();
+    };
+    outlives("slow", fault, |cluster| cluster.slow(Duration::ZERO)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_happened_while_nobody_told_is_found_by_a_new_list() {
+    let other = says("gone").replace("talk", "other");
+    let cluster = Cluster::new();
+    [EDGE, &says("one"), &other].into_iter().for_each(|text| cluster.apply(text));
+    let gateway = Gateway::start_kube(&cluster, &[]).await;
+    comes_to_say(&gateway, "200 one", &[]).await;
+    cluster.answers(Some(503));
+    cluster.drop_watches();
+    cluster.apply(&says("two"));
+    cluster.delete(&other);
+    cluster.forget_history();
+    cluster.answers(None);
+    comes_to_say(&gateway, "200 two", &["200 one"]).await;
+    gateway.until("the deletion", |view| view.snapshot.virtual_services().len() == 1).await;
+    assert_eq!(gateway.running.view().snapshot.gateways().len(), 1, "what is still there stays");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bookmark_spares_a_new_list() {
+    let cluster = Cluster::new();
+    [EDGE, &says("one")].into_iter().for_each(|text| cluster.apply(text));
+    let gateway = Gateway::start_kube(&cluster, &[]).await;
+    // What is told after it shows that the bookmark was heard.
+    cluster.bookmark();
+    cluster.apply(&says("two"));
+    comes_to_say(&gateway, "200 two", &["200 one"]).await;
+    cluster.apply(&says("three"));
+    comes_to_say(&gateway, "200 three", &["200 two"]).await;
+    assert_eq!(gateway.problems(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_objects_than_fit_on_a_page_are_all_there_when_it_is_ready() {
+    let cluster = Cluster::new();
+    cluster.apply(EDGE);
+    for number in 0..1203 {
+        cluster.apply(
+            &says("one")
+                .replace("name: talk", &format!("name: talk-{number}"))
+                .replace("talk.example.com", &format!("talk{number}.example.com")),
+        );
+    }
+    let gateway = Gateway::start_kube(&cluster, &[]).await;
+    assert_eq!(gateway.running.view().snapshot.virtual_services().len(), 1203);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kind_that_is_installed_later_is_found() {
+    let cluster = Cluster::without(&["virtualservices.networking.istio.io"]);
+    cluster.apply(EDGE);
+    let gateway = Gateway::start_kube(&cluster, &[]).await;
+    let mut standing = connect(&gateway).await;
+    assert_eq!(ask(&mut standing).await, "404 ");
+    cluster.install("virtualservices.networking.istio.io");
+    cluster.apply(&says("one"));
+    comes_to_say(&gateway, "200 one", &["404 "]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_object_is_told_and_its_last_good_version_stays() {
+    let cluster = Cluster::new();
+    [EDGE, &says("one")].into_iter().for_each(|text| cluster.apply(text));
+    let gateway = Gateway::start_kube(&cluster, &[]).await;
+    cluster.apply(&says("two").replace("status: 200", "status: many"));
+    gateway.until("the problem", |view| !view.problems().is_empty()).await;
+    let problems = gateway.problems().join("\n");
+    let expected = "VirtualService default/talk  spec.http[0].directResponse.status: expected";
+    assert!(problems.contains(expected), "{problems}");
+    comes_to_say(&gateway, "200 one", &[]).await;
+    cluster.apply(&says("three"));
+    comes_to_say(&gateway, "200 three", &["200 one"]).await;
+    assert_eq!(gateway.problems(), Vec::<String>::new());
+}
+
+const SECURE: &str = "
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: secure}
+spec:
+  selector: {istio: ingressgateway}
+  servers: [{port: {number: 443, name: https, protocol: HTTPS}, hosts: ['*'], tls: {mode: SIMPLE, credentialName: edge}}]
+";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn secrets_are_read_by_name_alone_and_followed() {
+    let authority = Authority::new();
+    let secret = |name: &str, namespace: &str| {
+        let pair = authority.issue(&["talk.example.com"]);
+        let (certificate, key) = (base64(&pair.certificate), base64(&pair.key));
+        let text = format!(
+            "{{apiVersion: v1, kind: Secret, type: kubernetes.io/tls, \
+             metadata: {{name: {name}, namespace: {namespace}}}, \
+             data: {{tls.crt: {certificate}, tls.key: {key}}}}}"
+        );
+        (text, pair.der())
+    };
+    let cluster = Cluster::new();
+    let (first, first_der) = secret("edge", "istio-system");
+    for text in
+        [SECURE, EDGE, &says("one"), &first, &secret("other", "istio-system").0, &secret("edge", "default").0]
+    {
+        cluster.apply(text);
+    }
+    let gateway = Gateway::start_kube(&cluster, &[]).await;
+    let handshake = async || {
+        let stream = authority.connect(gateway.address(443), "talk.example.com", "http/1.1").await.unwrap();
+        peer_certificate(&stream)
+    };
+    assert_eq!(handshake().await, first_der, "ready means that it is loaded");
+    let known: Vec<String> =
+        gateway.running.view().snapshot.secrets().iter().map(|secret| secret.key.to_string()).collect();
+    assert_eq!(known, ["Secret istio-system/edge"]);
+    let asked: Vec<String> = cluster.asked().into_iter().filter(|line| line.contains(" secrets ")).collect();
+    let named = |name: &str| {
+        ["list", "watch"].map(|verb| format!("{verb} secrets istio-system metadata.name={name}"))
+    };
+    let expected: BTreeSet<String> = [named("edge"), named("edge-cacert")].into_iter().flatten().collect();
+    assert!(asked.iter().all(|line| expected.contains(line)), "{asked:?}");
+    assert!(!gateway.page("/objects").await.text().contains("secret-token"));
+
+    let (second, second_der) = secret("edge", "istio-system");
+    let before = gateway.running.view().generation;
+    cluster.apply(&second);
+    gateway.until("the new certificate", |view| view.generation > before).await;
+    assert_eq!(handshake().await, second_der);
+    cluster.delete(SECURE);
+    gateway.until("the Secret to be forgotten", |view| view.snapshot.secrets().is_empty()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_secret_that_is_missing_is_an_answer_and_comes_later() {
+    let cluster = Cluster::new();
+    cluster.apply(SECURE);
+    let gateway = Gateway::start_kube(&cluster, &[]).await;
+    let problems = gateway.problems().join("\n");
+    assert!(problems.contains("Gateway default/secure"), "{problems}");
+    let pair = Authority::new().issue(&["talk.example.com"]);
+    let (certificate, key) = (base64(&pair.certificate), base64(&pair.key));
+    cluster.apply(&format!(
+        "{{apiVersion: v1, kind: Secret, metadata: {{name: edge, namespace: istio-system}}, \
+         data: {{tls.crt: {certificate}, tls.key: {key}}}}}"
+    ));
+    let whole = |view: &View| !view.ir.certificates.is_empty() && view.problems().is_empty();
+    gateway.until("the certificate", whole).await;
+}
+
+/// A Service with one endpoint in each of two subsets, as a cluster has it.
+fn shop(v1: &Origin, v2: &Origin) -> String {
+    let endpoint = |name: &str, origin: &Origin| {
+        format!(
+            "
+---
+apiVersion: v1
+kind: Pod
+metadata: {{name: {name}, labels: {{app: shop, version: {name}}}}}
+spec: {{nodeName: node-1, containers: [{{name: shop}}]}}
+status: {{podIP: 127.0.0.1, phase: Running}}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: shop-{name}, labels: {{kubernetes.io/service-name: shop}}}}
+addressType: IPv4
+endpoints: [{{addresses: [127.0.0.1], conditions: {{ready: true}}, targetRef: {{kind: Pod, name: {name}, namespace: default}}}}]
+ports: [{{name: http, port: {}, protocol: TCP}}]
+",
+            origin.address.port()
+        )
+    };
+    format!(
+        "
+apiVersion: v1
+kind: Service
+metadata: {{name: shop}}
+spec: {{selector: {{app: shop}}, ports: [{{name: http, port: 80, targetPort: http, protocol: TCP}}], clusterIP: 10.0.0.7}}
+{}{}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {{name: shop}}
+spec:
+  host: shop
+  subsets: [{{name: v1, labels: {{version: v1}}}}, {{name: v2, labels: {{version: v2}}}}]
+",
+        endpoint("v1", v1),
+        endpoint("v2", v2)
+    )
+}
+
+fn to_subset(subset: &str) -> String {
+    format!(
+        "{{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {{name: talk}}, \
+         spec: {{hosts: [talk.example.com], gateways: [edge], \
+         http: [{{route: [{{destination: {{host: shop, subset: {subset}}}}}]}}]}}}}"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn subsets_are_chosen_by_the_metadata_of_pods_alone() {
+    let (v1, v2) = (Origin::start("v1", Script::echo()).await, Origin::start("v2", Script::echo()).await);
+    let cluster = Cluster::new();
+    [EDGE, &shop(&v1, &v2), &to_subset("v2")].into_iter().for_each(|text| cluster.apply(text));
+    let gateway = Gateway::start_kube(&cluster, &[]).await;
+    let answered_by = async || {
+        let mut connection = connect(&gateway).await;
+        connection.send(&h1::request("GET", "/", "talk.example.com", &[], b"")).await;
+        let reply = within("a response", connection.read("GET")).await.unwrap();
+        reply.origin().unwrap_or_else(|| reply.status.to_string())
+    };
+    assert_eq!(answered_by().await, "v2");
+    let pods = gateway.running.view();
+    assert!(pods.snapshot.pods().iter().all(|pod| pod.spec.ips.is_empty()), "only metadata was asked for");
+    let before = gateway.running.view().generation;
+    cluster.apply(&to_subset("v1"));
+    gateway.until("the other subset", |view| view.generation > before).await;
+    assert_eq!(answered_by().await, "v1");
+    assert_eq!(gateway.problems(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn other_namespaces_are_not_read() {
+    let cluster = Cluster::new();
+    let elsewhere = says("far").replace("name: talk", "name: far, namespace: elsewhere");
+    [EDGE, &says("one"), &elsewhere].into_iter().for_each(|text| cluster.apply(text));
+    let flags = ["--watch-namespaces", "default,shop"].map(str::to_owned);
+    let gateway = Gateway::start_kube(&cluster, &flags).await;
+    comes_to_say(&gateway, "200 one", &[]).await;
+    assert_eq!(gateway.running.view().snapshot.virtual_services().len(), 1);
+    let asked = cluster.asked();
+    let routes: Vec<&String> = asked.iter().filter(|line| line.contains(" virtualservices ")).collect();
+    assert!(routes.iter().all(|line| !line.contains("virtualservices - ")), "{routes:?}");
+}
+
+/// The rights that deploy/rbac.yaml gives.
+fn given() -> BTreeSet<Right> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/rbac.yaml");
+    let documents = yaml::documents(&std::fs::read_to_string(path).unwrap());
+    let rules = documents.iter().filter(|document| document["kind"] == "ClusterRole");
+    let rules = rules.flat_map(|role| role["rules"].as_array().unwrap());
+    let words = |rule: &serde_json::Value, field: &str| -> Vec<String> {
+        rule[field].as_array().unwrap().iter().map(|word| word.as_str().unwrap().to_owned()).collect()
+    };
+    let mut rights = BTreeSet::new();
+    for rule in rules {
+        for group in words(rule, "apiGroups") {
+            for resource in words(rule, "resources") {
+                let verbs = words(rule, "verbs").into_iter();
+                rights.extend(verbs.map(|verb| (group.clone(), resource.clone(), verb)));
+            }
+        }
+    }
+    rights
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_rights_of_the_manifest_are_enough_and_each_is_used() {
+    let cluster = Cluster::new();
+    cluster.allow(given());
+    [EDGE, SECURE, &says("one")].into_iter().for_each(|text| cluster.apply(text));
+    let gateway = Gateway::start_kube(&cluster, &[]).await;
+    comes_to_say(&gateway, "200 one", &[]).await;
+    let unused = || given().difference(&cluster.seen()).cloned().collect::<Vec<Right>>();
+    let used = async {
+        // Watches begin a moment after the lists.
+        while !unused().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    if tokio::time::timeout(limen_e2e::GUARD, used).await.is_err() {
+        panic!("never used: {:?}", unused());
+    }
+    assert!(
+        gateway.problems().iter().all(|problem| !problem.contains("LIM0014")),
+        "{:?}",
+        gateway.problems()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_right_that_is_taken_away_is_a_problem_and_nothing_is_lost() {
+    let cluster = Cluster::new();
+    [EDGE, &says("one")].into_iter().for_each(|text| cluster.apply(text));
+    let gateway = Gateway::start_kube(&cluster, &[]).await;
+    let rights = given().into_iter().filter(|(_, resource, _)| resource != "virtualservices").collect();
+    cluster.allow(rights);
+    cluster.drop_watches();
+    gateway.until("the problem", |view| !view.problems().is_empty()).await;
+    let problems = gateway.problems().join("\n");
+    assert!(problems.contains("does not allow to read virtualservices.networking.istio.io"), "{problems}");
+    comes_to_say(&gateway, "200 one", &[]).await;
 }

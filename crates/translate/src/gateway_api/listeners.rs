@@ -226,7 +226,7 @@ pub(crate) fn secret<'a>(
     if !grants.allow(referrer(owner), ("", "Secret"), (namespace, name)) {
         return Err(("RefNotPermitted", format!("no ReferenceGrant allows {owner} to refer to {title}")));
     }
-    let Some(secret) = index.snapshot.secrets().get(namespace, name) else {
+    let Some(secret) = index.sought.secret(index.snapshot, namespace, name) else {
         let key = ObjectKey::new(Kind::Secret, namespace, &**name);
         let why = if index.refused(&key) { "is not valid, see its problem" } else { "does not exist" };
         return Err(wrong(format!("{title} {why}")));
