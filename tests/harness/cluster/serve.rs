@@ -91,7 +91,7 @@ fn unescape(text: &str) -> String {
 /// Answers one request.
 pub(super) async fn answer(shared: Arc<Shared>, request: Request<Body>) -> Response<Body> {
     let faults = shared.state().faults.clone();
-    tokio::time::sleep(faults.latency).await;
+    tokio::time::sleep_until(tokio::time::Instant::now() + faults.latency).await;
     if let Some(code) = faults.answer {
         return refusal((code, "Fault", format!("the server answers {code} now")));
     }
