@@ -71,10 +71,11 @@ impl Row {
 }
 
 /// A folder of goldens: the prefix of their names, the folder, the end of an expectation's name.
-const GOLDENS: [(&str, &str, &str); 3] = [
+const GOLDENS: [(&str, &str, &str); 4] = [
     ("resources/", "crates/resources/tests/golden", ".out.txt"),
     ("translate/istio/", "crates/translate/tests/golden/istio", ".out.yaml"),
     ("translate/gateway-api/", "crates/translate/tests/golden/gateway-api", ".out.yaml"),
+    ("translate/ingress/", "crates/translate/tests/golden/ingress", ".out.yaml"),
 ];
 
 /// Names of the files in a folder that end so, without that end.

@@ -114,6 +114,28 @@ async fn get(address: SocketAddr, host: &str, path: &str) -> Reply {
     within("a response", connection.read("GET")).await.unwrap()
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ingress() {
+    let home = tempfile::tempdir().unwrap();
+    let config = copied("ingress", home.path());
+    let (shop, cart) =
+        (Origin::start("shop", Script::echo()).await, Origin::start("cart", Script::echo()).await);
+    let flags = [backend("shop", &shop), backend("cart:8080", &cart)].concat();
+    let gateway = Gateway::start_in(home, vec![config], &flags).await;
+    assert_eq!(gateway.problems(), Vec::<String>::new());
+    let cases = [
+        ("shop.example.com", "/", "shop"),
+        ("shop.example.com", "/cart", "cart"),
+        ("shop.example.com", "/cartoon", "shop"),
+        ("other.example.com", "/", "shop"),
+    ];
+    for (host, path, origin) in cases {
+        let reply = get(gateway.address(80), host, path).await;
+        let seen = reply.seen();
+        assert_eq!((reply.status, seen["origin"].as_str()), (200, Some(origin)), "{host}{path}");
+    }
+}
+
 /// As `limen run` reads its arguments.
 #[derive(Parser)]
 struct Run {

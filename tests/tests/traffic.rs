@@ -279,3 +279,31 @@ async fn by_default_the_less_busy_of_two_endpoints_is_preferred() {
     }
     assert_eq!(busy.hits(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_to_an_ingress_reach_every_endpoint() {
+    const ENDPOINTS: usize = 10;
+    // At random one of them would be missed once in ten million runs.
+    const REQUESTS: usize = 180;
+    const CONFIG: &str = "{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {name: shop}, \
+        spec: {ingressClassName: limen, defaultBackend: {service: {name: shop, port: {number: 80}}}}}\n---\n\
+        {apiVersion: v1, kind: Service, metadata: {name: shop}, spec: {ports: [{name: http, port: 80}]}}\n";
+    let mut origins = Vec::new();
+    for number in 0..ENDPOINTS {
+        origins.push(Origin::start(&format!("o{number}"), Script::echo()).await);
+    }
+    let flags: Vec<String> = origins
+        .iter()
+        .flat_map(|origin| ["--backend".to_owned(), format!("shop={}", origin.address)])
+        .collect();
+    let gateway = Gateway::start(&[("ingress.yaml", CONFIG)], &flags).await;
+    let mut connection = connect(&gateway).await;
+    for _ in 0..REQUESTS {
+        connection.send(&h1::request("GET", "/", "any.example.com", &[], b"")).await;
+        let reply = within("a response", connection.read("GET")).await.unwrap();
+        assert_eq!(reply.status, 200, "{reply:?}");
+    }
+    let hits: Vec<usize> = origins.iter().map(Origin::hits).collect();
+    assert!(hits.iter().all(|hits| *hits > 0), "{hits:?}");
+    assert_eq!(hits.iter().sum::<usize>(), REQUESTS);
+}

@@ -16,7 +16,7 @@ use crate::draft::VirtualServiceDraft;
 use crate::gateway_api;
 use crate::guard;
 use crate::index::Index;
-use crate::ingress::{self, IngressMemo};
+use crate::ingress::{self, IngressMemo, Ingresses};
 use crate::istio::client_tls::ClientPlan;
 use crate::istio::gateway::{self, ChainPlan, InsidePlan, PlainPlan, PortPlan, ServerPlan, ServesPlan};
 use crate::istio::programmed::Programmed;
@@ -78,7 +78,7 @@ pub(crate) fn assemble(snapshot: &Snapshot, settings: &Settings, memo: &mut Asse
     guarded.for_each(|(number, origin)| programmed.close(number, origin));
     let drafts = drafts(&index, &mut memo.drafts);
     let attached = merge::attachments(&drafts);
-    let ingresses = ingress::plan(&index, &attached, &mut ports, &mut memo.ingresses, &mut report);
+    let mut ingresses = ingress::plan(&index, &attached, &mut ports, &mut memo.ingresses, &mut report);
     ingresses.displaced.iter().for_each(|server| programmed.refuse(server));
     let planned = Planned { ports: &ports, guards: &guards, ingresses: &ingresses };
     let routing = merge::route_tables(&index, planned, &drafts, attached, &mut memo.merge, &mut report);
@@ -89,7 +89,8 @@ pub(crate) fn assemble(snapshot: &Snapshot, settings: &Settings, memo: &mut Asse
     let clusters = clusters::clusters(&index, wanted, &last.clusters, &mut certificates.files, &mut report);
     let makers = (&mut connections, &mut certificates, &mut programmed);
     let listeners = listeners(ports, makers, &last.ir, &mut report);
-    let (listeners, tables) = joined((listeners, tables), (&own, offers), &index, &last.ir, &mut report);
+    let (listeners, tables) =
+        joined((listeners, tables), (&own, offers), &index, &last.ir, (&mut ingresses, &mut report));
     programmed.conclude(&index, &mut report);
     ingresses.conclude(&index, &programmed, &mut report);
     let Certificates { found, authorities, mut files, .. } = certificates;
@@ -149,7 +150,7 @@ fn joined(
     (own, mut offers): (&gateway_api::Plan<'_>, Vec<Offer>),
     index: &Index<'_>,
     last: &Ir,
-    report: &mut Report,
+    (ingresses, report): (&mut Ingresses, &mut Report),
 ) -> (Vec<Arc<Listener>>, Tables) {
     if offers.is_empty() {
         own.conclude(&[], report);
@@ -160,7 +161,7 @@ fn joined(
     offers.splice(0..0, others);
     let Joined { listeners, tables, lost } = join::join(offers, index.snapshot);
     let (of_others, lost): (Vec<_>, Vec<_>) = lost.into_iter().partition(|(place, _)| *place < before);
-    say_lost(&of_others, index, report);
+    say_lost(&of_others, index, ingresses, report);
     let lost: Vec<_> = lost.into_iter().map(|(place, lost)| (place - before, lost)).collect();
     own.conclude(&lost, report);
     (shared(listeners, last), shared_tables(tables, last))
@@ -179,7 +180,7 @@ fn offers_of_others(listeners: Vec<Arc<Listener>>, mut tables: Tables) -> Vec<Of
 }
 
 /// Says of objects of other APIs what others have of what they ask for.
-fn say_lost(lost: &[(usize, Lost)], index: &Index<'_>, report: &mut Report) {
+fn say_lost(lost: &[(usize, Lost)], index: &Index<'_>, ingresses: &mut Ingresses, report: &mut Report) {
     for (_, lost) in lost {
         let (losers, winner, what) = match lost {
             Lost::Host { host, routes, winner } => {
@@ -198,6 +199,10 @@ fn say_lost(lost: &[(usize, Lost)], index: &Index<'_>, report: &mut Report) {
             let why = format!("{winner}, which comes first, has {what}");
             let at = At::of(object.key(), object.source(), &loser.field);
             report.problem(messages::host_conflict(at, &why));
+            if kind == Some(Kind::Ingress) {
+                ingresses.lose(loser, lost);
+                continue;
+            }
             report.verdict(Verdict {
                 generation: object.meta().generation,
                 ..Verdict::new(object.key().clone(), "HostConflict", true, ("HostConflict", &why))

@@ -10,14 +10,14 @@
 //! 1. `index`: who is there, in Istio's order; services by host, DestinationRules by host.
 //! 2. `istio`: each Gateway becomes servers on ports, each VirtualService a draft of rules.
 //! 3. `ingress`: each Ingress becomes a draft of paths; those of a gateway join its ports.
-//! 3. `merge`: servers and drafts become route tables (`bind` decides what of a draft applies to a server).
-//! 4. `clusters`: the destinations that rules name become clusters (`gateway_api` says what of its policies shapes them).
-//! 5. `secrets`: the credentials that servers name become certificates.
+//! 4. `merge`: servers and drafts become route tables (`bind` decides what of a draft applies to a server).
+//! 5. `clusters`: the destinations that rules name become clusters (`gateway_api` says what of its policies shapes them).
+//! 6. `secrets`: the credentials that servers name become certificates.
 //!    The Gateway API's Gateways and routes become listeners and tables of their own (`gateway_api`), and `join` puts
 //!    what several APIs want on one address together.
-//! 6. `telemetry`: what is told of each gateway's traffic.
-//! 7. `endpoints`: clusters get their endpoints.
-//! 8. `verified`: clusters of the mesh ask them for the names of their accounts.
+//! 7. `telemetry`: what is told of each gateway's traffic.
+//! 8. `endpoints`: clusters get their endpoints.
+//! 9. `verified`: clusters of the mesh ask them for the names of their accounts.
 //!
 //! `guard` closes what is under a policy that can deny and is not enforced yet. `memo` lets each stage answer with
 //! the former object where its inputs are the former objects.

@@ -3,6 +3,7 @@
 mod claims;
 mod connections;
 mod ingress;
+mod judge;
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,8 +12,8 @@ use std::sync::Arc;
 use limen_ir::atoms::{HostPattern, Port};
 use limen_ir::cluster::ClusterKey;
 use limen_ir::route::{FilterOrder, RouteTable, RouteTableName, Rule, VirtualHost};
-use limen_resources::istio::{ClientTls, Gateway};
-use limen_resources::{AnyObject, Kind, Object, ObjectKey, Verdict};
+use limen_resources::istio::ClientTls;
+use limen_resources::{AnyObject, Kind, ObjectKey};
 
 use crate::bind::{self, Bound, BoundRule, Meaning, Site, Target};
 use crate::draft::VirtualServiceDraft;
@@ -23,7 +24,7 @@ use crate::istio::gateway::{InsidePlan, PassthroughPlan, PlainPlan, PortPlan, Se
 use crate::istio::names;
 use crate::lookup::Lookup;
 use crate::memo::{ByValue, Memo, keep};
-use crate::messages::{At, route as messages};
+use crate::messages::{At, ingress as messages};
 use crate::report::Report;
 use crate::services::ServiceFacts;
 
@@ -179,6 +180,7 @@ pub(crate) fn route_tables(
         routing,
         hosts: Lookup::default(),
         attached: BTreeMap::new(),
+        lost: BTreeMap::new(),
         idle: BTreeSet::new(),
     };
     for port in ports {
@@ -221,11 +223,11 @@ pub(crate) fn route_tables(
             }
         }
     }
-    let Merger { routing, hosts, attached, idle, .. } = merger;
+    let Merger { routing, hosts, attached, lost, idle, .. } = merger;
     memo.bound.turn();
     memo.hosts = hosts;
     memo.tables.clone_from(&routing.tables);
-    judge(index, drafts, (&attached, &idle), report);
+    judge::judge(index, drafts, (&attached, &lost, &idle), report);
     routing
 }
 
@@ -278,6 +280,8 @@ struct Merger<'a, 'm, 'i> {
     routing: Routing,
     hosts: Lookup<(RouteTableName, String), Arc<VirtualHost>>,
     attached: Attached<'a>,
+    /// Their hosts that are older Ingresses'.
+    lost: Attached<'a>,
     /// VirtualServices that share a host with a server for connections and have no route for it, by gateway name.
     idle: BTreeSet<(&'a ObjectKey, &'a str)>,
 }
@@ -315,7 +319,8 @@ impl<'a> Merger<'a, '_, '_> {
             let drafts =
                 self.by_gateway.get(&*server.gateway_name).map(|attached| attached.candidates(server));
             for draft in drafts.unwrap_or_default() {
-                let shared = shared_hosts(server, draft);
+                let mut shared = shared_hosts(server, draft);
+                self.leave_taken(port, server, draft, &mut shared);
                 if shared.is_empty() {
                     continue;
                 }
@@ -346,6 +351,26 @@ impl<'a> Merger<'a, '_, '_> {
         let table = RouteTable { name: name.clone(), filter_order: FilterOrder::Istio, hosts };
         let table = keep(self.memo.tables.get(name), table);
         self.routing.tables.insert(name.clone(), table);
+    }
+
+    /// Takes hosts out that are older Ingresses' on this port, and says so.
+    fn leave_taken(
+        &mut self,
+        port: &PortPlan,
+        server: &'a ServerPlan,
+        draft: &'a VirtualServiceDraft,
+        shared: &mut Vec<&str>,
+    ) {
+        let Some(site) = self.ingresses.site(port).filter(|site| !site.taken.is_empty()) else { return };
+        shared.retain(|host| {
+            let host = host.to_ascii_lowercase();
+            let Some(winner) = site.taken.get(&host) else { return true };
+            let at = At::new(&draft.object, "spec.hosts");
+            self.report.problem(messages::istio_host_conflict(at, &host, winner));
+            let lost = self.lost.entry((&draft.object.key, &server.gateway_name)).or_default();
+            lost.insert(format!("{host} is {winner}'s"));
+            false
+        });
     }
 
     /// The rules of a VirtualService on a server; says what is wrong with them and notes the clusters that they use.
@@ -467,83 +492,4 @@ impl HostDraft {
     fn new(declared: Port) -> HostDraft {
         HostDraft { declared, https_redirect: false, rules: Vec::new(), from: BTreeMap::new() }
     }
-}
-
-/// Says of each VirtualService what became of it at each Gateway that it names.
-fn judge(
-    index: &Index<'_>,
-    drafts: &[Arc<VirtualServiceDraft>],
-    (attached, idle): (&Attached<'_>, &BTreeSet<(&ObjectKey, &str)>),
-    report: &mut Report,
-) {
-    for draft in drafts {
-        for reference in &draft.gateways {
-            let at = At::new(&draft.object, &reference.field);
-            let found =
-                reference.name.split_once('/').and_then(|(ns, name)| index.snapshot.gateways().get(ns, name));
-            let (status, reason, message) =
-                match (found, attached.get(&(&draft.object.key, &*reference.name))) {
-                    (None, _) => {
-                        report.problem(messages::gateway_not_found(
-                            at,
-                            &reference.name,
-                            namesake(index, &reference.name),
-                        ));
-                        (false, "GatewayNotFound", "there is no such Gateway".to_owned())
-                    }
-                    (Some(_), _) if draft.reach.is_none() => {
-                        let message = "it is not exported to the gateway's namespace".to_owned();
-                        (false, "NotExported", message)
-                    }
-                    (Some(_), Some(hosts)) => {
-                        let hosts: Vec<_> = hosts.iter().map(String::as_str).collect();
-                        (true, "Accepted", format!("served as {}", hosts.join(", ")))
-                    }
-                    (Some(_), None) if idle.contains(&(&draft.object.key, &*reference.name)) => {
-                        let message =
-                            "it has no route for the connections of its servers, or not the first one";
-                        (false, "NoRouteForServer", message.to_owned())
-                    }
-                    (Some(gateway), None) if any_server_has(gateway, draft) => {
-                        (false, "ServerNotServed", "no server that has its hosts is served here".to_owned())
-                    }
-                    (Some(_), None) => {
-                        report.problem(messages::host_not_in_gateway(at, &reference.name));
-                        (false, "NoMatchingHost", "no server of the Gateway has a host of it".to_owned())
-                    }
-                };
-            let parent = reference.name.split_once('/');
-            report.verdict(Verdict {
-                on: draft.object.key.clone(),
-                parent: parent.map(|(namespace, name)| ObjectKey::new(Kind::Gateway, namespace, name)),
-                part: None,
-                generation: draft.object.meta.generation,
-                condition: "Accepted".to_owned(),
-                status,
-                reason: reason.to_owned(),
-                message,
-                addresses: Vec::new(),
-            });
-        }
-    }
-}
-
-/// A Gateway of the same name in another namespace.
-fn namesake(index: &Index<'_>, name: &str) -> Option<String> {
-    let (_, name) = name.split_once('/')?;
-    let other = index.gateways.iter().find(|gateway| *gateway.key.name == *name)?;
-    Some(format!("{}/{}", other.key.namespace, other.key.name))
-}
-
-/// Does any server of the Gateway, served or not, have a host of the VirtualService?
-fn any_server_has(gateway: &Object<Gateway>, draft: &VirtualServiceDraft) -> bool {
-    let own = &*draft.object.key.namespace;
-    let for_it = |host: &&String| match host.split_once('/') {
-        None | Some(("*", _)) => true,
-        Some((".", _)) => *gateway.key.namespace == *own,
-        Some((namespace, _)) => namespace == own,
-    };
-    let hosts = gateway.spec.servers.iter().flat_map(|server| &server.hosts).filter(for_it);
-    let hosts = hosts.map(|host| host.split_once('/').map_or(&**host, |(_, name)| name));
-    !names::intersection(hosts, &draft.hosts).is_empty()
 }

@@ -39,6 +39,11 @@ const WORLD: &[&str] = &[
     "{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: s, labels: {kubernetes.io/service-name: web}}, addressType: IPv4, ports: [{name: http, port: 80}, {name: other, port: 8081}], endpoints: [{addresses: [10.0.0.2], targetRef: {kind: Pod, name: p2}}]}",
     "{apiVersion: v1, kind: Secret, metadata: {name: cert}, data: {password: eA==}}",
     "{apiVersion: v1, kind: Secret, metadata: {name: cert, namespace: istio-system}, stringData: {tls.crt: \"-----BEGIN CERTIFICATE-----\\neA==\\n-----END CERTIFICATE-----\", tls.key: \"-----BEGIN PRIVATE KEY-----\\neA==\\n-----END PRIVATE KEY-----\"}}",
+    "{apiVersion: networking.k8s.io/v1, kind: IngressClass, metadata: {name: c, annotations: {ingressclass.kubernetes.io/is-default-class: 'true'}}, spec: {controller: limen.dev/ingress-controller}}",
+    "{apiVersion: networking.k8s.io/v1, kind: IngressClass, metadata: {name: c}, spec: {controller: istio.io/ingress-controller}}",
+    "{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {name: i}, spec: {ingressClassName: c, tls: [{hosts: [a.com], secretName: cert}], rules: [{host: a.com, http: {paths: [{path: /i, pathType: Prefix, backend: {service: {name: web, port: {name: other}}}}]}}]}}",
+    "{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {name: i}, spec: {defaultBackend: {service: {name: web, port: {number: 80}}}, rules: [{host: '*.com'}]}}",
+    "{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {name: j, namespace: team, creationTimestamp: '2025-01-01T00:00:00Z'}, spec: {ingressClassName: limen, rules: [{host: b.com, http: {paths: [{path: /, pathType: Exact, backend: {service: {name: web, port: {number: 80}}}}]}}]}}",
     "{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {name: p, namespace: istio-system}, spec: {rules: [{}]}}",
     "{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {name: p, namespace: istio-system}, spec: {selector: {matchLabels: {a: b}}}}",
 ];

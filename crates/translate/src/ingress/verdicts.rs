@@ -2,12 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use limen_resources::{GatewayAddress, ObjectKey, Verdict};
+use limen_ir::Origin;
+use limen_ir::atoms::HostPattern;
+use limen_resources::{GatewayAddress, Kind, ObjectKey, Verdict};
 
 use super::{Behaviour, IngressDraft, Ingresses};
 use crate::index::Index;
 use crate::istio::addresses;
 use crate::istio::programmed::Programmed;
+use crate::join::Lost;
 use crate::report::Report;
 
 /// What became of one Ingress.
@@ -18,7 +21,7 @@ pub(super) struct Outcome {
     behaviour: Option<Behaviour>,
     hosts: BTreeSet<String>,
     /// Hosts that are another object's.
-    lost: BTreeMap<String, ObjectKey>,
+    lost: BTreeMap<String, String>,
     /// Why nothing of it is served.
     refused: Option<String>,
 }
@@ -31,7 +34,7 @@ impl Outcome {
     }
 
     pub(super) fn lose(&mut self, host: &str, winner: &ObjectKey) {
-        self.lost.insert(host.to_owned(), winner.clone());
+        self.lost.insert(host.to_owned(), winner.to_string());
     }
 
     fn served(&self) -> Vec<&str> {
@@ -45,6 +48,26 @@ impl Ingresses {
     pub(super) fn refuse(&mut self, draft: &IngressDraft, why: &str) {
         let outcome = self.outcomes.entry(draft.object.key.clone()).or_default();
         outcome.refused = Some(why.to_owned());
+    }
+
+    /// Another API has something of what an Ingress asks for; `origin` is the Ingress or a part of it.
+    pub(crate) fn lose(&mut self, origin: &Origin, lost: &Lost) {
+        let key = ObjectKey::new(Kind::Ingress, &*origin.namespace, &*origin.name);
+        let Some(outcome) = self.outcomes.get_mut(&key) else { return };
+        let title = |winner: &Origin| format!("{} {}/{}", winner.kind, winner.namespace, winner.name);
+        match lost {
+            Lost::Host { host, winner, .. } => {
+                let host = match host {
+                    HostPattern::OneLabel(suffix) => format!("*.{suffix}"),
+                    host => host.to_string(),
+                };
+                outcome.lost.insert(host, title(winner));
+            }
+            Lost::Chain { chain, winner } => {
+                outcome.lost.insert(format!("what {} is for", chain.field), title(winner));
+            }
+            Lost::Port { winner, .. } => outcome.refused = Some(format!("{} has the port", title(winner))),
+        }
     }
 
     /// Says what became of each Ingress that is ours, and where clients find it, which is its `status.loadBalancer`.
@@ -74,6 +97,7 @@ impl Ingresses {
             }
             report.verdict(Verdict {
                 addresses: found,
+                generation: index.snapshot.get(key).and_then(|object| object.meta().generation),
                 ..Verdict::new(key.clone(), Verdict::PROGRAMMED, status, (reason, &message))
             });
         }
