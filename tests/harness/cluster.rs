@@ -120,9 +120,26 @@ impl Cluster {
 
     /// A kind comes to be (`plural.group`).
     pub fn install(&self, name: &str) {
+        self.define(name);
+        self.serve(name);
+    }
+
+    /// The definition of a kind comes to be; it is not served yet.
+    pub fn define(&self, name: &str) {
         let kind = KINDS.iter().find(|kind| kind.name() == name).unwrap();
-        self.shared.state().install(kind);
+        self.shared.state().put(&kind.definition(), false).unwrap();
         self.shared.changed();
+    }
+
+    /// A kind that is defined is served from now on.
+    pub fn serve(&self, name: &str) {
+        let kind = KINDS.iter().find(|kind| kind.name() == name).unwrap();
+        self.shared.state().kinds.push(kind);
+    }
+
+    /// How often the server was asked which kinds it has.
+    pub fn discoveries(&self) -> usize {
+        self.shared.state().discoveries
     }
 
     /// It is away: every connection is cut, nobody listens.

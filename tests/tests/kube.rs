@@ -227,14 +227,52 @@ async fn more_objects_than_fit_on_a_page_are_all_there_when_it_is_ready() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_kind_that_is_installed_later_is_found() {
-    let cluster = Cluster::without(&["virtualservices.networking.istio.io"]);
+    const ROUTES: &str = "virtualservices.networking.istio.io";
+    let cluster = Cluster::without(&[ROUTES]);
     cluster.apply(EDGE);
     let gateway = Gateway::start_kube(&cluster, &[]).await;
     let mut standing = connect(&gateway).await;
     assert_eq!(ask(&mut standing).await, "404 ");
-    cluster.install("virtualservices.networking.istio.io");
+    cluster.define(ROUTES);
+    let asked_again = cluster.discoveries() + 1;
+    let asked = async {
+        while cluster.discoveries() < asked_again {
+            tokio::task::yield_now().await;
+        }
+    };
+    within("a question for kinds, while there is only a definition", asked).await;
+    cluster.serve(ROUTES);
     cluster.apply(&says("one"));
     comes_to_say(&gateway, "200 one", &["404 "]).await;
+}
+
+const API: &str = "
+apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: {name: limen}
+spec: {controllerName: limen.dev/gateway-controller}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: edge}
+spec: {gatewayClassName: limen, listeners: [{name: http, port: 80, protocol: HTTP}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: talk}
+spec:
+  parentRefs: [{name: edge}]
+  hostnames: [talk.example.com]
+  rules:
+  - filters: [{type: RequestRedirect, requestRedirect: {hostname: api.example.com, statusCode: 302}}]
+";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_route_of_the_gateway_api_is_served() {
+    let cluster = Cluster::new();
+    cluster.apply(API);
+    let gateway = Gateway::start_kube(&cluster, &[]).await;
+    comes_to_say(&gateway, "302 ", &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -104,6 +104,7 @@ pub(super) async fn answer(shared: Arc<Shared>, request: Request<Body>) -> Respo
         metadata: accept.contains("as=PartialObjectMetadata"),
     };
     let path: Vec<&str> = parts.uri.path().split('/').filter(|part| !part.is_empty()).collect();
+    shared.state().discoveries += usize::from(path == ["apis"]);
     // The lock is not to be held while the next line takes it again.
     let found = discovery(&shared.state(), &path);
     if let Some(found) = found {

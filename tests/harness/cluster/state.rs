@@ -48,6 +48,7 @@ pub(super) struct State {
     pub(super) allowed: Option<BTreeSet<Right>>,
     pub(super) seen: BTreeSet<Right>,
     pub(super) selectors: BTreeSet<String>,
+    pub(super) discoveries: usize,
     /// Watches of a former age end.
     pub(super) age: u64,
     /// What is left of lists that were begun.
@@ -66,6 +67,7 @@ impl State {
             allowed: None,
             seen: BTreeSet::new(),
             selectors: BTreeSet::new(),
+            discoveries: 0,
             age: 0,
             pages: HashMap::new(),
         };

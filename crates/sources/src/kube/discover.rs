@@ -131,6 +131,7 @@ async fn ask(
             if let Some(kinds) = kinds.as_ref().filter(|_| !told && defined.within(&found)) {
                 told = true;
                 tell(Ok(Found { kinds: kinds.clone(), all: true }));
+                timer.as_mut().reset(tokio::time::Instant::now() + REGULARLY);
             }
         }
     }
