@@ -199,10 +199,16 @@ impl Cluster {
         state.pages.clear();
     }
 
-    /// Tells all watches how far they are.
-    pub fn bookmark(&self) {
+    /// Tells all watches how far they are, and returns it.
+    pub fn bookmark(&self) -> u64 {
         self.shared.state().bookmark();
         self.shared.changed();
+        self.shared.state().version
+    }
+
+    /// From where the last watch of this kind (`plural.group`) began.
+    pub fn watched_from(&self, name: &str) -> u64 {
+        self.shared.state().watched_from.get(name).copied().unwrap_or(0)
     }
 
     /// From now on only these rights are given.

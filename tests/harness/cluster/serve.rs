@@ -326,6 +326,7 @@ fn watch(shared: &Arc<Shared>, place: Place, asked: Asked) -> Response<Body> {
 /// Tells a watch what happens, until nobody listens or it is to end.
 async fn tell(shared: Arc<Shared>, place: Place, asked: Asked, lines: mpsc::Sender<Bytes>) {
     let mut from: u64 = asked.get("resourceVersion").and_then(|version| version.parse().ok()).unwrap_or(0);
+    shared.state().watched_from.insert(place.kind.name(), from);
     let mut news = shared.news.subscribe();
     let age = shared.state().age;
     let seconds = asked.get("timeoutSeconds").and_then(|seconds| seconds.parse().ok()).unwrap_or(300);

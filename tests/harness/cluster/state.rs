@@ -49,6 +49,7 @@ pub(super) struct State {
     pub(super) seen: BTreeSet<Right>,
     pub(super) selectors: BTreeSet<String>,
     pub(super) discoveries: usize,
+    pub(super) watched_from: HashMap<String, u64>,
     /// Watches of a former age end.
     pub(super) age: u64,
     /// What is left of lists that were begun.
@@ -68,6 +69,7 @@ impl State {
             seen: BTreeSet::new(),
             selectors: BTreeSet::new(),
             discoveries: 0,
+            watched_from: HashMap::new(),
             age: 0,
             pages: HashMap::new(),
         };
