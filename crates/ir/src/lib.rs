@@ -23,6 +23,7 @@ pub mod tcp;
 pub mod telemetry;
 pub mod tls;
 pub mod tracing;
+pub mod udp;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -41,7 +42,7 @@ pub use tls::{Authorities, Certificate, CertificateId};
 /// All that a gateway process serves, but for the endpoints, which change more often and travel apart.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Ir {
-    /// Sorted by bind address; at most one per address and port.
+    /// Sorted by bind address; at most one per address, port and transport (UDP has ports of its own).
     pub listeners: Vec<Arc<Listener>>,
     /// Route tables by the name that listeners refer to.
     pub route_tables: BTreeMap<RouteTableName, Arc<RouteTable>>,

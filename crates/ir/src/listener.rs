@@ -10,11 +10,12 @@ use crate::policy::http::{HttpPolicy, is_default};
 use crate::route::RouteTableName;
 use crate::tcp::TcpRoute;
 use crate::tls::ServerTls;
+use crate::udp::UdpRoute;
 
 /// One bound address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Listener {
-    /// Envoy's form `<ip>_<port>`, such as `0.0.0.0_8080`.
+    /// Envoy's form `<ip>_<port>`, such as `0.0.0.0_8080`; of datagrams `udp_<ip>_<port>`.
     pub name: String,
     /// The port that the configuration declares: what matches and redirects speak of.
     pub declared: Port,
@@ -41,7 +42,7 @@ pub struct Listener {
     pub others: Vec<Origin>,
 }
 
-/// What a listener does with a connection.
+/// What a listener does with a connection, or with datagrams.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Serves {
@@ -49,6 +50,8 @@ pub enum Serves {
     Http(RouteTableName),
     /// TCP in clear text: every connection goes where the route says.
     Tcp(TcpRoute),
+    /// UDP: every flow of datagrams goes where the route says.
+    Udp(UdpRoute),
     /// TLS: the server name of the hello decides among chains and what is passed through, exact name first, then the
     /// longest suffix, then `Any`. No name stands twice.
     Tls {

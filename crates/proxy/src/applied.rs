@@ -39,6 +39,8 @@ pub struct BoundListener {
     pub tls: bool,
     /// Whether connections are handed on without being looked into.
     pub tcp: bool,
+    /// Whether it takes datagrams.
+    pub udp: bool,
     /// Where it was to be bound.
     pub wanted: SocketAddr,
     /// Where it is bound; `None`: it is not, and a problem says why.

@@ -151,6 +151,7 @@ impl Proxy {
         registry.set(Gauge::Workers, i64::try_from(count).unwrap_or(i64::MAX));
         let board = Arc::new(Board::new(count, registry.clone()));
         let loads: Arc<[Load]> = (0..count).map(|_| Load::default()).collect();
+        let flows: Arc<[Load]> = (0..count).map(|_| Load::default()).collect();
         let (back, returned) = mpsc::channel();
         let (workers, inboxes): (Vec<_>, Vec<_>) =
             (0..count).map(|_| tokio::sync::mpsc::unbounded_channel()).unzip();
@@ -165,6 +166,7 @@ impl Proxy {
                 config: config.clone(),
                 peers: workers.clone(),
                 loads: loads.clone(),
+                flows: flows.clone(),
                 counters: registry.worker(),
                 log: log.buffer(),
                 spans: exporter.sender(),

@@ -26,6 +26,8 @@ pub struct Limits {
     pub stall_timeout_ms: u64,
     /// Connections in the whole process; more are closed at accept.
     pub max_connections: u32,
+    /// Flows of datagrams in the whole process; for one more, the one that was silent for longest ends.
+    pub max_udp_flows: u32,
 }
 
 impl Default for Limits {
@@ -40,6 +42,7 @@ impl Default for Limits {
             replay_bytes: 64 * 1024,
             stall_timeout_ms: 300_000,
             max_connections: u32::MAX,
+            max_udp_flows: 10_000,
         }
     }
 }

@@ -12,6 +12,8 @@ use tokio::task::JoinHandle;
 use crate::board::Board;
 use crate::exchange::mirror;
 use crate::serve::accept;
+use crate::serve::udp::{self, Downstream};
+use crate::sockets::Opened;
 use crate::table::listeners::ListenerSlot;
 use crate::worker::{Mail, Start, Worker};
 
@@ -41,12 +43,10 @@ pub(crate) async fn run(start: Start, board: Arc<Board>, mut mail: UnboundedRece
                 }
                 let generation = tables.generation;
                 worker.install(tables);
+                worker.endpoints_move();
                 for (slot, socket) in open {
-                    match tokio::net::TcpListener::from_std(socket) {
-                        Ok(socket) => {
-                            let task = accept::accept(worker.clone(), slot, socket);
-                            accepting.insert(slot, tokio::task::spawn_local(task));
-                        }
+                    match listen(&worker, slot, socket) {
+                        Ok(task) => drop(accepting.insert(slot, task)),
                         Err(error) => tracing::error!(%error, "a listener's socket cannot be watched"),
                     }
                 }
@@ -54,6 +54,7 @@ pub(crate) async fn run(start: Start, board: Arc<Board>, mut mail: UnboundedRece
             }
             Mail::Endpoints { stamp, endpoints } => {
                 worker.upstreams.endpoints(&endpoints);
+                worker.endpoints_move();
                 board.swapped(index, stamp);
             }
             Mail::Socket(slot, io, remote) => {
@@ -68,6 +69,20 @@ pub(crate) async fn run(start: Start, board: Arc<Board>, mut mail: UnboundedRece
         }
     }
     worker.flush_log();
+}
+
+/// Begins to serve a listener.
+fn listen(worker: &Rc<Worker>, slot: ListenerSlot, socket: Opened) -> std::io::Result<JoinHandle<()>> {
+    let worker = worker.clone();
+    Ok(match socket {
+        Opened::Stream(socket) => {
+            let socket = tokio::net::TcpListener::from_std(socket)?;
+            tokio::task::spawn_local(accept::accept(worker, slot, socket))
+        }
+        Opened::Datagram(socket) => {
+            tokio::task::spawn_local(udp::serve(worker, slot, Downstream::new(socket)?))
+        }
+    })
 }
 
 async fn flush_log(worker: Rc<Worker>) {

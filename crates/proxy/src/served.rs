@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::table::listeners::{Inside, Serves, Tables};
 use crate::table::routes::{Action, RouteTable};
-use crate::table::tcp::TcpRoute;
+use crate::table::tcp::TcpDestination;
 
 /// A listener.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -27,7 +27,7 @@ pub struct ServedChain {
     pub routes: String,
     /// Its hosts.
     pub hosts: Vec<ServedHost>,
-    /// Where connections go that are not looked into: clusters with their weights.
+    /// Where connections go that are not looked into, and datagrams: clusters with their weights.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub connections: Vec<String>,
 }
@@ -60,18 +60,16 @@ pub(crate) fn listeners(tables: &Tables) -> Vec<ServedListener> {
         name: listener.name.to_string(),
         chains: match &listener.serves {
             Serves::Http(routes) => vec![chain(None, true, routes)],
-            Serves::Tcp(route) => vec![connections(None, true, route)],
+            Serves::Tcp(route) => vec![connections(None, true, &route.destinations)],
+            Serves::Udp(route) => vec![connections(None, true, &route.destinations)],
             Serves::Tls(chains) => chains
                 .chains
                 .iter()
                 .map(|own| inside(Some(own.name.to_string()), own.config.is_some(), &own.inside))
                 .chain(chains.plain.iter().map(|plain| inside(None, true, plain)))
-                .chain(
-                    chains
-                        .passthrough
-                        .iter()
-                        .map(|passed| connections(Some(passed.name.to_string()), true, &passed.route)),
-                )
+                .chain(chains.passthrough.iter().map(|passed| {
+                    connections(Some(passed.name.to_string()), true, &passed.route.destinations)
+                }))
                 .collect(),
         },
     };
@@ -81,7 +79,7 @@ pub(crate) fn listeners(tables: &Tables) -> Vec<ServedListener> {
 fn inside(tls: Option<String>, ready: bool, inside: &Inside) -> ServedChain {
     match inside {
         Inside::Http(routes) => chain(tls, ready, routes),
-        Inside::Tcp(route) => connections(tls, ready, route),
+        Inside::Tcp(route) => connections(tls, ready, &route.destinations),
     }
 }
 
@@ -108,8 +106,8 @@ fn chain(tls: Option<String>, ready: bool, routes: &RouteTable) -> ServedChain {
     }
 }
 
-fn connections(tls: Option<String>, ready: bool, route: &TcpRoute) -> ServedChain {
-    let to = route.destinations.iter().map(|to| format!("{} x{}", to.cluster_name, to.weight));
+fn connections(tls: Option<String>, ready: bool, to: &[TcpDestination]) -> ServedChain {
+    let to = to.iter().map(|to| format!("{} x{}", to.cluster_name, to.weight));
     ServedChain { tls, ready, routes: String::new(), hosts: Vec::new(), connections: to.collect() }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -23,17 +23,32 @@ pub(crate) struct Sockets {
 }
 
 struct Bound {
-    address: SocketAddr,
+    place: Place,
     note: Option<String>,
 }
 
 /// Sockets to hand out: for each worker, those to open; for all, those to close.
 #[derive(Default)]
 pub(crate) struct Changes {
-    pub(crate) open: Vec<Vec<(ListenerSlot, TcpListener)>>,
+    pub(crate) open: Vec<Vec<(ListenerSlot, Opened)>>,
     pub(crate) close: Vec<ListenerSlot>,
     pub(crate) listeners: Vec<BoundListener>,
     pub(crate) problems: Vec<AppliedProblem>,
+}
+
+/// A listener's socket, for one worker.
+pub(crate) enum Opened {
+    /// It accepts connections.
+    Stream(TcpListener),
+    /// It takes datagrams.
+    Datagram(UdpSocket),
+}
+
+/// An address that a socket of one kind has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Place {
+    udp: bool,
+    address: SocketAddr,
 }
 
 impl Sockets {
@@ -46,7 +61,7 @@ impl Sockets {
         let mut changes =
             Changes { open: (0..self.workers).map(|_| Vec::new()).collect(), ..Changes::default() };
         // Workers close theirs some time after they are told, so what is bound no more counts, too.
-        let mut ours: Vec<SocketAddr> = self.bound.values().map(|bound| bound.address).collect();
+        let mut ours: Vec<Place> = self.bound.values().map(|bound| bound.place).collect();
         let gone: Vec<_> =
             self.bound.keys().filter(|slot| tables.listener(**slot).is_none()).copied().collect();
         for slot in gone {
@@ -60,7 +75,7 @@ impl Sockets {
             if !self.bound.contains_key(&slot) {
                 match self.open(listener, &ours) {
                     Ok((sockets, opened)) => {
-                        ours.push(opened.address);
+                        ours.push(opened.place);
                         for (worker, socket) in changes.open.iter_mut().zip(sockets) {
                             worker.push((slot, socket));
                         }
@@ -70,13 +85,14 @@ impl Sockets {
                 }
             }
             if let Some(known) = self.bound.get(&slot) {
-                (bound, note) = (Some(known.address), known.note.clone());
+                (bound, note) = (Some(known.place.address), known.note.clone());
             }
             changes.listeners.push(BoundListener {
                 name: listener.name.to_string(),
                 declared: listener.declared,
                 tls: matches!(listener.serves, Serves::Tls(_)),
                 tcp: matches!(listener.serves, Serves::Tcp(_)),
+                udp: matches!(listener.serves, Serves::Udp(_)),
                 wanted: listener.wanted,
                 bound,
                 note,
@@ -85,24 +101,25 @@ impl Sockets {
         changes
     }
 
-    fn open(&self, listener: &Listener, ours: &[SocketAddr]) -> io::Result<(Vec<TcpListener>, Bound)> {
+    fn open(&self, listener: &Listener, ours: &[Place]) -> io::Result<(Vec<Opened>, Bound)> {
         let wanted = listener.wanted;
-        match self.open_at(wanted, ours) {
+        let udp = matches!(listener.serves, Serves::Udp(_));
+        match self.open_at(Place { udp, address: wanted }, ours) {
             Err(error)
                 if error.kind() == io::ErrorKind::PermissionDenied
                     && wanted.port() < 1024
                     && !self.strict_ports =>
             {
                 let moved = SocketAddr::new(wanted.ip(), wanted.port() + UNPRIVILEGED);
-                let (sockets, address) = self.open_at(moved, ours)?;
+                let (sockets, place) = self.open_at(Place { udp, address: moved }, ours)?;
                 let note = format!(
                     "port {} needs rights that this process lacks: moved to {}",
                     wanted.port(),
                     moved.port()
                 );
-                Ok((sockets, Bound { address, note: Some(note) }))
+                Ok((sockets, Bound { place, note: Some(note) }))
             }
-            opened => opened.map(|(sockets, address)| (sockets, Bound { address, note: None })),
+            opened => opened.map(|(sockets, place)| (sockets, Bound { place, note: None })),
         }
     }
 
@@ -111,37 +128,48 @@ impl Sockets {
     /// The first is bound without SO_REUSEPORT and dropped again: with that option alone another process of the same
     /// user could share the port unnoticed, and the two would each get a part of the connections. Where a listener of
     /// ours has the port already, on an address that holds this one or is held by it, that has been seen.
-    fn open_at(&self, wanted: SocketAddr, ours: &[SocketAddr]) -> io::Result<(Vec<TcpListener>, SocketAddr)> {
+    fn open_at(&self, wanted: Place, ours: &[Place]) -> io::Result<(Vec<Opened>, Place)> {
         let address = if ours.iter().any(|own| overlap(*own, wanted)) {
-            wanted
+            wanted.address
         } else {
-            let probe = socket(wanted.ip())?;
-            probe.bind(&wanted.into())?;
-            probe.local_addr()?.as_socket().unwrap_or(wanted)
+            let probe = socket(wanted)?;
+            probe.bind(&wanted.address.into())?;
+            probe.local_addr()?.as_socket().unwrap_or(wanted.address)
         };
         let sockets = (0..self.workers).map(|_| {
-            let socket = socket(wanted.ip())?;
+            let socket = socket(wanted)?;
             socket.set_reuse_port(true)?;
             socket.bind(&address.into())?;
-            socket.listen(BACKLOG)?;
             socket.set_nonblocking(true)?;
-            Ok(socket.into())
+            if wanted.udp {
+                return Ok(Opened::Datagram(socket.into()));
+            }
+            socket.listen(BACKLOG)?;
+            Ok(Opened::Stream(socket.into()))
         });
-        Ok((sockets.collect::<io::Result<_>>()?, address))
+        Ok((sockets.collect::<io::Result<_>>()?, Place { address, ..wanted }))
     }
 }
 
 /// Could a connection to one of them be one to the other?
-fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
-    a.port() == b.port() && (a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified())
+fn overlap(a: Place, b: Place) -> bool {
+    let (own, other) = (a.address, b.address);
+    let same_ip = own.ip() == other.ip() || own.ip().is_unspecified() || other.ip().is_unspecified();
+    a.udp == b.udp && own.port() == other.port() && same_ip
 }
 
-fn socket(ip: std::net::IpAddr) -> io::Result<Socket> {
-    let domain = if ip.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
-    let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
-    // Connections of an earlier process that linger in TIME_WAIT do not keep the port.
-    socket.set_reuse_address(true)?;
-    if ip.is_ipv6() {
+fn socket(place: Place) -> io::Result<Socket> {
+    let domain = Domain::for_address(place.address);
+    let socket = if place.udp {
+        Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?
+    } else {
+        let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+        // Connections of an earlier process that linger in TIME_WAIT do not keep the port. Datagrams know no such thing,
+        // and with that option others could share the port.
+        socket.set_reuse_address(true)?;
+        socket
+    };
+    if place.address.is_ipv6() {
         socket.set_only_v6(false)?;
     }
     Ok(socket)

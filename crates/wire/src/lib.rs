@@ -14,3 +14,4 @@ pub mod head;
 pub mod proxy_protocol;
 mod spelling;
 mod trailers;
+pub mod udp_flow;

@@ -124,6 +124,7 @@ async fn it_is_not_ready_while_no_port_could_be_bound() {
         declared: 80,
         tls: false,
         tcp: false,
+        udp: false,
         wanted: "0.0.0.0:80".parse().unwrap(),
         bound: bound.map(|address| address.parse().unwrap()),
         note: None,

@@ -38,6 +38,7 @@ fn ports(view: &View) -> Vec<String> {
     let line = |listener: &limen_proxy::BoundListener| {
         let scheme = match listener {
             _ if listener.tcp => "tcp",
+            _ if listener.udp => "udp",
             _ if listener.tls => "https",
             _ => "http",
         };

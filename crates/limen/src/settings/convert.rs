@@ -148,6 +148,7 @@ impl Limits {
             handshake_timeout_ms: millis(self.handshake_timeout),
             max_streams: self.max_streams.get(),
             stall_timeout_ms: millis(self.stall_timeout),
+            max_udp_flows: self.max_udp_flows.get(),
             max_connections: self.max_connections.map_or(u32::MAX, NonZeroU32::get),
             ..limen_proxy::Limits::default()
         }

@@ -242,6 +242,10 @@ pub struct Limits {
     #[arg(long, env = "LIMEN_MAX_CONNECTIONS", value_name = "N", help_heading = LIMITS)]
     pub max_connections: Option<NonZeroU32>,
 
+    /// Flows of datagrams (UDP) of the whole process; for one more, the one that was silent for longest ends
+    #[arg(long, env = "LIMEN_MAX_UDP_FLOWS", default_value = "10000", value_name = "N", help_heading = LIMITS)]
+    pub max_udp_flows: NonZeroU32,
+
     /// Memory that the process may use: above 95 % of it new requests are answered 503, above 98 % connections are closed at
     /// accept, until it is 2 % less; `off` for no limit [default: the limit of its control group less a twentieth, at least
     /// 16MiB; off where there is none]

@@ -121,7 +121,7 @@ fn the_default_limits_are_those_of_the_data_plane() {
 #[test]
 fn each_limit_reaches_the_data_plane() {
     let flags = "--header-timeout 1ms --idle-timeout 2ms --handshake-timeout 3ms --stall-timeout 4ms \
-                 --max-connections 5 --max-streams 6 --max-header-bytes 700 --max-headers 8";
+                 --max-connections 5 --max-udp-flows 9 --max-streams 6 --max-header-bytes 700 --max-headers 8";
     let limits = Settings::from_flags(flags.split_whitespace()).unwrap().proxy().limits;
     let times = [
         limits.head_timeout_ms,
@@ -130,7 +130,7 @@ fn each_limit_reaches_the_data_plane() {
         limits.stall_timeout_ms,
     ];
     assert_eq!(times, [1, 2, 3, 4]);
-    assert_eq!((limits.max_connections, limits.max_streams), (5, 6));
+    assert_eq!((limits.max_connections, limits.max_udp_flows, limits.max_streams), (5, 9, 6));
     assert_eq!((limits.max_head_bytes, limits.max_fields), (700, 8));
 }
 
@@ -140,6 +140,7 @@ fn a_limit_that_would_refuse_everything_is_refused() {
         ["--idle-timeout", "0s"],
         ["--stall-timeout", "0ms"],
         ["--max-connections", "0"],
+        ["--max-udp-flows", "0"],
         ["--max-streams", "0"],
         ["--max-header-bytes", "100"],
         ["--max-headers", "0"],

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use limen_ir::listener::{Inside as IrInside, Passthrough as IrPassthrough, Serves as IrServes};
 use limen_ir::tcp::{TcpDestination as IrDestination, TcpRoute as IrRoute};
+use limen_ir::udp::UdpRoute as IrUdpRoute;
 use limen_ir::{ClusterKey, HostPattern, Ir, Millis, RouteTableName};
 
 use super::tls::{Handshake, TlsMemo};
@@ -15,12 +16,13 @@ use crate::table::hosts::{HostMap, Pattern};
 use crate::table::listeners::{Inside, Listener, Named, Passthrough, Serves, TlsChain, TlsChains};
 use crate::table::routes::{ClusterSlot, Origin, RouteTable};
 use crate::table::tcp::{TcpDestination, TcpRoute};
+use crate::table::udp::UdpRoute;
 
-/// Slots by bound address; a slot is never given to another. Where the kernel chooses the port, several listeners ask
-/// for port 0, and the declared port tells them apart.
+/// Slots by bound address, those of datagrams apart; a slot is never given to another. Where the kernel chooses the port,
+/// several listeners ask for port 0, and the declared port tells them apart.
 #[derive(Default)]
 pub(crate) struct ListenerMemo {
-    slots: BTreeMap<(SocketAddr, u16), u32>,
+    slots: BTreeMap<(SocketAddr, u16, bool), u32>,
 }
 
 impl ListenerMemo {
@@ -39,10 +41,12 @@ impl ListenerMemo {
         for listener in &ir.listeners {
             let next = self.slots.len() as u32;
             let told_apart = if listener.bind.port() == 0 { listener.declared.get() } else { 0 };
-            let slot = *self.slots.entry((listener.bind, told_apart)).or_insert(next) as usize;
+            let udp = matches!(listener.serves, IrServes::Udp(_));
+            let slot = *self.slots.entry((listener.bind, told_apart, udp)).or_insert(next) as usize;
             let serves = match &listener.serves {
                 IrServes::Http(name) => Serves::Http(routes(name)),
                 IrServes::Tcp(route) => Serves::Tcp(tcp_route(route, clusters)),
+                IrServes::Udp(route) => Serves::Udp(udp_route(route, clusters)),
                 IrServes::Tls { chains, passthrough, plain } => {
                     let mut by_name: Vec<(HostPattern, Named)> = Vec::new();
                     for (index, passed) in passthrough.iter().enumerate() {
@@ -111,17 +115,32 @@ fn passthrough(ir: &IrPassthrough, clusters: &mut dyn FnMut(&ClusterKey) -> Clus
 
 fn tcp_route(ir: &IrRoute, clusters: &mut dyn FnMut(&ClusterKey) -> ClusterSlot) -> Arc<TcpRoute> {
     let IrRoute { destinations, idle_timeout, max_duration, origin: _ } = ir;
+    let (destinations, total_weight) = weighted(destinations, clusters);
+    Arc::new(TcpRoute {
+        total_weight,
+        destinations,
+        idle_timeout_ms: idle_timeout.map(Millis::get),
+        max_duration_ms: max_duration.map(Millis::get),
+    })
+}
+
+fn udp_route(ir: &IrUdpRoute, clusters: &mut dyn FnMut(&ClusterKey) -> ClusterSlot) -> Arc<UdpRoute> {
+    let IrUdpRoute { destinations, idle_timeout, origin: _ } = ir;
+    let (destinations, total_weight) = weighted(destinations, clusters);
+    Arc::new(UdpRoute { destinations, total_weight, idle_timeout_ms: idle_timeout.get() })
+}
+
+/// Destinations and the sum of their weights.
+fn weighted(
+    ir: &[IrDestination],
+    clusters: &mut dyn FnMut(&ClusterKey) -> ClusterSlot,
+) -> (Vec<TcpDestination>, u64) {
     let destination = |ir: &IrDestination| {
         let IrDestination { cluster, weight } = ir;
         let cluster_name = cluster.to_string().into();
         TcpDestination { cluster: clusters(cluster), cluster_name, weight: *weight }
     };
-    Arc::new(TcpRoute {
-        total_weight: destinations.iter().map(|to| u64::from(to.weight)).sum(),
-        destinations: destinations.iter().map(destination).collect(),
-        idle_timeout_ms: idle_timeout.map(Millis::get),
-        max_duration_ms: max_duration.map(Millis::get),
-    })
+    (ir.iter().map(destination).collect(), ir.iter().map(|to| u64::from(to.weight)).sum())
 }
 
 fn origin(ir: &limen_ir::Origin) -> Origin {

@@ -205,6 +205,8 @@ fn routes<'t>(
             }
         }
         // The listener has changed what it speaks since the connection was made.
-        (Serves::Http(_), Some(_)) | (Serves::Tls(_), None) | (Serves::Tcp(_), _) => Err(Elsewhere::Gone),
+        (Serves::Http(_), Some(_)) | (Serves::Tls(_), None) | (Serves::Tcp(_) | Serves::Udp(_), _) => {
+            Err(Elsewhere::Gone)
+        }
     }
 }

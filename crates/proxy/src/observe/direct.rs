@@ -112,8 +112,8 @@ impl Direct {
                 Some(address) => return escape::write_address(address, out),
                 None => None,
             },
-            Direct::Protocol => match record.protocol {
-                Some(version) => return out.extend_from_slice(version.as_str().as_bytes()),
+            Direct::Protocol => match record.protocol_name() {
+                Some(name) => return out.extend_from_slice(name.as_bytes()),
                 None => None,
             },
             Direct::ServiceTime => match record.upstream_service_time_ms {

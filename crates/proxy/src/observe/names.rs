@@ -187,6 +187,21 @@ metrics! {
     RetryOverflows Counter "limen_retry_overflows_total" "requests"
         "Attempts not made again because too many of the cluster's retries were under way.",
     Ejections Counter "limen_outlier_ejections_total" "endpoints" "Endpoints left out for their errors in a row.",
+    UdpFlows Counter "limen_udp_flows_total" "flows" "Flows of datagrams that were begun.",
+    UdpFlowsEvicted Counter "limen_udp_flows_evicted_total" "flows"
+        "Flows of datagrams that were ended to make room for others.",
+    UdpReceived Counter "limen_udp_datagrams_received_total" "datagrams" "Datagrams that came from clients.",
+    UdpSent Counter "limen_udp_datagrams_sent_total" "datagrams" "Datagrams sent to clients.",
+    UdpBytesReceived Counter "limen_udp_bytes_received_total" "bytes" "Bytes of datagrams that came from clients.",
+    UdpBytesSent Counter "limen_udp_bytes_sent_total" "bytes" "Bytes of datagrams sent to clients.",
+    UdpNoBackend Counter "limen_udp_dropped_no_backend_total" "datagrams"
+        "Datagrams dropped because their route leads to no endpoint that datagrams can be sent to.",
+    UdpNoRoom Counter "limen_udp_dropped_no_room_total" "datagrams"
+        "Datagrams dropped because no flow could be begun for them: a limit was reached.",
+    UdpErrors Counter "limen_udp_dropped_error_total" "datagrams"
+        "Datagrams dropped because the system did not take them: its buffers were full, they were too large, or there was no way.",
+    UdpRefused Counter "limen_udp_flows_refused_total" "flows"
+        "Flows of datagrams ended because their endpoint refused or could not be reached (ICMP).",
     EjectionsOverflow Counter "limen_outlier_ejections_overflow_total" "endpoints"
         "Endpoints not left out, although they should be, because too many were already.",
 }
@@ -211,6 +226,7 @@ metrics! {
         "Memory that the process may use; above 95 % requests are shed, above 98 % connections too. 0: no limit.",
     Shedding Gauge "limen_memory_shedding" ""
         "What is refused for want of memory: 0 nothing, 1 requests, 2 connections too.",
+    UdpFlowsActive Gauge "limen_udp_flows_active" "flows" "Flows of datagrams that are under way.",
     EjectionsActive Gauge "limen_outlier_ejections_active" "endpoints" "Endpoints that are left out for their errors.",
 }
 

@@ -399,7 +399,7 @@ fn grpc_status<'r>(form: GrpcStatusForm, record: &Record<'_>) -> Value<'r> {
 }
 
 fn protocol_name<'r>(record: &Record<'_>) -> Value<'r> {
-    record.protocol.map_or(Value::Missing, |version| Value::Name(version.as_str()))
+    record.protocol_name().map_or(Value::Missing, Value::Name)
 }
 
 impl Plain {

@@ -27,6 +27,8 @@ pub struct Record<'a> {
     pub authority: &'a [u8],
     /// The version the client spoke; `None` for TCP.
     pub protocol: Option<Version>,
+    /// It is a flow of datagrams.
+    pub udp: bool,
     /// The fields of the request after the filters have run, so that `%REQ(X)%` prints what the upstream saw.
     pub request_fields: Option<&'a Fields>,
     /// The request's `content-length`, which heads keep apart from their fields.
@@ -111,6 +113,15 @@ pub struct Record<'a> {
 }
 
 impl Record<'_> {
+    /// What `%PROTOCOL%` says: nothing of TCP.
+    pub fn protocol_name(&self) -> Option<&'static str> {
+        match self.protocol {
+            Some(version) => Some(version.as_str()),
+            None if self.udp => Some("UDP"),
+            None => None,
+        }
+    }
+
     /// A record of which nothing is known but when it began and who spoke with whom.
     pub fn new(start_ms: u64, downstream_local: SocketAddr, downstream_remote: SocketAddr) -> Self {
         Record {
@@ -120,6 +131,7 @@ impl Record<'_> {
             original_path: None,
             authority: b"",
             protocol: None,
+            udp: false,
             request_fields: None,
             request_content_length: None,
             code: 0,

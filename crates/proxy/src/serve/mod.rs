@@ -10,6 +10,7 @@ pub(crate) mod proxied;
 pub(crate) mod streams;
 pub(crate) mod tcp;
 pub(crate) mod tls;
+pub(crate) mod udp;
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -146,7 +147,7 @@ pub(crate) async fn connection(mut conn: Connection, mut io: TcpStream, mut remo
             return tls::serve(conn, io, Vec::new(), local, remote).await;
         }
         Some(Serves::Tls(_)) => return hello::serve(conn, io, local, remote).await,
-        None => return,
+        Some(Serves::Udp(_)) | None => return,
     };
     let info = conn.clear(local, remote);
     match route {

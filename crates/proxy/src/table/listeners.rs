@@ -11,6 +11,7 @@ use super::logs::{Log, Logs};
 use super::routes::{ClusterSlot, Origin, RouteTable};
 use super::tcp::TcpRoute;
 use super::tracing::Tracing;
+use super::udp::UdpRoute;
 use crate::filter::policy::HttpPolicy;
 use crate::observe::ListenerId;
 
@@ -82,13 +83,15 @@ pub(crate) struct Listener {
     pub(crate) origin: Origin,
 }
 
-/// What a listener does with a connection.
+/// What a listener does with a connection, or with datagrams.
 #[derive(Debug)]
 pub(crate) enum Serves {
     /// HTTP in clear text.
     Http(Arc<RouteTable>),
     /// Anything in clear text.
     Tcp(Arc<TcpRoute>),
+    /// Datagrams.
+    Udp(Arc<UdpRoute>),
     /// TLS.
     Tls(TlsChains),
 }

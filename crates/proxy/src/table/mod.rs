@@ -18,3 +18,4 @@ pub(crate) mod routes;
 pub(crate) mod substitution;
 pub(crate) mod tcp;
 pub(crate) mod tracing;
+pub(crate) mod udp;

@@ -31,16 +31,25 @@ pub(crate) struct TcpDestination {
 impl TcpRoute {
     /// The destination that an evenly distributed random number falls on.
     pub(crate) fn pick(&self, random: u32) -> Option<&TcpDestination> {
-        let mut at = (u128::from(random) * u128::from(self.total_weight)) >> u32::BITS;
-        for destination in &self.destinations {
-            let weight = u128::from(destination.weight);
-            if at < weight {
-                return Some(destination);
-            }
-            at -= weight;
-        }
-        None
+        pick(&self.destinations, self.total_weight, random)
     }
+}
+
+/// The destination that an evenly distributed random number falls on; `total_weight` is the sum of theirs.
+pub(super) fn pick(
+    destinations: &[TcpDestination],
+    total_weight: u64,
+    random: u32,
+) -> Option<&TcpDestination> {
+    let mut at = (u128::from(random) * u128::from(total_weight)) >> u32::BITS;
+    for destination in destinations {
+        let weight = u128::from(destination.weight);
+        if at < weight {
+            return Some(destination);
+        }
+        at -= weight;
+    }
+    None
 }
 
 #[cfg(test)]

@@ -285,6 +285,11 @@ impl EndpointState {
         })
     }
 
+    /// It is no more, or is reached in another way now.
+    pub(crate) fn is_retired(&self) -> bool {
+        self.retired.get()
+    }
+
     /// It has answered a request.
     pub(crate) fn answered(&self, head: &ResponseHead) {
         if let Some(watch) = &*self.watch.borrow() {

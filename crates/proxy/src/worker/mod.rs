@@ -29,7 +29,8 @@ use crate::filter::peer_metadata::Introduction;
 use crate::limits::memory::Shed;
 use crate::observe::counters::ListenerId;
 use crate::observe::spans::SpanSender;
-use crate::observe::{Counter, LogBuffer, Record, TimeCache, WorkerCounters};
+use crate::observe::{Counter, Gauge, LogBuffer, Record, TimeCache, WorkerCounters};
+use crate::sockets::Opened;
 use crate::stream::Buffers;
 use crate::table::clusters::EndpointSet;
 use crate::table::cors::Origins;
@@ -50,7 +51,7 @@ pub(crate) enum Mail {
     Install {
         tables: Arc<Tables>,
         /// Sockets of listeners that are new.
-        open: Vec<(ListenerSlot, std::net::TcpListener)>,
+        open: Vec<(ListenerSlot, Opened)>,
         /// Listeners that are gone.
         close: Vec<ListenerSlot>,
     },
@@ -68,7 +69,7 @@ pub(crate) enum Mail {
     Stop,
 }
 
-/// Connections a worker holds, on a cache line of its own; written by that worker only.
+/// Connections, or flows of datagrams, that a worker holds, on a cache line of its own; written by that worker only.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct Load(AtomicU32);
@@ -108,6 +109,7 @@ pub(crate) struct Start {
     pub(crate) config: Arc<Config>,
     pub(crate) peers: Vec<UnboundedSender<Mail>>,
     pub(crate) loads: Arc<[Load]>,
+    pub(crate) flows: Arc<[Load]>,
     pub(crate) counters: WorkerCounters,
     pub(crate) log: LogBuffer,
     pub(crate) spans: SpanSender,
@@ -143,6 +145,9 @@ pub(crate) struct Worker {
     has_idle: tokio::sync::Notify,
     peers: Vec<UnboundedSender<Mail>>,
     loads: Arc<[Load]>,
+    /// Flows of datagrams by worker.
+    flows: Arc<[Load]>,
+    endpoints_moved: tokio::sync::Notify,
     h1_limits: h1::Limits,
     /// What others of the mesh are told of us.
     pub(crate) introduction: Introduction,
@@ -151,7 +156,7 @@ pub(crate) struct Worker {
 impl Worker {
     /// The world of a worker that serves nothing yet.
     pub(crate) fn new(start: Start) -> Worker {
-        let Start { index, config, peers, loads, counters, log, spans, back } = start;
+        let Start { index, config, peers, loads, flows, counters, log, spans, back } = start;
         let h1_limits =
             h1::Limits { max_head_bytes: config.limits.max_head_bytes, max_fields: config.limits.max_fields };
         Worker {
@@ -178,6 +183,8 @@ impl Worker {
             has_idle: tokio::sync::Notify::new(),
             peers,
             loads,
+            flows,
+            endpoints_moved: tokio::sync::Notify::new(),
             h1_limits,
         }
     }
@@ -310,6 +317,32 @@ impl Worker {
         let of_listener = tables.listener(slot).and_then(|listener| listener.max_connections);
         let most = self.config.limits.max_connections.min(of_listener.unwrap_or(u32::MAX));
         most == u32::MAX || self.loads.iter().map(Load::get).sum::<u32>() < most
+    }
+
+    /// A flow of datagrams was begun (1) or has ended (-1).
+    pub(crate) fn flow(&self, change: i32) {
+        self.flows[self.index].0.fetch_add(change.cast_unsigned(), Ordering::Relaxed);
+        self.counters.gauge_add(Gauge::UdpFlowsActive, change.into());
+    }
+
+    /// Whether the process may have one more flow of datagrams.
+    pub(crate) fn admits_flow(&self) -> bool {
+        self.flows.iter().map(Load::get).sum::<u32>() < self.config.limits.max_udp_flows
+    }
+
+    /// Whether nothing is begun for want of memory.
+    pub(crate) fn sheds_connections(&self) -> bool {
+        self.shed.get() == Shed::Connections
+    }
+
+    /// Endpoints or routes may not be what they were.
+    pub(crate) fn endpoints_move(&self) {
+        self.endpoints_moved.notify_waiters();
+    }
+
+    /// Resolves at the next [`Worker::endpoints_move`] after the call.
+    pub(crate) fn endpoints_moved(&self) -> tokio::sync::futures::Notified<'_> {
+        self.endpoints_moved.notified()
     }
 
     /// The worker that should have the connection just accepted, if this one has more than its share.
