@@ -70,7 +70,7 @@ impl Serves {
     pub fn tables(&self) -> impl Iterator<Item = &RouteTableName> {
         let (own, chains, plain): (_, &[TlsChain], _) = match self {
             Serves::Http(table) => (Some(table), &[], None),
-            Serves::Tcp(_) => (None, &[], None),
+            Serves::Tcp(_) | Serves::Udp(_) => (None, &[], None),
             Serves::Tls { chains, passthrough: _, plain } => (None, chains, plain.as_ref()),
         };
         let inside = chains.iter().map(|chain| &chain.inside).chain(plain);
