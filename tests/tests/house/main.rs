@@ -81,11 +81,14 @@ fn diagnostics_have_codes_of_their_own() {
     report("codes", &checks::codes(&source::all()));
 }
 
+/// Where what is written by hand stands.
+const FOLDERS: [&str; 7] = ["crates", "tests", "docs", "examples", "bench", "conformance", ".ci"];
+
 #[test]
 fn no_file_names_a_home_folder() {
     let root = source::root();
     let mut found = Vec::new();
-    for folder in ["crates", "tests", "docs", "examples", "bench", ".ci"] {
+    for folder in FOLDERS {
         source::walk(&root.join(folder), &mut |path| {
             let name = path.strip_prefix(&root).unwrap_or(path).to_string_lossy().into_owned();
             // What is not text cannot be read by a user either.
@@ -101,14 +104,15 @@ fn no_file_names_a_home_folder() {
 fn documents_name_files_that_exist() {
     let root = source::root();
     let mut files = Vec::new();
-    for folder in ["crates", "tests", "docs", "examples", "bench", ".ci"] {
+    for folder in FOLDERS {
         source::walk(&root.join(folder), &mut |path| {
             files.push(format!("/{}", path.strip_prefix(&root).unwrap_or(path).to_string_lossy()));
         });
     }
     let mut found = Vec::new();
     let documents = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "STYLE.md", "bench/README.md"];
-    for document in documents.into_iter().chain(["docs/life-of-a-request.md", "docs/life-of-a-resource.md"]) {
+    let more = ["docs/life-of-a-request.md", "docs/life-of-a-resource.md", "conformance/README.md"];
+    for document in documents.into_iter().chain(more) {
         let text = fs::read_to_string(root.join(document)).expect("the document stands there");
         found.extend(checks::named_files(document, &text, &files));
     }
