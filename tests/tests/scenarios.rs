@@ -781,6 +781,7 @@ scenarios! {
     forwarded_client_cert_modes
     gateway_addresses
     gateway_api
+    gateway_api_clients
     gateway_api_filters
     gateway_api_listeners
     gateway_labels

@@ -88,6 +88,12 @@ impl<'a, 'i> Certificates<'a, 'i> {
         id
     }
 
+    /// Takes up who vouches for clients.
+    pub(crate) fn vouch(&mut self, authorities: Authorities) {
+        let id = authorities.id.clone();
+        self.authorities.insert(id.clone(), keep(self.last.authorities.get(&id), authorities));
+    }
+
     /// Where a Secret may stand that an object of the namespace `own` refers to. `Err`: the name of what it refers to
     /// instead, of which there is none.
     fn sought<'w>(

@@ -6,6 +6,7 @@ use limen_ir::Origin;
 use limen_ir::atoms::HostPattern;
 use limen_resources::{ObjectKey, Part, Verdict};
 
+use super::frontend;
 use super::listeners::Listener;
 use super::status::Said;
 use super::{No, Plan};
@@ -152,6 +153,21 @@ impl Plan<'_> {
                 ..Verdict::new(said.key.clone(), "Accepted", true, (reason, message))
             }),
             no => said.whole(report, ("Accepted", ""), no, "spec"),
+        }
+        if frontend::insecure(&gateway.object.spec) {
+            let at = At::new(gateway.object, "spec.tls.frontend");
+            report.problem(messages::insecure_fallback(at));
+            let message = "clients without certificate are let in where certificates are looked at";
+            let condition = "InsecureFrontendValidationMode";
+            report.verdict(Verdict {
+                generation: said.generation,
+                ..Verdict::new(said.key.clone(), condition, true, ("ConfigurationChanged", message))
+            });
+        }
+        let client = gateway.object.spec.tls.as_ref().and_then(|tls| tls.backend.as_ref());
+        if client.is_some_and(|backend| backend.client_certificate_ref.is_some()) {
+            let at = At::new(gateway.object, "spec.tls.backend.clientCertificateRef");
+            report.problem(messages::no_client_certificate(at));
         }
         let guard = self.guards.get(number).and_then(Option::as_ref);
         let (status, reason, message) = match (&accepted, &gateway.addressed, guard) {

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use limen_ir::atoms::HostPattern;
-use limen_ir::tls::CertificateId;
+use limen_ir::tls::{CertificateId, ClientPolicy};
 use limen_resources::core::parse_pem_pair;
 use limen_resources::gateway_api::{self as spec, ListenerTlsMode, ObjectReference};
 use limen_resources::{Kind, Object, ObjectKey};
 
 use super::No;
 use super::attach::{Opening, RouteKind, within};
+use super::frontend::{self, Clients};
 use super::gateways::OwnGateway;
 use super::grants::{Grants, Referrer};
 use super::status::Said;
@@ -80,17 +81,21 @@ pub(crate) struct Listener<'a> {
     pub(crate) overlapping: bool,
     /// What it shows to clients, if it is of TLS.
     pub(crate) certificates: Vec<CertificateId>,
+    /// Who of them is let in; `None`: all.
+    pub(crate) clients: Option<ClientPolicy>,
 }
 
 impl Listener<'_> {
-    /// Does it keep its port and names? One without certificate resets handshakes, so that no other takes its names.
+    /// Does it keep its port and names? One that cannot be served resets handshakes, so that no other takes its names.
     pub(crate) fn offered(&self) -> bool {
-        self.accepted.is_ok() && self.conflict.is_ok()
+        self.protocol.is_some_and(Protocol::served) && self.conflict.is_ok()
     }
 
     /// Is it to be served?
     pub(crate) fn served(&self) -> bool {
-        self.offered() && (self.protocol != Some(Protocol::Https) || !self.certificates.is_empty())
+        self.offered()
+            && self.accepted.is_ok()
+            && (self.protocol != Some(Protocol::Https) || !self.certificates.is_empty())
     }
 
     pub(crate) fn field(&self, part: &str) -> String {
@@ -109,7 +114,19 @@ pub(crate) fn listeners<'a>(
         let from = all.len();
         let said = Said::of(gateway.object);
         for (place, listener) in gateway.object.spec.listeners.iter().enumerate() {
-            all.push(self::listener((index, grants), (number, said), (place, listener), certificates));
+            let mut own = self::listener((index, grants), (number, said), (place, listener), certificates);
+            let asked = frontend::validation(&gateway.object.spec, listener.port);
+            if let (Some(Protocol::Https), Some(asked)) = (own.protocol, asked) {
+                let Clients { policy, resolved } =
+                    frontend::clients((index, grants), gateway.object, asked, certificates);
+                if policy.is_none() {
+                    let why = "nobody vouches for its clients".to_owned();
+                    own.accepted = own.accepted.and(Err(("NoValidCACertificate", why)));
+                }
+                own.clients = policy;
+                own.resolved = own.resolved.and(resolved);
+            }
+            all.push(own);
         }
         clash(all.get_mut(from..).unwrap_or_default());
     }
@@ -152,6 +169,7 @@ fn listener<'a>(
         conflict: Ok(()),
         overlapping: false,
         certificates: shown,
+        clients: None,
     }
 }
 

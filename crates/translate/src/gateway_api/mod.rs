@@ -9,6 +9,7 @@ pub(crate) mod backend_tls;
 mod backends;
 mod conclude;
 mod filters;
+mod frontend;
 mod gateways;
 mod grants;
 mod listeners;

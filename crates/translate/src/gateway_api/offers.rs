@@ -210,13 +210,13 @@ fn listener_origin(listener: &Listener<'_>) -> Origin {
 
 fn server_tls(listener: &Listener<'_>) -> ServerTls {
     ServerTls {
-        certificates: listener.certificates.clone(),
+        certificates: if listener.served() { listener.certificates.clone() } else { Vec::new() },
         min_version: TlsVersion::V1_2,
         max_version: TlsVersion::V1_3,
         cipher_suites: Vec::new(),
         curves: Vec::new(),
         alpn: vec!["h2".to_owned(), "http/1.1".to_owned()],
         // Whoever is connected from before is not to stay where nobody is let in.
-        clients: listener.certificates.is_empty().then(ClientPolicy::nobody),
+        clients: if listener.served() { listener.clients.clone() } else { Some(ClientPolicy::nobody()) },
     }
 }

@@ -37,6 +37,19 @@ pub(crate) fn unknown_option(at: At<'_>, option: &str) -> Problem {
     at.say(NO_EFFECT, format!("no option {option} is known"), "remove it")
 }
 
+/// A mode that lets in whom nobody vouches for.
+pub(crate) fn insecure_fallback(at: At<'_>) -> Problem {
+    let message =
+        "clients without certificate are let in; those whose certificate does not hold are still refused";
+    at.say(NO_EFFECT, message, "write mode: AllowValidOnly")
+}
+
+/// A certificate that backends are to see.
+pub(crate) fn no_client_certificate(at: At<'_>) -> Problem {
+    let message = "it is not shown to backends yet: those that ask for one refuse the connection, and requests answer 503";
+    at.say(NOT_SERVED, message, "name it in a DestinationRule, as credentialName")
+}
+
 /// A rule that is not served as it is written.
 pub(crate) fn dropped(at: At<'_>, why: &str) -> Problem {
     at.say(NOT_SERVED, format!("{why}; what it would match is refused"), "write the rule without it")
@@ -69,6 +82,9 @@ pub(crate) fn condition(at: At<'_>, condition: &str, reason: &str, why: &str) ->
         (_, "UnsupportedProtocol") => (NOT_SERVED, "write HTTP or HTTPS"),
         (_, "HostnameConflict" | "ProtocolConflict" | "PortUnavailable" | "HostConflict") => {
             (codes::CONFLICTING_GATEWAYS, "give it another port or other hostnames, or remove one of the two")
+        }
+        (_, "InvalidCACertificateRef" | "InvalidCACertificateKind" | "NoValidCACertificate") => {
+            (codes::INVALID_CREDENTIAL, "name a ConfigMap that has PEM of certificates under ca.crt")
         }
         (_, "InvalidRouteKinds") => (NOT_SERVED, "write kinds that fit the listener's protocol"),
         _ => (NOT_SERVED, "remove it"),
