@@ -783,6 +783,7 @@ scenarios! {
     gateway_api
     gateway_api_clients
     gateway_api_filters
+    gateway_api_listener_sets
     gateway_api_listeners
     gateway_labels
     gateways_apply

@@ -26,6 +26,9 @@ pub struct Verdict {
     /// The generation of the object that it is about (`observedGeneration`), if it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generation: Option<u64>,
+    /// How many ListenerSets hang on it, if it is a Gateway that has any.
+    #[serde(rename = "attachedListenerSets", skip_serializing_if = "Option::is_none")]
+    pub attached_listener_sets: Option<usize>,
     /// Where clients find it, if it is a gateway's.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<GatewayAddress>,
@@ -95,6 +98,7 @@ impl Verdict {
             reason: reason.to_owned(),
             message: message.to_owned(),
             generation: None,
+            attached_listener_sets: None,
             addresses: Vec::new(),
         }
     }

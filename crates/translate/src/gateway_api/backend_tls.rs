@@ -150,6 +150,7 @@ impl BackendTls {
             parent: is_service(target).then_some(service),
             part: None,
             generation: policy.meta.generation,
+            attached_listener_sets: None,
             condition: condition.to_owned(),
             status: holds.is_ok(),
             reason: reason.to_owned(),

@@ -7,6 +7,7 @@ use limen_ir::atoms::HostPattern;
 use limen_resources::{ObjectKey, Part, Verdict};
 
 use super::frontend;
+use super::listener_sets::OwnSet;
 use super::listeners::Listener;
 use super::status::Said;
 use super::{No, Plan};
@@ -29,17 +30,65 @@ impl Plan<'_> {
         let counts = self.counts(&taken);
         for (number, gateway) in self.gateways.iter().enumerate() {
             let said = Said::of(gateway.object);
-            let own =
-                || self.listeners.iter().zip(&counts).filter(|(listener, _)| listener.gateway == number);
-            let mut served = 0;
-            for (listener, count) in own() {
-                served += usize::from(self.say_listener(listener, *count, &taken, report));
+            let served = self.say_listeners(said.key, (&counts, &taken), report);
+            let mut sets = 0;
+            for set in self.sets.iter().filter(|set| set.gateway == number) {
+                let served = self.say_listeners(&set.object.key, (&counts, &taken), report);
+                sets += usize::from(self.say_set(set, served, report));
             }
-            self.say_gateway(number, said, served, report);
+            self.say_gateway(number, said, (served, sets), report);
         }
         for (at, draft) in self.routes.iter().enumerate() {
             self.say_route(at, &draft.route.said, &taken, report);
         }
+    }
+
+    /// Says what became of the listeners that an object has. How many are served?
+    fn say_listeners(
+        &self,
+        owner: &ObjectKey,
+        (counts, taken): (&[usize], &Taken<'_>),
+        report: &mut Report,
+    ) -> usize {
+        let own = self.listeners.iter().zip(counts).filter(|(listener, _)| listener.said.key == owner);
+        own.map(|(listener, count)| usize::from(self.say_listener(listener, *count, taken, report))).sum()
+    }
+
+    /// Says what became of a ListenerSet. Is it accepted?
+    fn say_set(&self, set: &OwnSet<'_>, served: usize, report: &mut Report) -> bool {
+        let said = Said::of(set.object);
+        let parent = self.gateways.get(set.gateway).is_some_and(|gateway| gateway.accepted.is_ok());
+        let own = || self.listeners.iter().filter(|listener| listener.said.key == said.key);
+        let right = |listener: &&Listener<'_>| listener.accepted.is_ok() && listener.resolved.is_ok();
+        let good = own().filter(right).count();
+        let (accepted, programmed) = match &set.allowed {
+            Err(no) => (Err(no.clone()), Err(no.clone())),
+            Ok(()) if !parent => {
+                let why = "its Gateway is not accepted".to_owned();
+                (Err(("ParentNotAccepted", why.clone())), Err(("ParentNotProgrammed", why)))
+            }
+            Ok(()) => {
+                let none =
+                    |what: &str| Err(("ListenersNotValid", format!("none of its listeners is {what}")));
+                let accepted = if good == 0 { none("right") } else { Ok(()) };
+                (accepted, if served == 0 { none("served") } else { Ok(()) })
+            }
+        };
+        let partly = good > 0 && good < own().count();
+        match &accepted {
+            Ok(()) if partly => report.verdict(Verdict {
+                generation: said.generation,
+                ..Verdict::new(
+                    said.key.clone(),
+                    "Accepted",
+                    true,
+                    ("ListenersNotValid", "some of its listeners are not right"),
+                )
+            }),
+            is => said.whole(report, ("Accepted", "it is right"), is, "spec.parentRef"),
+        }
+        said.whole(report, (Verdict::PROGRAMMED, "its listeners are served"), &programmed, "spec");
+        accepted.is_ok()
     }
 
     fn taken<'l>(&self, lost: &'l [(usize, Lost)]) -> Taken<'l> {
@@ -135,9 +184,15 @@ impl Plan<'_> {
         programmed.is_ok()
     }
 
-    fn say_gateway(&self, number: usize, said: Said<'_>, served: usize, report: &mut Report) {
+    fn say_gateway(
+        &self,
+        number: usize,
+        said: Said<'_>,
+        (served, sets): (usize, usize),
+        report: &mut Report,
+    ) {
         let Some(gateway) = self.gateways.get(number) else { return };
-        let own = || self.listeners.iter().filter(|listener| listener.gateway == number);
+        let own = || self.listeners.iter().filter(|listener| listener.said.key == said.key);
         let right = own().filter(|listener| listener.accepted.is_ok()).count();
         let invalid = "ListenersNotValid";
         let accepted = match &gateway.accepted {
@@ -183,6 +238,7 @@ impl Plan<'_> {
         report.verdict(Verdict {
             generation: said.generation,
             addresses: gateway.addresses.clone(),
+            attached_listener_sets: (sets > 0).then_some(sets),
             ..Verdict::new(said.key.clone(), Verdict::PROGRAMMED, status, (reason, &message))
         });
     }

@@ -13,6 +13,7 @@ use super::attach::{Opening, RouteKind, within};
 use super::frontend::{self, Clients};
 use super::gateways::OwnGateway;
 use super::grants::{Grants, Referrer};
+use super::listener_sets::OwnSet;
 use super::status::Said;
 use crate::index::Index;
 use crate::secrets::Certificates;
@@ -98,35 +99,48 @@ impl Listener<'_> {
             && (self.protocol != Some(Protocol::Https) || !self.certificates.is_empty())
     }
 
+    /// Looks at certificates of clients, if the Gateway wants that on the port.
+    fn ask_clients(
+        &mut self,
+        ground: (&Index<'_>, &Grants),
+        gateway: &OwnGateway<'_>,
+        certificates: &mut Certificates<'_, '_>,
+    ) {
+        let asked = frontend::validation(&gateway.object.spec, self.spec.port);
+        let (Some(Protocol::Https), Some(asked)) = (self.protocol, asked) else { return };
+        let Clients { policy, resolved } = frontend::clients(ground, gateway.object, asked, certificates);
+        if policy.is_none() && self.accepted.is_ok() {
+            self.accepted = Err(("NoValidCACertificate", "nobody vouches for its clients".to_owned()));
+        }
+        self.clients = policy;
+        if self.resolved.is_ok() {
+            self.resolved = resolved;
+        }
+    }
+
     pub(crate) fn field(&self, part: &str) -> String {
         format!("spec.listeners[{}]{part}", self.place)
     }
 }
 
-/// The listeners of our Gateways, in their order.
+/// The listeners of our Gateways, in their order: each Gateway's own, then those of its ListenerSets.
 pub(crate) fn listeners<'a>(
-    (index, grants): (&Index<'a>, &Grants),
-    gateways: &[OwnGateway<'a>],
+    ground: (&Index<'a>, &Grants),
+    (gateways, sets): (&[OwnGateway<'a>], &[OwnSet<'a>]),
     certificates: &mut Certificates<'_, '_>,
 ) -> Vec<Listener<'a>> {
     let mut all = Vec::new();
     for (number, gateway) in gateways.iter().enumerate() {
         let from = all.len();
-        let said = Said::of(gateway.object);
-        for (place, listener) in gateway.object.spec.listeners.iter().enumerate() {
-            let mut own = self::listener((index, grants), (number, said), (place, listener), certificates);
-            let asked = frontend::validation(&gateway.object.spec, listener.port);
-            if let (Some(Protocol::Https), Some(asked)) = (own.protocol, asked) {
-                let Clients { policy, resolved } =
-                    frontend::clients((index, grants), gateway.object, asked, certificates);
-                if policy.is_none() {
-                    let why = "nobody vouches for its clients".to_owned();
-                    own.accepted = own.accepted.and(Err(("NoValidCACertificate", why)));
-                }
-                own.clients = policy;
-                own.resolved = own.resolved.and(resolved);
+        let own = (Said::of(gateway.object), &*gateway.object.spec.listeners);
+        let added = sets.iter().filter(|set| set.gateway == number && set.allowed.is_ok());
+        let added = added.map(|set| (Said::of(set.object), &*set.object.spec.listeners));
+        for (said, written) in std::iter::once(own).chain(added) {
+            for (place, listener) in written.iter().enumerate() {
+                let mut own = self::listener(ground, (number, said), (place, listener), certificates);
+                own.ask_clients(ground, gateway, certificates);
+                all.push(own);
             }
-            all.push(own);
         }
         clash(all.get_mut(from..).unwrap_or_default());
     }
@@ -258,7 +272,8 @@ pub(crate) fn secret<'a>(
     }
 }
 
-/// Finds which listeners of one Gateway cannot stand beside one another: none of them is served.
+/// Finds which listeners of one Gateway cannot stand beside one another. Of those of one object none is served, of
+/// several objects the first.
 fn clash(listeners: &mut [Listener<'_>]) {
     for at in 0..listeners.len() {
         for other in 0..listeners.len() {
@@ -266,7 +281,9 @@ fn clash(listeners: &mut [Listener<'_>]) {
             if at == other {
                 continue;
             }
-            let found = conflict(own, beside);
+            let same = own.said.key == beside.said.key;
+            let first = other < at && (beside.said.key.kind == Kind::ApiGateway || beside.conflict.is_ok());
+            let found = if same || first { conflict(own, beside) } else { Ok(()) };
             let overlaps = overlap(own, beside);
             if let Some(own) = listeners.get_mut(at) {
                 own.overlapping |= overlaps;

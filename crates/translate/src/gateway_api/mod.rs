@@ -1,6 +1,7 @@
 //! The Gateway API's kinds: what they say, in the terms that Istio's kinds are put in, too.
 //!
-//! In order: `gateways` (which are ours, and where they listen), `listeners` (what they open, and what is wrong with it),
+//! In order: `gateways` (which are ours, and where they listen), `listeners` and
+//! `listener_sets` (what they open, and what is wrong with it),
 //! `routes` with `filters` and `backends` (what is done with requests), `attach` (which routes hang on which
 //! listeners), `offers` (listeners and route tables, to be joined with those of other APIs), `conclude` (conditions).
 
@@ -12,6 +13,7 @@ mod filters;
 mod frontend;
 mod gateways;
 mod grants;
+mod listener_sets;
 mod listeners;
 mod offers;
 mod precedence;
@@ -25,6 +27,7 @@ use limen_ir::route::Rule;
 use attach::{Attachment, Refusal};
 use gateways::OwnGateway;
 use grants::Grants;
+use listener_sets::OwnSet;
 use listeners::Listener;
 use routes::HttpDraft;
 
@@ -44,6 +47,7 @@ type Outcome = Option<Result<Vec<Attachment>, Refusal>>;
 /// All that is ours of the Gateway API, and what it comes to.
 pub(crate) struct Plan<'a> {
     gateways: Vec<OwnGateway<'a>>,
+    sets: Vec<OwnSet<'a>>,
     listeners: Vec<Listener<'a>>,
     routes: Vec<HttpDraft<'a>>,
     /// For each route, by its parentRefs.
@@ -63,14 +67,20 @@ pub(crate) fn plan<'a>(
 ) -> (Plan<'a>, Vec<Offer>) {
     let gateways = gateways::gateways(index, report);
     if gateways.is_empty() {
-        let (listeners, routes, outcomes) = (Vec::new(), Vec::new(), Vec::new());
-        return (
-            Plan { gateways, listeners, routes, outcomes, guards: Vec::new(), offered: Vec::new() },
-            Vec::new(),
-        );
+        let plan = Plan {
+            gateways,
+            sets: Vec::new(),
+            listeners: Vec::new(),
+            routes: Vec::new(),
+            outcomes: Vec::new(),
+            guards: Vec::new(),
+            offered: Vec::new(),
+        };
+        return (plan, Vec::new());
     }
     let grants = Grants::new(index.snapshot);
-    let listeners = listeners::listeners((index, &grants), &gateways, certificates);
+    let sets = listener_sets::listener_sets(index, &gateways);
+    let listeners = listeners::listeners((index, &grants), (&gateways, &sets), certificates);
     let openings: Vec<_> = listeners.iter().map(|listener| listener.opening.clone()).collect();
     let ground = (index, &grants);
     let http = index.snapshot.http_routes().iter().map(|route| routes::http(ground, route));
@@ -80,7 +90,8 @@ pub(crate) fn plan<'a>(
         let route = &draft.route;
         let outcome = |parent| {
             let owner = attach::parent_key(parent, route.asking.namespace)?;
-            let own = gateways.iter().any(|gateway| gateway.object.key == owner);
+            let own = gateways.iter().any(|gateway| gateway.object.key == owner)
+                || sets.iter().any(|set| set.object.key == owner);
             own.then(|| attach::attach((parent, &owner), route.asking, &openings, index.snapshot))
         };
         route.parents.iter().map(outcome).collect::<Vec<_>>()
@@ -96,7 +107,7 @@ pub(crate) fn plan<'a>(
     }
     let guards =
         gateways.iter().map(|gateway| guard::of_gateway_api(index, gateway.object, report)).collect();
-    let mut plan = Plan { gateways, listeners, routes, outcomes, guards, offered: Vec::new() };
+    let mut plan = Plan { gateways, sets, listeners, routes, outcomes, guards, offered: Vec::new() };
     let offers = plan.offers(index);
     (plan, offers)
 }

@@ -138,6 +138,7 @@ impl Programmed {
                 parent: None,
                 part: None,
                 generation: gateway.meta.generation,
+                attached_listener_sets: None,
                 condition: Verdict::PROGRAMMED.to_owned(),
                 status,
                 reason: reason.to_owned(),

@@ -67,6 +67,7 @@ pub(super) fn judge(
                 parent: parent.map(|(namespace, name)| ObjectKey::new(Kind::Gateway, namespace, name)),
                 part: None,
                 generation: draft.object.meta.generation,
+                attached_listener_sets: None,
                 condition: "Accepted".to_owned(),
                 status,
                 reason: reason.to_owned(),

@@ -79,6 +79,7 @@ pub(crate) fn condition(at: At<'_>, condition: &str, reason: &str, why: &str) ->
         (_, "NoMatchingListenerHostname") => {
             (NOT_ATTACHED, "write a hostname that a listener has, or give it a listener")
         }
+        (_, "NotAllowed") => (NOT_ATTACHED, "admit it by allowedListeners of the Gateway"),
         (_, "UnsupportedProtocol") => (NOT_SERVED, "write HTTP or HTTPS"),
         (_, "HostnameConflict" | "ProtocolConflict" | "PortUnavailable" | "HostConflict") => {
             (codes::CONFLICTING_GATEWAYS, "give it another port or other hostnames, or remove one of the two")
