@@ -17,7 +17,7 @@ pub(super) fn lines(running: &Running, view: &View, named: &str) -> Vec<String> 
         lines.push("  at once; `limen demo` shows a working set".into());
     } else if view.ir.listeners.is_empty() {
         lines.push(
-            "  no port is served: there is no Gateway whose selector fits this gateway's labels".into(),
+            "  no port is served: no Gateway selects this gateway's labels or is of our class, and no Ingress is".into(),
         );
     }
     lines.extend(ports(view));
@@ -57,6 +57,13 @@ fn counts(view: &View) -> Vec<(&'static str, usize)> {
         ("DestinationRule", snapshot.destination_rules().len()),
         ("ServiceEntry", snapshot.service_entries().len()),
         ("WorkloadEntry", snapshot.workload_entries().len()),
+        (Kind::Ingress.as_str(), snapshot.ingresses().len()),
+        (Kind::IngressClass.as_str(), snapshot.ingress_classes().len()),
+        (Kind::GatewayClass.as_str(), snapshot.gateway_classes().len()),
+        (Kind::ApiGateway.as_str(), snapshot.api_gateways().len()),
+        (Kind::ListenerSet.as_str(), snapshot.listener_sets().len()),
+        (Kind::HttpRoute.as_str(), snapshot.http_routes().len()),
+        (Kind::GrpcRoute.as_str(), snapshot.grpc_routes().len()),
         ("Service", snapshot.services().len()),
         ("EndpointSlice", snapshot.endpoint_slices().len()),
         ("Pod", snapshot.pods().len()),
@@ -71,14 +78,23 @@ fn counts(view: &View) -> Vec<(&'static str, usize)> {
 }
 
 fn contents(view: &View) -> String {
-    let files = number(view.files, "file");
+    let files = match view.files {
+        // A cluster has none.
+        0 => None,
+        files => Some(number(files, "file")),
+    };
     let listed = |(kind, count): (&str, usize)| format!("{count} {kind}");
     let mut parts: Vec<String> = counts(view).into_iter().map(listed).collect();
     let unused: Vec<String> = view.unused.iter().map(|(kind, count)| listed((kind, *count))).collect();
     if !unused.is_empty() {
         parts.push(format!("and of no use here {}", unused.join(", ")));
     }
-    if parts.is_empty() { files } else { format!("{files} with {}", parts.join(", ")) }
+    match (files, parts.join(", ")) {
+        (None, objects) if objects.is_empty() => "nothing".to_owned(),
+        (None, objects) => objects,
+        (Some(files), objects) if objects.is_empty() => files,
+        (Some(files), objects) => format!("{files} with {objects}"),
+    }
 }
 
 fn problems(view: &View) -> String {

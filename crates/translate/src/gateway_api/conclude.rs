@@ -219,6 +219,9 @@ impl Plan<'_> {
                 ..Verdict::new(said.key.clone(), condition, true, ("ConfigurationChanged", message))
             });
         }
+        if gateway.object.spec.default_scope == "All" {
+            report.problem(messages::in_vain(At::new(gateway.object, "spec.defaultScope")));
+        }
         let client = gateway.object.spec.tls.as_ref().and_then(|tls| tls.backend.as_ref());
         if client.is_some_and(|backend| backend.client_certificate_ref.is_some()) {
             let at = At::new(gateway.object, "spec.tls.backend.clientCertificateRef");
@@ -290,6 +293,9 @@ impl Plan<'_> {
     fn say_route(&self, at: usize, said: &Said<'_>, taken: &Taken<'_>, report: &mut Report) {
         let Some(draft) = self.routes.get(at) else { return };
         let route = &draft.route;
+        for field in &route.in_vain {
+            report.problem(messages::in_vain(At::of(said.key, said.source, field)));
+        }
         for (place, parent) in route.parents.iter().enumerate() {
             let Some(accepted) = self.accepted(at, place, taken) else { continue };
             let owner: Option<ObjectKey> = super::attach::parent_key(parent, route.asking.namespace);

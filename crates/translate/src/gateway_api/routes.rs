@@ -41,6 +41,8 @@ pub(crate) struct Route<'a> {
     pub(crate) unresolved: String,
     /// What of it is left out, if not all of it is.
     pub(crate) dropped: Option<No>,
+    /// Fields that change nothing yet.
+    pub(crate) in_vain: Vec<String>,
 }
 
 /// A route for requests.
@@ -73,7 +75,9 @@ struct Matched {
 
 /// What an HTTPRoute says.
 pub(crate) fn http<'a>(ground: (&Index<'_>, &Grants), object: &'a Arc<Object<HttpRoute>>) -> HttpDraft<'a> {
-    let HttpRoute { parent_refs, hostnames, rules, use_default_gateways: _ } = &object.spec;
+    let HttpRoute { parent_refs, hostnames, rules, use_default_gateways } = &object.spec;
+    let sessions = rules.iter().map(|rule| rule.session_persistence.is_some());
+    let in_vain = in_vain(use_default_gateways, sessions);
     let rules = rules.iter().map(|rule| Written {
         name: &rule.name,
         filters: &rule.filters,
@@ -82,13 +86,15 @@ pub(crate) fn http<'a>(ground: (&Index<'_>, &Grants), object: &'a Arc<Object<Htt
         retry: rule.retry.as_ref(),
         matches: rule.matches.iter().map(http_match).collect(),
     });
-    let route = route(object, RouteKind::Http, parent_refs, hostnames);
+    let route = Route { in_vain, ..route(object, RouteKind::Http, parent_refs, hostnames) };
     draft(ground, route, AnyObject::HttpRoute(Arc::clone(object)), rules.collect())
 }
 
 /// What a GRPCRoute says.
 pub(crate) fn grpc<'a>(ground: (&Index<'_>, &Grants), object: &'a Arc<Object<GrpcRoute>>) -> HttpDraft<'a> {
-    let GrpcRoute { parent_refs, hostnames, rules, use_default_gateways: _ } = &object.spec;
+    let GrpcRoute { parent_refs, hostnames, rules, use_default_gateways } = &object.spec;
+    let sessions = rules.iter().map(|rule| rule.session_persistence.is_some());
+    let in_vain = in_vain(use_default_gateways, sessions);
     let rules = rules.iter().map(|rule| Written {
         name: &rule.name,
         filters: &rule.filters,
@@ -105,7 +111,7 @@ pub(crate) fn grpc<'a>(ground: (&Index<'_>, &Grants), object: &'a Arc<Object<Grp
             })
             .collect(),
     });
-    let route = route(object, RouteKind::Grpc, parent_refs, hostnames);
+    let route = Route { in_vain, ..route(object, RouteKind::Grpc, parent_refs, hostnames) };
     draft(ground, route, AnyObject::GrpcRoute(Arc::clone(object)), rules.collect())
 }
 
@@ -124,7 +130,16 @@ fn route<'a, S>(
         resolved: Ok(()),
         unresolved: String::new(),
         dropped: None,
+        in_vain: Vec::new(),
     }
+}
+
+/// The fields of a route that are not served yet: experimental ones.
+fn in_vain(default_gateways: &str, sessions: impl Iterator<Item = bool>) -> Vec<String> {
+    let rules = sessions.enumerate().filter(|(_, is_there)| *is_there);
+    let sessions = rules.map(|(number, _)| format!("spec.rules[{number}].sessionPersistence"));
+    let asks = default_gateways == "All";
+    asks.then(|| "spec.useDefaultGateways".to_owned()).into_iter().chain(sessions).collect()
 }
 
 fn draft<'a>(

@@ -50,6 +50,11 @@ pub(crate) fn no_client_certificate(at: At<'_>) -> Problem {
     at.say(NOT_SERVED, message, "name it in a DestinationRule, as credentialName")
 }
 
+/// A field of the experimental channel that changes nothing yet.
+pub(crate) fn in_vain(at: At<'_>) -> Problem {
+    at.say(NOT_SERVED, "it is not served yet: requests go as if it were not there", "remove it")
+}
+
 /// A rule that is not served as it is written.
 pub(crate) fn dropped(at: At<'_>, why: &str) -> Problem {
     at.say(NOT_SERVED, format!("{why}; what it would match is refused"), "write the rule without it")
