@@ -781,10 +781,15 @@ scenarios! {
     forwarded_client_cert_modes
     gateway_addresses
     gateway_api
+    gateway_api_backends
+    gateway_api_calls
     gateway_api_clients
+    gateway_api_conditions
     gateway_api_filters
     gateway_api_listener_sets
     gateway_api_listeners
+    gateway_api_redirects
+    gateway_api_times
     gateway_labels
     gateways_apply
     grpc_errors
