@@ -13,42 +13,8 @@ use limen_e2e::gateway::Gateway;
 use limen_e2e::origin::{Origin, Script};
 use limen_e2e::tls::{Authority, base64, peer_certificate};
 use limen_e2e::{h1, within, yaml};
-use tokio::net::TcpStream;
 
-const EDGE: &str = "
-apiVersion: networking.istio.io/v1
-kind: Gateway
-metadata: {name: edge}
-spec:
-  selector: {istio: ingressgateway}
-  servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}]
-";
-
-fn says(text: &str) -> String {
-    format!(
-        "
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {{name: talk}}
-spec:
-  hosts: [talk.example.com]
-  gateways: [edge]
-  http: [{{directResponse: {{status: 200, body: {{string: {text}}}}}}}]
-"
-    )
-}
-
-type Connection = h1::Connection<TcpStream>;
-
-async fn connect(gateway: &Gateway) -> Connection {
-    h1::Connection::new(TcpStream::connect(gateway.address(80)).await.unwrap())
-}
-
-async fn ask(connection: &mut Connection) -> String {
-    connection.send(&h1::request("GET", "/", "talk.example.com", &[], b"")).await;
-    let reply = within("a response", connection.read("GET")).await.unwrap();
-    format!("{} {}", reply.status, reply.text())
-}
+use crate::talk::{Connection, EDGE, ask, connect, says};
 
 /// Asks until the answer is this one. Every answer before must be one of `former`: workers do not change in one moment.
 async fn comes_to_say(gateway: &Gateway, answer: &str, former: &[&str]) {

@@ -11,42 +11,8 @@ use limen_e2e::gateway::{Gateway, HeldPort};
 use limen_e2e::origin::{Origin, Script};
 use limen_e2e::tls::{Authority, Pair, base64, peer_certificate};
 use limen_e2e::{h1, within};
-use tokio::net::TcpStream;
 
-const EDGE: &str = "
-apiVersion: networking.istio.io/v1
-kind: Gateway
-metadata: {name: edge}
-spec:
-  selector: {istio: ingressgateway}
-  servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}]
-";
-
-fn says(text: &str) -> String {
-    format!(
-        "
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {{name: talk}}
-spec:
-  hosts: [talk.example.com]
-  gateways: [edge]
-  http: [{{directResponse: {{status: 200, body: {{string: {text}}}}}}}]
-"
-    )
-}
-
-type Connection = h1::Connection<TcpStream>;
-
-async fn connect(gateway: &Gateway) -> Connection {
-    h1::Connection::new(TcpStream::connect(gateway.address(80)).await.unwrap())
-}
-
-async fn ask(connection: &mut Connection) -> String {
-    connection.send(&h1::request("GET", "/", "talk.example.com", &[], b"")).await;
-    let reply = within("a response", connection.read("GET")).await.unwrap();
-    format!("{} {}", reply.status, reply.text())
-}
+use crate::talk::{EDGE, ask, connect, says};
 
 /// Makes a change and waits until every worker serves what follows from it.
 async fn change(gateway: &Gateway, what: &str, make: impl FnOnce()) {

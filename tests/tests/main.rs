@@ -22,6 +22,7 @@ mod pools;
 mod programmed;
 mod scenarios;
 mod slow;
+mod talk;
 mod tcp;
 mod telemetry;
 mod tracing;
