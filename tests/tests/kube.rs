@@ -118,6 +118,39 @@ async fn outlives(what: &str, fault: impl FnOnce(&mut Cluster), mend: impl FnOnc
     assert_eq!(asking.end().await, ["200 one", "200 two", "200 three"], "{what}");
 }
 
+/// Does this condition of the GatewayClass `limen` hold? `None`: nothing is said of it.
+fn condition(view: &View, name: &str) -> Option<bool> {
+    let verdicts = &view.judged;
+    let own = verdicts.iter().find(|verdict| &*verdict.on.name == "limen" && verdict.condition == name);
+    own.map(|verdict| verdict.status)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_release_of_the_definitions_is_read_from_them() {
+    const CLASS: &str = "{apiVersion: gateway.networking.k8s.io/v1, kind: GatewayClass, metadata: {name: limen}, \
+                         spec: {controllerName: limen.dev/gateway-controller}}";
+    let released = |annotations: &str| {
+        format!(
+            "{{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, metadata: \
+             {{name: gatewayclasses.gateway.networking.k8s.io, annotations: {{{annotations}}}}}}}"
+        )
+    };
+    let cluster = Cluster::new();
+    cluster.apply(CLASS);
+    let gateway = Gateway::start_kube(&cluster, &[]).await;
+    assert_eq!(condition(&gateway.running.view(), "SupportedVersion"), Some(true));
+    cluster.apply(&released("gateway.networking.k8s.io/bundle-version: v9.0.0"));
+    let view =
+        gateway.until("another release", |view| condition(view, "SupportedVersion") == Some(false)).await;
+    assert_eq!(condition(&view, "Accepted"), Some(true));
+    cluster.apply(&released("gateway.networking.k8s.io/bundle-version: v1.6.3"));
+    gateway
+        .until("the release that is known", |view| condition(view, "SupportedVersion") == Some(true))
+        .await;
+    cluster.apply(&released(""));
+    gateway.until("no release at all", |view| condition(view, "SupportedVersion") == Some(false)).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_away_disturbs_nobody() {
     outlives("away", Cluster::vanish, Cluster::come_back).await;

@@ -137,6 +137,7 @@ pub struct Snapshot {
     pub(crate) policies: BTreeMap<Kind, Table<Policy>>,
     pub(crate) files: Arc<BTreeMap<Arc<str>, FileState>>,
     pub(crate) names: Arc<BTreeMap<Arc<str>, Arc<NameState>>>,
+    pub(crate) bundle: Option<Arc<str>>,
     pub(crate) problems: Arc<BTreeMap<Arc<str>, Vec<Problem>>>,
     pub(crate) duplicates: Arc<Vec<Problem>>,
 }
@@ -226,6 +227,12 @@ impl Snapshot {
     /// What is known of one name; `None` if nobody has asked yet, or there is no answer yet.
     pub fn name(&self, name: &str) -> Option<&Arc<NameState>> {
         self.names.get(name)
+    }
+
+    /// Which release of the Gateway API's definitions the cluster has, as they say it; `None`: they do not, or there is no
+    /// cluster.
+    pub fn bundle(&self) -> Option<&str> {
+        self.bundle.as_deref()
     }
 
     /// What is wrong with what was written: by file, and objects that are written twice.

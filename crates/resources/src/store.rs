@@ -50,6 +50,11 @@ pub enum Event {
         /// The name.
         name: Arc<str>,
     },
+    /// Which release of the Gateway API's definitions a cluster has.
+    Bundle {
+        /// As they say it (`gateway.networking.k8s.io/bundle-version`), such as `v1.6.1`; `None`: they do not.
+        version: Option<Arc<str>>,
+    },
     /// All problems of a file of resources; they replace its former ones.
     Problems {
         /// The file.
@@ -88,6 +93,11 @@ impl Store {
             Event::ForgetName { name } => {
                 self.now.names.contains_key(&name)
                     && Arc::make_mut(&mut self.now.names).remove(&name).is_some()
+            }
+            Event::Bundle { version } => {
+                let changed = self.now.bundle != version;
+                self.now.bundle = version;
+                changed
             }
             Event::Problems { file, problems } => self.problems(file, problems),
         }

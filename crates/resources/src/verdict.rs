@@ -32,6 +32,9 @@ pub struct Verdict {
     /// Where clients find it, if it is a gateway's.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<GatewayAddress>,
+    /// What its Gateways can do, in ascending order, if it is a GatewayClass.
+    #[serde(rename = "supportedFeatures", skip_serializing_if = "Vec::is_empty")]
+    pub supported_features: Vec<&'static str>,
 }
 
 /// A part of an object that has conditions of its own.
@@ -100,6 +103,7 @@ impl Verdict {
             generation: None,
             attached_listener_sets: None,
             addresses: Vec::new(),
+            supported_features: Vec::new(),
         }
     }
 

@@ -71,6 +71,7 @@ pub(crate) fn start(
         wanted: cluster.first.clone(),
         kinds: Kinds::new(),
         all_kinds: false,
+        bundle: None,
         followed: BTreeMap::new(),
         ledger: Ledger::new(SOURCE.into()),
         silent: None,
@@ -147,6 +148,8 @@ struct Reader {
     kinds: Kinds,
     /// Were all kinds seen once that are defined?
     all_kinds: bool,
+    /// Which release of the Gateway API's definitions it has, as it was told.
+    bundle: Option<String>,
     followed: BTreeMap<Scope, Followed>,
     ledger: Ledger,
     /// Why the server does not say which kinds it has.
@@ -200,11 +203,15 @@ impl Reader {
 
     fn hear(&mut self, news: News, batch: &mut Batch) {
         let (scope, life, at, heard) = match news {
-            News::Kinds(Ok(Found { kinds, all })) => {
+            News::Kinds(Ok(Found { kinds, all, bundle })) => {
                 // What is not mentioned is not gone: a server that has just been started knows little.
                 self.kinds.extend(kinds);
                 self.all_kinds |= all;
                 self.silent = None;
+                if self.bundle != bundle {
+                    self.bundle.clone_from(&bundle);
+                    batch.events.push(Event::Bundle { version: bundle.map(Into::into) });
+                }
                 return;
             }
             News::Kinds(Err(failure)) => {

@@ -137,6 +137,7 @@ fn same_inputs(a: &Snapshot, b: &Snapshot) -> bool {
         && a.telemetries().same(b.telemetries())
         && a.mesh_configs().same(b.mesh_configs())
         && a.files() == b.files()
+        && a.bundle() == b.bundle()
         && policies(a).same(&policies(b))
         // Only whether an object has any is asked, but they are few and seldom change.
         && a.problems().eq(b.problems())

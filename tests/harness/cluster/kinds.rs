@@ -30,9 +30,14 @@ impl ApiKind {
     }
 
     pub(super) fn definition(&self) -> Value {
+        // As the Gateway API's release has them.
+        let annotations = match self.group {
+            "gateway.networking.k8s.io" => json!({"gateway.networking.k8s.io/bundle-version": "v1.6.1"}),
+            _ => json!({}),
+        };
         json!({
             "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-            "metadata": {"name": self.name()},
+            "metadata": {"name": self.name(), "annotations": annotations},
             "spec": {"group": self.group, "names": {"kind": self.kind, "plural": self.plural}},
         })
     }

@@ -28,6 +28,17 @@ pub(super) struct Found {
     pub(super) kinds: Kinds,
     /// Are these all that are defined?
     pub(super) all: bool,
+    /// Which release of the Gateway API's definitions they are, as far as they say.
+    pub(super) bundle: Option<String>,
+}
+
+/// A definition, as far as it is looked at.
+#[derive(Debug)]
+struct Definition {
+    /// `plural.group`.
+    name: String,
+    /// The release that it is of.
+    bundle: Option<String>,
 }
 
 /// Asks the server for its kinds, again whenever they may be others, until the future is dropped.
@@ -37,7 +48,7 @@ pub(super) async fn discover(client: Client, tell: impl Fn(Result<Found, Failure
         // Both ends are in this function.
         let _ = heard.send(news);
     };
-    let watching = follow(client.clone(), target(), read_name, told);
+    let watching = follow(client.clone(), target(), Definition::read, told);
     let asking = ask(client, &mut definitions, tell);
     tokio::join!(watching, asking);
 }
@@ -49,11 +60,19 @@ fn target() -> Target {
     Target { resource, namespace: None, name: None, metadata: true }
 }
 
-/// The name of a definition in one of our groups: `plural.group`.
-fn read_name(definition: &Value) -> Option<String> {
-    let name = definition.pointer("/metadata/name")?.as_str()?;
-    let (_, group) = name.split_once('.')?;
-    api_kinds().any(|kind| kind.group == group).then(|| name.to_owned())
+/// The definition that tells of the release that all of its group are of.
+const RELEASED: &str = "gatewayclasses.gateway.networking.k8s.io";
+
+impl Definition {
+    /// Of one of our groups.
+    fn read(definition: &Value) -> Option<Definition> {
+        let text = |pointer: &str| definition.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+        let name = text("/metadata/name")?;
+        let (_, group) = name.split_once('.')?;
+        let known = api_kinds().any(|kind| kind.group == group);
+        let bundle = text("/metadata/annotations/gateway.networking.k8s.io~1bundle-version");
+        known.then_some(Definition { name, bundle })
+    }
 }
 
 /// Which definitions there are, as far as they tell of our groups.
@@ -61,26 +80,42 @@ fn read_name(definition: &Value) -> Option<String> {
 struct Defined {
     /// `None`: they have not been listed yet.
     names: Option<BTreeSet<String>>,
+    /// The release of the Gateway API that they are of.
+    bundle: Option<String>,
     /// They may not be watched.
     blind: bool,
 }
 
 impl Defined {
     /// Takes it in. Returns whether the server may have other kinds now than those of `found`.
-    fn hear(&mut self, news: Heard<String>, found: &BTreeSet<String>) -> bool {
+    fn hear(&mut self, news: Heard<Definition>, found: &BTreeSet<String>) -> bool {
+        let known = self.names.is_some();
         let names = self.names.get_or_insert_default();
         match news {
             Heard::All(all) => {
-                let former = std::mem::replace(names, all.into_iter().collect());
+                let released = all.iter().find(|definition| definition.name == RELEASED);
+                let bundle = released.and_then(|definition| definition.bundle.clone());
+                let another = known && self.bundle != bundle;
+                self.bundle = bundle;
+                let all = all.into_iter().map(|definition| definition.name);
+                let former = std::mem::replace(names, all.collect());
                 self.blind = false;
-                !names.is_subset(found) || !former.is_subset(names)
+                another || !names.is_subset(found) || !former.is_subset(names)
             }
             // The version of a kind may be another one now.
-            Heard::One(name) => {
+            Heard::One(Definition { name, bundle }) => {
+                if name == RELEASED {
+                    self.bundle = bundle;
+                }
                 names.insert(name);
                 true
             }
-            Heard::Gone(name) => names.remove(&name),
+            Heard::Gone(Definition { name, .. }) => {
+                if name == RELEASED {
+                    self.bundle = None;
+                }
+                names.remove(&name)
+            }
             Heard::Failed(_) => {
                 self.blind = true;
                 false
@@ -100,7 +135,7 @@ const PATIENCE: u32 = 6;
 
 async fn ask(
     client: Client,
-    definitions: &mut UnboundedReceiver<Heard<String>>,
+    definitions: &mut UnboundedReceiver<Heard<Definition>>,
     tell: impl Fn(Result<Found, Failure>),
 ) {
     let (mut defined, mut pause) = (Defined::default(), Pause::default());
@@ -112,7 +147,8 @@ async fn ask(
         match answer {
             Ok((found_kinds, _)) => {
                 told = defined.within(&found) || pause.failures() >= PATIENCE;
-                tell(Ok(Found { kinds: found_kinds.clone(), all: told }));
+                let bundle = defined.bundle.clone();
+                tell(Ok(Found { kinds: found_kinds.clone(), all: told, bundle }));
                 kinds = Some(found_kinds);
             }
             Err(failure) => tell(Err(failure)),
@@ -130,7 +166,7 @@ async fn ask(
             }
             if let Some(kinds) = kinds.as_ref().filter(|_| !told && defined.within(&found)) {
                 told = true;
-                tell(Ok(Found { kinds: kinds.clone(), all: true }));
+                tell(Ok(Found { kinds: kinds.clone(), all: true, bundle: defined.bundle.clone() }));
                 timer.as_mut().reset(tokio::time::Instant::now() + REGULARLY);
             }
         }

@@ -156,6 +156,7 @@ impl BackendTls {
             reason: reason.to_owned(),
             message: message.to_owned(),
             addresses: Vec::new(),
+            supported_features: Vec::new(),
         });
     }
 

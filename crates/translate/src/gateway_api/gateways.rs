@@ -1,14 +1,13 @@
-//! Which classes and Gateways are ours, and on which addresses they listen.
+//! Which Gateways are ours, and on which addresses they listen.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use limen_resources::gateway_api::{Gateway, RequestedAddress};
-use limen_resources::{GatewayAddress, Object, Verdict};
+use limen_resources::{GatewayAddress, Object};
 
 use super::No;
-use super::status::{self, CONTROLLER};
+use super::{classes, status};
 use crate::index::Index;
 use crate::istio::addresses;
 use crate::report::Report;
@@ -29,30 +28,9 @@ pub(crate) struct OwnGateway<'a> {
 
 /// The Gateways of our classes: oldest first, then by namespace and name. Says what becomes of each class.
 pub(crate) fn gateways<'a>(index: &Index<'a>, report: &mut Report) -> Vec<OwnGateway<'a>> {
-    let mut classes = BTreeMap::new();
-    for class in index.snapshot.gateway_classes().iter() {
-        if class.spec.controller_name != CONTROLLER {
-            continue;
-        }
-        let accepted = match &class.spec.parameters_ref {
-            None => Ok(()),
-            Some(parameters) => {
-                let why = format!("no parameters of kind {} are known", parameters.kind);
-                Err(("InvalidParameters", why))
-            }
-        };
-        classes.insert(&*class.key.name, accepted.is_ok());
-        let field = "spec.parametersRef";
-        let said = status::Said { key: &class.key, source: &class.source, generation: class.meta.generation };
-        said.whole(report, ("Accepted", "its Gateways are served"), &accepted, field);
-        let message = "the fields of Gateway API v1.6 are read";
-        report.verdict(Verdict {
-            generation: class.meta.generation,
-            ..Verdict::new(class.key.clone(), "SupportedVersion", true, ("SupportedVersion", message))
-        });
-    }
+    let classes = classes::classes(index, report);
     let mut own: Vec<_> = index.snapshot.api_gateways().iter().collect();
-    own.retain(|gateway| classes.get(&*gateway.spec.gateway_class_name) == Some(&true));
+    own.retain(|gateway| classes.contains(&*gateway.spec.gateway_class_name));
     own.sort_by_key(|gateway| status::age(gateway));
     own.into_iter().map(|object| gateway(index, object, report)).collect()
 }

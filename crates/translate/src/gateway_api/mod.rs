@@ -1,6 +1,6 @@
 //! The Gateway API's kinds: what they say, in the terms that Istio's kinds are put in, too.
 //!
-//! In order: `gateways` (which are ours, and where they listen), `listeners` and
+//! In order: `classes` with `features` and `gateways` (which are ours, and where they listen), `listeners` and
 //! `listener_sets` (what they open, and what is wrong with it),
 //! `routes` with `filters` and `backends` (what is done with requests), `attach` (which routes hang on which
 //! listeners), `offers` (listeners and route tables, to be joined with those of other APIs), `conclude` (conditions).
@@ -8,7 +8,9 @@
 pub(crate) mod attach;
 pub(crate) mod backend_tls;
 mod backends;
+mod classes;
 mod conclude;
+mod features;
 mod filters;
 mod frontend;
 mod gateways;

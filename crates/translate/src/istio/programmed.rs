@@ -144,6 +144,7 @@ impl Programmed {
                 reason: reason.to_owned(),
                 message,
                 addresses: outcome.map(|outcome| outcome.addresses(&addresses)).unwrap_or_default(),
+                supported_features: Vec::new(),
             });
         }
     }

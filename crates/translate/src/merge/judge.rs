@@ -73,6 +73,7 @@ pub(super) fn judge(
                 reason: reason.to_owned(),
                 message,
                 addresses: Vec::new(),
+                supported_features: Vec::new(),
             });
         }
     }

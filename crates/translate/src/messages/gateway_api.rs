@@ -92,6 +92,7 @@ pub(crate) fn condition(at: At<'_>, condition: &str, reason: &str, why: &str) ->
         (_, "InvalidCACertificateRef" | "InvalidCACertificateKind" | "NoValidCACertificate") => {
             (codes::INVALID_CREDENTIAL, "name a ConfigMap that has PEM of certificates under ca.crt")
         }
+        (_, "UnsupportedVersion") => (NOT_SERVED, "install the definitions of Gateway API v1.6"),
         (_, "InvalidRouteKinds") => (NOT_SERVED, "write kinds that fit the listener's protocol"),
         _ => (NOT_SERVED, "remove it"),
     };

@@ -18,6 +18,8 @@ pub(crate) const KEY_MATERIAL: &[&str] =
 pub(crate) struct Case {
     pub(crate) snapshot: Snapshot,
     pub(crate) settings: Settings,
+    /// Is what classes can do shown? It is long, and the same in all cases.
+    pub(crate) features: bool,
 }
 
 impl Case {
@@ -27,6 +29,7 @@ impl Case {
         let mut settings = Settings::default();
         let mut store = Store::new();
         let mut invalid = false;
+        let mut features = false;
         let mut instances = Vec::new();
         for directive in text.lines().filter_map(|line| line.strip_prefix("#! ")) {
             let (name, value) = directive.split_once(' ').unwrap_or((directive, ""));
@@ -54,6 +57,9 @@ impl Case {
                     settings.identity = Some(IdentityFiles { certificate, key, authorities });
                 }
                 "cluster" => settings.files = false,
+                "bundle" => {
+                    store.apply(Event::Bundle { version: Some(value.into()) });
+                }
                 "file" => {
                     let (path, content) = value.split_once(' ').expect("PATH CONTENT");
                     store.apply(Event::File { path: path.into(), content: file(content) });
@@ -65,6 +71,7 @@ impl Case {
                         store.apply(Event::Name { name: name.into(), answer });
                     }
                 }
+                "features" => features = true,
                 "invalid-input" => invalid = true,
                 other => panic!("no such setting: {other}"),
             }
@@ -79,7 +86,7 @@ impl Case {
             store.apply(Event::Apply(object));
         }
         store.apply(Event::Problems { file: "case.yaml".into(), problems: parsed.problems });
-        Case { snapshot: store.snapshot(), settings }
+        Case { snapshot: store.snapshot(), settings, features }
     }
 }
 
