@@ -789,6 +789,7 @@ scenarios! {
     gateway_api_listener_sets
     gateway_api_listeners
     gateway_api_redirects
+    gateway_api_tcp
     gateway_api_times
     gateway_labels
     gateways_apply

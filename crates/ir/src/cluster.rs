@@ -10,8 +10,8 @@ use crate::policy::outlier::OutlierDetection;
 use crate::policy::warmup::Warmup;
 use crate::tls::ClientTls;
 
-/// Istio's `outbound|<port>|<subset>|<fqdn>`, or `outbound_.<port>_.<subset>_.<fqdn>` where clients name it; with
-/// `@<namespace>` behind it where two services have one host.
+/// Istio's `outbound|<port>|<subset>|<fqdn>`, or `outbound_.<port>_.<subset>_.<fqdn>` where clients name it; `udp` for
+/// `outbound` where it takes datagrams, and `@<namespace>` behind it where two services have one host.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClusterKey {
     /// The service's port (not the endpoint's).
@@ -25,15 +25,18 @@ pub struct ClusterKey {
     pub namespace: String,
     /// Clients choose it by server name (AUTO_PASSTHROUGH): their TLS goes to it as it is, and none is added.
     pub by_server_name: bool,
+    /// It is a port for datagrams, whose number a port for connections may have, too.
+    pub datagrams: bool,
 }
 
 impl fmt::Display for ClusterKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ClusterKey { port, subset, host, namespace, by_server_name } = self;
+        let ClusterKey { port, subset, host, namespace, by_server_name, datagrams } = self;
         if *by_server_name {
             return write!(f, "outbound_.{port}_.{subset}_.{host}");
         }
-        write!(f, "outbound|{port}|{subset}|{host}")?;
+        let way = if *datagrams { "udp" } else { "outbound" };
+        write!(f, "{way}|{port}|{subset}|{host}")?;
         if !namespace.is_empty() {
             write!(f, "@{namespace}")?;
         }
@@ -114,6 +117,8 @@ pub enum Protocol {
     Tls,
     /// Bytes; also Mongo, MySQL and Redis, which a gateway passes as bytes.
     Tcp,
+    /// Datagrams.
+    Udp,
 }
 
 impl Protocol {
@@ -285,6 +290,6 @@ impl ClusterKey {
     /// The cluster that routes name; `port` is the service's, `subset` empty for the whole service.
     pub fn new(port: u16, subset: &str, host: &str) -> ClusterKey {
         let (subset, host) = (subset.to_owned(), host.to_owned());
-        ClusterKey { port, subset, host, namespace: String::new(), by_server_name: false }
+        ClusterKey { port, subset, host, namespace: String::new(), by_server_name: false, datagrams: false }
     }
 }

@@ -54,6 +54,12 @@ pub enum Kind {
     HttpRoute,
     /// `GRPCRoute` of the Gateway API.
     GrpcRoute,
+    /// `TLSRoute` of the Gateway API.
+    TlsRoute,
+    /// `TCPRoute` of the Gateway API.
+    TcpRoute,
+    /// `UDPRoute` of the Gateway API.
+    UdpRoute,
     /// `ReferenceGrant` of the Gateway API.
     ReferenceGrant,
     /// Istio `AuthorizationPolicy`; can deny.
@@ -70,7 +76,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 29] = [
+    pub const ALL: [Kind; 32] = [
         Kind::Gateway,
         Kind::VirtualService,
         Kind::DestinationRule,
@@ -94,6 +100,9 @@ impl Kind {
         Kind::ListenerSet,
         Kind::HttpRoute,
         Kind::GrpcRoute,
+        Kind::TlsRoute,
+        Kind::TcpRoute,
+        Kind::UdpRoute,
         Kind::ReferenceGrant,
         Kind::AuthorizationPolicy,
         Kind::RequestAuthentication,
@@ -128,6 +137,9 @@ impl Kind {
             Kind::ListenerSet => "ListenerSet",
             Kind::HttpRoute => "HTTPRoute",
             Kind::GrpcRoute => "GRPCRoute",
+            Kind::TlsRoute => "TLSRoute",
+            Kind::TcpRoute => "TCPRoute",
+            Kind::UdpRoute => "UDPRoute",
             Kind::ReferenceGrant => "ReferenceGrant",
             Kind::AuthorizationPolicy => "AuthorizationPolicy",
             Kind::RequestAuthentication => "RequestAuthentication",
@@ -172,6 +184,9 @@ impl Kind {
                 | Kind::ListenerSet
                 | Kind::HttpRoute
                 | Kind::GrpcRoute
+                | Kind::TlsRoute
+                | Kind::TcpRoute
+                | Kind::UdpRoute
                 | Kind::ReferenceGrant
         )
     }

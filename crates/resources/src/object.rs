@@ -284,6 +284,12 @@ pub enum AnyObject {
     HttpRoute(Arc<Object<gateway_api::HttpRoute>>),
     /// A `GRPCRoute` of the Gateway API.
     GrpcRoute(Arc<Object<gateway_api::GrpcRoute>>),
+    /// A `TLSRoute` of the Gateway API.
+    TlsRoute(Arc<Object<gateway_api::TlsRoute>>),
+    /// A `TCPRoute` of the Gateway API.
+    TcpRoute(Arc<Object<gateway_api::TcpRoute>>),
+    /// A `UDPRoute` of the Gateway API.
+    UdpRoute(Arc<Object<gateway_api::UdpRoute>>),
     /// A `ReferenceGrant` of the Gateway API.
     ReferenceGrant(Arc<Object<gateway_api::ReferenceGrant>>),
     /// One of the kinds for which [`Kind::can_deny`](crate::Kind::can_deny) holds; the key says which.
@@ -317,6 +323,9 @@ macro_rules! for_any {
             $crate::object::AnyObject::ListenerSet($object) => $body,
             $crate::object::AnyObject::HttpRoute($object) => $body,
             $crate::object::AnyObject::GrpcRoute($object) => $body,
+            $crate::object::AnyObject::TlsRoute($object) => $body,
+            $crate::object::AnyObject::TcpRoute($object) => $body,
+            $crate::object::AnyObject::UdpRoute($object) => $body,
             $crate::object::AnyObject::ReferenceGrant($object) => $body,
             $crate::object::AnyObject::Policy($object) => $body,
         }

@@ -133,6 +133,9 @@ pub struct Snapshot {
     pub(crate) listener_sets: Table<gateway_api::ListenerSet>,
     pub(crate) http_routes: Table<gateway_api::HttpRoute>,
     pub(crate) grpc_routes: Table<gateway_api::GrpcRoute>,
+    pub(crate) tls_routes: Table<gateway_api::TlsRoute>,
+    pub(crate) tcp_routes: Table<gateway_api::TcpRoute>,
+    pub(crate) udp_routes: Table<gateway_api::UdpRoute>,
     pub(crate) reference_grants: Table<gateway_api::ReferenceGrant>,
     pub(crate) policies: BTreeMap<Kind, Table<Policy>>,
     pub(crate) files: Arc<BTreeMap<Arc<str>, FileState>>,
@@ -199,6 +202,12 @@ tables! {
     http_routes: gateway_api::HttpRoute;
     /// GRPCRoutes of the Gateway API.
     grpc_routes: gateway_api::GrpcRoute;
+    /// TLSRoutes of the Gateway API.
+    tls_routes: gateway_api::TlsRoute;
+    /// TCPRoutes of the Gateway API.
+    tcp_routes: gateway_api::TcpRoute;
+    /// UDPRoutes of the Gateway API.
+    udp_routes: gateway_api::UdpRoute;
     /// ReferenceGrants of the Gateway API.
     reference_grants: gateway_api::ReferenceGrant;
 }
@@ -271,6 +280,9 @@ impl Snapshot {
             Kind::ListenerSet => look!(self.listener_sets, ListenerSet),
             Kind::HttpRoute => look!(self.http_routes, HttpRoute),
             Kind::GrpcRoute => look!(self.grpc_routes, GrpcRoute),
+            Kind::TlsRoute => look!(self.tls_routes, TlsRoute),
+            Kind::TcpRoute => look!(self.tcp_routes, TcpRoute),
+            Kind::UdpRoute => look!(self.udp_routes, UdpRoute),
             Kind::ReferenceGrant => look!(self.reference_grants, ReferenceGrant),
             kind => look!(self.policies.get(&kind)?, Policy),
         }
@@ -314,6 +326,9 @@ impl Snapshot {
             AnyObject::ListenerSet(object) => self.listener_sets.insert(object),
             AnyObject::HttpRoute(object) => self.http_routes.insert(object),
             AnyObject::GrpcRoute(object) => self.grpc_routes.insert(object),
+            AnyObject::TlsRoute(object) => self.tls_routes.insert(object),
+            AnyObject::TcpRoute(object) => self.tcp_routes.insert(object),
+            AnyObject::UdpRoute(object) => self.udp_routes.insert(object),
             AnyObject::ReferenceGrant(object) => self.reference_grants.insert(object),
             AnyObject::Policy(object) => self.policies.entry(object.key.kind).or_default().insert(object),
         }
@@ -344,6 +359,9 @@ impl Snapshot {
             Kind::ListenerSet => self.listener_sets.remove(key),
             Kind::HttpRoute => self.http_routes.remove(key),
             Kind::GrpcRoute => self.grpc_routes.remove(key),
+            Kind::TlsRoute => self.tls_routes.remove(key),
+            Kind::TcpRoute => self.tcp_routes.remove(key),
+            Kind::UdpRoute => self.udp_routes.remove(key),
             Kind::ReferenceGrant => self.reference_grants.remove(key),
             kind => self.policies.entry(kind).or_default().remove(key),
         }

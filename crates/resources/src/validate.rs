@@ -8,6 +8,7 @@ mod gateway;
 mod gateway_api;
 mod http_route;
 mod ingress;
+mod l4_routes;
 mod matches;
 mod mesh;
 mod path;

@@ -129,6 +129,9 @@ fn same_inputs(a: &Snapshot, b: &Snapshot) -> bool {
         && a.listener_sets().same(b.listener_sets())
         && a.http_routes().same(b.http_routes())
         && a.grpc_routes().same(b.grpc_routes())
+        && a.tls_routes().same(b.tls_routes())
+        && a.tcp_routes().same(b.tcp_routes())
+        && a.udp_routes().same(b.udp_routes())
         && a.reference_grants().same(b.reference_grants())
         && a.namespaces().same(b.namespaces())
         && a.nodes().same(b.nodes())
@@ -175,7 +178,9 @@ fn offers_of_others(listeners: Vec<Arc<Listener>>, mut tables: Tables) -> Vec<Of
         for name in listener.serves.tables() {
             own.extend(tables.remove(name).map(|table| (name.clone(), table)));
         }
-        Offer { key: SlotKey::new(listener.bind, listener.declared.get()), listener, tables: own }
+        let key =
+            SlotKey::new(listener.bind, listener.declared.get(), matches!(listener.serves, Serves::Udp(_)));
+        Offer { key, listener, tables: own }
     };
     listeners.into_iter().map(offer).collect()
 }

@@ -71,8 +71,8 @@ fn cluster(
     (files, report): (&mut BTreeSet<String>, &mut Report),
 ) -> Option<ClusterPlan> {
     let Wanted { service, by, instance, tls: own } = wanted;
-    let port = service.port(key.port)?;
-    let protocol = port.protocol?;
+    let port = if key.datagrams { service.datagram_port(key.port) } else { service.port(key.port) }?;
+    let protocol = port.protocol.unwrap_or(Protocol::Udp);
     let instance = index.settings.gateways.get(instance)?;
     let rules = index.rules.find(&service.host, &service.namespace, &instance.labels);
     let subset = match (&*key.subset, rules) {
@@ -89,12 +89,14 @@ fn cluster(
     let mesh = &index.settings.mesh;
     let mut policy =
         rules.map_or_else(|| Policy::of_mesh(mesh), |rules| rules.policy(key.port, subset, mesh));
-    let attached = index.backend_tls.find(&service, &port).filter(|_| !key.by_server_name && own.is_none());
+    // What clients have encrypted already is not encrypted again, and has no PROXY header put in front (Istio). There is
+    // neither for datagrams.
+    let as_it_is = key.by_server_name || key.datagrams;
+    let attached = index.backend_tls.find(&service, &port).filter(|_| !as_it_is && own.is_none());
     if let Some(OwnTls { said, field }) = &own {
         policy.tls = Some(by.first()?.block_at(field.clone(), said));
     }
-    // What clients have encrypted already is not encrypted again, and has no PROXY header put in front (Istio).
-    let tls = match key.by_server_name {
+    let tls = match as_it_is {
         true => None,
         false => tls((index, &service), key, (&policy, attached), by.first()?, (files, &mut *report)),
     };
@@ -104,7 +106,7 @@ fn cluster(
         // What is called by gRPC speaks HTTP/2, whatever its port is said to speak.
         connection.http = HttpVersion::Http2;
     }
-    connection.proxy_protocol = connection.proxy_protocol.filter(|_| !key.by_server_name);
+    connection.proxy_protocol = connection.proxy_protocol.filter(|_| !as_it_is);
     let locality = policy.load_balancer.as_ref().and_then(|block| block.said.locality_lb_setting.as_ref());
     let distribution = distribution(index, &service);
     let spread = Spread::of(locality, distribution, mesh.locality(), policy.outlier_detection.is_some());

@@ -19,11 +19,14 @@ use limen_resources::{Kind, ObjectKey, Snapshot};
 pub(crate) struct SlotKey {
     bind: SocketAddr,
     declared: u16,
+    /// Such ports are not those of connections.
+    datagrams: bool,
 }
 
 impl SlotKey {
-    pub(crate) fn new(bind: SocketAddr, declared: u16) -> SlotKey {
-        SlotKey { bind, declared: if bind.port() == 0 { declared } else { 0 } }
+    pub(crate) fn new(bind: SocketAddr, declared: u16, datagrams: bool) -> SlotKey {
+        let declared = if bind.port() == 0 { declared } else { 0 };
+        SlotKey { bind, declared, datagrams }
     }
 }
 

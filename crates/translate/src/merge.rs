@@ -29,7 +29,7 @@ use crate::report::Report;
 use crate::services::ServiceFacts;
 
 pub(crate) use claims::claims;
-pub(crate) use connections::Connections;
+pub(crate) use connections::{Connections, timed};
 
 /// What was made before, for sharing.
 #[derive(Debug, Default)]

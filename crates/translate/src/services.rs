@@ -40,7 +40,7 @@ pub(crate) struct ServiceFacts {
 pub(crate) struct PortFacts {
     pub(crate) number: u16,
     pub(crate) name: String,
-    /// What it speaks; `None`: UDP, no port for requests.
+    /// What it speaks; `None`: UDP, a port for datagrams only.
     pub(crate) protocol: Option<Protocol>,
 }
 
@@ -73,12 +73,22 @@ impl ServiceFacts {
         }
     }
 
-    /// The port with this number, for requests.
+    /// The port with this number, for requests and connections.
     pub(crate) fn port(&self, number: u16) -> Option<PortFacts> {
-        let known = self.ports.iter().find(|port| port.number == number).cloned();
+        self.port_of(number, Some(Protocol::Undetected))
+    }
+
+    /// The port with this number, for datagrams.
+    pub(crate) fn datagram_port(&self, number: u16) -> Option<PortFacts> {
+        self.port_of(number, None)
+    }
+
+    /// `unsaid`: what it speaks where nothing says which ports there are.
+    fn port_of(&self, number: u16, unsaid: Option<Protocol>) -> Option<PortFacts> {
+        let fits = |port: &&PortFacts| port.number == number && port.protocol.is_some() == unsaid.is_some();
         let any = !matches!(self.source, ServiceSource::Kubernetes(_) | ServiceSource::Entries(_));
-        let unsaid = || PortFacts { number, name: String::new(), protocol: Some(Protocol::Undetected) };
-        known.or_else(|| any.then(unsaid)).filter(|port| port.protocol.is_some())
+        let unsaid = || PortFacts { number, name: String::new(), protocol: unsaid };
+        self.ports.iter().find(fits).cloned().or_else(|| any.then(unsaid))
     }
 
     /// Is its one endpoint whatever address DNS names first?

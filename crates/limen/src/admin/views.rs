@@ -128,6 +128,9 @@ fn objects_of(view: &View) -> Value {
         "listenerSets": snapshot.listener_sets().iter().collect::<Vec<_>>(),
         "httpRoutes": snapshot.http_routes().iter().collect::<Vec<_>>(),
         "grpcRoutes": snapshot.grpc_routes().iter().collect::<Vec<_>>(),
+        "tlsRoutes": snapshot.tls_routes().iter().collect::<Vec<_>>(),
+        "tcpRoutes": snapshot.tcp_routes().iter().collect::<Vec<_>>(),
+        "udpRoutes": snapshot.udp_routes().iter().collect::<Vec<_>>(),
         "referenceGrants": snapshot.reference_grants().iter().collect::<Vec<_>>(),
         "policies": snapshot.policies().collect::<Vec<_>>(),
     })

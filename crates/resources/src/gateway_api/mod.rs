@@ -5,6 +5,7 @@ mod gateway;
 mod gateway_class;
 mod grpc_route;
 mod http_route;
+mod l4_routes;
 mod reference_grant;
 mod route;
 
@@ -13,6 +14,7 @@ pub use gateway::*;
 pub use gateway_class::*;
 pub use grpc_route::*;
 pub use http_route::*;
+pub use l4_routes::*;
 pub use reference_grant::*;
 pub use route::*;
 

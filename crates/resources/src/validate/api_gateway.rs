@@ -137,6 +137,9 @@ fn listener(check: &mut Check<'_>, at: Path<'_>, listener: &Listener) {
     if matches!(&**protocol, "TCP" | "UDP") && !hostname.is_empty() {
         check.error(at.field("hostname"), format!("{protocol} knows no host names"), "remove it");
     }
+    if protocol == "TLS" && tls.is_none() {
+        check.error(at.field("tls"), "TLS needs a mode", "write mode: Passthrough, or mode: Terminate");
+    }
     if let Some(tls) = tls {
         if protocol == "HTTPS" && tls.mode == ListenerTlsMode::Passthrough {
             check.error(

@@ -53,12 +53,18 @@ impl Validate for GrpcRoute {
     }
 }
 
-/// What all routes have.
+/// What all routes for requests have.
 fn common(check: &mut Check<'_>, parents: &[ParentReference], hostnames: &[String], rules: usize) {
-    let (parent_refs, names) = (SPEC.field("parentRefs"), SPEC.field("hostnames"));
-    count(check, parent_refs, parents.len(), 0, 32);
-    count(check, names, hostnames.len(), 0, 16);
+    self::parents(check, parents);
+    count(check, SPEC.field("hostnames"), hostnames.len(), 0, 16);
+    self::hostnames(check, hostnames);
     count(check, SPEC.field("rules"), rules, 0, 16);
+}
+
+/// The parentRefs of a route of any kind.
+pub(super) fn parents(check: &mut Check<'_>, parents: &[ParentReference]) {
+    let parent_refs = SPEC.field("parentRefs");
+    count(check, parent_refs, parents.len(), 0, 32);
     for (index, parent) in parents.iter().enumerate() {
         let at = parent_refs.item(index);
         named(check, at, (parent.group(), parent.kind(), &parent.name));
@@ -72,6 +78,11 @@ fn common(check: &mut Check<'_>, parents: &[ParentReference], hostnames: &[Strin
             check.error(at, "the same parent stands there twice", "remove one, or write sectionName");
         }
     }
+}
+
+/// The names of a route that has any.
+pub(super) fn hostnames(check: &mut Check<'_>, hostnames: &[String]) {
+    let names = SPEC.field("hostnames");
     for (index, name) in hostnames.iter().enumerate() {
         if name.is_empty() {
             check.error(names.item(index), "expected a host name", LOWER_CASE);
@@ -336,7 +347,8 @@ fn backends(check: &mut Check<'_>, at: Path<'_>, refs: &[HttpBackendReference], 
     }
 }
 
-fn backend(check: &mut Check<'_>, at: Path<'_>, own: &BackendReference) {
+/// Where a route of any kind leads to.
+pub(super) fn backend(check: &mut Check<'_>, at: Path<'_>, own: &BackendReference) {
     let kind = if own.kind.is_empty() { "Service" } else { &own.kind };
     named(check, at, (&own.group, kind, &own.name));
     if own.group.is_empty() && kind == "Service" && own.port.unwrap_or_default() == 0 {

@@ -186,6 +186,9 @@ impl<'a> Reader<'a> {
             }
             Kind::HttpRoute => self.read::<gateway_api::HttpRoute>(node, &key).map(AnyObject::HttpRoute),
             Kind::GrpcRoute => self.read::<gateway_api::GrpcRoute>(node, &key).map(AnyObject::GrpcRoute),
+            Kind::TlsRoute => self.read::<gateway_api::TlsRoute>(node, &key).map(AnyObject::TlsRoute),
+            Kind::TcpRoute => self.read::<gateway_api::TcpRoute>(node, &key).map(AnyObject::TcpRoute),
+            Kind::UdpRoute => self.read::<gateway_api::UdpRoute>(node, &key).map(AnyObject::UdpRoute),
             Kind::ReferenceGrant => {
                 self.read::<gateway_api::ReferenceGrant>(node, &key).map(AnyObject::ReferenceGrant)
             }

@@ -99,12 +99,17 @@ const KNOWN: &[Known] = known! {
         "Gateway" Role::Read(Kind::ApiGateway),
         "HTTPRoute" Role::Read(Kind::HttpRoute),
         "GRPCRoute" Role::Read(Kind::GrpcRoute),
-        "TLSRoute" Role::Later,
-        "TCPRoute" Role::Later,
-        "UDPRoute" Role::Later,
+        "TLSRoute" Role::Read(Kind::TlsRoute),
+        "TCPRoute" Role::Read(Kind::TcpRoute),
+        "UDPRoute" Role::Read(Kind::UdpRoute),
         "ListenerSet" Role::Read(Kind::ListenerSet),
         "ReferenceGrant" Role::Read(Kind::ReferenceGrant),
         "BackendTLSPolicy" Role::Read(Kind::BackendTlsPolicy),
+    }
+    "gateway.networking.x-k8s.io" &["v1alpha1"] => {
+        "XBackend" Role::Later,
+        "XBackendTrafficPolicy" Role::Later,
+        "XMesh" Role::Unused,
     }
 };
 

@@ -114,8 +114,11 @@ impl<'a> Collector<'a> {
         seen: &mut BTreeSet<(&'s str, u16)>,
     ) {
         let name = &self.inputs.port.0.name;
-        let tcp = |protocol: &str| protocol.is_empty() || protocol == "TCP";
-        let ports = slice.spec.ports.iter().filter(|port| tcp(&port.protocol));
+        let fits = match self.inputs.port.0.protocol {
+            Some(_) => |protocol: &str| matches!(protocol, "" | "TCP"),
+            None => |protocol: &str| protocol == "UDP",
+        };
+        let ports = slice.spec.ports.iter().filter(|port| fits(&port.protocol));
         let Some(port) = ports.into_iter().find(|port| port.name == *name) else { return };
         let port = port.port.unwrap_or_else(|| match self.target_port(service) {
             IntOrString::Int(number) => number,

@@ -11,6 +11,18 @@ use super::grants::{Grants, Referrer};
 use crate::index::Index;
 use crate::services::{ServiceFacts, ServiceSource};
 
+/// What a route sends to its backends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Carries {
+    Requests,
+    /// Bytes, whatever they mean.
+    Connections,
+    Datagrams,
+}
+
+/// A cluster that a route needs, its service, and the field that names it.
+pub(crate) type Needed = (ClusterKey, Arc<ServiceFacts>, String);
+
 /// A backend that there is.
 #[derive(Debug)]
 pub(crate) struct Backend {
@@ -23,6 +35,7 @@ pub(crate) fn backend(
     (index, grants): (&Index<'_>, &Grants),
     from: Referrer<'_>,
     reference: &BackendReference,
+    carries: Carries,
 ) -> Result<Backend, No> {
     let BackendReference { group, kind, name, namespace, port, weight: _ } = reference;
     let kind = if kind.is_empty() { "Service" } else { kind };
@@ -41,11 +54,16 @@ pub(crate) fn backend(
     let absent = || ("BackendNotFound", format!("there is no {title}"));
     let found = index.services.find(&host, namespace).ok_or_else(absent)?;
     let number = port.unwrap_or_default();
-    let known = found.named.port(number).is_some() && found.service.port(number).is_some();
-    if !known {
-        return Err(("BackendNotFound", format!("{title} has no port {number} for requests")));
+    let (has_port, what): (fn(&ServiceFacts, u16) -> bool, _) = match carries {
+        Carries::Requests => (|service, number| service.port(number).is_some(), "requests"),
+        Carries::Connections => (|service, number| service.port(number).is_some(), "connections"),
+        Carries::Datagrams => (|service, number| service.datagram_port(number).is_some(), "datagrams"),
+    };
+    if !has_port(found.named, number) || !has_port(found.service, number) {
+        return Err(("BackendNotFound", format!("{title} has no port {number} for {what}")));
     }
-    if let Some(port) = written_port(found.named, number)
+    if carries == Carries::Requests
+        && let Some(port) = written_port(found.named, number)
         && let Some(unknown) = port.app_protocol.strip_prefix("kubernetes.io/")
         && !matches!(unknown, "h2c" | "ws" | "wss")
     {
@@ -53,12 +71,15 @@ pub(crate) fn backend(
         return Err(("UnsupportedProtocol", why));
     }
     let cluster = index.services.cluster(found.service, number, "");
+    let cluster = ClusterKey { datagrams: carries == Carries::Datagrams, ..cluster };
     Ok(Backend { cluster, service: Arc::clone(found.service) })
 }
 
+/// A port for requests, as it is written.
 fn written_port(service: &ServiceFacts, number: u16) -> Option<&ServicePort> {
     let ServiceSource::Kubernetes(service) = &service.source else { return None };
-    service.spec.ports.iter().find(|port| port.port == number)
+    let mut ports = service.spec.ports.iter();
+    ports.find(|port| port.port == number && !port.protocol.eq_ignore_ascii_case("UDP"))
 }
 
 /// The name of what a reference leads to that leads nowhere: of no service, as they have no spaces in their names.

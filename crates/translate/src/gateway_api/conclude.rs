@@ -39,7 +39,7 @@ impl Plan<'_> {
             self.say_gateway(number, said, (served, sets), report);
         }
         for (at, draft) in self.routes.iter().enumerate() {
-            self.say_route(at, &draft.route.said, &taken, report);
+            self.say_route(at, &draft.route().said, &taken, report);
         }
     }
 
@@ -253,10 +253,11 @@ impl Plan<'_> {
             Err(refusal) => return Some(Err((refusal.reason(), refusal.message().to_owned()))),
             Ok(attached) => attached,
         };
-        if draft.route.accepted.is_err() || taken.hosts.is_empty() {
-            return Some(draft.route.accepted.clone());
+        let made = draft.route();
+        if made.accepted.is_err() || taken.hosts.is_empty() {
+            return Some(made.accepted.clone());
         }
-        let own = origin(draft.route.said.key, String::new());
+        let own = origin(made.said.key, String::new());
         let mut winner = None;
         for attachment in attached {
             let gateway = self.listeners.get(attachment.listener)?.gateway;
@@ -279,7 +280,7 @@ impl Plan<'_> {
         place: usize,
         taken: &Taken<'t>,
     ) -> Option<(&'t HostPattern, &'t Origin)> {
-        let own = origin(self.routes.get(route)?.route.said.key, String::new());
+        let own = origin(self.routes.get(route)?.route().said.key, String::new());
         let attached = self.outcomes.get(route)?.get(place)?.as_ref()?.as_ref().ok()?;
         attached.iter().find_map(|attachment| {
             let gateway = self.listeners.get(attachment.listener)?.gateway;
@@ -292,7 +293,7 @@ impl Plan<'_> {
 
     fn say_route(&self, at: usize, said: &Said<'_>, taken: &Taken<'_>, report: &mut Report) {
         let Some(draft) = self.routes.get(at) else { return };
-        let route = &draft.route;
+        let route = draft.route();
         for field in &route.in_vain {
             report.problem(messages::in_vain(At::of(said.key, said.source, field)));
         }

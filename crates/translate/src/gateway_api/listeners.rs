@@ -40,11 +40,6 @@ impl Protocol {
         })
     }
 
-    /// Can it be spoken here?
-    fn served(self) -> bool {
-        matches!(self, Protocol::Http | Protocol::Https)
-    }
-
     /// The kinds of routes that fit it, in the order in which status lists them.
     fn kinds(self) -> &'static [RouteKind] {
         match self {
@@ -89,14 +84,17 @@ pub(crate) struct Listener<'a> {
 impl Listener<'_> {
     /// Does it keep its port and names? One that cannot be served resets handshakes, so that no other takes its names.
     pub(crate) fn offered(&self) -> bool {
-        self.protocol.is_some_and(Protocol::served) && self.conflict.is_ok()
+        self.protocol.is_some() && self.conflict.is_ok()
     }
 
     /// Is it to be served?
     pub(crate) fn served(&self) -> bool {
-        self.offered()
-            && self.accepted.is_ok()
-            && (self.protocol != Some(Protocol::Https) || !self.certificates.is_empty())
+        self.offered() && self.accepted.is_ok() && (!self.decrypts() || !self.certificates.is_empty())
+    }
+
+    /// Is TLS decrypted there?
+    pub(crate) fn decrypts(&self) -> bool {
+        decrypts(self.protocol, self.spec)
     }
 
     /// Looks at certificates of clients, if the Gateway wants that on the port.
@@ -155,13 +153,13 @@ fn listener<'a>(
 ) -> Listener<'a> {
     let protocol = Protocol::named(&listener.protocol);
     let accepted = match protocol {
-        Some(protocol) if protocol.served() => Ok(()),
-        _ => Err(("UnsupportedProtocol", format!("{} is not served", listener.protocol))),
+        Some(_) => Ok(()),
+        None => Err(("UnsupportedProtocol", format!("{} is not served", listener.protocol))),
     };
-    let (kinds, kinds_right) = kinds(protocol.filter(|protocol| protocol.served()), listener);
-    let (shown, certificates_right) = match protocol {
-        Some(Protocol::Https) => credentials((index, grants), said.key, listener, certificates),
-        _ => (Vec::new(), Ok(())),
+    let (kinds, kinds_right) = kinds(protocol, listener);
+    let (shown, certificates_right) = match decrypts(protocol, listener) {
+        true => credentials((index, grants), said.key, listener, certificates),
+        false => (Vec::new(), Ok(())),
     };
     let host = if listener.hostname.is_empty() { "*" } else { &listener.hostname };
     Listener {
@@ -184,6 +182,16 @@ fn listener<'a>(
         overlapping: false,
         certificates: shown,
         clients: None,
+    }
+}
+
+fn decrypts(protocol: Option<Protocol>, listener: &spec::Listener) -> bool {
+    match protocol {
+        Some(Protocol::Https) => true,
+        Some(Protocol::Tls) => {
+            listener.tls.as_ref().is_some_and(|tls| tls.mode == ListenerTlsMode::Terminate)
+        }
+        _ => false,
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! In order: `classes` with `features` and `gateways` (which are ours, and where they listen), `listeners` and
 //! `listener_sets` (what they open, and what is wrong with it),
-//! `routes` with `filters` and `backends` (what is done with requests), `attach` (which routes hang on which
+//! `routes` with `filters` and `backends` (what is done with requests), `l4` (where connections and datagrams go), `attach` (which routes hang on which
 //! listeners), `offers` (listeners and route tables, to be joined with those of other APIs), `conclude` (conditions).
 
 pub(crate) mod attach;
@@ -15,6 +15,8 @@ mod filters;
 mod frontend;
 mod gateways;
 mod grants;
+mod l4;
+mod l4_offers;
 mod listener_sets;
 mod listeners;
 mod offers;
@@ -25,13 +27,17 @@ mod status;
 use std::sync::Arc;
 
 use limen_ir::route::Rule;
+use limen_resources::AnyObject;
 
 use attach::{Attachment, Refusal};
+use backends::Needed;
 use gateways::OwnGateway;
 use grants::Grants;
+use l4::L4Draft;
 use listener_sets::OwnSet;
 use listeners::Listener;
-use routes::HttpDraft;
+use precedence::Precedence;
+use routes::{HttpDraft, Route};
 
 use crate::guard;
 use crate::index::Index;
@@ -46,12 +52,51 @@ type No = (&'static str, String);
 /// What became of a route at one of its parents; `None`: the parent is not ours.
 type Outcome = Option<Result<Vec<Attachment>, Refusal>>;
 
+/// A route of any kind.
+enum Draft<'a> {
+    Http(HttpDraft<'a>),
+    L4(L4Draft<'a>),
+}
+
+impl<'a> Draft<'a> {
+    fn route(&self) -> &Route<'a> {
+        match self {
+            Draft::Http(draft) => &draft.route,
+            Draft::L4(draft) => &draft.route,
+        }
+    }
+
+    /// The object, and the clusters that it needs.
+    fn wanted(&self) -> (&AnyObject, &[Needed]) {
+        match self {
+            Draft::Http(draft) => (&draft.object, &draft.wanted),
+            Draft::L4(draft) => (&draft.object, &draft.wanted),
+        }
+    }
+
+    /// What is done with requests.
+    fn rules(&self) -> &[(Precedence, Arc<Rule>)] {
+        match self {
+            Draft::Http(draft) => &draft.rules,
+            Draft::L4(_) => &[],
+        }
+    }
+
+    /// Where connections or datagrams go.
+    fn l4(&self) -> Option<&L4Draft<'a>> {
+        match self {
+            Draft::Http(_) => None,
+            Draft::L4(draft) => Some(draft),
+        }
+    }
+}
+
 /// All that is ours of the Gateway API, and what it comes to.
 pub(crate) struct Plan<'a> {
     gateways: Vec<OwnGateway<'a>>,
     sets: Vec<OwnSet<'a>>,
     listeners: Vec<Listener<'a>>,
-    routes: Vec<HttpDraft<'a>>,
+    routes: Vec<Draft<'a>>,
     /// For each route, by its parentRefs.
     outcomes: Vec<Vec<Outcome>>,
     /// For each Gateway the rule that stands in for all others, if a policy closes it.
@@ -85,11 +130,14 @@ pub(crate) fn plan<'a>(
     let listeners = listeners::listeners((index, &grants), (&gateways, &sets), certificates);
     let openings: Vec<_> = listeners.iter().map(|listener| listener.opening.clone()).collect();
     let ground = (index, &grants);
-    let http = index.snapshot.http_routes().iter().map(|route| routes::http(ground, route));
-    let grpc = index.snapshot.grpc_routes().iter().map(|route| routes::grpc(ground, route));
-    let routes: Vec<_> = http.chain(grpc).collect();
+    let http = index.snapshot.http_routes().iter().map(|route| Draft::Http(routes::http(ground, route)));
+    let grpc = index.snapshot.grpc_routes().iter().map(|route| Draft::Http(routes::grpc(ground, route)));
+    let tls = index.snapshot.tls_routes().iter().map(|route| Draft::L4(l4::tls(ground, route)));
+    let tcp = index.snapshot.tcp_routes().iter().map(|route| Draft::L4(l4::tcp(ground, route)));
+    let udp = index.snapshot.udp_routes().iter().map(|route| Draft::L4(l4::udp(ground, route)));
+    let routes: Vec<_> = http.chain(grpc).chain(tls).chain(tcp).chain(udp).collect();
     let outcomes = routes.iter().map(|draft| {
-        let route = &draft.route;
+        let route = draft.route();
         let outcome = |parent| {
             let owner = attach::parent_key(parent, route.asking.namespace)?;
             let own = gateways.iter().any(|gateway| gateway.object.key == owner)
@@ -100,9 +148,10 @@ pub(crate) fn plan<'a>(
     });
     let outcomes: Vec<_> = outcomes.collect();
     for (draft, outcomes) in routes.iter().zip(&outcomes) {
-        if draft.route.accepted.is_ok() && outcomes.iter().flatten().any(Result::is_ok) {
-            for (cluster, service, field) in &draft.wanted {
-                let by = NamedBy::route(draft.object.clone(), field.clone());
+        if draft.route().accepted.is_ok() && outcomes.iter().flatten().any(Result::is_ok) {
+            let (object, clusters) = draft.wanted();
+            for (cluster, service, field) in clusters {
+                let by = NamedBy::route(object.clone(), field.clone());
                 wanted.add(cluster.clone(), Arc::clone(service), 0, by);
             }
         }

@@ -13,10 +13,14 @@ use limen_ir::tls::{ClientPolicy, ServerTls, TlsVersion};
 
 use super::Plan;
 use super::attach::within;
+use super::l4_offers::ByName;
 use super::listeners::{Listener, Protocol};
 use super::precedence::Precedence;
 use crate::index::{Index, origin};
 use crate::join::{Offer, SlotKey};
+
+/// By the place of the listener: the places of the routes on it, each with the names under which it is there.
+pub(super) type Attached = BTreeMap<usize, BTreeMap<usize, Vec<HostPattern>>>;
 
 /// The rules of a host, in no order yet.
 type Rules<'p> = Vec<&'p (Precedence, Arc<Rule>)>;
@@ -32,7 +36,7 @@ impl Plan<'_> {
                 continue;
             }
             for bind in &gateway.binds {
-                for (declared, members) in self.ports(number) {
+                for ((declared, _), members) in self.ports(number) {
                     let place = Place { index, number, bind: *bind, declared };
                     offers.extend(self.offer(place, &members, &attached));
                     offered.resize(offers.len(), number);
@@ -43,23 +47,24 @@ impl Plan<'_> {
         offers
     }
 
-    /// The listeners of a Gateway that keep their ports, by port.
-    fn ports(&self, gateway: usize) -> BTreeMap<u16, Vec<usize>> {
-        let mut ports: BTreeMap<u16, Vec<usize>> = BTreeMap::new();
+    /// The listeners of a Gateway that keep their ports, by port, those for datagrams apart.
+    fn ports(&self, gateway: usize) -> BTreeMap<(u16, bool), Vec<usize>> {
+        let mut ports: BTreeMap<_, Vec<usize>> = BTreeMap::new();
         for (at, listener) in self.listeners.iter().enumerate() {
             if listener.gateway == gateway && listener.offered() {
-                ports.entry(listener.spec.port).or_default().push(at);
+                let datagrams = listener.protocol == Some(Protocol::Udp);
+                ports.entry((listener.spec.port, datagrams)).or_default().push(at);
             }
         }
         ports
     }
 
     /// The routes on each listener, each once, with the names under which they are there.
-    fn attached(&self) -> BTreeMap<usize, BTreeMap<usize, Vec<HostPattern>>> {
-        let mut attached: BTreeMap<usize, BTreeMap<usize, Vec<HostPattern>>> = BTreeMap::new();
+    fn attached(&self) -> Attached {
+        let mut attached = Attached::new();
         for (route, outcomes) in self.outcomes.iter().enumerate() {
             let Some(draft) = self.routes.get(route) else { continue };
-            if draft.route.accepted.is_err() {
+            if draft.route().accepted.is_err() {
                 continue;
             }
             for attachment in outcomes.iter().flatten().flatten().flatten() {
@@ -70,23 +75,23 @@ impl Plan<'_> {
         attached
     }
 
-    fn offer(
-        &self,
-        place: Place<'_, '_>,
-        members: &[usize],
-        attached: &BTreeMap<usize, BTreeMap<usize, Vec<HostPattern>>>,
-    ) -> Option<Offer> {
+    fn offer(&self, place: Place<'_, '_>, members: &[usize], attached: &Attached) -> Option<Offer> {
         let listeners = || members.iter().filter_map(|at| Some((*at, self.listeners.get(*at)?)));
         let of =
             |protocol| listeners().filter(move |(_, own)| own.protocol == Some(protocol)).collect::<Vec<_>>();
         let (plain, secure) = (of(Protocol::Http), of(Protocol::Https));
+        let (tls, tcp, udp) = (of(Protocol::Tls), of(Protocol::Tcp), of(Protocol::Udp));
         let mut tables = BTreeMap::new();
         let mut add = |name: RouteTableName, table: Vec<Arc<VirtualHost>>| {
             let made = RouteTable { name: name.clone(), filter_order: FilterOrder::Istio, hosts: table };
             tables.insert(name.clone(), Arc::new(made));
             name
         };
-        let serves = if plain.is_empty() {
+        let serves = if let Some((at, listener)) = tcp.first() {
+            Serves::Tcp(self.tcp_route(*at, listener, attached))
+        } else if let Some((at, listener)) = udp.first() {
+            Serves::Udp(self.udp_route(*at, listener, attached))
+        } else if plain.is_empty() {
             let chains = secure.iter().map(|one| {
                 let (at, listener) = one;
                 let name = add(place.chain(listener), self.hosts(place, &[(*at, listener)], attached));
@@ -98,16 +103,29 @@ impl Plan<'_> {
                     origin: listener_origin(listener),
                 }
             });
-            let chains: Vec<_> = chains.collect();
-            (!chains.is_empty()).then_some(Serves::Tls { chains, passthrough: Vec::new(), plain: None })?
+            let mut chains: Vec<_> = chains.collect();
+            let all: Vec<_> = secure.iter().chain(&tls).copied().collect();
+            let mut passthrough = Vec::new();
+            for (at, listener) in &tls {
+                let ByName { chains: more, passthrough: passed } =
+                    self.by_server_name(place, (*at, listener), &all, attached);
+                chains.extend(more);
+                passthrough.extend(passed);
+            }
+            Serves::Tls { chains, passthrough, plain: None }
         } else {
             Serves::Http(add(place.table(), self.hosts(place, &plain, attached)))
         };
         let mut origins = listeners().map(|(_, listener)| listener_origin(listener));
         let (settings, bind) = (place.index.settings, place.address());
-        let key = place.key();
+        let key = SlotKey::new(bind, place.declared, matches!(serves, Serves::Udp(_)));
+        let port = if bind.port() == 0 { place.declared } else { bind.port() };
+        let name = match &serves {
+            Serves::Udp(_) => format!("udp_{}_{port}", bind.ip()),
+            _ => format!("{}_{port}", bind.ip()),
+        };
         let listener = limen_ir::Listener {
-            name: format!("{}_{}", bind.ip(), if bind.port() == 0 { place.declared } else { bind.port() }),
+            name,
             declared: Port::new(u32::from(place.declared))?,
             bind,
             gateway: 0,
@@ -127,7 +145,7 @@ impl Plan<'_> {
         &self,
         place: Place<'_, '_>,
         members: &[(usize, &Listener<'_>)],
-        attached: &BTreeMap<usize, BTreeMap<usize, Vec<HostPattern>>>,
+        attached: &Attached,
     ) -> Vec<Arc<VirtualHost>> {
         let mut hosts: BTreeMap<HostPattern, Rules<'_>> = BTreeMap::new();
         for (at, listener) in members {
@@ -143,7 +161,7 @@ impl Plan<'_> {
             for (route, names) in attached.get(at).into_iter().flatten() {
                 let Some(draft) = self.routes.get(*route) else { continue };
                 for name in names.iter().filter(|name| !inside.iter().any(|inner| within(name, inner))) {
-                    hosts.entry(name.clone()).or_default().extend(&draft.rules);
+                    hosts.entry(name.clone()).or_default().extend(draft.rules());
                 }
             }
         }
@@ -169,7 +187,7 @@ impl Plan<'_> {
 
 /// An address and port of a Gateway.
 #[derive(Clone, Copy)]
-struct Place<'a, 'i> {
+pub(super) struct Place<'a, 'i> {
     index: &'a Index<'i>,
     number: usize,
     bind: IpAddr,
@@ -182,10 +200,6 @@ impl Place<'_, '_> {
         (self.bind, bound).into()
     }
 
-    fn key(self) -> SlotKey {
-        SlotKey::new(self.address(), self.declared)
-    }
-
     /// As Istio's, with the address where it is not the usual one.
     fn table(self) -> RouteTableName {
         let bind = self.address();
@@ -195,7 +209,7 @@ impl Place<'_, '_> {
         RouteTableName(format!("http.{port}{address}"))
     }
 
-    fn chain(self, listener: &Listener<'_>) -> RouteTableName {
+    pub(super) fn chain(self, listener: &Listener<'_>) -> RouteTableName {
         let (key, name) = (listener.said.key, &listener.spec.name);
         let usual = self.index.settings.gateways.first().map(|instance| instance.bind);
         let address = if usual == Some(self.bind) { String::new() } else { format!(".{}", self.bind) };
@@ -204,11 +218,12 @@ impl Place<'_, '_> {
     }
 }
 
-fn listener_origin(listener: &Listener<'_>) -> Origin {
+pub(super) fn listener_origin(listener: &Listener<'_>) -> Origin {
     origin(listener.said.key, listener.field(""))
 }
 
-fn server_tls(listener: &Listener<'_>) -> ServerTls {
+/// How the handshake is done for requests.
+pub(super) fn server_tls(listener: &Listener<'_>) -> ServerTls {
     ServerTls {
         certificates: if listener.served() { listener.certificates.clone() } else { Vec::new() },
         min_version: TlsVersion::V1_2,

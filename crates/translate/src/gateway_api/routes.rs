@@ -17,14 +17,13 @@ use limen_resources::{AnyObject, Object};
 
 use super::No;
 use super::attach::{Asking, RouteKind};
-use super::backends::{self, Backend};
+use super::backends::{self, Backend, Carries, Needed};
 use super::filters::{self, Filters};
 use super::grants::{Grants, Referrer};
 use super::precedence::{PathRank, PathSort, Precedence};
 use super::status::{self, Age, Said};
 use crate::index::{Index, origin};
 use crate::istio::matching;
-use crate::services::ServiceFacts;
 
 /// What every kind of route has: where it wants to be, and whether it is right.
 #[derive(Debug)]
@@ -52,8 +51,7 @@ pub(crate) struct HttpDraft<'a> {
     pub(crate) object: AnyObject,
     /// One for each match of each rule.
     pub(crate) rules: Vec<(Precedence, Arc<Rule>)>,
-    /// The clusters that they need, and the fields that name them.
-    pub(crate) wanted: Vec<(ClusterKey, Arc<ServiceFacts>, String)>,
+    pub(crate) wanted: Vec<Needed>,
 }
 
 /// A rule of either kind.
@@ -115,7 +113,8 @@ pub(crate) fn grpc<'a>(ground: (&Index<'_>, &Grants), object: &'a Arc<Object<Grp
     draft(ground, route, AnyObject::GrpcRoute(Arc::clone(object)), rules.collect())
 }
 
-fn route<'a, S>(
+/// A route of any kind, right as far as is known.
+pub(crate) fn route<'a, S>(
     object: &'a Arc<Object<S>>,
     kind: RouteKind,
     parents: &'a [ParentReference],
@@ -135,7 +134,7 @@ fn route<'a, S>(
 }
 
 /// The fields of a route that are not served yet: experimental ones.
-fn in_vain(default_gateways: &str, sessions: impl Iterator<Item = bool>) -> Vec<String> {
+pub(crate) fn in_vain(default_gateways: &str, sessions: impl Iterator<Item = bool>) -> Vec<String> {
     let rules = sessions.enumerate().filter(|(_, is_there)| *is_there);
     let sessions = rules.map(|(number, _)| format!("spec.rules[{number}].sessionPersistence"));
     let asks = default_gateways == "All";
@@ -320,7 +319,7 @@ impl HttpDraft<'_> {
         field: &str,
         reference: &limen_resources::gateway_api::BackendReference,
     ) -> Option<Backend> {
-        match backends::backend(ground, self.referrer(), reference) {
+        match backends::backend(ground, self.referrer(), reference, Carries::Requests) {
             Ok(backend) => Some(backend),
             Err(no) => {
                 if self.route.resolved.is_ok() {

@@ -226,7 +226,7 @@ impl<'a> Merger<'a, '_, '_> {
 }
 
 /// A route whose connections last as `pool` says.
-fn timed(pool: Option<&TcpPool>, destinations: Vec<TcpDestination>, origin: Origin) -> TcpRoute {
+pub(crate) fn timed(pool: Option<&TcpPool>, destinations: Vec<TcpDestination>, origin: Origin) -> TcpRoute {
     // 0 turns the idle timeout off.
     let idle = pool.and_then(|pool| pool.idle_timeout).map(|idle| idle.millis());
     TcpRoute {

@@ -1,0 +1,96 @@
+//! TLSRoutes, TCPRoutes and UDPRoutes: where they send connections and datagrams, before any listener is looked at.
+
+use std::sync::Arc;
+
+use limen_ir::tcp::{TcpDestination, TcpRoute};
+use limen_resources::gateway_api::{self as spec, L4RouteRule};
+use limen_resources::{AnyObject, Object};
+
+use super::attach::RouteKind;
+use super::backends::{self, Backend, Carries, Needed};
+use super::grants::{Grants, Referrer};
+use super::routes::{Route, in_vain, route};
+use crate::index::{Index, origin};
+use crate::merge::timed;
+
+/// A route for connections or datagrams.
+#[derive(Debug)]
+pub(crate) struct L4Draft<'a> {
+    pub(crate) route: Route<'a>,
+    pub(crate) object: AnyObject,
+    /// Where they go. What leads nowhere has its share, too, and loses it.
+    pub(crate) to: TcpRoute,
+    pub(crate) wanted: Vec<Needed>,
+}
+
+/// What a TLSRoute says.
+pub(crate) fn tls<'a>(ground: (&Index<'_>, &Grants), object: &'a Arc<Object<spec::TlsRoute>>) -> L4Draft<'a> {
+    let spec::TlsRoute { parent_refs, hostnames, rules, use_default_gateways } = &object.spec;
+    let route = route(object, RouteKind::Tls, parent_refs, hostnames);
+    let route = Route { in_vain: in_vain(use_default_gateways, std::iter::empty()), ..route };
+    draft(ground, route, AnyObject::TlsRoute(Arc::clone(object)), rules)
+}
+
+/// What a TCPRoute says.
+pub(crate) fn tcp<'a>(ground: (&Index<'_>, &Grants), object: &'a Arc<Object<spec::TcpRoute>>) -> L4Draft<'a> {
+    let spec::TcpRoute { parent_refs, rules, use_default_gateways } = &object.spec;
+    let route = route(object, RouteKind::Tcp, parent_refs, &[]);
+    let route = Route { in_vain: in_vain(use_default_gateways, std::iter::empty()), ..route };
+    draft(ground, route, AnyObject::TcpRoute(Arc::clone(object)), rules)
+}
+
+/// What a UDPRoute says.
+pub(crate) fn udp<'a>(ground: (&Index<'_>, &Grants), object: &'a Arc<Object<spec::UdpRoute>>) -> L4Draft<'a> {
+    let spec::UdpRoute { parent_refs, rules, use_default_gateways } = &object.spec;
+    let route = route(object, RouteKind::Udp, parent_refs, &[]);
+    let route = Route { in_vain: in_vain(use_default_gateways, std::iter::empty()), ..route };
+    draft(ground, route, AnyObject::UdpRoute(Arc::clone(object)), rules)
+}
+
+/// There is one rule; of several the first would count.
+fn draft<'a>(
+    ground: (&Index<'_>, &Grants),
+    mut route: Route<'a>,
+    object: AnyObject,
+    rules: &[L4RouteRule],
+) -> L4Draft<'a> {
+    let carries = if route.asking.kind == RouteKind::Udp { Carries::Datagrams } else { Carries::Connections };
+    let from = Referrer { kind: route.asking.kind.as_str(), namespace: route.asking.namespace };
+    let mut wanted: Vec<Needed> = Vec::new();
+    let mut destinations = Vec::new();
+    let backends = rules.first().map_or(&[][..], |rule| &rule.backend_refs);
+    for (at, reference) in backends.iter().enumerate() {
+        let field = format!("spec.rules[0].backendRefs[{at}]");
+        let found = backends::backend(ground, from, reference, carries);
+        let weight = reference.weight.unwrap_or(1);
+        let cluster = match found {
+            Ok(Backend { cluster, service }) => {
+                if weight > 0 {
+                    wanted.push((cluster.clone(), service, field));
+                }
+                cluster
+            }
+            Err(no) => {
+                if route.resolved.is_ok() {
+                    (route.resolved, route.unresolved) = (Err(no), field);
+                }
+                backends::nowhere(from, reference)
+            }
+        };
+        if weight > 0 {
+            destinations.push(TcpDestination { cluster, weight });
+        }
+    }
+    if destinations.is_empty() {
+        destinations.push(TcpDestination { cluster: backends::nothing(), weight: 1 });
+    }
+    let index = ground.0;
+    let labels = index.settings.gateways.first().map(|instance| &instance.labels);
+    let first = wanted.first().map(|(_, service, _)| service);
+    let rules = first
+        .zip(labels)
+        .and_then(|(service, labels)| index.rules.find(&service.host, &service.namespace, labels));
+    let pool = rules.and_then(|rules| rules.tcp_pool());
+    let to = timed(pool, destinations, origin(route.said.key, "spec.rules[0]".to_owned()));
+    L4Draft { route, object, to, wanted }
+}
