@@ -783,6 +783,7 @@ scenarios! {
     gateway_api
     gateway_api_backends
     gateway_api_calls
+    gateway_api_client_authorities
     gateway_api_clients
     gateway_api_conditions
     gateway_api_filters

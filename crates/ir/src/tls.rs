@@ -33,8 +33,8 @@ pub struct ServerTls {
 /// Which clients a chain lets in by their certificates.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct ClientPolicy {
-    /// A client without a certificate is refused; if not, only one whose certificate does not hold.
-    pub required: bool,
+    /// Who is refused.
+    pub demand: Demand,
     /// Who signs certificates of clients, and what is revoked. While the IR has none of that id every handshake is
     /// reset.
     pub authorities: CertificateId,
@@ -48,12 +48,24 @@ impl ClientPolicy {
     /// The policy of a chain that serves nobody: nothing in an IR has that id.
     pub fn nobody() -> ClientPolicy {
         ClientPolicy {
-            required: true,
+            demand: Demand::Valid,
             authorities: CertificateId("invalid://".to_owned()),
             subject_alt_names: Vec::new(),
             pinned: Pinned::default(),
         }
     }
+}
+
+/// What is demanded of clients that are asked for a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Demand {
+    /// One that holds.
+    Valid,
+    /// None, or one that holds.
+    ValidOrNone,
+    /// Nothing: one that does not hold counts as none.
+    Nothing,
 }
 
 /// Certificates that are named one by one.

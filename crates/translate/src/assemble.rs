@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use limen_ir::cluster::ClusterKey;
 use limen_ir::listener::{Inside, Passthrough, Serves, TlsChain};
-use limen_ir::tls::{ClientPolicy, ServerTls, TlsVersion};
+use limen_ir::tls::{ClientPolicy, Demand, ServerTls, TlsVersion};
 use limen_ir::{Ir, Listener, RouteTable, RouteTableName};
 use limen_resources::istio::VirtualService;
 use limen_resources::{Kind, Object, ObjectKey, Snapshot, Verdict};
@@ -385,7 +385,8 @@ impl Maker<'_, '_, '_> {
             references.map(|reference| self.certificates.resolve(server, reference, self.report)).collect();
         let clients = clients.map(|ClientPlan { required, authority, subject_alt_names, pinned }| {
             let authorities = self.certificates.authorities(server, &authority, self.report);
-            ClientPolicy { required, authorities, subject_alt_names, pinned }
+            let demand = if required { Demand::Valid } else { Demand::ValidOrNone };
+            ClientPolicy { demand, authorities, subject_alt_names, pinned }
         });
         ServerTls { certificates, min_version, max_version, cipher_suites, curves, alpn, clients }
     }

@@ -29,18 +29,23 @@ fn expectation(case: &Path) -> PathBuf {
     PathBuf::from(case.to_string_lossy().replace(".in.yaml", ".out.yaml"))
 }
 
-fn show(translation: &Translation, features: bool) -> String {
+fn show(translation: &Translation, Case { settings, features, .. }: &Case) -> String {
     let Translation { ir, endpoints, verdicts, problems, wants } = translation;
     let mut verdicts = verdicts.clone();
-    if !features {
+    if !*features {
         verdicts.iter_mut().for_each(|verdict| verdict.supported_features.clear());
     }
+    // Files have all objects anyway.
+    let objects = wants.objects.iter().filter(|_| !settings.files).map(ToString::to_string);
     let all = json!({
         "ir": to_value(&**ir),
         "endpoints": to_value(&endpoints.clusters),
         "verdicts": to_value(&verdicts),
         "problems": problems.iter().map(|problem| problem.to_string()).collect::<Vec<_>>(),
-        "wants": { "files": wants.files, "names": wants.names, "name_retry": wants.name_retry },
+        "wants": {
+            "files": wants.files, "names": wants.names, "name_retry": wants.name_retry,
+            "objects": objects.collect::<Vec<_>>(),
+        },
     });
     yaml(&all)
 }
@@ -58,7 +63,7 @@ fn cases_mean_what_stands_beside_them() {
     for path in cases {
         let case = Case::read(&fs::read_to_string(&path).expect("the case"));
         let translation = limen_translate::translate(&case.snapshot, &case.settings);
-        let shown = show(&translation, case.features);
+        let shown = show(&translation, &case);
         let expectation = expectation(&path);
         if update {
             fs::write(&expectation, &shown).expect("write the expectation");

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use limen_ir::tls::{Authorities, ClientPolicy, Pinned};
+use limen_ir::tls::{Authorities, ClientPolicy, Demand, Pinned};
 use limen_ir::{CertificateId, Ir};
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::CryptoProvider;
@@ -91,13 +91,13 @@ pub(crate) fn verifier(
     trusted: &Trusted,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ClientCertVerifier>, String> {
-    let ClientPolicy { required, authorities: _, subject_alt_names, pinned } = policy;
+    let ClientPolicy { demand, authorities: _, subject_alt_names, pinned } = policy;
     let mut builder = WebPkiClientVerifier::builder_with_provider(trusted.roots.clone(), provider.clone());
     if let Some(revoked) = &trusted.revoked {
         // As BoringSSL does: a list that has run out says nothing, and what no list covers is not let in.
         builder = builder.with_crls(revoked.iter().cloned()).enforce_revocation_expiration();
     }
-    if !required {
+    if *demand != Demand::Valid {
         builder = builder.allow_unauthenticated();
     }
     let chain = builder.build().map_err(|error| error.to_string())?;
@@ -133,6 +133,53 @@ impl Named {
         }
         let key = hash(&ParsedCertificate::try_from(certificate)?.subject_public_key_info());
         Ok(self.pinned.public_keys.iter().any(|pinned| pinned.0 == key))
+    }
+}
+
+/// Asks for a certificate as `chain` does, and lets in whoever shows one that is his. What it is worth is asked of `chain`.
+#[derive(Debug)]
+pub(crate) struct Asking {
+    pub(crate) chain: Arc<dyn ClientCertVerifier>,
+}
+
+impl ClientCertVerifier for Asking {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.chain.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chain.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chain.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.chain.supported_verify_schemes()
     }
 }
 

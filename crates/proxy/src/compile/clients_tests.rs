@@ -24,7 +24,12 @@ fn ir(pem: &str, crl_pem: Option<&str>) -> Ir {
 
 fn policy() -> ClientPolicy {
     let authorities = CertificateId("ca".to_owned());
-    ClientPolicy { required: true, authorities, subject_alt_names: Vec::new(), pinned: Pinned::default() }
+    ClientPolicy {
+        demand: Demand::Valid,
+        authorities,
+        subject_alt_names: Vec::new(),
+        pinned: Pinned::default(),
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use limen_ir::listener::{Listener, TlsChain};
-use limen_ir::tls::{Curve, ServerTls, Staple, TlsVersion};
+use limen_ir::tls::{Curve, Demand, ServerTls, Staple, TlsVersion};
 use limen_ir::{Certificate, CertificateId, Ir};
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs;
@@ -242,11 +242,16 @@ fn build(
     let clients = match (&tls.clients, trusted) {
         (None, _) => Clients::Unasked,
         (Some(_), None) => Clients::Nobody,
-        (Some(policy), Some(trusted)) => Clients::Verified(clients::verifier(policy, trusted, &provider)?),
+        (Some(policy), Some(trusted)) => {
+            let verifier = clients::verifier(policy, trusted, &provider)?;
+            let asked = policy.demand == Demand::Nothing;
+            if asked { Clients::Asked(verifier) } else { Clients::Verified(verifier) }
+        }
     };
     let verifier = match &clients {
         Clients::Unasked => WebPkiClientVerifier::no_client_auth(),
         Clients::Verified(verifier) => verifier.clone(),
+        Clients::Asked(verifier) => Arc::new(clients::Asking { chain: verifier.clone() }),
         Clients::Nobody => return Ok(Handshake { config: None, clients, own_uris: Arc::default() }),
     };
     let builder = ServerConfig::builder_with_provider(provider)

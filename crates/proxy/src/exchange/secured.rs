@@ -28,6 +28,8 @@ pub(crate) struct Secured {
     /// The generation of tables for which the next is known.
     checked: Cell<u64>,
     stands: Cell<bool>,
+    /// Does anybody vouch for the certificates? What nobody vouches for is told to nobody.
+    vouched: Cell<bool>,
 }
 
 /// What the client's certificate says.
@@ -56,12 +58,13 @@ impl Secured {
             satisfied: RefCell::new(satisfied),
             checked: Cell::new(0),
             stands: Cell::new(true),
+            vouched: Cell::new(false),
         }
     }
 
-    /// What the client's certificate says, if it has shown one.
+    /// What the client's certificate says, if it has shown one that holds.
     pub(crate) fn peer(&self) -> Option<&Shown> {
-        let leaf = self.certificates.first()?;
+        let leaf = self.certificates.first().filter(|_| self.vouched.get())?;
         let read = || {
             let peer = Peer::read(leaf)?;
             Some(Shown { element: client_cert::element(&peer, &self.own_uris), peer })
@@ -87,8 +90,15 @@ impl Secured {
         let clients = match &chain.clients {
             Clients::Unasked => return true,
             Clients::Nobody => return false,
-            Clients::Verified(clients) => clients,
+            Clients::Verified(clients) | Clients::Asked(clients) => clients,
         };
+        let good = self.satisfies(clients, now_ms);
+        self.vouched.set(good);
+        good || matches!(chain.clients, Clients::Asked(_))
+    }
+
+    /// Would this let the client in?
+    fn satisfies(&self, clients: &Arc<dyn ClientCertVerifier>, now_ms: impl FnOnce() -> u64) -> bool {
         if self.satisfied.borrow().as_ref().is_some_and(|satisfied| Arc::ptr_eq(satisfied, clients)) {
             return true;
         }

@@ -171,6 +171,8 @@ pub(crate) enum Clients {
     Nobody,
     /// Those whom this lets in. Another policy is another object.
     Verified(Arc<dyn ClientCertVerifier>),
+    /// Everybody; those whom this does not let in as if they had shown nothing.
+    Asked(Arc<dyn ClientCertVerifier>),
 }
 
 impl TlsChains {

@@ -212,7 +212,7 @@ impl Plan<'_> {
         if frontend::insecure(&gateway.object.spec) {
             let at = At::new(gateway.object, "spec.tls.frontend");
             report.problem(messages::insecure_fallback(at));
-            let message = "clients without certificate are let in where certificates are looked at";
+            let message = "clients are let in whose certificate is missing or does not hold";
             let condition = "InsecureFrontendValidationMode";
             report.verdict(Verdict {
                 generation: said.generation,

@@ -13,6 +13,7 @@ pub(super) const FEATURES: &[&str] = &[
     "GatewayHTTPListenerIsolation",
     "GatewayHTTPSListenerDetectMisdirectedRequests",
     "GatewayFrontendClientCertificateValidation",
+    "GatewayFrontendClientCertificateValidationInsecureFallback",
     // Of HTTPRoutes.
     "HTTPRoute303RedirectStatusCode",
     "HTTPRoute307RedirectStatusCode",

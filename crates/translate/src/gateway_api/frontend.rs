@@ -1,6 +1,6 @@
 //! What a Gateway asks of clients: who vouches for their certificates, on which of its ports.
 
-use limen_ir::tls::{Authorities, CertificateId, ClientPolicy, Pinned};
+use limen_ir::tls::{Authorities, CertificateId, ClientPolicy, Demand, Pinned};
 use limen_resources::Object;
 use limen_resources::core::check_certificates;
 use limen_resources::gateway_api::{FrontendValidation, FrontendValidationMode, Gateway, ObjectReference};
@@ -62,8 +62,10 @@ pub(crate) fn clients(
     let origin = origin(&gateway.key, "spec.tls.frontend".to_owned());
     certificates.vouch(Authorities { id: id.clone(), pem, crl_pem: None, origin });
     let policy = ClientPolicy {
-        // A certificate that does not hold is refused in either mode.
-        required: said.mode == FrontendValidationMode::AllowValidOnly,
+        demand: match said.mode {
+            FrontendValidationMode::AllowValidOnly => Demand::Valid,
+            FrontendValidationMode::AllowInsecureFallback => Demand::Nothing,
+        },
         authorities: id,
         subject_alt_names: Vec::new(),
         pinned: Pinned::default(),
@@ -89,7 +91,7 @@ fn authority(
         return Err(("RefNotPermitted", why));
     }
     let wrong = |why: String| ("InvalidCACertificateRef", why);
-    let map = index.snapshot.config_maps().get(namespace, name);
+    let map = index.sought.config_map(index.snapshot, namespace, name);
     let map = map.ok_or_else(|| wrong(format!("there is no {title}")))?;
     let text = map.spec.data.get("ca.crt").filter(|text| !text.is_empty());
     let text = text.ok_or_else(|| wrong(format!("{title} has no ca.crt")))?;

@@ -40,7 +40,7 @@ pub(crate) fn unknown_option(at: At<'_>, option: &str) -> Problem {
 /// A mode that lets in whom nobody vouches for.
 pub(crate) fn insecure_fallback(at: At<'_>) -> Problem {
     let message =
-        "clients without certificate are let in; those whose certificate does not hold are still refused";
+        "clients are let in whose certificate is missing or does not hold: they are only asked for one";
     at.say(NO_EFFECT, message, "write mode: AllowValidOnly")
 }
 
