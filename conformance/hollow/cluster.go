@@ -19,11 +19,12 @@ import (
 
 // The network is hollow's own, so that ports need not be found: these are the usual ones.
 const (
-	apiPort  = "6443"
-	nodePort = 10250
-	services = "10.246.0.0/16" // never served: whoever asks for an address of it is refused at once
-	etcdURL  = "http://127.0.0.1:2379"
-	peerURL  = "http://127.0.0.1:2380"
+	apiPort     = "6443"
+	nodePort    = 10250
+	services    = "10.246.0.0/16" // never served: whoever asks for an address of it is refused at once
+	etcdAddress = "127.0.0.1:2379"
+	etcdURL     = "http://" + etcdAddress
+	peerURL     = "http://127.0.0.1:2380"
 )
 
 // The controllers that suites lean on. Those that watch over machines, volumes and clouds have nothing to

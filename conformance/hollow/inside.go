@@ -70,7 +70,7 @@ func runCommands(ctx context.Context, s settings, c *cluster) (int, error) {
 		}
 	}
 	environment := append(os.Environ(), "KUBECONFIG="+c.kubeconfig, "HOLLOW_LOCAL="+s.local.String(),
-		"HOLLOW_STATE="+s.state)
+		"HOLLOW_STATE="+s.state, "HOLLOW_ETCD="+etcdAddress)
 	besideEnded := make(chan error, 1)
 	if s.beside != "" {
 		beside := exec.Command("sh", "-c", s.beside)

@@ -22,10 +22,13 @@ use tokio::sync::watch;
 
 use crate::gateway::HeldPort;
 use crate::yaml;
-use kinds::{KINDS, kind_of};
+use kinds::KINDS;
 use state::State;
 
+pub(crate) use kinds::{ApiKind, kind_of};
 pub use state::Right;
+
+const DEFINITIONS: &str = "customresourcedefinitions.apiextensions.k8s.io";
 
 /// What the double's tasks share.
 struct Shared {
@@ -135,6 +138,19 @@ impl Cluster {
     pub fn serve(&self, name: &str) {
         let kind = KINDS.iter().find(|kind| kind.name() == name).unwrap();
         self.shared.state().kinds.push(kind);
+    }
+
+    /// A kind is no more, and neither are its objects.
+    pub fn uninstall(&self, name: &str) {
+        let mut state = self.shared.state();
+        state.kinds.retain(|kind| kind.name() != name);
+        let of_it = |key: &&state::Key| key.0 == name || (key.0 == DEFINITIONS && key.2 == name);
+        let gone: Vec<state::Key> = state.objects.keys().filter(of_it).cloned().collect();
+        gone.iter().for_each(|key| {
+            state.delete(key);
+        });
+        drop(state);
+        self.shared.changed();
     }
 
     /// How often the server was asked which kinds it has.

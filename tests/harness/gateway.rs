@@ -102,6 +102,11 @@ impl Gateway {
         Gateway::start_as(tempfile::tempdir().unwrap(), Vec::new(), &all, LogForm::Json, None).await
     }
 
+    /// Starts a gateway with these flags alone, which say where it reads, and waits until every worker serves it.
+    pub async fn start_with(flags: &[String]) -> Gateway {
+        Gateway::start_as(tempfile::tempdir().unwrap(), Vec::new(), flags, LogForm::Json, None).await
+    }
+
     /// Starts a gateway over paths that may lie anywhere; `home` is kept until it ends.
     pub async fn start_in(home: TempDir, roots: Vec<PathBuf>, flags: &[String]) -> Gateway {
         Gateway::start_as(home, roots, flags, LogForm::Json, None).await

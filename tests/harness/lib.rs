@@ -22,6 +22,7 @@ mod origin_h2;
 pub mod pages;
 mod proxied;
 pub mod reply;
+pub mod server;
 pub mod shop;
 pub mod talk;
 pub mod tls;

@@ -21,6 +21,7 @@ mod overload;
 mod pools;
 mod programmed;
 mod scenarios;
+mod server;
 mod slow;
 mod talk;
 mod tcp;

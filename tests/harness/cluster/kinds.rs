@@ -4,16 +4,26 @@ use serde_json::{Value, json};
 
 /// A kind as an API server has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct ApiKind {
-    pub(super) group: &'static str,
+pub(crate) struct ApiKind {
+    pub(crate) group: &'static str,
     /// The preferred one first.
-    pub(super) versions: &'static [&'static str],
-    pub(super) kind: &'static str,
-    pub(super) plural: &'static str,
-    pub(super) namespaced: bool,
+    pub(crate) versions: &'static [&'static str],
+    pub(crate) kind: &'static str,
+    pub(crate) plural: &'static str,
+    pub(crate) namespaced: bool,
 }
 
 impl ApiKind {
+    /// The one whose definition is called so (`plural.group`).
+    pub(crate) fn named(name: &str) -> &'static ApiKind {
+        KINDS.iter().find(|kind| kind.name() == name).unwrap_or_else(|| panic!("the double has no kind {name}"))
+    }
+
+    /// What the paths of this version begin with.
+    pub(crate) fn root(&self, version: &str) -> String {
+        if self.group.is_empty() { format!("/api/{version}") } else { format!("/apis/{}/{version}", self.group) }
+    }
+
     /// As its definition is called.
     pub(super) fn name(&self) -> String {
         format!("{}.{}", self.plural, self.group)
@@ -65,6 +75,11 @@ pub(super) const KINDS: &[ApiKind] = kinds! {
         "Namespace" "namespaces" false,
         "Node" "nodes" false,
         "Event" "events" true,
+        "ServiceAccount" "serviceaccounts" true,
+    }
+    "rbac.authorization.k8s.io" &["v1"] => {
+        "ClusterRole" "clusterroles" false,
+        "ClusterRoleBinding" "clusterrolebindings" false,
     }
     "discovery.k8s.io" &["v1"] => { "EndpointSlice" "endpointslices" true }
     "networking.k8s.io" &["v1"] => {
@@ -108,7 +123,7 @@ pub(super) const KINDS: &[ApiKind] = kinds! {
 };
 
 /// The kind that an object is of.
-pub(super) fn kind_of(object: &Value) -> &'static ApiKind {
+pub(crate) fn kind_of(object: &Value) -> &'static ApiKind {
     let text = |field: &str| object.get(field).and_then(Value::as_str).unwrap_or_default();
     let (group, version) = text("apiVersion").split_once('/').unwrap_or(("", text("apiVersion")));
     let fits = |kind: &&ApiKind| {
