@@ -60,8 +60,7 @@ impl Server {
         let namespace = if real { format!("{name}-{}", std::process::id()) } else { name.to_owned() };
         let client = client_of(&kubeconfig).await;
         let server = Server { double, client, kubeconfig, namespace, home };
-        let own =
-            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": server.namespace}});
+        let own = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": server.namespace}});
         assert_eq!(server.call("POST", "/api/v1/namespaces", Some(&own)).await.0, 201);
         if real {
             // What controllers put into each namespace would come while a test watches.
@@ -195,10 +194,9 @@ impl Server {
         }
         let path = self.path_of(kind);
         match metadata["namespace"].as_str() {
-            Some(other) => path.replace(
-                &format!("/namespaces/{}/", self.namespace),
-                &format!("/namespaces/{other}/"),
-            ),
+            Some(other) => {
+                path.replace(&format!("/namespaces/{}/", self.namespace), &format!("/namespaces/{other}/"))
+            }
             None => path,
         }
     }

@@ -16,12 +16,19 @@ pub(crate) struct ApiKind {
 impl ApiKind {
     /// The one whose definition is called so (`plural.group`).
     pub(crate) fn named(name: &str) -> &'static ApiKind {
-        KINDS.iter().find(|kind| kind.name() == name).unwrap_or_else(|| panic!("the double has no kind {name}"))
+        KINDS
+            .iter()
+            .find(|kind| kind.name() == name)
+            .unwrap_or_else(|| panic!("the double has no kind {name}"))
     }
 
     /// What the paths of this version begin with.
     pub(crate) fn root(&self, version: &str) -> String {
-        if self.group.is_empty() { format!("/api/{version}") } else { format!("/apis/{}/{version}", self.group) }
+        if self.group.is_empty() {
+            format!("/api/{version}")
+        } else {
+            format!("/apis/{}/{version}", self.group)
+        }
     }
 
     /// As its definition is called.
@@ -32,6 +39,11 @@ impl ApiKind {
     /// Is it there without a definition?
     pub(super) fn built_in(&self) -> bool {
         !self.group.contains("istio.io") && self.group != "gateway.networking.k8s.io"
+    }
+
+    /// Is it replaced only by those who name the version that they replace?
+    pub(super) fn versioned(&self) -> bool {
+        !self.built_in() || self.kind == "Lease"
     }
 
     /// As in `apiVersion`.

@@ -99,6 +99,10 @@ pub(super) async fn answer(shared: Arc<Shared>, request: Request<Body>) -> Respo
     let body = to_bytes(body, 1 << 22).await.unwrap_or_default();
     let query = parts.uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
     let accept = parts.headers.get("accept").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let sort = parts.headers.get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if parts.method == Method::PATCH && sort != "application/merge-patch+json" {
+        return refusal((415, "UnsupportedMediaType", format!("the double merges, and knows no {sort}")));
+    }
     let asked = Asked {
         query: query.map(|(name, value)| (name.to_owned(), unescape(value))).collect(),
         metadata: accept.contains("as=PartialObjectMetadata"),
@@ -278,10 +282,11 @@ fn list(state: &mut State, place: &Place, asked: &Asked) -> Result<Value, Refusa
         item.remove("kind");
         item.remove("apiVersion");
     }
-    let kind = format!("{}List", place.kind.kind);
-    Ok(
-        json!({"kind": kind, "apiVersion": place.kind.api_version(&place.version), "metadata": meta, "items": items}),
-    )
+    let (kind, version) = match asked.metadata {
+        true => ("PartialObjectMetadataList".to_owned(), "meta.k8s.io/v1".to_owned()),
+        false => (format!("{}List", place.kind.kind), place.kind.api_version(&place.version)),
+    };
+    Ok(json!({"kind": kind, "apiVersion": version, "metadata": meta, "items": items}))
 }
 
 fn write(state: &mut State, verb: &str, place: &Place, body: &Bytes) -> Result<(u16, Value), Refusal> {
@@ -293,26 +298,58 @@ fn write(state: &mut State, verb: &str, place: &Place, body: &Bytes) -> Result<(
     match verb {
         "get" => state.objects.get(&key(name)).cloned().map(|object| (200, object)).ok_or_else(absent),
         "create" => {
-            let object = parsed()?;
+            let mut object = parsed()?;
             let known =
                 state.objects.contains_key(&key(object["metadata"]["name"].as_str().unwrap_or_default()));
             if known {
                 return Err((409, "AlreadyExists", "it exists already".to_owned()));
             }
+            keep_status(&mut object, None);
+            settle(&mut object, place);
             state.put(&object, false).map(|object| (201, object))
         }
         "update" => {
-            state.objects.get(&key(name)).ok_or_else(absent)?;
-            state.put(&parsed()?, on_status).map(|object| (200, object))
+            let before = state.objects.get(&key(name)).cloned().ok_or_else(absent)?;
+            let mut object = parsed()?;
+            if object["metadata"]["resourceVersion"].as_str().is_none_or(str::is_empty)
+                && place.kind.versioned()
+            {
+                let message = "metadata.resourceVersion: Invalid value: must be specified for an update";
+                return Err((422, "Invalid", message.to_owned()));
+            }
+            if !on_status {
+                keep_status(&mut object, before.get("status"));
+            }
+            settle(&mut object, place);
+            state.put(&object, on_status).map(|object| (200, object))
         }
         "patch" => {
-            let mut object = state.objects.get(&key(name)).cloned().ok_or_else(absent)?;
+            let before = state.objects.get(&key(name)).cloned().ok_or_else(absent)?;
+            let mut object = before.clone();
             object["metadata"]["resourceVersion"] = Value::Null;
             merge(&mut object, &parsed()?);
+            if !on_status {
+                keep_status(&mut object, before.get("status"));
+            }
             state.put(&object, on_status).map(|object| (200, object))
         }
         "delete" => state.delete(&key(name)).map(|object| (200, object)).ok_or_else(absent),
         other => panic!("the double has no verb {other}"),
+    }
+}
+
+/// A status is not written with the rest of an object.
+fn keep_status(object: &mut Value, status: Option<&Value>) {
+    match status {
+        Some(status) => object["status"] = status.clone(),
+        None => drop(object.as_object_mut().and_then(|object| object.remove("status"))),
+    }
+}
+
+/// An object lives where it is sent to.
+fn settle(object: &mut Value, place: &Place) {
+    if let Some(namespace) = &place.namespace {
+        object["metadata"]["namespace"] = namespace.clone().into();
     }
 }
 

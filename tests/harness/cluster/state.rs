@@ -123,6 +123,9 @@ impl State {
             }
             _ => object.clone(),
         };
+        if let Some(before) = before.as_ref().filter(|before| same(before, &now)) {
+            return Ok(before.clone());
+        }
         self.version += 1;
         let meta = |field: &str| before.as_ref().map(|before| before["metadata"][field].clone());
         if kind.namespaced {
@@ -161,6 +164,21 @@ impl State {
         let key = (String::new(), String::new(), String::new());
         self.history.push(Change { version: self.version, sort: "BOOKMARK", key, object: Value::Null });
     }
+}
+
+/// Are they the same but for what the server itself writes?
+fn same(before: &Value, now: &Value) -> bool {
+    let own = |object: &Value| {
+        let mut object = object.clone();
+        object["apiVersion"] = Value::Null;
+        for field in
+            ["resourceVersion", "uid", "generation", "creationTimestamp", "managedFields", "namespace"]
+        {
+            object["metadata"].as_object_mut().unwrap().remove(field);
+        }
+        object
+    };
+    own(before) == own(now)
 }
 
 /// A JSON merge patch (RFC 7396).

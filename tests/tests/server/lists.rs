@@ -26,7 +26,10 @@ pub(super) fn told(value: &Value) -> bool {
 pub(super) fn names(list: &Value) -> Vec<&str> {
     let items = list["items"].as_array().unwrap().iter();
     // Servers put some of their own into each namespace.
-    items.map(|item| item["metadata"]["name"].as_str().unwrap()).filter(|name| name.starts_with("map")).collect()
+    items
+        .map(|item| item["metadata"]["name"].as_str().unwrap())
+        .filter(|name| name.starts_with("map"))
+        .collect()
 }
 
 #[tokio::test]
@@ -118,7 +121,10 @@ async fn only_metadata_is_told_to_whoever_wants_no_more() {
     assert!(!list.to_string().contains("secret"));
     assert!(told(&list["items"][0]["metadata"]["uid"]));
     let (_, one) = server.get_as(&format!("{path}/map"), METADATA).await;
-    assert_eq!((&one["kind"], &one["apiVersion"]), (&json!("PartialObjectMetadata"), &json!("meta.k8s.io/v1")));
+    assert_eq!(
+        (&one["kind"], &one["apiVersion"]),
+        (&json!("PartialObjectMetadata"), &json!("meta.k8s.io/v1"))
+    );
     assert!(one.get("data").is_none() && told(&one["metadata"]["uid"]));
 }
 
@@ -130,7 +136,8 @@ async fn one_secret_is_found_by_its_name() {
     }
     let path = server.path("secrets.");
     let named = async |name: &str| {
-        let (code, list) = server.get(&format!("{path}?fieldSelector=metadata.name%3D{name}&limit=500")).await;
+        let (code, list) =
+            server.get(&format!("{path}?fieldSelector=metadata.name%3D{name}&limit=500")).await;
         assert_eq!(code, 200);
         assert!(told(&list["metadata"]["resourceVersion"]));
         let items = list["items"].as_array().cloned().unwrap_or_default();
@@ -144,7 +151,10 @@ async fn one_secret_is_found_by_its_name() {
 async fn what_is_not_there_is_answered_with_404() {
     let server = Server::start("absent").await;
     let (code, answer) = server.get(&format!("{}/absent", server.path(MAPS))).await;
-    assert_eq!((code, answer["kind"].as_str(), answer["reason"].as_str()), (404, Some("Status"), Some("NotFound")));
+    assert_eq!(
+        (code, answer["kind"].as_str(), answer["reason"].as_str()),
+        (404, Some("Status"), Some("NotFound"))
+    );
     assert_eq!(server.get("/apis/absent.example.com/v1/things").await.0, 404);
     assert_eq!(server.get("/apis/gateway.networking.k8s.io/v1/things").await.0, 404);
 }
@@ -157,7 +167,9 @@ async fn kinds_come_and_go_with_their_definitions() {
         let (code, kinds) = server.get("/apis/networking.istio.io/v1beta1").await;
         assert_eq!(code, 200);
         let mut all = kinds["resources"].as_array().unwrap().iter();
-        all.any(|kind| kind["name"] == "proxyconfigs" && kind["kind"] == "ProxyConfig" && kind["namespaced"] == true)
+        all.any(|kind| {
+            kind["name"] == "proxyconfigs" && kind["kind"] == "ProxyConfig" && kind["namespaced"] == true
+        })
     };
     let groups = async || {
         let (_, groups) = server.get("/apis").await;

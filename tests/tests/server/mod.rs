@@ -4,7 +4,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod lists;
-mod reads;
 mod rights;
 mod watches;
 mod writes;

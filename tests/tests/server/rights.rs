@@ -22,7 +22,10 @@ async fn what_is_not_allowed_is_answered_with_403() {
     .await;
     for path in [format!("{}/one", server.path(MAPS)), server.path(ROUTES), server.path("secrets.")] {
         let (code, answer) = account.get(&path).await;
-        assert_eq!((code, answer["reason"].as_str(), answer["code"].as_u64()), (403, Some("Forbidden"), Some(403)));
+        assert_eq!(
+            (code, answer["reason"].as_str(), answer["code"].as_u64()),
+            (403, Some("Forbidden"), Some(403))
+        );
         assert!(answer["message"].as_str().unwrap().contains("forbidden"), "{answer}");
     }
 }

@@ -36,7 +36,11 @@ async fn a_watch_tells_what_comes_after_a_list_in_order() {
         let query = format!("resourceVersion={from}&timeoutSeconds=240&allowWatchBookmarks=true");
         let mut events = server.watch(&path, &query, PLAIN).await;
         let (sort, added) = next(&mut events).await;
-        assert_eq!((sort, &added["metadata"]["name"]), ("ADDED", &Value::from("one")), "also what came before the watch");
+        assert_eq!(
+            (sort, &added["metadata"]["name"]),
+            ("ADDED", &Value::from("one")),
+            "also what came before the watch"
+        );
         // In a watch, built-in kinds do say what they are.
         assert!(told(&added["kind"]) && told(&added["apiVersion"]), "{added}");
         assert!(version(&added) > from.parse().unwrap());
@@ -119,6 +123,9 @@ async fn a_watch_from_long_ago_is_told_that_it_is_gone() {
     let forgotten = server.forget().await;
     let mut events = server.watch(&path, &format!("resourceVersion={forgotten}"), PLAIN).await;
     let (sort, status) = next(&mut events).await;
-    assert_eq!((sort, status["code"].as_u64(), status["reason"].as_str()), ("ERROR", Some(410), Some("Expired")));
+    assert_eq!(
+        (sort, status["code"].as_u64(), status["reason"].as_str()),
+        ("ERROR", Some(410), Some("Expired"))
+    );
     assert!(within("the end", events.next()).await.is_none());
 }

@@ -119,10 +119,6 @@ async fn a_status_is_written_apart_from_the_rest() {
     assert_eq!((code, &patched["metadata"]["generation"]), (200, &json!(2)));
     assert_eq!(patched["status"]["parents"][0]["controllerName"], "example.com/three");
     assert_eq!(patched["spec"]["hostnames"], json!(["b.example.com"]));
-    // A status that breaks the rules of its kind is refused as a whole.
-    let patch = json!({"status": {"parents": [{"controllerName": "no slash"}]}});
-    let (code, answer) = server.call_as("PATCH", &format!("{path}/status"), Some(&patch), MERGE_PATCH).await;
-    assert_eq!((code, reason(&answer)), (422, "Invalid"));
     // An object that comes with a status has none.
     let mut boastful = route("boastful", "a.example.com");
     boastful["status"] = parents("example.com/one");

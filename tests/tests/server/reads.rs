@@ -1,1 +1,0 @@
-//! A gateway that reads.
