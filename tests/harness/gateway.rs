@@ -180,9 +180,21 @@ impl Gateway {
 
     /// Where a declared port is bound.
     pub fn address(&self, declared: u16) -> SocketAddr {
-        self.running.address_of(declared).unwrap_or_else(|| {
+        self.bound(declared, false).unwrap_or_else(|| {
             panic!("port {declared} is not bound; problems: {:#?}", self.problems());
         })
+    }
+
+    /// The same for datagrams; where nobody listens for them, where others listen.
+    pub fn datagram_address(&self, declared: u16) -> SocketAddr {
+        self.bound(declared, true).unwrap_or_else(|| self.address(declared))
+    }
+
+    fn bound(&self, declared: u16, udp: bool) -> Option<SocketAddr> {
+        let view = self.running.view();
+        let mut own =
+            view.applied.listeners.iter().filter(|known| (known.declared, known.udp) == (declared, udp));
+        own.find_map(|known| known.bound)
     }
 
     /// Where a declared port is found on this address of this machine.
@@ -202,6 +214,18 @@ impl Gateway {
         let mut connection = h1::Connection::new(TcpStream::connect(admin).await.unwrap());
         connection.send(&h1::request("GET", path, &admin.to_string(), &[], b"")).await;
         within(path, connection.read("GET")).await.unwrap()
+    }
+
+    /// The sum of a metric now.
+    pub async fn metric(&self, name: &str) -> u64 {
+        let stream = TcpStream::connect(self.running.metrics().unwrap()).await.unwrap();
+        let mut connection = h1::Connection::new(stream);
+        connection.send(&h1::request("GET", "/stats/prometheus", "localhost", &[], b"")).await;
+        let text = within("metrics", connection.read("GET")).await.unwrap().text();
+        let own = text.lines().filter(|line| line.split([' ', '{']).next() == Some(name));
+        let values: Vec<u64> = own.map(|line| line.rsplit(' ').next().unwrap().parse().unwrap()).collect();
+        assert!(!values.is_empty(), "no {name}");
+        values.iter().sum()
     }
 
     /// Every problem there is now, as users read it.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Map, Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpSocket, UnixListener};
+use tokio::net::{TcpListener, TcpSocket, UdpSocket, UnixListener};
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 
@@ -44,6 +44,8 @@ pub enum Script {
     Full,
     /// Says nothing until the client has ended, then says its own name, `heard` and what it heard.
     Talk,
+    /// The same of each datagram.
+    Datagrams,
     /// The same inside TLS.
     TalkTls(Arc<rustls::ServerConfig>),
     /// Speaks HTTP as the other script says, inside TLS; an echo tells the server name (`:sni`) and whether the client
@@ -115,6 +117,9 @@ impl Origin {
     /// Starts an origin on an address of this machine.
     pub async fn start_at(ip: &str, name: &str, script: Script) -> Origin {
         let at = SocketAddr::new(ip.parse().unwrap(), 0);
+        if matches!(script, Script::Datagrams) {
+            return Origin::of_datagrams(at, name).await;
+        }
         let socket = if at.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.unwrap();
         socket.bind(at).unwrap();
         let address = socket.local_addr().unwrap();
@@ -140,6 +145,24 @@ impl Origin {
             (Some(tokio::spawn(serve).abort_handle()), None)
         };
         Origin { name: name.to_owned(), address, hits, ended, load, task, _bound: bound }
+    }
+
+    async fn of_datagrams(at: SocketAddr, name: &str) -> Origin {
+        let socket = UdpSocket::bind(at).await.unwrap();
+        let address = socket.local_addr().unwrap();
+        let (hits, ended) = (Arc::new(watch::Sender::new(0)), Arc::new(watch::Sender::new(0)));
+        let (own, counted) = (name.to_owned(), hits.clone());
+        let answer = async move {
+            let mut heard = [0; 1500];
+            while let Ok((length, client)) = socket.recv_from(&mut heard).await {
+                counted.send_modify(|hits| *hits += 1);
+                let text = format!("{own} heard {}", String::from_utf8_lossy(&heard[..length]));
+                let _ = socket.send_to(text.as_bytes(), client).await;
+            }
+        };
+        let task = Some(tokio::spawn(answer).abort_handle());
+        let load = Arc::default();
+        Origin { name: name.to_owned(), address, hits, ended, load, task, _bound: None }
     }
 
     /// Starts an origin at a unix socket: the path of a file that is there after its end, or `@` and an abstract name.
@@ -350,6 +373,7 @@ async fn connection<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, work: Work
             | Script::Dead
             | Script::Full
             | Script::Talk
+            | Script::Datagrams
             | Script::TalkTls(_)
             | Script::Tls(..)
             | Script::Proxied(_)

@@ -53,6 +53,7 @@ async fn stream_of(
         | Script::Raw(_)
         | Script::Switch
         | Script::Talk
+        | Script::Datagrams
         | Script::TalkTls(_)
         | Script::Tls(..)
         | Script::Proxied(_)

@@ -75,19 +75,10 @@ async fn read(connection: &mut Connection) -> Reply {
     within("a response", connection.read("GET")).await.unwrap()
 }
 
-async fn metric(gateway: &Gateway, name: &str) -> u64 {
-    let stream = TcpStream::connect(gateway.running.metrics().unwrap()).await.unwrap();
-    let mut connection = h1::Connection::new(stream);
-    connection.send(&h1::request("GET", "/stats/prometheus", "localhost", &[], b"")).await;
-    let text = read(&mut connection).await.text();
-    let line = text.lines().find(|line| line.split([' ', '{']).next() == Some(name));
-    line.unwrap_or_else(|| panic!("no {name}")).rsplit(' ').next().unwrap().parse().unwrap()
-}
-
 /// Waits until so many requests wait for a connection.
 async fn pending(gateway: &Gateway, count: u64) {
     let wait = async {
-        while metric(gateway, "limen_upstream_requests_pending").await != count {
+        while gateway.metric("limen_upstream_requests_pending").await != count {
             tokio::task::yield_now().await;
         }
     };
@@ -116,10 +107,7 @@ async fn a_stream_is_waited_for(workers: usize) {
     gate.notify_one();
     assert_eq!(read(&mut first).await.status, 200);
     origin.hit(2).await;
-    assert_eq!(
-        (metric(&gateway, "limen_upstream_requests_pending").await, origin.most_connections()),
-        (0, 1)
-    );
+    assert_eq!((gateway.metric("limen_upstream_requests_pending").await, origin.most_connections()), (0, 1));
     gate.notify_one();
     let reply = read(&mut second).await;
     assert_eq!((reply.status, reply.seen()["protocol"].as_str()), (200, Some("HTTP/2")));

@@ -15,14 +15,14 @@ use limen_e2e::handshake::{Agreed, Expected, Offer};
 use limen_e2e::origin::{Origin, Script};
 use limen_e2e::pages::holds;
 use limen_e2e::reply::Reply;
-use limen_e2e::talk::Talk;
+use limen_e2e::talk::{Heard, Talk};
 use limen_e2e::tls::{Authority, connect_with};
 use limen_e2e::{h1, h2, within, yaml};
 use rustls::ClientConfig;
 use serde::Deserialize;
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UdpSocket};
 
 /// One file.
 #[derive(Deserialize)]
@@ -76,7 +76,7 @@ fn yes() -> bool {
 struct OriginSpec {
     /// Given to the gateway as `--backend <this>=HOST:PORT`.
     backend: Option<String>,
-    /// `echo`, `never`, `close`, `goaway`, `talk`, `switch` or `dead`.
+    /// `echo`, `never`, `close`, `goaway`, `talk`, `datagrams`, `switch` or `dead`.
     answers: Option<String>,
     /// The status of the first answer, the second, and so on.
     #[serde(default)]
@@ -323,6 +323,7 @@ fn said(spec: &OriginSpec, authority: &Authority) -> Script {
         Some("dead") => Script::Dead,
         Some("full") => Script::Full,
         Some("talk") if spec.tls.is_empty() => Script::Talk,
+        Some("datagrams") => Script::Datagrams,
         Some("talk") => {
             let names: Vec<&str> = spec.tls.iter().map(String::as_str).collect();
             Script::TalkTls(authority.server(&names))
@@ -492,8 +493,16 @@ async fn send(world: &World, step: &Step, over: Over, agent: &str) -> Vec<String
 async fn converse(world: &World, talk: &Talk, step: &Step) -> (Vec<String>, String) {
     let (before, expect) = (world.hits(), &step.expect);
     let client = world.client(step, talk.alpn.as_deref().unwrap_or_default());
-    let held = talk.hold(world.address(step, talk.port), client);
-    let (own, heard) = within("a conversation", held).await;
+    let to = if talk.datagram {
+        world.gateway.datagram_address(talk.port)
+    } else {
+        world.address(step, talk.port)
+    };
+    let held = match expect.hears.as_deref() {
+        Some("") if talk.datagram => within("a datagram to be dropped", dropped(world, to, &talk.say)).await,
+        _ => within("a conversation", talk.hold(to, client)).await,
+    };
+    let (own, heard) = held;
     let mut failures = match (heard, &expect.error) {
         (Ok((heard, agreed)), None) if expect.hears.as_ref().is_none_or(|hears| *hears == heard) => {
             check_agreed(expect, agreed.as_ref(), world)
@@ -506,6 +515,18 @@ async fn converse(world: &World, talk: &Talk, step: &Step) -> (Vec<String>, Stri
     };
     failures.extend(check_hits(world, &before, expect).await);
     (failures, own.map(|own| own.to_string()).unwrap_or_default())
+}
+
+/// Sends a datagram that is dropped.
+async fn dropped(world: &World, to: SocketAddr, say: &str) -> (Option<SocketAddr>, Heard) {
+    let metric = || world.gateway.metric("limen_udp_dropped_no_backend_total");
+    let before = metric().await;
+    let socket = UdpSocket::bind((to.ip(), 0)).await.unwrap();
+    socket.send_to(say.as_bytes(), to).await.unwrap();
+    while metric().await == before {
+        tokio::task::yield_now().await;
+    }
+    (socket.local_addr().ok(), Ok((String::new(), None)))
 }
 
 fn check_agreed(expect: &Expect, agreed: Option<&Agreed>, world: &World) -> Vec<String> {
@@ -792,6 +813,9 @@ scenarios! {
     gateway_api_redirects
     gateway_api_tcp
     gateway_api_times
+    gateway_api_tls_modes
+    gateway_api_tls_passthrough
+    gateway_api_udp
     gateway_labels
     gateways_apply
     grpc_errors

@@ -23,7 +23,8 @@ pub struct ClusterKey {
     /// Empty: the service that the host is of. Else another service of the same host, which objects of this namespace mean
     /// by it, as it is theirs.
     pub namespace: String,
-    /// Clients choose it by server name (AUTO_PASSTHROUGH): their TLS goes to it as it is, and none is added.
+    /// Clients choose it by server name (AUTO_PASSTHROUGH, or TLSRoutes where a policy asks for TLS): their TLS goes to it as
+    /// it is, and none is added.
     pub by_server_name: bool,
     /// It is a port for datagrams, whose number a port for connections may have, too.
     pub datagrams: bool,

@@ -42,7 +42,7 @@ pub(crate) struct Offer {
 /// What somebody else has.
 #[derive(Debug)]
 pub(crate) enum Lost {
-    /// A host of a route table, with the objects that had rules for it (without field).
+    /// A host of a route table, or a server name, with the objects that had rules for it (without field).
     Host { host: HostPattern, routes: BTreeSet<Origin>, winner: Origin },
     /// All server names of a chain, by its origin.
     Chain { chain: Origin, winner: Origin },
@@ -150,6 +150,9 @@ impl Joiner<'_> {
                 let mut taken = taken(&chains, &passthrough);
                 for mut chain in more {
                     let winner = chain.server_names.iter().find_map(|name| taken.get(name)).cloned();
+                    if let Inside::Tcp(route) = &chain.inside {
+                        self.lose_names(place, (&chain.server_names, &route.origin), &taken);
+                    }
                     chain.server_names.retain(|name| !taken.contains_key(name));
                     match (chain.server_names.is_empty(), winner) {
                         (true, Some(winner)) => {
@@ -164,6 +167,7 @@ impl Joiner<'_> {
                 }
                 taken.extend(self::taken(&chains, &[]));
                 for mut more in passed {
+                    self.lose_names(place, (&more.server_names, &more.route.origin), &taken);
                     more.server_names.retain(|name| !taken.contains_key(name));
                     if !more.server_names.is_empty() {
                         passthrough.push(more);
@@ -219,6 +223,20 @@ impl Joiner<'_> {
             } else {
                 self.lose((place, host), &own);
             }
+        }
+    }
+
+    /// Server names of a route that are taken.
+    fn lose_names(
+        &mut self,
+        place: usize,
+        (names, route): (&[HostPattern], &Origin),
+        taken: &BTreeMap<HostPattern, Origin>,
+    ) {
+        for (host, winner) in names.iter().filter_map(|name| Some((name, taken.get(name)?))) {
+            let (host, winner) = (host.clone(), whole(winner));
+            let routes = BTreeSet::from([whole(route)]);
+            self.joined.lost.push((place, Lost::Host { host, routes, winner }));
         }
     }
 

@@ -8,6 +8,9 @@ pub(super) const FEATURES: &[&str] = &[
     "HTTPRoute",
     "GRPCRoute",
     "ListenerSet",
+    "TLSRoute",
+    "TCPRoute",
+    "UDPRoute",
     // Of Gateways.
     "GatewayPort8080",
     "GatewayHTTPListenerIsolation",
@@ -41,6 +44,9 @@ pub(super) const FEATURES: &[&str] = &[
     "HTTPRouteRetryBackendTimeout",
     "HTTPRouteRetryConnectionError",
     "HTTPRouteSchemeRedirect",
+    // Of TLSRoutes.
+    "TLSRouteModeMixed",
+    "TLSRouteModeTerminate",
     // Of GRPCRoutes.
     "GRPCRouteNamedRouteRule",
     "GRPCRouteRequestHeaderModifier",

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use limen_ir::cluster::ClusterKey;
 use limen_ir::tcp::{TcpDestination, TcpRoute};
 use limen_resources::gateway_api::{self as spec, L4RouteRule};
 use limen_resources::{AnyObject, Object};
@@ -20,7 +21,19 @@ pub(crate) struct L4Draft<'a> {
     pub(crate) object: AnyObject,
     /// Where they go. What leads nowhere has its share, too, and loses it.
     pub(crate) to: TcpRoute,
+    /// Where what clients have encrypted already goes as it is, if a policy encrypts what goes to the others; else empty.
+    pub(crate) encrypted: Vec<TcpDestination>,
     pub(crate) wanted: Vec<Needed>,
+}
+
+impl L4Draft<'_> {
+    /// Where connections go that are decrypted here, or else passed through.
+    pub(crate) fn route_for(&self, decrypted: bool) -> TcpRoute {
+        if decrypted || self.encrypted.is_empty() {
+            return self.to.clone();
+        }
+        TcpRoute { destinations: self.encrypted.clone(), ..self.to.clone() }
+    }
 }
 
 /// What a TLSRoute says.
@@ -92,5 +105,34 @@ fn draft<'a>(
         .and_then(|(service, labels)| index.rules.find(&service.host, &service.namespace, labels));
     let pool = rules.and_then(|rules| rules.tcp_pool());
     let to = timed(pool, destinations, origin(route.said.key, "spec.rules[0]".to_owned()));
-    L4Draft { route, object, to, wanted }
+    let encrypted = encrypted(index, &route, &to, &mut wanted);
+    L4Draft { route, object, to, encrypted, wanted }
+}
+
+/// The destinations of a TLSRoute with other clusters for those Services that a policy wants to be spoken to in TLS; empty:
+/// there are none.
+fn encrypted(
+    index: &Index<'_>,
+    route: &Route<'_>,
+    to: &TcpRoute,
+    wanted: &mut Vec<Needed>,
+) -> Vec<TcpDestination> {
+    let of_policy = |(cluster, service, _): &&Needed| {
+        let port = service.port(cluster.port);
+        port.is_some_and(|port| index.backend_tls.find(service, &port).is_some())
+    };
+    let tls = route.asking.kind == RouteKind::Tls;
+    let own: Vec<Needed> = wanted.iter().filter(|_| tls).filter(of_policy).cloned().collect();
+    if own.is_empty() {
+        return Vec::new();
+    }
+    let as_it_is = |cluster: &ClusterKey| ClusterKey { by_server_name: true, ..cluster.clone() };
+    let destinations = to.destinations.iter().map(|TcpDestination { cluster, weight }| {
+        let is_own = own.iter().any(|(own, ..)| own == cluster);
+        let cluster = if is_own { as_it_is(cluster) } else { cluster.clone() };
+        TcpDestination { cluster, weight: *weight }
+    });
+    let destinations = destinations.collect();
+    wanted.extend(own.into_iter().map(|(cluster, service, field)| (as_it_is(&cluster), service, field)));
+    destinations
 }

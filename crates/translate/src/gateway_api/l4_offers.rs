@@ -60,7 +60,7 @@ impl<'a> Plan<'a> {
                 continue;
             }
             taken.extend(names.iter().cloned());
-            let route = draft.to.clone();
+            let route = draft.route_for(listener.decrypts());
             // Where it leads nowhere for certain, nobody is to be bothered with a handshake.
             if !listener.decrypts() || draft.wanted.is_empty() {
                 made.passthrough.push(Passthrough { server_names: names, alpn: Vec::new(), route });
