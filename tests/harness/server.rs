@@ -1,7 +1,7 @@
 //! An API server to try things on: the double of [`crate::cluster`], or, where `LIMEN_TEST_SERVER=real` says that it may
 //! be written to, the one that `KUBECONFIG` names. Each has a namespace of its own.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -24,9 +24,6 @@ pub const MERGE_PATCH: &str = "application/merge-patch+json";
 pub const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 /// The same of a list.
 pub const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
-
-/// Which rights an account is given.
-pub type Rights = BTreeSet<Right>;
 
 /// A client of an API server, and what a test may do to the server.
 pub struct Server {
@@ -53,7 +50,12 @@ impl Server {
         };
         let double = (!real).then(Cluster::new);
         let kubeconfig = match &double {
-            Some(double) => double.kubeconfig(),
+            Some(double) => {
+                let text = std::fs::read_to_string(double.kubeconfig()).unwrap();
+                let own = home.path().join("administrator");
+                std::fs::write(&own, text.replace("secret-token", "administrator")).unwrap();
+                own
+            }
             None => std::env::var_os("KUBECONFIG").expect("KUBECONFIG names the real server").into(),
         };
         // What a run before left behind is not met again.
@@ -175,6 +177,18 @@ impl Server {
         }
     }
 
+    /// Creates objects that are not there yet, many at a time.
+    pub async fn create_all(&self, texts: impl Iterator<Item = String>) {
+        let creating = texts.map(|text| async move {
+            for mut object in yaml::documents(&text) {
+                let path = self.place(&mut object);
+                let (code, answer) = self.call("POST", &path, Some(&object)).await;
+                assert_eq!(code, 201, "{answer}");
+            }
+        });
+        futures_util::stream::iter(creating).buffer_unordered(16).collect::<Vec<()>>().await;
+    }
+
     /// Deletes the objects of this YAML.
     pub async fn delete(&self, text: &str) {
         for mut object in yaml::documents(text) {
@@ -264,37 +278,42 @@ impl Server {
         }
     }
 
-    /// An account that has these rights and no others. Whoever has no group means all.
-    pub async fn account(&self, rights: &Rights) -> Account<'_> {
-        match &self.double {
-            Some(double) => double.allow(rights.clone()),
-            None => self.make_account(rights).await,
-        }
-        let kubeconfig = match self.real() {
-            true => self.home.path().join("account"),
-            false => self.kubeconfig.clone(),
+    /// Waits until a kind that was installed is served.
+    pub async fn until_served(&self, name: &str) {
+        let path = self.path(name);
+        within(name, async {
+            while self.get(&path).await.0 != 200 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+
+    /// The account that this manifest makes, with the rights that it gives it and no others.
+    pub async fn account(&self, manifest: &[Value]) -> Account<'_> {
+        let kubeconfig = match &self.double {
+            Some(double) => {
+                double.allow(rights_of(manifest));
+                double.kubeconfig()
+            }
+            None => self.make_account(manifest).await,
         };
         Account { server: self, client: client_of(&kubeconfig).await, kubeconfig }
     }
 
-    async fn make_account(&self, rights: &Rights) {
-        let space = &self.namespace;
-        self.apply("{apiVersion: v1, kind: ServiceAccount, metadata: {name: limen}}").await;
-        let mut rules: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
-        rights.iter().for_each(|(group, plural, verb)| rules.entry((group, plural)).or_default().push(verb));
-        let rules: Vec<Value> = rules
-            .into_iter()
-            .map(|((group, plural), verbs)| json!({"apiGroups": [group], "resources": [plural], "verbs": verbs}))
-            .collect();
-        let api = "rbac.authorization.k8s.io";
-        let role = json!({"apiVersion": format!("{api}/v1"), "kind": "ClusterRole", "metadata": {"name": space},
-            "rules": rules});
-        let bound = json!({"apiVersion": format!("{api}/v1"), "kind": "ClusterRoleBinding",
-            "metadata": {"name": space}, "roleRef": {"apiGroup": api, "kind": "ClusterRole", "name": space},
-            "subjects": [{"kind": "ServiceAccount", "name": "limen", "namespace": space}]});
-        self.apply(&role.to_string()).await;
-        self.apply(&bound.to_string()).await;
-        let path = format!("/api/v1/namespaces/{space}/serviceaccounts/limen/token");
+    async fn make_account(&self, manifest: &[Value]) -> PathBuf {
+        for object in manifest {
+            if let Some(space) = object["metadata"]["namespace"].as_str() {
+                let space = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": space}});
+                let (code, _) = self.call("POST", "/api/v1/namespaces", Some(&space)).await;
+                assert!(code == 201 || code == 409);
+            }
+            self.apply(&object.to_string()).await;
+        }
+        let account = manifest.iter().find(|object| object["kind"] == "ServiceAccount").unwrap();
+        let metadata = |field: &str| account["metadata"][field].as_str();
+        let (space, name) = (metadata("namespace").unwrap_or(&self.namespace), metadata("name").unwrap());
+        let path = format!("/api/v1/namespaces/{space}/serviceaccounts/{name}/token");
         let request = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}});
         let (code, answer) = self.call("POST", &path, Some(&request)).await;
         assert_eq!(code, 201, "{answer}");
@@ -305,8 +324,34 @@ impl Server {
             "clusters": [{"name": "one", "cluster": server}],
             "users": [{"name": "account", "user": {"token": token}}],
             "contexts": [{"name": "account", "context": {"cluster": "one", "user": "account"}}]});
-        std::fs::write(self.home.path().join("account"), config.to_string()).unwrap();
+        let file = self.home.path().join("account");
+        std::fs::write(&file, config.to_string()).unwrap();
+        file
     }
+}
+
+/// The documents of deploy/rbac.yaml.
+pub fn manifest() -> Vec<Value> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/rbac.yaml");
+    yaml::documents(&std::fs::read_to_string(path).unwrap())
+}
+
+/// The rights that a manifest gives, wherever.
+pub fn rights_of(manifest: &[Value]) -> BTreeSet<Right> {
+    let rules = manifest.iter().filter_map(|document| document["rules"].as_array()).flatten();
+    let words = |rule: &Value, field: &str| -> Vec<String> {
+        rule[field].as_array().unwrap().iter().map(|word| word.as_str().unwrap().to_owned()).collect()
+    };
+    let mut rights = BTreeSet::new();
+    for rule in rules {
+        for group in words(rule, "apiGroups") {
+            for resource in words(rule, "resources") {
+                let verbs = words(rule, "verbs").into_iter();
+                rights.extend(verbs.map(|verb| (group.clone(), resource.clone(), verb)));
+            }
+        }
+    }
+    rights
 }
 
 const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";

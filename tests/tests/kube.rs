@@ -11,47 +11,11 @@ use limen::view::View;
 use limen_e2e::cluster::{Cluster, Right};
 use limen_e2e::gateway::Gateway;
 use limen_e2e::origin::{Origin, Script};
+use limen_e2e::server::{manifest, rights_of};
 use limen_e2e::tls::{Authority, base64, peer_certificate};
-use limen_e2e::{h1, within, yaml};
+use limen_e2e::{h1, within};
 
-use crate::talk::{Connection, EDGE, ask, connect, says};
-
-/// Asks until the answer is this one. Every answer before must be one of `former`: workers do not change in one moment.
-async fn comes_to_say(gateway: &Gateway, answer: &str, former: &[&str]) {
-    comes_to_hear(&mut connect(gateway).await, answer, former).await;
-}
-
-/// The same on this connection.
-async fn comes_to_hear(connection: &mut Connection, answer: &str, former: &[&str]) {
-    let asking = async {
-        loop {
-            let now = ask(connection).await;
-            if now == answer {
-                return;
-            }
-            assert!(former.contains(&&*now), "{now} while waiting for {answer}");
-        }
-    };
-    within(answer, asking).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_route_lives_and_ends_as_in_the_cluster() {
-    let cluster = Cluster::new();
-    cluster.apply(EDGE);
-    let gateway = Gateway::start_kube(&cluster, &[]).await;
-    let mut standing = connect(&gateway).await;
-    assert_eq!(ask(&mut standing).await, "404 ");
-    cluster.apply(&says("one"));
-    comes_to_say(&gateway, "200 one", &["404 "]).await;
-    cluster.apply(&says("two"));
-    comes_to_say(&gateway, "200 two", &["404 ", "200 one"]).await;
-    // On the connection that was open before.
-    comes_to_hear(&mut standing, "200 two", &["404 ", "200 one"]).await;
-    cluster.delete(&says(""));
-    comes_to_say(&gateway, "404 ", &["200 one", "200 two"]).await;
-    assert_eq!(gateway.problems(), Vec::<String>::new());
-}
+use crate::talk::{EDGE, ask, comes_to_say, connect, says};
 
 /// A client that asks without end and keeps what it hears, each answer once, in order.
 struct Asking {
@@ -221,21 +185,6 @@ async fn a_watch_goes_on_where_a_bookmark_was_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn more_objects_than_fit_on_a_page_are_all_there_when_it_is_ready() {
-    let cluster = Cluster::new();
-    cluster.apply(EDGE);
-    for number in 0..1203 {
-        cluster.apply(
-            &says("one")
-                .replace("name: talk", &format!("name: talk-{number}"))
-                .replace("talk.example.com", &format!("talk{number}.example.com")),
-        );
-    }
-    let gateway = Gateway::start_kube(&cluster, &[]).await;
-    assert_eq!(gateway.running.view().snapshot.virtual_services().len(), 1203);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_kind_that_is_installed_later_is_found() {
     const ROUTES: &str = "virtualservices.networking.istio.io";
     let cluster = Cluster::without(&[ROUTES]);
@@ -256,35 +205,6 @@ async fn a_kind_that_is_installed_later_is_found() {
     comes_to_say(&gateway, "200 one", &["404 "]).await;
 }
 
-const API: &str = "
-apiVersion: gateway.networking.k8s.io/v1
-kind: GatewayClass
-metadata: {name: limen}
-spec: {controllerName: limen.dev/gateway-controller}
----
-apiVersion: gateway.networking.k8s.io/v1
-kind: Gateway
-metadata: {name: edge}
-spec: {gatewayClassName: limen, listeners: [{name: http, port: 80, protocol: HTTP}]}
----
-apiVersion: gateway.networking.k8s.io/v1
-kind: HTTPRoute
-metadata: {name: talk}
-spec:
-  parentRefs: [{name: edge}]
-  hostnames: [talk.example.com]
-  rules:
-  - filters: [{type: RequestRedirect, requestRedirect: {hostname: api.example.com, statusCode: 302}}]
-";
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_route_of_the_gateway_api_is_served() {
-    let cluster = Cluster::new();
-    cluster.apply(API);
-    let gateway = Gateway::start_kube(&cluster, &[]).await;
-    comes_to_say(&gateway, "302 ", &[]).await;
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wrong_object_is_told_and_its_last_good_version_stays() {
     let cluster = Cluster::new();
@@ -301,7 +221,7 @@ async fn a_wrong_object_is_told_and_its_last_good_version_stays() {
     gateway.until("the problem to be gone", |view| view.problems().is_empty()).await;
 }
 
-const SECURE: &str = "
+pub(crate) const SECURE: &str = "
 apiVersion: networking.istio.io/v1
 kind: Gateway
 metadata: {name: secure}
@@ -354,23 +274,6 @@ async fn secrets_are_read_by_name_alone_and_followed() {
     assert_eq!(handshake().await, second_der);
     cluster.delete(SECURE);
     gateway.until("the Secret to be forgotten", |view| view.snapshot.secrets().is_empty()).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_secret_that_is_missing_is_an_answer_and_comes_later() {
-    let cluster = Cluster::new();
-    cluster.apply(SECURE);
-    let gateway = Gateway::start_kube(&cluster, &[]).await;
-    let problems = gateway.problems().join("\n");
-    assert!(problems.contains("Gateway default/secure"), "{problems}");
-    let pair = Authority::new().issue(&["talk.example.com"]);
-    let (certificate, key) = (base64(&pair.certificate), base64(&pair.key));
-    cluster.apply(&format!(
-        "{{apiVersion: v1, kind: Secret, metadata: {{name: edge, namespace: istio-system}}, \
-         data: {{tls.crt: {certificate}, tls.key: {key}}}}}"
-    ));
-    let whole = |view: &View| !view.ir.certificates.is_empty() && view.problems().is_empty();
-    gateway.until("the certificate", whole).await;
 }
 
 /// A Service with one endpoint in each of two subsets, as a cluster has it.
@@ -461,23 +364,7 @@ async fn other_namespaces_are_not_read() {
 
 /// The rights that deploy/rbac.yaml gives.
 fn given() -> BTreeSet<Right> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/rbac.yaml");
-    let documents = yaml::documents(&std::fs::read_to_string(path).unwrap());
-    let rules = documents.iter().filter(|document| document["kind"] == "ClusterRole");
-    let rules = rules.flat_map(|role| role["rules"].as_array().unwrap());
-    let words = |rule: &serde_json::Value, field: &str| -> Vec<String> {
-        rule[field].as_array().unwrap().iter().map(|word| word.as_str().unwrap().to_owned()).collect()
-    };
-    let mut rights = BTreeSet::new();
-    for rule in rules {
-        for group in words(rule, "apiGroups") {
-            for resource in words(rule, "resources") {
-                let verbs = words(rule, "verbs").into_iter();
-                rights.extend(verbs.map(|verb| (group.clone(), resource.clone(), verb)));
-            }
-        }
-    }
-    rights
+    rights_of(&manifest())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

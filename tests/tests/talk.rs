@@ -44,3 +44,22 @@ pub(crate) async fn ask(connection: &mut Connection) -> String {
     let reply = within("a response", connection.read("GET")).await.unwrap();
     format!("{} {}", reply.status, reply.text())
 }
+
+/// Asks until the answer is this one. Every answer before must be one of `former`: workers do not change in one moment.
+pub(crate) async fn comes_to_say(gateway: &Gateway, answer: &str, former: &[&str]) {
+    comes_to_hear(&mut connect(gateway).await, answer, former).await;
+}
+
+/// The same on this connection.
+pub(crate) async fn comes_to_hear(connection: &mut Connection, answer: &str, former: &[&str]) {
+    let asking = async {
+        loop {
+            let now = ask(connection).await;
+            if now == answer {
+                return;
+            }
+            assert!(former.contains(&&*now), "{now} while waiting for {answer}");
+        }
+    };
+    within(answer, asking).await;
+}

@@ -90,6 +90,8 @@ pub(super) const KINDS: &[ApiKind] = kinds! {
         "ServiceAccount" "serviceaccounts" true,
     }
     "rbac.authorization.k8s.io" &["v1"] => {
+        "Role" "roles" true,
+        "RoleBinding" "rolebindings" true,
         "ClusterRole" "clusterroles" false,
         "ClusterRoleBinding" "clusterrolebindings" false,
     }

@@ -162,7 +162,7 @@ async fn what_is_not_there_is_answered_with_404() {
 #[tokio::test]
 async fn kinds_come_and_go_with_their_definitions() {
     const KIND: &str = "proxyconfigs.networking.istio.io";
-    let server = Server::start("kinds").await;
+    let (_change, server) = (super::kinds_change().await, Server::start("kinds").await);
     let served = async || {
         let (code, kinds) = server.get("/apis/networking.istio.io/v1beta1").await;
         assert_eq!(code, 200);
@@ -186,8 +186,9 @@ async fn kinds_come_and_go_with_their_definitions() {
     })
     .await;
     server.install(&definition).await;
-    within("the kind to be served", async {
-        while !served().await || server.get(&server.path(KIND)).await.0 != 200 {
+    server.until_served(KIND).await;
+    within("the kind to be told of", async {
+        while !served().await {
             tokio::task::yield_now().await;
         }
     })

@@ -4,6 +4,22 @@
 #![allow(clippy::unwrap_used)]
 
 mod lists;
+mod reads;
 mod rights;
 mod watches;
 mod writes;
+
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+/// Real kinds are everybody's.
+static KINDS: RwLock<()> = RwLock::const_new(());
+
+/// Until this is dropped no test takes a kind away.
+async fn kinds_stay() -> RwLockReadGuard<'static, ()> {
+    KINDS.read().await
+}
+
+/// Until this is dropped no test minds that a kind is taken away.
+async fn kinds_change() -> RwLockWriteGuard<'static, ()> {
+    KINDS.write().await
+}

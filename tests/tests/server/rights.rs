@@ -1,19 +1,24 @@
 //! Rights.
 
-use limen_e2e::server::{Rights, Server};
+use limen_e2e::server::Server;
 use limen_e2e::within;
+use serde_json::json;
 
 use super::lists::{MAPS, ROUTES};
-
-fn right(group: &str, plural: &str, verb: &str) -> (String, String, String) {
-    (group.to_owned(), plural.to_owned(), verb.to_owned())
-}
 
 #[tokio::test]
 async fn what_is_not_allowed_is_answered_with_403() {
     let server = Server::start("forbidden").await;
-    let rights = Rights::from([right("", "configmaps", "list")]);
-    let account = server.account(&rights).await;
+    let (name, api) = (&server.namespace, "rbac.authorization.k8s.io");
+    let rules = json!([{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list"]}]);
+    let manifest = [
+        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "few"}}),
+        json!({"apiVersion": format!("{api}/v1"), "kind": "ClusterRole", "metadata": {"name": name}, "rules": rules}),
+        json!({"apiVersion": format!("{api}/v1"), "kind": "ClusterRoleBinding", "metadata": {"name": name},
+            "roleRef": {"apiGroup": api, "kind": "ClusterRole", "name": name},
+            "subjects": [{"kind": "ServiceAccount", "name": "few", "namespace": name}]}),
+    ];
+    let account = server.account(&manifest).await;
     within("the right to be known", async {
         while account.get(&server.path(MAPS)).await.0 != 200 {
             tokio::task::yield_now().await;
