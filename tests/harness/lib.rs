@@ -11,6 +11,7 @@ pub mod certificates;
 pub mod clients;
 pub mod cluster;
 pub mod collector;
+pub mod datagrams;
 pub mod dns;
 pub mod frames;
 pub mod gateway;

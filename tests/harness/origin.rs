@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpSocket, UdpSocket, UnixListener};
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 
-use crate::{origin_h2, proxied, within};
+use crate::{datagrams, origin_h2, proxied, within};
 
 /// What an origin does with requests.
 #[derive(Debug, Clone)]
@@ -151,15 +151,7 @@ impl Origin {
         let socket = UdpSocket::bind(at).await.unwrap();
         let address = socket.local_addr().unwrap();
         let (hits, ended) = (Arc::new(watch::Sender::new(0)), Arc::new(watch::Sender::new(0)));
-        let (own, counted) = (name.to_owned(), hits.clone());
-        let answer = async move {
-            let mut heard = [0; 1500];
-            while let Ok((length, client)) = socket.recv_from(&mut heard).await {
-                counted.send_modify(|hits| *hits += 1);
-                let text = format!("{own} heard {}", String::from_utf8_lossy(&heard[..length]));
-                let _ = socket.send_to(text.as_bytes(), client).await;
-            }
-        };
+        let answer = datagrams::answer(socket, name.to_owned(), hits.clone());
         let task = Some(tokio::spawn(answer).abort_handle());
         let load = Arc::default();
         Origin { name: name.to_owned(), address, hits, ended, load, task, _bound: None }

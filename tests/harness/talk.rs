@@ -6,8 +6,9 @@ use std::sync::Arc;
 use rustls::ClientConfig;
 use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpStream, UdpSocket};
+use tokio::net::TcpStream;
 
+use crate::datagrams;
 use crate::handshake::Agreed;
 use crate::tls::handshake;
 
@@ -42,7 +43,8 @@ impl Talk {
     /// The connection or its handshake failed: the text of the error.
     pub async fn hold(&self, to: SocketAddr, client: Arc<ClientConfig>) -> (Option<SocketAddr>, Heard) {
         if self.datagram {
-            return datagram(to, &self.say).await;
+            let (own, heard) = datagrams::ask(to, &self.say).await;
+            return (Some(own), heard.map(|heard| (heard, None)));
         }
         let mut stream = match TcpStream::connect(to).await {
             Ok(stream) => stream,
@@ -66,19 +68,6 @@ impl Talk {
 
 /// What was heard, and what the handshake agreed on, if there was one; or what went wrong.
 pub type Heard = Result<(String, Option<Agreed>), String>;
-
-/// Where nobody listens, the kernel says so at once.
-async fn datagram(to: SocketAddr, say: &str) -> (Option<SocketAddr>, Heard) {
-    let socket = UdpSocket::bind((to.ip(), 0)).await.unwrap();
-    socket.connect(to).await.unwrap();
-    let mut heard = [0; 1500];
-    let outcome = match socket.send(say.as_bytes()).await {
-        Ok(_) => socket.recv(&mut heard).await,
-        Err(error) => Err(error),
-    };
-    let heard = outcome.map(|length| (String::from_utf8_lossy(&heard[..length]).into_owned(), None));
-    (socket.local_addr().ok(), heard.map_err(|error| error.to_string()))
-}
 
 /// What is heard before the end, whichever way that comes.
 async fn converse(mut stream: impl AsyncRead + AsyncWrite + Unpin, say: &str) -> String {

@@ -12,6 +12,7 @@ mod grpc_web;
 mod handshakes;
 mod interim;
 mod kube;
+mod l4;
 mod live;
 mod mesh;
 mod mirrors;

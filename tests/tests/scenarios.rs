@@ -9,20 +9,21 @@ use std::sync::Arc;
 
 use limen_e2e::certificates::{CertificateSpec, Certificates};
 use limen_e2e::clients::{ClientSpec, Clients};
+use limen_e2e::datagrams;
 use limen_e2e::dns::{DnsServer, Says};
 use limen_e2e::gateway::{Gateway, HeldPort, LogForm};
 use limen_e2e::handshake::{Agreed, Expected, Offer};
 use limen_e2e::origin::{Origin, Script};
 use limen_e2e::pages::holds;
 use limen_e2e::reply::Reply;
-use limen_e2e::talk::{Heard, Talk};
+use limen_e2e::talk::Talk;
 use limen_e2e::tls::{Authority, connect_with};
 use limen_e2e::{h1, h2, within, yaml};
 use rustls::ClientConfig;
 use serde::Deserialize;
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::net::{TcpStream, UdpSocket};
+use tokio::net::TcpStream;
 
 /// One file.
 #[derive(Deserialize)]
@@ -499,7 +500,11 @@ async fn converse(world: &World, talk: &Talk, step: &Step) -> (Vec<String>, Stri
         world.address(step, talk.port)
     };
     let held = match expect.hears.as_deref() {
-        Some("") if talk.datagram => within("a datagram to be dropped", dropped(world, to, &talk.say)).await,
+        Some("") if talk.datagram => {
+            let dropped = datagrams::dropped(&world.gateway, to, &talk.say);
+            let own = within("a datagram to be dropped", dropped).await;
+            (Some(own), Ok((String::new(), None)))
+        }
         _ => within("a conversation", talk.hold(to, client)).await,
     };
     let (own, heard) = held;
@@ -515,18 +520,6 @@ async fn converse(world: &World, talk: &Talk, step: &Step) -> (Vec<String>, Stri
     };
     failures.extend(check_hits(world, &before, expect).await);
     (failures, own.map(|own| own.to_string()).unwrap_or_default())
-}
-
-/// Sends a datagram that is dropped.
-async fn dropped(world: &World, to: SocketAddr, say: &str) -> (Option<SocketAddr>, Heard) {
-    let metric = || world.gateway.metric("limen_udp_dropped_no_backend_total");
-    let before = metric().await;
-    let socket = UdpSocket::bind((to.ip(), 0)).await.unwrap();
-    socket.send_to(say.as_bytes(), to).await.unwrap();
-    while metric().await == before {
-        tokio::task::yield_now().await;
-    }
-    (socket.local_addr().ok(), Ok((String::new(), None)))
 }
 
 fn check_agreed(expect: &Expect, agreed: Option<&Agreed>, world: &World) -> Vec<String> {
