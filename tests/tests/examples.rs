@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use limen::settings::Settings;
+use limen_e2e::datagrams;
 use limen_e2e::dns::{DnsServer, Says};
 use limen_e2e::gateway::Gateway;
 use limen_e2e::origin::{Origin, Script};
 use limen_e2e::reply::Reply;
-use limen_e2e::tls::{Authority, base64};
+use limen_e2e::tls::{Authority, Pair, base64};
 use limen_e2e::{h1, within};
 use tokio::net::TcpStream;
 
@@ -36,6 +37,16 @@ fn copied(name: &str, home: &Path) -> PathBuf {
 
 fn backend(service: &str, origin: &Origin) -> [String; 2] {
     ["--backend".to_owned(), format!("{service}={}", origin.address)]
+}
+
+/// The Secret that a README has made by OpenSSL.
+fn secret(name: &str, namespace: &str, pair: &Pair) -> String {
+    format!(
+        "apiVersion: v1\nkind: Secret\nmetadata:\n  name: {name}\n  namespace: {namespace}\n\
+         type: kubernetes.io/tls\ndata:\n  tls.crt: {}\n  tls.key: {}\n",
+        base64(&pair.certificate),
+        base64(&pair.key)
+    )
 }
 
 #[test]
@@ -78,13 +89,7 @@ async fn tls_termination() {
     let home = tempfile::tempdir().unwrap();
     let config = copied("tls-termination", home.path());
     let authority = Authority::new();
-    let pair = authority.issue(&["shop.example.com"]);
-    let secret = format!(
-        "apiVersion: v1\nkind: Secret\nmetadata:\n  name: shop-tls\n  namespace: istio-system\n\
-         type: kubernetes.io/tls\ndata:\n  tls.crt: {}\n  tls.key: {}\n",
-        base64(&pair.certificate),
-        base64(&pair.key)
-    );
+    let secret = secret("shop-tls", "istio-system", &authority.issue(&["shop.example.com"]));
     fs::write(config.join("secret.yaml"), secret).unwrap();
     let origin = Origin::start("shop", Script::echo()).await;
     let gateway = Gateway::start_in(home, vec![config], &backend("shop", &origin)).await;
@@ -375,6 +380,46 @@ async fn egress() {
     assert_eq!(outside.hits(), 2);
     let lines = gateway.stop().await;
     assert_eq!(lines[0]["upstream_cluster"], "outbound|80||weather.localhost");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dns_and_vault() {
+    let home = tempfile::tempdir().unwrap();
+    let config = copied("dns-and-vault", home.path());
+    let authority = Authority::new();
+    fs::write(
+        config.join("secret.yaml"),
+        secret("queue", "default", &authority.issue(&["queue.example.com"])),
+    )
+    .unwrap();
+    let (udp, tcp) =
+        (Origin::start("udp", Script::Datagrams).await, Origin::start("tcp", Script::echo()).await);
+    let slice = format!(
+        "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata:\n  name: resolver\n  labels:\n    \
+         kubernetes.io/service-name: resolver\naddressType: IPv4\nendpoints:\n- addresses: [127.0.0.1]\nports:\n\
+         - {{name: udp, port: {}, protocol: UDP}}\n- {{name: tcp, port: {}, protocol: TCP}}\n",
+        udp.address.port(),
+        tcp.address.port()
+    );
+    fs::write(config.join("slice.yaml"), slice).unwrap();
+    let vault = Origin::start("vault", Script::TalkTls(authority.server(&["vault.example.com"]))).await;
+    let (v1, v2) = (Origin::start("v1", Script::echo()).await, Origin::start("v2", Script::echo()).await);
+    let mut flags = [backend("queue-v1", &v1), backend("queue-v2", &v2), backend("vault", &vault)].concat();
+    flags.extend(["--map-port".to_owned(), "53:0".to_owned()]);
+    let gateway = Gateway::start_in(home, vec![config], &flags).await;
+    assert_eq!(gateway.problems(), Vec::<String>::new());
+    let answer = within("an answer", datagrams::ask(gateway.datagram_address(53), "who")).await.1;
+    assert_eq!(answer.as_deref(), Ok("udp heard who"));
+    assert_eq!(get(gateway.address(53), "any.example.com", "/").await.status, 200);
+    assert_eq!(tcp.hits(), 1);
+    let server = gateway.address(443);
+    authority.connect(server, "vault.example.com", "http/1.1").await.unwrap();
+    let stream = authority.connect(server, "queue.example.com", "http/1.1").await.unwrap();
+    let mut connection = h1::Connection::new(stream);
+    connection.send(&h1::request("GET", "/", "queue.example.com", &[], b"")).await;
+    assert_eq!(within("a response", connection.read("GET")).await.unwrap().status, 200);
+    assert_eq!(v1.hits() + v2.hits(), 1);
+    assert!(authority.connect(server, "other.example.com", "http/1.1").await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -40,7 +40,7 @@ impl Protocol {
         })
     }
 
-    /// The kinds of routes that fit it, in the order in which status lists them.
+    /// The kinds of routes that it takes, in the order in which status lists them.
     fn kinds(self) -> &'static [RouteKind] {
         match self {
             Protocol::Http | Protocol::Https => &[RouteKind::Grpc, RouteKind::Http],
@@ -197,16 +197,20 @@ fn decrypts(protocol: Option<Protocol>, listener: &spec::Listener) -> bool {
 
 /// The kinds of routes that a listener takes.
 fn kinds(protocol: Option<Protocol>, listener: &spec::Listener) -> (Vec<RouteKind>, Result<(), No>) {
-    let fit = protocol.map_or(&[][..], Protocol::kinds);
+    let usual = protocol.map_or(&[][..], Protocol::kinds);
     let written = &listener.allowed_routes.kinds;
     if written.is_empty() {
-        return (fit.to_vec(), Ok(()));
+        return (usual.to_vec(), Ok(()));
     }
+    // What is decrypted is left as bytes. A TCPRoute gets them only where that is wanted: those that hang on the whole
+    // Gateway are not meant for ports of TLS.
+    let bytes = protocol == Some(Protocol::Tls) && decrypts(protocol, listener);
+    let fits = |kind: &RouteKind| usual.contains(kind) || bytes && *kind == RouteKind::Tcp;
     let mut kinds = Vec::new();
     let mut right = Ok(());
     for own in written {
         let group = own.group.as_deref().unwrap_or(spec::GROUP);
-        match RouteKind::named(group, &own.kind).filter(|kind| fit.contains(kind)) {
+        match RouteKind::named(group, &own.kind).filter(fits) {
             Some(kind) if kinds.contains(&kind) => {}
             Some(kind) => kinds.push(kind),
             None => {
