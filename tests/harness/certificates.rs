@@ -7,7 +7,7 @@ use rustls::pki_types::CertificateDer;
 use serde::Deserialize;
 use tempfile::TempDir;
 
-use crate::clients::ClientSpec;
+use crate::clients::{ClientSpec, hex};
 use crate::tls::{Authority, Pair, base64};
 
 /// A certificate to issue.
@@ -35,7 +35,7 @@ pub struct Odd {
 
 /// Issued certificates by name.
 pub struct Certificates {
-    /// `${NAME.crt}` and `${NAME.key}`, and what stands for them.
+    /// `${NAME.crt}`, `${NAME.key}` and `${NAME.hash}`, and what stands for them.
     pub fill: Vec<(String, String)>,
     /// Each certificate.
     pub known: BTreeMap<String, CertificateDer<'static>>,
@@ -58,6 +58,7 @@ impl Certificates {
             let pair = pair(spec, authority);
             issued.fill.push((format!("${{{name}.crt}}"), base64(&pair.certificate)));
             issued.fill.push((format!("${{{name}.key}}"), base64(&pair.key)));
+            issued.fill.push((format!("${{{name}.hash}}"), hex(&pair.der())));
             issued.known.insert(name.clone(), pair.der());
         }
         if let Some(identity) = identity {

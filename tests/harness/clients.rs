@@ -67,7 +67,7 @@ impl Clients {
     }
 }
 
-fn hex(der: &[u8]) -> String {
+pub(crate) fn hex(der: &[u8]) -> String {
     Sha256::digest(der).iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text

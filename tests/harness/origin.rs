@@ -10,6 +10,7 @@ use tokio::net::{TcpListener, TcpSocket, UdpSocket, UnixListener};
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 
+use crate::clients::hex;
 use crate::{datagrams, origin_h2, proxied, within};
 
 /// What an origin does with requests.
@@ -49,7 +50,7 @@ pub enum Script {
     /// The same inside TLS.
     TalkTls(Arc<rustls::ServerConfig>),
     /// Speaks HTTP as the other script says, inside TLS; an echo tells the server name (`:sni`) and whether the client
-    /// had a certificate (`:client`).
+    /// had a certificate (`:client`), and its SHA-256 (`:client-hash`).
     Tls(Arc<rustls::ServerConfig>, Arc<Script>),
     /// Reads a PROXY header first, of which an echo tells (`:proxy`), then does as the other script says.
     Proxied(Arc<Script>),
@@ -307,10 +308,12 @@ async fn inside_tls(
     let Ok(stream) = tokio_rustls::TlsAcceptor::from(config.clone()).accept(stream).await else { return };
     let connection_info = stream.get_ref().1;
     let sni = connection_info.server_name().unwrap_or_default().to_owned();
-    let client = if connection_info.peer_certificates().is_some() { "yes" } else { "no" };
+    let client = connection_info.peer_certificates().and_then(|chain| chain.first());
+    let hash = client.map(|leaf| hex(leaf)).unwrap_or_default();
+    let client = if client.is_some() { "yes" } else { "no" };
     let h2 = connection_info.alpn_protocol() == Some(b"h2");
     let mut work = Work { script: script.clone(), ..work.clone() };
-    work.before.extend([(":sni", sni), (":client", client.to_owned())]);
+    work.before.extend([(":sni", sni), (":client", client.to_owned()), (":client-hash", hash)]);
     if h2 { origin_h2::connection(stream, work).await } else { connection(stream, work).await }
 }
 

@@ -795,6 +795,8 @@ scenarios! {
     forwarded_client_cert_modes
     gateway_addresses
     gateway_api
+    gateway_api_backend_identities
+    gateway_api_backend_tls
     gateway_api_backends
     gateway_api_calls
     gateway_api_client_authorities

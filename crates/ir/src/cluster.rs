@@ -11,7 +11,8 @@ use crate::policy::warmup::Warmup;
 use crate::tls::ClientTls;
 
 /// Istio's `outbound|<port>|<subset>|<fqdn>`, or `outbound_.<port>_.<subset>_.<fqdn>` where clients name it; `udp` for
-/// `outbound` where it takes datagrams, and `@<namespace>` behind it where two services have one host.
+/// `outbound` where it takes datagrams. Behind it `@<namespace>` where two services have one host, and how it is spoken to
+/// where that is not the service's usual way: `;http2`, `;gateway=<namespace>/<name>`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClusterKey {
     /// The service's port (not the endpoint's).
@@ -28,11 +29,15 @@ pub struct ClusterKey {
     pub by_server_name: bool,
     /// It is a port for datagrams, whose number a port for connections may have, too.
     pub datagrams: bool,
+    /// It is spoken to in HTTP/2, whatever its port is said to speak.
+    pub http2: bool,
+    /// The Gateway, as `namespace/name`, whose own certificate it is shown; empty: none's.
+    pub gateway: String,
 }
 
 impl fmt::Display for ClusterKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ClusterKey { port, subset, host, namespace, by_server_name, datagrams } = self;
+        let ClusterKey { port, subset, host, namespace, by_server_name, datagrams, http2, gateway } = self;
         if *by_server_name {
             return write!(f, "outbound_.{port}_.{subset}_.{host}");
         }
@@ -40,6 +45,12 @@ impl fmt::Display for ClusterKey {
         write!(f, "{way}|{port}|{subset}|{host}")?;
         if !namespace.is_empty() {
             write!(f, "@{namespace}")?;
+        }
+        if *http2 {
+            f.write_str(";http2")?;
+        }
+        if !gateway.is_empty() {
+            write!(f, ";gateway={gateway}")?;
         }
         Ok(())
     }
@@ -290,7 +301,15 @@ impl ConnectionPolicy {
 impl ClusterKey {
     /// The cluster that routes name; `port` is the service's, `subset` empty for the whole service.
     pub fn new(port: u16, subset: &str, host: &str) -> ClusterKey {
-        let (subset, host) = (subset.to_owned(), host.to_owned());
-        ClusterKey { port, subset, host, namespace: String::new(), by_server_name: false, datagrams: false }
+        ClusterKey {
+            port,
+            subset: subset.to_owned(),
+            host: host.to_owned(),
+            namespace: String::new(),
+            by_server_name: false,
+            datagrams: false,
+            http2: false,
+            gateway: String::new(),
+        }
     }
 }

@@ -70,7 +70,6 @@ pub(crate) fn assemble(snapshot: &Snapshot, settings: &Settings, memo: &mut Asse
     let index = Index::new(snapshot, settings, &mut memo.services);
     report.problems(&index.services.problems);
     report.problems(&index.backend_tls.problems);
-    index.backend_tls.verdicts.iter().for_each(|verdict| report.verdict(verdict.clone()));
     let (mut ports, mut programmed) = gateway::plan(&index, &mut report);
     let guards = guard::guards(&index, &mut report);
     let guarded =
@@ -85,6 +84,7 @@ pub(crate) fn assemble(snapshot: &Snapshot, settings: &Settings, memo: &mut Asse
     let mut certificates = Certificates::new(&index, &last.ir);
     let Routing { tables, mut wanted, mut connections } = routing;
     let (own, offers) = gateway_api::plan(&index, &mut certificates, &mut wanted, &mut report);
+    own.conclude_policies(&index, &mut report);
     let telemetry = telemetry::telemetry(&index, &last.ir, &mut wanted, &mut report);
     let clusters = clusters::clusters(&index, wanted, &last.clusters, &mut certificates.files, &mut report);
     let makers = (&mut connections, &mut certificates, &mut programmed);

@@ -11,7 +11,7 @@ use limen_ir::cluster::{
     Balance, Cluster, ClusterKey, ConnectionPolicy, HttpVersion, KeepAlive, Protocol, ProxyVersion,
     ServiceLabels,
 };
-use limen_ir::tls::MeshTls;
+use limen_ir::tls::{Certificate, MeshTls};
 use limen_resources::istio::{
     ClientTls, ClientTlsMode, ConnectionPool, H2UpgradePolicy, HttpPool, LoadBalancer, ProxyProtocol,
     ProxyProtocolVersion, SimpleLb,
@@ -70,7 +70,7 @@ fn cluster(
     last: Option<&ClusterPlan>,
     (files, report): (&mut BTreeSet<String>, &mut Report),
 ) -> Option<ClusterPlan> {
-    let Wanted { service, by, instance, tls: own } = wanted;
+    let Wanted { service, by, instance, tls: own, identity } = wanted;
     let port = if key.datagrams { service.datagram_port(key.port) } else { service.port(key.port) }?;
     let protocol = port.protocol.unwrap_or(Protocol::Udp);
     let instance = index.settings.gateways.get(instance)?;
@@ -100,10 +100,11 @@ fn cluster(
         true => None,
         false => tls((index, &service), key, (&policy, attached), by.first()?, (files, &mut *report)),
     };
+    let tls = tls
+        .map(|tls| if attached.is_some() && policy.tls.is_none() { shown(tls, key, identity) } else { tls });
     let mut reader = Reader { report, blocked: false, mesh };
     let (balance, mut connection) = (reader.balance(&policy), reader.connection(&policy, protocol));
-    if by.iter().any(|by| by.object.key().kind == Kind::GrpcRoute) {
-        // What is called by gRPC speaks HTTP/2, whatever its port is said to speak.
+    if key.http2 {
         connection.http = HttpVersion::Http2;
     }
     connection.proxy_protocol = connection.proxy_protocol.filter(|_| !as_it_is);
@@ -174,6 +175,17 @@ fn tls(
     let block = by.block(&said);
     let mut reader = OriginTls { index, block: &block, files, report };
     Some(reader.in_the_mesh(key, MeshTls::Speakers))
+}
+
+/// The same with the certificate that a Gateway shows. One that is named and cannot be used is not left out in silence: no
+/// connection is made.
+fn shown(
+    tls: limen_ir::tls::ClientTls,
+    key: &ClusterKey,
+    identity: Option<Arc<Certificate>>,
+) -> limen_ir::tls::ClientTls {
+    let missing = !key.gateway.is_empty() && identity.is_none();
+    limen_ir::tls::ClientTls { trust: tls.trust.filter(|_| !missing), identity, ..tls }
 }
 
 /// Says of a Service that gateways are to send its requests to a waypoint that none does. Its namespace may say it, too.

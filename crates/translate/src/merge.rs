@@ -12,6 +12,7 @@ use std::sync::Arc;
 use limen_ir::atoms::{HostPattern, Port};
 use limen_ir::cluster::ClusterKey;
 use limen_ir::route::{FilterOrder, RouteTable, RouteTableName, Rule, VirtualHost};
+use limen_ir::tls::Certificate;
 use limen_resources::istio::ClientTls;
 use limen_resources::{AnyObject, Kind, ObjectKey};
 
@@ -63,7 +64,7 @@ pub(crate) struct WantedClusters {
 
 impl WantedClusters {
     pub(crate) fn add(&mut self, key: ClusterKey, service: Arc<ServiceFacts>, instance: usize, by: NamedBy) {
-        self.add_wanted(key, Wanted { service, by: vec![by], instance, tls: None });
+        self.add_wanted(key, Wanted { service, by: vec![by], instance, tls: None, identity: None });
     }
 
     /// The same, with all that is known of it.
@@ -129,6 +130,8 @@ pub(crate) struct Wanted {
     pub(crate) instance: usize,
     /// How it is spoken to, whatever DestinationRules say.
     pub(crate) tls: Option<OwnTls>,
+    /// What the Gateway shows that its key names; `None` though one is named: what that wants to show cannot be used.
+    pub(crate) identity: Option<Arc<Certificate>>,
 }
 
 /// How a cluster is spoken to that no rule shapes, and the field that says it of the object that names it.

@@ -15,6 +15,7 @@ use crate::index::{Index, origin};
 use crate::istio::destination_rule::Block;
 use crate::messages::destination as messages;
 use crate::report::Report;
+use crate::secrets::without_keys;
 use crate::settings::IdentityFiles;
 
 /// Where systems keep the certificates of public authorities.
@@ -88,7 +89,7 @@ impl OriginTls<'_, '_> {
         let key = self.file("privateKey", key)?;
         let at = origin(self.block.key, self.block.field.clone());
         let key = PrivateKey::from_pem(key.pem().as_bytes().to_vec());
-        Some(Certificate { id, chain_pem: chain.pem().to_owned(), key, staple: None, origin: at })
+        Some(Certificate { id, chain_pem: without_keys(chain.pem()), key, staple: None, origin: at })
     }
 
     fn trust(&mut self, service_names: &[String]) -> Option<Trust> {
@@ -131,7 +132,7 @@ impl OriginTls<'_, '_> {
         };
         let pair = secret.spec.server_pair().and_then(|pair| {
             let chain = std::str::from_utf8(pair.certificate.expose()).ok()?;
-            Some((chain.to_owned(), PrivateKey::from_pem(pair.private_key.expose().to_vec())))
+            Some((without_keys(chain), PrivateKey::from_pem(pair.private_key.expose().to_vec())))
         });
         let Some((chain_pem, key)) = pair else {
             let why = format!("{} has no certificate with a key", secret.key);

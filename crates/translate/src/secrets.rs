@@ -30,7 +30,7 @@ pub(crate) struct Certificates<'a, 'i> {
 }
 
 /// How the Gateway API's Gateways refer to a Secret.
-const GATEWAY_API: &str = "kubernetes-gateway://";
+pub(crate) const GATEWAY_API: &str = "kubernetes-gateway://";
 
 /// A Secret that is sought: its name, and the namespaces to look into, one after the other.
 struct Sought<'w> {
@@ -327,7 +327,7 @@ const MOUNTS: [&str; 4] =
     ["ingressgateway-certs", "ingressgateway-ca-certs", "egressgateway-certs", "egressgateway-ca-certs"];
 
 /// PEM without the private keys that some keep beside their certificates: what goes into the IR is shown.
-fn without_keys(pem: &str) -> String {
+pub(crate) fn without_keys(pem: &str) -> String {
     let mut inside = false;
     let mut kept = String::with_capacity(pem.len());
     for line in pem.split_inclusive('\n') {

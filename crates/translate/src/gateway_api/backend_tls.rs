@@ -13,6 +13,7 @@ use limen_resources::{Kind, Object, ObjectKey, Problem, Snapshot, Verdict};
 use crate::index::{oldest_first, origin};
 use crate::messages::{At, gateway_api as messages};
 use crate::origin_tls::system_roots;
+use crate::report::Report;
 use crate::services::{PortFacts, ServiceFacts, ServiceSource};
 use crate::settings::Settings;
 use crate::sought::Sought;
@@ -23,9 +24,9 @@ type Policy = Arc<Object<BackendTlsPolicy>>;
 #[derive(Default)]
 pub(crate) struct BackendTls {
     attached: BTreeMap<(String, String), BTreeMap<String, Attached>>,
-    /// What is to be said of the policies.
+    /// What is to be said of the policies whoever routes to their Services.
     pub(crate) problems: Vec<Problem>,
-    pub(crate) verdicts: Vec<Verdict>,
+    judged: Vec<Judged>,
     /// Files that they need.
     pub(crate) files: BTreeSet<String>,
 }
@@ -53,6 +54,18 @@ impl Attached {
 /// A condition that does not hold: its reason, and why.
 type No = (&'static str, String);
 
+/// What became of a policy.
+struct Judged {
+    policy: Policy,
+    /// Its targets, those that are Services, and whether it is in force for them.
+    targets: Vec<(Option<ObjectKey>, Result<(), No>)>,
+    /// Is everything there that it refers to?
+    resolved: Result<(), No>,
+}
+
+/// A Gateway, with the namespaces and names of the Services that it routes to.
+pub(crate) type Routed<'g> = (&'g ObjectKey, BTreeSet<(&'g str, &'g str)>);
+
 /// What the validation of a policy comes to.
 struct Validation {
     tls: ClientTls,
@@ -68,12 +81,16 @@ impl BackendTls {
         let mut made = BackendTls::default();
         for policy in oldest_first(snapshot.backend_tls_policies()) {
             let validation = made.validation(snapshot, policy, sought);
+            let mut targets = Vec::new();
             for (at, target) in policy.spec.target_refs.iter().enumerate() {
                 let field = format!("spec.targetRefs[{at}]");
                 let accepted = made.attach((snapshot, settings), policy, (&field, target), &validation);
-                made.say(policy, target, ("Accepted", &accepted));
-                made.say(policy, target, ("ResolvedRefs", &validation.resolved));
+                let service =
+                    || ObjectKey::new(Kind::Service, Arc::clone(&policy.key.namespace), &*target.name);
+                targets.push((is_service(target).then(service), accepted));
             }
+            let resolved = validation.resolved;
+            made.judged.push(Judged { policy: Arc::clone(policy), targets, resolved });
             for option in policy.spec.options.keys() {
                 let field = format!("spec.options.{option}");
                 made.problems.push(messages::unknown_option(At::new(policy, &field), option));
@@ -138,26 +155,26 @@ impl BackendTls {
         validation.accepted.clone()
     }
 
-    fn say(&mut self, policy: &Policy, target: &PolicyTarget, (condition, holds): (&str, &Result<(), No>)) {
-        let (reason, message) = match holds {
-            Ok(()) if condition == "Accepted" => (condition, "it is in force"),
-            Ok(()) => (condition, "what it refers to is there"),
-            Err((reason, message)) => (*reason, &**message),
-        };
-        let service = ObjectKey::new(Kind::Service, Arc::clone(&policy.key.namespace), &*target.name);
-        self.verdicts.push(Verdict {
-            on: policy.key.clone(),
-            parent: is_service(target).then_some(service),
-            part: None,
-            generation: policy.meta.generation,
-            attached_listener_sets: None,
-            condition: condition.to_owned(),
-            status: holds.is_ok(),
-            reason: reason.to_owned(),
-            message: message.to_owned(),
-            addresses: Vec::new(),
-            supported_features: Vec::new(),
-        });
+    /// Says what became of each policy: once for each Gateway that routes to a Service of it, else for each of its Services.
+    pub(crate) fn conclude(&self, gateways: &[Routed<'_>], report: &mut Report) {
+        for Judged { policy, targets, resolved } in &self.judged {
+            let mut said = false;
+            for (gateway, services) in gateways {
+                let routed = |(service, _): &&(Option<ObjectKey>, _)| {
+                    let names = service.as_ref().map(|service| (&*service.namespace, &*service.name));
+                    names.is_some_and(|names| services.contains(&names))
+                };
+                let mut own = targets.iter().filter(routed).peekable();
+                if own.peek().is_some() {
+                    let accepted = own.map(|(_, accepted)| accepted.clone()).find(Result::is_err);
+                    say(policy, Some(gateway), (&accepted.unwrap_or(Ok(())), resolved), report);
+                    said = true;
+                }
+            }
+            for (service, accepted) in targets.iter().filter(|_| !said) {
+                say(policy, service.as_ref(), (accepted, resolved), report);
+            }
+        }
     }
 
     /// Who vouches for the server, and under which names.
@@ -219,6 +236,28 @@ impl BackendTls {
             }
         }
         ((!all.is_empty()).then(|| Bundle::new(all.into())), first)
+    }
+}
+
+/// Says of a policy what it is to a Gateway, or to a Service.
+fn say(
+    policy: &Policy,
+    parent: Option<&ObjectKey>,
+    (accepted, resolved): (&Result<(), No>, &Result<(), No>),
+    report: &mut Report,
+) {
+    let both =
+        [("Accepted", "it is in force", accepted), ("ResolvedRefs", "what it refers to is there", resolved)];
+    for (condition, fine, holds) in both {
+        let (reason, message) = match holds {
+            Ok(()) => (condition, fine),
+            Err((reason, message)) => (*reason, &**message),
+        };
+        report.verdict(Verdict {
+            parent: parent.cloned(),
+            generation: policy.meta.generation,
+            ..Verdict::new(policy.key.clone(), condition, holds.is_ok(), (reason, message))
+        });
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use limen_ir::cluster::ClusterKey;
+use limen_ir::cluster::{ClusterKey, Protocol};
 use limen_resources::core::ServicePort;
 use limen_resources::gateway_api::BackendReference;
 
@@ -15,6 +15,8 @@ use crate::services::{ServiceFacts, ServiceSource};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Carries {
     Requests,
+    /// Requests that only HTTP/2 can carry.
+    Calls,
     /// Bytes, whatever they mean.
     Connections,
     Datagrams,
@@ -55,14 +57,14 @@ pub(crate) fn backend(
     let found = index.services.find(&host, namespace).ok_or_else(absent)?;
     let number = port.unwrap_or_default();
     let (has_port, what): (fn(&ServiceFacts, u16) -> bool, _) = match carries {
-        Carries::Requests => (|service, number| service.port(number).is_some(), "requests"),
+        Carries::Requests | Carries::Calls => (|service, number| service.port(number).is_some(), "requests"),
         Carries::Connections => (|service, number| service.port(number).is_some(), "connections"),
         Carries::Datagrams => (|service, number| service.datagram_port(number).is_some(), "datagrams"),
     };
     if !has_port(found.named, number) || !has_port(found.service, number) {
         return Err(("BackendNotFound", format!("{title} has no port {number} for {what}")));
     }
-    if carries == Carries::Requests
+    if matches!(carries, Carries::Requests | Carries::Calls)
         && let Some(port) = written_port(found.named, number)
         && let Some(unknown) = port.app_protocol.strip_prefix("kubernetes.io/")
         && !matches!(unknown, "h2c" | "ws" | "wss")
@@ -71,7 +73,12 @@ pub(crate) fn backend(
         return Err(("UnsupportedProtocol", why));
     }
     let cluster = index.services.cluster(found.service, number, "");
-    let cluster = ClusterKey { datagrams: carries == Carries::Datagrams, ..cluster };
+    let usual = found.service.port(number).and_then(|port| port.protocol);
+    let cluster = ClusterKey {
+        datagrams: carries == Carries::Datagrams,
+        http2: carries == Carries::Calls && !usual.is_some_and(Protocol::is_http2),
+        ..cluster
+    };
     Ok(Backend { cluster, service: Arc::clone(found.service) })
 }
 

@@ -222,10 +222,9 @@ impl Plan<'_> {
         if gateway.object.spec.default_scope == "All" {
             report.problem(messages::in_vain(At::new(gateway.object, "spec.defaultScope")));
         }
-        let client = gateway.object.spec.tls.as_ref().and_then(|tls| tls.backend.as_ref());
-        if client.is_some_and(|backend| backend.client_certificate_ref.is_some()) {
-            let at = At::new(gateway.object, "spec.tls.backend.clientCertificateRef");
-            report.problem(messages::no_client_certificate(at));
+        if let Some(resolved) = self.identities.resolved(number) {
+            let fine = ("ResolvedRefs", "what it shows to backends is there");
+            said.whole(report, fine, &resolved, "spec.tls.backend.clientCertificateRef");
         }
         let guard = self.guards.get(number).and_then(Option::as_ref);
         let (status, reason, message) = match (&accepted, &gateway.addressed, guard) {

@@ -11,12 +11,15 @@ pub(super) const FEATURES: &[&str] = &[
     "TLSRoute",
     "TCPRoute",
     "UDPRoute",
+    "BackendTLSPolicy",
+    "BackendTLSPolicySANValidation",
     // Of Gateways.
     "GatewayPort8080",
     "GatewayHTTPListenerIsolation",
     "GatewayHTTPSListenerDetectMisdirectedRequests",
     "GatewayFrontendClientCertificateValidation",
     "GatewayFrontendClientCertificateValidationInsecureFallback",
+    "GatewayBackendClientCertificate",
     // Of HTTPRoutes.
     "HTTPRoute303RedirectStatusCode",
     "HTTPRoute307RedirectStatusCode",

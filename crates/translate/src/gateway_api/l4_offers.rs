@@ -27,7 +27,10 @@ impl<'a> Plan<'a> {
     /// Where all connections of a listener go.
     pub(super) fn tcp_route(&self, at: usize, listener: &Listener<'_>, attached: &Attached) -> TcpRoute {
         let first = self.oldest_first(at, listener, attached).into_iter().next();
-        first.map_or_else(|| nowhere(listener), |(draft, _)| draft.to.clone())
+        first.map_or_else(
+            || nowhere(listener),
+            |(draft, _)| self.identities.route(listener.gateway, &draft.to),
+        )
     }
 
     /// Where all datagrams of a listener go.
@@ -60,7 +63,7 @@ impl<'a> Plan<'a> {
                 continue;
             }
             taken.extend(names.iter().cloned());
-            let route = draft.route_for(listener.decrypts());
+            let route = self.identities.route(listener.gateway, &draft.route_for(listener.decrypts()));
             // Where it leads nowhere for certain, nobody is to be bothered with a handshake.
             if !listener.decrypts() || draft.wanted.is_empty() {
                 made.passthrough.push(Passthrough { server_names: names, alpn: Vec::new(), route });

@@ -236,7 +236,7 @@ fn credentials(
     let mut found = Vec::new();
     let mut right = Ok(());
     if references.is_empty() {
-        right = Err(("InvalidCertificateRef", "it names no certificate".to_owned()));
+        right = Err((INVALID_CERTIFICATE, "it names no certificate".to_owned()));
     }
     for reference in references {
         match secret((index, grants), owner, reference) {
@@ -253,6 +253,9 @@ pub(crate) fn referrer(owner: &ObjectKey) -> Referrer<'_> {
     Referrer { kind, namespace: &owner.namespace }
 }
 
+/// Why a reference leads to no certificate, other than that it may not.
+pub(crate) const INVALID_CERTIFICATE: &str = "InvalidCertificateRef";
+
 /// The Secret with a certificate and key that a reference of `owner` leads to.
 pub(crate) fn secret<'a>(
     (index, grants): (&Index<'a>, &Grants),
@@ -260,7 +263,7 @@ pub(crate) fn secret<'a>(
     reference: &ObjectReference,
 ) -> Result<&'a Arc<Object<limen_resources::core::Secret>>, No> {
     let ObjectReference { group, kind, name, namespace } = reference;
-    let wrong = |why: String| ("InvalidCertificateRef", why);
+    let wrong = |why: String| (INVALID_CERTIFICATE, why);
     let kind = if kind.is_empty() { "Secret" } else { kind };
     let namespace = if namespace.is_empty() { &*owner.namespace } else { namespace };
     let title = format!("{kind} {namespace}/{name}");

@@ -15,6 +15,7 @@ mod filters;
 mod frontend;
 mod gateways;
 mod grants;
+mod identity;
 mod l4;
 mod l4_offers;
 mod listener_sets;
@@ -24,15 +25,18 @@ mod precedence;
 mod routes;
 mod status;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use limen_ir::route::Rule;
 use limen_resources::AnyObject;
 
 use attach::{Attachment, Refusal};
+use backend_tls::Routed;
 use backends::Needed;
 use gateways::OwnGateway;
 use grants::Grants;
+use identity::Identities;
 use l4::L4Draft;
 use listener_sets::OwnSet;
 use listeners::Listener;
@@ -42,7 +46,7 @@ use routes::{HttpDraft, Route};
 use crate::guard;
 use crate::index::Index;
 use crate::join::Offer;
-use crate::merge::{NamedBy, WantedClusters};
+use crate::merge::{NamedBy, Wanted, WantedClusters};
 use crate::report::Report;
 use crate::secrets::Certificates;
 
@@ -101,6 +105,7 @@ pub(crate) struct Plan<'a> {
     outcomes: Vec<Vec<Outcome>>,
     /// For each Gateway the rule that stands in for all others, if a policy closes it.
     guards: Vec<Option<Arc<Rule>>>,
+    identities: Identities,
     /// Whose the offers are, by the place of the Gateway.
     offered: Vec<usize>,
 }
@@ -121,6 +126,7 @@ pub(crate) fn plan<'a>(
             routes: Vec::new(),
             outcomes: Vec::new(),
             guards: Vec::new(),
+            identities: Identities::default(),
             offered: Vec::new(),
         };
         return (plan, Vec::new());
@@ -147,18 +153,59 @@ pub(crate) fn plan<'a>(
         route.parents.iter().map(outcome).collect::<Vec<_>>()
     });
     let outcomes: Vec<_> = outcomes.collect();
-    for (draft, outcomes) in routes.iter().zip(&outcomes) {
-        if draft.route().accepted.is_ok() && outcomes.iter().flatten().any(Result::is_ok) {
+    let identities = Identities::new(ground, &gateways);
+    let guards =
+        gateways.iter().map(|gateway| guard::of_gateway_api(index, gateway.object, report)).collect();
+    let mut plan =
+        Plan { gateways, sets, listeners, routes, outcomes, guards, identities, offered: Vec::new() };
+    plan.want(index, wanted);
+    let offers = plan.offers(index);
+    (plan, offers)
+}
+
+impl Plan<'_> {
+    /// Names the clusters that routes need: those of each Gateway that takes them.
+    fn want(&mut self, index: &Index<'_>, wanted: &mut WantedClusters) {
+        for at in 0..self.routes.len() {
+            let gateways = self.taken_by(at);
+            let Some(draft) = self.routes.get(at) else { continue };
             let (object, clusters) = draft.wanted();
-            for (cluster, service, field) in clusters {
-                let by = NamedBy::route(object.clone(), field.clone());
-                wanted.add(cluster.clone(), Arc::clone(service), 0, by);
+            self.identities.note(index, clusters);
+            for gateway in gateways {
+                for (cluster, service, field) in clusters {
+                    let by = NamedBy::route(object.clone(), field.clone());
+                    let (cluster, identity) = self.identities.cluster(gateway, cluster);
+                    let service = Arc::clone(service);
+                    wanted.add_wanted(
+                        cluster,
+                        Wanted { service, by: vec![by], instance: 0, tls: None, identity },
+                    );
+                }
             }
         }
     }
-    let guards =
-        gateways.iter().map(|gateway| guard::of_gateway_api(index, gateway.object, report)).collect();
-    let mut plan = Plan { gateways, sets, listeners, routes, outcomes, guards, offered: Vec::new() };
-    let offers = plan.offers(index);
-    (plan, offers)
+
+    /// Says what became of the policies for backends.
+    pub(crate) fn conclude_policies(&self, index: &Index<'_>, report: &mut Report) {
+        let mut routed: Vec<Routed<'_>> =
+            self.gateways.iter().map(|gateway| (&gateway.object.key, BTreeSet::new())).collect();
+        for (at, draft) in self.routes.iter().enumerate() {
+            for gateway in self.taken_by(at) {
+                let Some((_, services)) = routed.get_mut(gateway) else { continue };
+                let (_, clusters) = draft.wanted();
+                services.extend(
+                    clusters.iter().map(|(_, service, _)| (&*service.namespace, service.flag_name())),
+                );
+            }
+        }
+        index.backend_tls.conclude(&routed, report);
+    }
+
+    /// The Gateways that have taken up a route, in their order; none if it is not right by itself.
+    fn taken_by(&self, route: usize) -> BTreeSet<usize> {
+        let right = self.routes.get(route).is_some_and(|draft| draft.route().accepted.is_ok());
+        let outcomes = self.outcomes.get(route).filter(|_| right);
+        let attached = outcomes.into_iter().flatten().flatten().flatten().flatten();
+        attached.filter_map(|attachment| Some(self.listeners.get(attachment.listener)?.gateway)).collect()
+    }
 }

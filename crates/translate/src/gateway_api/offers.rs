@@ -171,7 +171,7 @@ impl Plan<'_> {
             rules.sort_by(|a, b| a.0.cmp(&b.0));
             let rules = match guard {
                 Some(guard) => vec![Arc::clone(guard)],
-                None => rules.into_iter().map(|(_, rule)| Arc::clone(rule)).collect(),
+                None => rules.into_iter().map(|(_, rule)| self.identities.rule(place.number, rule)).collect(),
             };
             Some(Arc::new(VirtualHost {
                 name: format!("{host}:{}", place.declared),

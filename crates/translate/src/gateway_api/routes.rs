@@ -319,7 +319,9 @@ impl HttpDraft<'_> {
         field: &str,
         reference: &limen_resources::gateway_api::BackendReference,
     ) -> Option<Backend> {
-        match backends::backend(ground, self.referrer(), reference, Carries::Requests) {
+        let calls = self.route.asking.kind == RouteKind::Grpc;
+        let carries = if calls { Carries::Calls } else { Carries::Requests };
+        match backends::backend(ground, self.referrer(), reference, carries) {
             Ok(backend) => Some(backend),
             Err(no) => {
                 if self.route.resolved.is_ok() {

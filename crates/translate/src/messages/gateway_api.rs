@@ -44,12 +44,6 @@ pub(crate) fn insecure_fallback(at: At<'_>) -> Problem {
     at.say(NO_EFFECT, message, "write mode: AllowValidOnly")
 }
 
-/// A certificate that backends are to see.
-pub(crate) fn no_client_certificate(at: At<'_>) -> Problem {
-    let message = "it is not shown to backends yet: those that ask for one refuse the connection, and requests answer 503";
-    at.say(NOT_SERVED, message, "name it in a DestinationRule, as credentialName")
-}
-
 /// A field of the experimental channel that changes nothing yet.
 pub(crate) fn in_vain(at: At<'_>) -> Problem {
     at.say(NOT_SERVED, "it is not served yet: requests go as if it were not there", "remove it")
@@ -76,7 +70,7 @@ pub(crate) fn condition(at: At<'_>, condition: &str, reason: &str, why: &str) ->
             (codes::REFERENCE_NOT_FOUND, "write the name and port of a Service that there is")
         }
         (_, "InvalidKind") => (codes::REFERENCE_NOT_FOUND, "write the name of a Service"),
-        (_, "InvalidCertificateRef") => {
+        (_, "InvalidCertificateRef" | "InvalidClientCertificateRef") => {
             (codes::INVALID_CREDENTIAL, "name a Secret of type kubernetes.io/tls with tls.crt and tls.key")
         }
         (_, "NoMatchingParent") => (NOT_ATTACHED, "write the name and port of one of its listeners"),
