@@ -10,7 +10,7 @@ pub use limen_proxy::limits::memory::Used;
 use limen_proxy::observe::{Gauge, Registry};
 use limen_proxy::{BoundListener, Proxy, StartError};
 use limen_resources::Problem;
-use limen_sources::{Cluster, Document};
+use limen_sources::{Cluster, Document, Reports};
 use limen_translate::Translator;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -21,6 +21,7 @@ use crate::control::{Control, change_latency};
 use crate::logging::Logging;
 use crate::report::Reporter;
 use crate::settings::Settings;
+use crate::told;
 use crate::view::{Phase, View};
 
 /// Threads of the control side. Two, so that the admin port answers while a large configuration is translated.
@@ -52,6 +53,8 @@ pub struct Running {
     views: Arc<watch::Sender<Arc<View>>>,
     view: watch::Receiver<Arc<View>>,
     control: JoinHandle<()>,
+    /// The way to who tells the cluster.
+    reports: Option<Reports>,
     admin: Option<SocketAddr>,
     readiness: Option<SocketAddr>,
     metrics: Option<SocketAddr>,
@@ -93,6 +96,12 @@ pub fn start(options: Options) -> anyhow::Result<Running> {
     };
     let (sources, updates) = limen_sources::start(&config, runtime.handle())?;
 
+    // the cluster is told what became of its objects: reads Views, hands on Reports to the sources.
+    let reports = sources.reports();
+    if let Some(reports) = reports.clone() {
+        runtime.spawn(told::tell(view.clone(), reports));
+    }
+
     // translate, in the control loop: reads Updates, hands on the Ir and Endpoints to the proxy, wants to the sources;
     // reads Applied, hands on Views.
     let control = Control {
@@ -116,7 +125,7 @@ pub fn start(options: Options) -> anyhow::Result<Running> {
     let metrics = metrics.map(|listener| admin::serve_metrics(listener, shared));
 
     drop(_entered);
-    Ok(Running { runtime: Some(runtime), proxy, views, view, control, admin, readiness, metrics })
+    Ok(Running { runtime: Some(runtime), proxy, views, view, control, reports, admin, readiness, metrics })
 }
 
 fn start_proxy(settings: &Settings, memory: Option<Used>, registry: &Arc<Registry>) -> anyhow::Result<Proxy> {
@@ -207,7 +216,12 @@ impl Running {
     pub async fn drain(&self) {
         self.views.send_modify(|view| *view = Arc::new(View { phase: Phase::Draining, ..View::clone(view) }));
         self.proxy.registry().set(Gauge::Ready, 0);
-        self.proxy.drain().await;
+        let leave = async {
+            if let Some(reports) = &self.reports {
+                reports.end().await;
+            }
+        };
+        tokio::join!(self.proxy.drain(), leave);
     }
 
     /// Opens the access log's file anew, after log rotation.

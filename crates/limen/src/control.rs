@@ -89,7 +89,7 @@ impl Control {
             true => Arc::clone(&before.certificates),
             false => expiry::of(&ir).into(),
         };
-        let Update { snapshot, unused, files, .. } = update;
+        let Update { snapshot, unused, files, digest, .. } = update;
         self.publish(|view| View {
             snapshot,
             unused,
@@ -97,9 +97,10 @@ impl Control {
             ir,
             certificates,
             endpoints,
-            judged: verdicts,
-            found: problems,
+            judged: Arc::new(verdicts),
+            found: Arc::new(problems),
             generation,
+            digest,
             answered,
             ..view
         });

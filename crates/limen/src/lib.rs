@@ -12,4 +12,5 @@ pub mod logging;
 mod memory;
 mod report;
 pub mod settings;
+mod told;
 pub mod view;

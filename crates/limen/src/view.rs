@@ -45,13 +45,15 @@ pub struct View {
     /// Where it should send requests.
     pub endpoints: Arc<Endpoints>,
     /// What translation has to say about objects.
-    pub judged: Vec<Verdict>,
+    pub judged: Arc<Vec<Verdict>>,
     /// Problems found by translating; those found by reading are in the snapshot.
-    pub found: Vec<Problem>,
+    pub found: Arc<Vec<Problem>>,
     /// Problems with the process's own ports.
     pub own: Vec<Problem>,
     /// The generation that holds `ir` and `endpoints`; it is served once `applied` has reached it.
     pub generation: u64,
+    /// A digest of what the cluster has told ([`limen_sources::Update::digest`]).
+    pub digest: u64,
     /// Was everything read that translation wants to see?
     pub answered: bool,
     /// What the data plane says.
@@ -70,10 +72,11 @@ impl View {
             certificates: Arc::default(),
             rejected: Arc::default(),
             endpoints: Arc::default(),
-            judged: Vec::new(),
-            found: Vec::new(),
+            judged: Arc::default(),
+            found: Arc::default(),
             own,
             generation: 0,
+            digest: 0,
             answered: false,
             applied: Applied::default(),
         }
@@ -129,7 +132,7 @@ impl View {
     pub fn problems(&self) -> Vec<Problem> {
         let applied = self.applied.problems.iter().map(|problem| located(problem, &self.snapshot));
         let mut all: Vec<Problem> =
-            self.snapshot.problems().chain(&self.found).chain(&self.own).cloned().chain(applied).collect();
+            self.snapshot.problems().chain(&*self.found).chain(&self.own).cloned().chain(applied).collect();
         all.sort_by(|a, b| (a.level, a.code, &a.object, &a.at).cmp(&(b.level, b.code, &b.object, &b.at)));
         all.dedup();
         all

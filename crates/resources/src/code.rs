@@ -70,4 +70,6 @@ codes! {
     OTHER_REVISION = "LIM0013" "OtherRevision" Info;
     /// An API server that does not tell what it is asked for.
     CLUSTER_NOT_READ = "LIM0014" "ClusterNotRead" Error;
+    /// Statuses, Events or Leases cannot be written into the cluster.
+    CLUSTER_NOT_WRITTEN = "LIM0015" "ClusterNotWritten" Warning;
 }

@@ -65,6 +65,7 @@ impl Meta {
         self.labels == other.labels
             && self.annotations == other.annotations
             && self.creation_timestamp == other.creation_timestamp
+            && self.generation == other.generation
     }
 }
 

@@ -5,8 +5,8 @@
 //! server does or does not do, nothing is taken for gone but what it says is gone.
 
 mod discover;
-mod failure;
-mod follow;
+pub(crate) mod failure;
+pub(crate) mod follow;
 mod ledger;
 mod pause;
 
@@ -24,6 +24,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::AbortHandle;
 
 use crate::source::Batch;
+use crate::status::{self, Marker, Seen, Writer, Writing};
 use discover::{Found, Kinds, discover};
 use failure::Failure;
 use follow::{Heard, Target, follow};
@@ -47,6 +48,8 @@ pub struct Cluster {
     pub first: BTreeSet<ObjectKey>,
     /// Are Pods read as a whole? Otherwise only their metadata, which costs a fraction.
     pub whole_pods: bool,
+    /// As whom to write statuses, Events and Leases; `None`: nothing is written.
+    pub writing: Option<Writing>,
 }
 
 /// It is not known how to reach the cluster.
@@ -54,15 +57,21 @@ pub struct Cluster {
 #[error("the cluster cannot be reached: {0}")]
 pub struct ClusterError(String);
 
-/// Starts reading. Returns the way of the names of wanted objects.
+/// Starts reading, and writing if that is wanted. Returns the way of the names of wanted objects, and that to the writer.
 pub(crate) fn start(
     cluster: &Cluster,
     runtime: &Handle,
     out: UnboundedSender<Batch>,
-) -> Result<UnboundedSender<BTreeSet<ObjectKey>>, ClusterError> {
+) -> Result<(UnboundedSender<BTreeSet<ObjectKey>>, Option<Writer>), ClusterError> {
     let (client, address) = connect(cluster, runtime)?;
     let (wants, wanted) = unbounded_channel();
     let (news, inbox) = unbounded_channel();
+    let started = cluster.writing.clone().map(|writing| {
+        let marker = Marker::new(&writing);
+        let (writer, seen) = status::start(client.clone(), writing, runtime, out.clone());
+        (writer, (marker, seen))
+    });
+    let (writer, marking) = started.unzip();
     let reader = Reader {
         client,
         address,
@@ -79,10 +88,11 @@ pub(crate) fn start(
         looked_for: None,
         begun: false,
         lives: 0,
+        marking,
         news,
     };
     runtime.spawn(reader.run(inbox, wanted, out));
-    Ok(wants)
+    Ok((wants, writer))
 }
 
 /// A client for the cluster, and the cluster's address. Nothing is asked of it yet.
@@ -161,6 +171,8 @@ struct Reader {
     /// Was everything told that there was at the beginning?
     begun: bool,
     lives: u64,
+    /// What makes marks of objects for the writer, and the way to it.
+    marking: Option<(Marker, UnboundedSender<Seen>)>,
     news: UnboundedSender<News>,
 }
 
@@ -192,6 +204,7 @@ impl Reader {
             }
             self.follow_all(&mut batch.events);
             self.conclude(&mut batch);
+            batch.digest = Some(self.ledger.digest());
             let news = !batch.events.is_empty() || batch.looked_for.is_some() || batch.begun;
             if news && out.send(batch).is_err() {
                 break;
@@ -229,13 +242,30 @@ impl Reader {
         }
         followed.failure = None;
         batch.began = batch.began.min(at);
+        let writer = self.marking.as_ref().map(|(_, seen)| seen);
+        let mark = |told: &mut Told| {
+            if let (Some(mark), Some(writer)) = (told.mark.take(), writer) {
+                // Without a writer nothing is written.
+                let _ = writer.send(Seen::Object(told.key.clone(), mark));
+            }
+        };
         match heard {
-            Heard::All(told) => {
+            Heard::All(mut told) => {
                 followed.listed = true;
+                told.iter_mut().for_each(mark);
                 self.ledger.all(&scope, told, &mut batch.events);
             }
-            Heard::One(told) => self.ledger.one(&scope, told, &mut batch.events),
-            Heard::Gone(told) => self.ledger.gone(&scope, &told.key, &mut batch.events),
+            Heard::One(mut told) => {
+                mark(&mut told);
+                self.ledger.one(&scope, told, &mut batch.events);
+            }
+            Heard::Gone(told) => {
+                if let (Some(_), Some(writer)) = (&told.mark, writer) {
+                    // As above.
+                    let _ = writer.send(Seen::Gone(told.key.clone()));
+                }
+                self.ledger.gone(&scope, &told.key, &mut batch.events);
+            }
             Heard::Failed(_) | Heard::Mended => {}
         }
     }
@@ -291,6 +321,7 @@ impl Reader {
             resource: resource.clone(),
             namespace: scope.namespace.as_deref().map(str::to_owned),
             name: scope.name.as_deref().map(str::to_owned),
+            labels: None,
             metadata: kind == Kind::Pod && !self.whole_pods,
         };
         let (news, scope) = (self.news.clone(), scope.clone());
@@ -298,7 +329,12 @@ impl Reader {
             // Without a reader nobody wants to know.
             let _ = news.send(News::Objects { scope: scope.clone(), life, at: Instant::now(), heard });
         };
-        let read = move |object: &_| Told::read(&source, kind, object);
+        if let Some((_, writer)) = &self.marking {
+            // Without a writer nothing is written.
+            let _ = writer.send(Seen::Kind(kind, resource.clone()));
+        }
+        let marker = self.marking.as_ref().map(|(marker, _)| marker.clone());
+        let read = move |object: &_| Told::read(&source, kind, object, marker.as_ref());
         (life, tokio::spawn(follow(self.client.clone(), target, read, tell)).abort_handle())
     }
 

@@ -11,8 +11,10 @@ mod dns;
 mod files;
 mod handoff;
 mod kube;
+mod leader;
 mod ledger;
 mod source;
+mod status;
 mod wanted;
 mod watch;
 
@@ -29,6 +31,8 @@ use limen_resources::{ObjectKey, Snapshot, Store};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 pub use crate::kube::{Cluster, ClusterError};
+use crate::status::Writer;
+pub use crate::status::{Report, Writing};
 use dns::{Asker, Rhythm, WantedNames};
 use files::FileSource;
 
@@ -74,6 +78,8 @@ pub struct Update {
     /// The objects of [`Sources::want_objects`] that were looked for, whether they are there or not. `None`: nobody looks
     /// for objects by their names, all that there are are in the snapshot.
     pub looked_for: Option<Arc<BTreeSet<ObjectKey>>>,
+    /// A digest of what the cluster has told: equal in all instances that have read the same. 0 without a cluster.
+    pub digest: u64,
     /// When the first change in it was heard of.
     pub since: Instant,
 }
@@ -95,6 +101,7 @@ pub struct Sources {
     waker: Waker,
     names: UnboundedSender<WantedNames>,
     objects: Option<UnboundedSender<BTreeSet<ObjectKey>>>,
+    writer: Option<Arc<Writer>>,
 }
 
 /// The way of the updates.
@@ -107,9 +114,12 @@ pub struct Updates(Taker<Update>);
 /// The watching thread could not be started, or it is not known how to reach the cluster.
 pub fn start(config: &Config, runtime: &tokio::runtime::Handle) -> Result<(Sources, Updates), StartError> {
     let (told, inbox) = unbounded_channel();
-    let objects = match &config.cluster {
-        Some(cluster) => Some(kube::start(cluster, runtime, told.clone())?),
-        None => None,
+    let (objects, writer) = match &config.cluster {
+        Some(cluster) => {
+            let (objects, writer) = kube::start(cluster, runtime, told.clone())?;
+            (Some(objects), writer.map(Arc::new))
+        }
+        None => (None, None),
     };
     let beginnings = 1 + usize::from(objects.is_some());
     let (giver, taker) = handoff();
@@ -118,7 +128,7 @@ pub fn start(config: &Config, runtime: &tokio::runtime::Handle) -> Result<(Sourc
     runtime.spawn(dns::ask_on(asker, Rhythm::default(), wanted, told.clone()));
     let waker = watch::start(FileSource::new(config), told).map_err(StartError::Watch)?;
     runtime.spawn(own_store(inbox, beginnings, giver));
-    Ok((Sources { waker, names, objects }, Updates(taker)))
+    Ok((Sources { waker, names, objects, writer }, Updates(taker)))
 }
 
 impl Sources {
@@ -137,12 +147,34 @@ impl Sources {
         }
     }
 
+    /// The way of what is to be told to the cluster. `None`: nothing is to be told.
+    pub fn reports(&self) -> Option<Reports> {
+        self.writer.clone().map(Reports)
+    }
+
     /// From now on DNS is asked for these names (all that are wanted, not only new ones), again and again. The answers
     /// come with later updates. A name without answer is asked for after ever longer waits, `longest` (or a minute) at
     /// most.
     pub fn want_names(&self, names: BTreeSet<String>, longest: Option<Duration>) {
         // The task ends with the reader of the updates; then nobody needs an answer.
         let _ = self.names.send(WantedNames { names, longest });
+    }
+}
+
+/// The way of what is to be told to the cluster.
+#[derive(Debug, Clone)]
+pub struct Reports(Arc<Writer>);
+
+impl Reports {
+    /// This is so now: statuses and Events are written as it says, when its turn comes.
+    pub fn tell(&self, report: Report) {
+        self.0.report(report);
+    }
+
+    /// Nothing is written any more, and the others are told that this instance is gone. Returns when they are, or
+    /// after a second.
+    pub async fn end(&self) {
+        self.0.end().await;
     }
 }
 
@@ -165,10 +197,12 @@ async fn own_store(mut inbox: UnboundedReceiver<Batch>, mut beginnings: usize, g
     let mut store = Store::new();
     let mut counted = Counts::default();
     let mut looked = None;
+    let mut known = 0;
     while let Some(batch) = inbox.recv().await {
-        let Batch { began, events, counts, looked_for, begun } = batch;
+        let Batch { began, events, counts, looked_for, begun, digest } = batch;
+        let digest = digest.unwrap_or(known);
         counted = counts.unwrap_or(counted);
-        let mut matters = looked_for.is_some() || begun;
+        let mut matters = looked_for.is_some() || begun || std::mem::replace(&mut known, digest) != digest;
         looked = looked_for.or(looked);
         for event in events {
             matters |= store.apply(event);
@@ -179,7 +213,7 @@ async fn own_store(mut inbox: UnboundedReceiver<Batch>, mut beginnings: usize, g
         }
         let Counts { unused, files } = counted.clone();
         let (snapshot, looked_for) = (store.snapshot(), looked.clone());
-        let update = Update { snapshot, unused, files, looked_for, since: began };
+        let update = Update { snapshot, unused, files, looked_for, digest, since: began };
         giver.give(|waiting| match waiting {
             Some(earlier) => Update { since: earlier.since.min(update.since), ..update },
             None => update,

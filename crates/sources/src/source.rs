@@ -19,12 +19,14 @@ pub(crate) struct Batch {
     pub(crate) looked_for: Option<Arc<BTreeSet<ObjectKey>>>,
     /// Has the source with this told all that there was at the beginning? Once for each source that has a beginning.
     pub(crate) begun: bool,
+    /// A digest of all that the cluster has told; `None`: the same as before.
+    pub(crate) digest: Option<u64>,
 }
 
 impl Batch {
     /// Nothing but events.
     pub(crate) fn of(began: Instant, events: Vec<Event>) -> Batch {
-        Batch { began, events, counts: None, looked_for: None, begun: false }
+        Batch { began, events, counts: None, looked_for: None, begun: false, digest: None }
     }
 }
 

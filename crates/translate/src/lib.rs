@@ -60,7 +60,7 @@ use limen_resources::{Kind, ObjectKey, Problem, RevisionView, Snapshot, Verdict}
 pub use ingress::{IngressSettings, IstioIngress};
 pub use mesh::Mesh;
 pub use messages::CODES;
-pub use settings::{BackendOverride, GatewayInstance, IdentityFiles, Settings};
+pub use settings::{BackendOverride, GatewayApiSettings, GatewayInstance, IdentityFiles, Settings};
 
 use assemble::{AssembleMemo, Assembled};
 use endpoints::EndpointMemo;

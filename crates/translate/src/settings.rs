@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
+use ipnet::IpNet;
 use limen_ir::Address;
 use limen_resources::Kind;
 
@@ -42,12 +43,29 @@ pub struct Settings {
     pub identity: Option<IdentityFiles>,
     /// Which Ingresses are served, and how.
     pub ingress: IngressSettings,
+    /// What of the Gateway API is served, and where.
+    pub gateway_api: GatewayApiSettings,
     /// Retry as Istio does where no `retries` block is written, instead of only where nothing can have been processed.
     pub istio_default_retries: bool,
     /// What the mesh configuration says; filled in from the resources.
     pub mesh: Mesh,
     /// The resources come from files: a credential may then also stand in the namespace of its Gateway.
     pub files: bool,
+}
+
+/// What of the Gateway API is served, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatewayApiSettings {
+    /// Who we are: the GatewayClasses that name this controller are ours.
+    pub controller: String,
+    /// Gateways that name no address get one of their own from these; none: all are bound where the workload is.
+    pub addresses: Vec<IpNet>,
+}
+
+impl Default for GatewayApiSettings {
+    fn default() -> GatewayApiSettings {
+        GatewayApiSettings { controller: "limen.dev/gateway-controller".to_owned(), addresses: Vec::new() }
+    }
 }
 
 /// The files of the workload's identity in the mesh.
@@ -123,6 +141,7 @@ impl Default for Settings {
             ignored_policies: BTreeSet::new(),
             identity: None,
             ingress: IngressSettings::default(),
+            gateway_api: GatewayApiSettings::default(),
             istio_default_retries: false,
             mesh: Mesh::default(),
             files: true,

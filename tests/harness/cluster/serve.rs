@@ -61,6 +61,17 @@ impl Asked {
             && self.get("fieldSelector").is_none_or(by_field)
     }
 
+    /// Has it the labels that are asked for?
+    fn labelled(&self, object: &Value) -> bool {
+        let labels = &object["metadata"]["labels"];
+        self.get("labelSelector").is_none_or(|selector| {
+            selector.split(',').all(|part| match part.split_once('=') {
+                Some((label, wanted)) => labels[label] == *wanted,
+                None => panic!("the double has no selector {part}"),
+            })
+        })
+    }
+
     /// The object as it is asked for.
     fn show(&self, place: &Place, object: &Value) -> Value {
         if self.metadata {
@@ -270,7 +281,10 @@ fn list(state: &mut State, place: &Place, asked: &Asked) -> Result<Value, Refusa
             state.pages.remove(token).ok_or((410, "Expired", "the continue token is too old".to_owned()))?
         }
         None => {
-            let selected = state.objects.iter().filter(|(key, _)| asked.selects(place, key));
+            let selected = state
+                .objects
+                .iter()
+                .filter(|(key, object)| asked.selects(place, key) && asked.labelled(object));
             (state.version, selected.map(|(_, object)| asked.show(place, object)).collect())
         }
     };
@@ -434,7 +448,8 @@ fn since(shared: &Shared, age: u64, from: &mut u64, (place, asked): (&Place, &As
     }
     let wanted = |change: &&Change| {
         let bookmark = change.sort == "BOOKMARK" && asked.is("allowWatchBookmarks");
-        change.version > *from && (bookmark || asked.selects(place, &change.key))
+        change.version > *from
+            && (bookmark || (asked.selects(place, &change.key) && asked.labelled(&change.object)))
     };
     let changes = state.history.iter().filter(wanted).cloned().collect();
     *from = state.version;

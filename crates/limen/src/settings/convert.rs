@@ -5,7 +5,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use limen_proxy::observe::{AccessLogConfig, LogTarget, SourceLabels};
-use limen_translate::{BackendOverride, GatewayInstance, IdentityFiles, IngressSettings};
+use limen_translate::{BackendOverride, GatewayApiSettings, GatewayInstance, IdentityFiles, IngressSettings};
 
 use crate::memory;
 
@@ -28,6 +28,10 @@ impl Meaning {
             ignored_policies: self.ignore_policy.iter().copied().collect(),
             identity: self.identity(),
             ingress: self.ingress(),
+            gateway_api: GatewayApiSettings {
+                controller: self.gateway_controller.clone(),
+                addresses: self.gateway_addresses.clone(),
+            },
             istio_default_retries: self.istio_default_retries,
             files: true,
             ..limen_translate::Settings::default()

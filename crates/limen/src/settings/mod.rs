@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, ValueEnum};
+use ipnet::IpNet;
 use limen_resources::Kind;
 
 pub use kubernetes::Kubernetes;
@@ -80,6 +81,29 @@ pub struct Meaning {
     /// Which Ingresses are taken as Istio does [default: as the mesh configuration says, else `strict`]
     #[arg(long, env = "LIMEN_ISTIO_INGRESS", value_name = "WHICH", help_heading = FILES)]
     pub istio_ingress: Option<IstioIngress>,
+
+    /// The GatewayClasses that name this controller are served
+    #[arg(
+        long,
+        env = "LIMEN_GATEWAY_CONTROLLER",
+        default_value = "limen.dev/gateway-controller",
+        value_name = "DOMAIN/PATH",
+        help_heading = FILES
+    )]
+    pub gateway_controller: String,
+
+    /// Addresses of which each Gateway of the Gateway API that names none gets one of its own [default: all are bound
+    /// where the workload is]
+    #[arg(
+        long,
+        env = "LIMEN_GATEWAY_ADDRESSES",
+        value_name = "CIDR,…",
+        value_parser = parse::network,
+        value_delimiter = ',',
+        action = ArgAction::Append,
+        help_heading = FILES
+    )]
+    pub gateway_addresses: Vec<IpNet>,
 
     /// Where no retry policy is written, retry as Istio does instead of only what no backend can have seen: up to 2 more
     /// attempts on connect-failure, refused-stream, unavailable and cancelled; a plain answer of 503 is not retried

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use limen_ir::Address;
 use limen_resources::Kind;
 
@@ -232,4 +233,12 @@ pub(super) fn timeout(text: &str) -> Result<Duration, String> {
         }
         time => Ok(time),
     }
+}
+
+/// `10.0.0.0/24`, or one address.
+pub(super) fn network(text: &str) -> Result<IpNet, String> {
+    let one = || text.parse::<IpAddr>().map(IpNet::from);
+    text.parse()
+        .or_else(|_| one())
+        .map_err(|_| "expected addresses, such as 10.0.0.0/24 or 10.0.0.7".to_owned())
 }

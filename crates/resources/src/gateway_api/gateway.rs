@@ -24,6 +24,18 @@ spec! {
         /// Which routes that ask for default Gateways it takes up: `All` or `None`.
         "defaultScope" => default_scope: String,
     }
+    beside {
+        /// `status.addresses`: where it was found last.
+        "assigned" => assigned: Vec<RequestedAddress>,
+    }
+}
+
+spec! {
+    /// The `status` of a Gateway.
+    pub(crate) struct GatewayStatus {
+        "addresses" => addresses: Vec<RequestedAddress>,
+    }
+    also ["*"]
 }
 
 spec! {

@@ -5,10 +5,12 @@ use super::gateway_api::{LOWER_CASE, count, named};
 use super::path::SPEC;
 use super::syntax::{is_dns_name, is_ip};
 use super::{Check, Path, Validate};
+use crate::decode::Cursor;
 use crate::gateway_api::{
-    Gateway, GatewayClass, GatewayTls, Listener, ListenerSet, ListenerTlsMode, ObjectReference,
-    ReferenceGrant, RoutesFrom,
+    Gateway, GatewayClass, GatewayStatus, GatewayTls, Listener, ListenerSet, ListenerTlsMode,
+    ObjectReference, ReferenceGrant, RoutesFrom,
 };
+use crate::node::Entry;
 use crate::object::Meta;
 
 impl Validate for GatewayClass {
@@ -28,6 +30,12 @@ impl Validate for GatewayClass {
 }
 
 impl Validate for Gateway {
+    fn read_status(&mut self, status: &Entry, cursor: &mut Cursor<'_>) {
+        let mut read = GatewayStatus::default();
+        cursor.field("status", status, &mut read);
+        self.assigned = read.addresses;
+    }
+
     fn validate(&self, _: &Meta, check: &mut Check<'_>) {
         if self.gateway_class_name.is_empty() {
             check.error(

@@ -57,7 +57,7 @@ pub(super) async fn discover(client: Client, tell: impl Fn(Result<Found, Failure
 fn target() -> Target {
     let kind = GroupVersionKind::gvk("apiextensions.k8s.io", "v1", "CustomResourceDefinition");
     let resource = ApiResource::from_gvk_with_plural(&kind, "customresourcedefinitions");
-    Target { resource, namespace: None, name: None, metadata: true }
+    Target { resource, namespace: None, name: None, labels: None, metadata: true }
 }
 
 /// The definition that tells of the release that all of its group are of.

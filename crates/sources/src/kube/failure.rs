@@ -6,7 +6,7 @@ use kube::core::Status;
 
 /// Why something was not told.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// 410: what was known is too old to be told what came after it.
     Gone,
     /// The server said no.
@@ -24,12 +24,12 @@ pub(super) enum Failure {
 
 impl Failure {
     /// The server stays silent for so long.
-    pub(super) fn slow(wait: Duration) -> Failure {
+    pub(crate) fn slow(wait: Duration) -> Failure {
         Failure::Silent(format!("no answer within {} s", wait.as_secs()))
     }
 
     /// What the server said instead of an object or a list.
-    pub(super) fn of(status: Status) -> Failure {
+    pub(crate) fn of(status: Status) -> Failure {
         let Status { code, message, details, .. } = status;
         let seconds = details.map_or(0, |details| details.retry_after_seconds);
         match code {
@@ -43,7 +43,7 @@ impl Failure {
     }
 
     /// When it wants to be asked again, if it said so.
-    pub(super) fn after(&self) -> Option<Duration> {
+    pub(crate) fn after(&self) -> Option<Duration> {
         match self {
             Failure::Refused { after, .. } => *after,
             Failure::Gone | Failure::Silent(_) => None,

@@ -15,7 +15,7 @@ use super::pause::Pause;
 /// Objects in one answer to a list.
 const PAGE: u32 = 500;
 /// The longest that an answer takes that is no watch.
-pub(super) const ANSWER: Duration = Duration::from_secs(60);
+pub(crate) const ANSWER: Duration = Duration::from_secs(60);
 /// After this time the server is to end a watch, in seconds. The next one goes on where it ended.
 const WATCH: u32 = 240;
 /// A watch in which nothing is told for this long is taken for dead: servers send a bookmark every minute or so.
@@ -25,20 +25,22 @@ const DUTY: Duration = Duration::from_secs(5);
 
 /// What is followed.
 #[derive(Debug, Clone)]
-pub(super) struct Target {
+pub(crate) struct Target {
     /// The kind, as the server has it.
-    pub(super) resource: ApiResource,
+    pub(crate) resource: ApiResource,
     /// The one namespace, if not all.
-    pub(super) namespace: Option<String>,
+    pub(crate) namespace: Option<String>,
     /// The one name, if not all.
-    pub(super) name: Option<String>,
+    pub(crate) name: Option<String>,
+    /// Only those with these labels.
+    pub(crate) labels: Option<String>,
     /// Is only the metadata wanted?
-    pub(super) metadata: bool,
+    pub(crate) metadata: bool,
 }
 
 /// What was heard. `T` is what is kept of an object.
 #[derive(Debug)]
-pub(super) enum Heard<T> {
+pub(crate) enum Heard<T> {
     /// These are all.
     All(Vec<T>),
     /// One is there, or is different now.
@@ -53,7 +55,7 @@ pub(super) enum Heard<T> {
 
 /// Follows `target` until the future is dropped. `read` keeps what is needed of an object, if anything; `tell` is called
 /// with all that is heard.
-pub(super) async fn follow<T>(
+pub(crate) async fn follow<T>(
     client: Client,
     target: Target,
     read: impl Fn(&Value) -> Option<T> + Send,
@@ -143,6 +145,7 @@ impl<T, R: Fn(&Value) -> Option<T>, S: Fn(Heard<T>)> Follower<R, S> {
     async fn page(&self, next: Option<String>) -> Result<Page, Failure> {
         let mut params = ListParams::default().limit(PAGE);
         params.field_selector = self.selector();
+        params.label_selector = self.target.labels.clone();
         params.continue_token = next;
         let request = self.request();
         let request =
@@ -157,6 +160,7 @@ impl<T, R: Fn(&Value) -> Option<T>, S: Fn(Heard<T>)> Follower<R, S> {
     async fn watch(&mut self, version: &mut String) -> Result<(), Failure> {
         let mut params = WatchParams::default().timeout(WATCH);
         params.field_selector = self.selector();
+        params.label_selector = self.target.labels.clone();
         let request = self.request();
         let request = match self.target.metadata {
             true => request.watch_metadata(&params, version),

@@ -1,10 +1,14 @@
 //! Which objects a cluster has told of, and the events that follow from what it tells. No IO.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::Hasher;
 use std::sync::Arc;
 
 use limen_resources::{Event, Kind, ObjectKey, Parsed, parse_object};
 use serde_json::Value;
+use twox_hash::XxHash64;
+
+use crate::status::{Mark, Marker};
 
 /// What one list and watch tells of. Ordered by kind.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,15 +24,48 @@ pub(super) struct Scope {
 #[derive(Debug)]
 pub(super) struct Told {
     pub(super) key: ObjectKey,
+    /// What is kept of it for its status.
+    pub(super) mark: Option<Mark>,
+    /// What tells it apart from other versions of itself.
+    version: u64,
     parsed: Parsed,
 }
 
 impl Told {
     /// Reads an object of this kind. `None`: it has no name.
-    pub(super) fn read(source: &Arc<str>, kind: Kind, object: &Value) -> Option<Told> {
+    pub(super) fn read(
+        source: &Arc<str>,
+        kind: Kind,
+        object: &Value,
+        marker: Option<&Marker>,
+    ) -> Option<Told> {
         let key = key_of(kind, object)?;
-        Some(Told { parsed: parse_object(source, kind, object), key })
+        let mark = marker.and_then(|marker| marker.mark(kind, object));
+        Some(Told { mark, version: version(&key, object), parsed: parse_object(source, kind, object), key })
     }
+}
+
+/// A digest of what an object is to be, without what becomes of it: equal in every instance that has read it.
+fn version(key: &ObjectKey, object: &Value) -> u64 {
+    // What these say changes all the time, and nothing that is said of other objects comes from it.
+    if matches!(key.kind, Kind::Pod | Kind::EndpointSlice | Kind::Node) {
+        return 0;
+    }
+    let mut hasher = XxHash64::with_seed(0);
+    let text = |pointer: &str| object.pointer(pointer).map(Value::to_string).unwrap_or_default();
+    hasher.write(key.to_string().as_bytes());
+    for pointer in ["/metadata/uid", "/metadata/labels", "/metadata/annotations", "/metadata/generation"] {
+        hasher.write(text(pointer).as_bytes());
+        hasher.write_u8(0);
+    }
+    if object.pointer("/metadata/generation").is_none() {
+        let content = object.as_object().into_iter().flatten();
+        for (name, value) in content.filter(|(name, _)| !matches!(&***name, "metadata" | "status")) {
+            hasher.write(name.as_bytes());
+            hasher.write(value.to_string().as_bytes());
+        }
+    }
+    hasher.finish()
 }
 
 fn key_of(kind: Kind, object: &Value) -> Option<ObjectKey> {
@@ -45,6 +82,7 @@ struct Entry {
     held: Vec<ObjectKey>,
     /// Was anything wrong with it?
     troubled: bool,
+    version: u64,
 }
 
 /// What the store has from the cluster.
@@ -55,12 +93,19 @@ struct Entry {
 pub(super) struct Ledger {
     source: Arc<str>,
     scopes: BTreeMap<Scope, BTreeMap<ObjectKey, Entry>>,
+    /// The sum of all versions.
+    digest: u64,
 }
 
 impl Ledger {
     /// Empty. `source`: what the objects say of where they are from.
     pub(super) fn new(source: Arc<str>) -> Ledger {
-        Ledger { source, scopes: BTreeMap::new() }
+        Ledger { source, scopes: BTreeMap::new(), digest: 0 }
+    }
+
+    /// A digest of all that it holds: equal in two instances that were told the same, in whatever order.
+    pub(super) fn digest(&self) -> u64 {
+        self.digest
     }
 
     /// These are all objects of the scope.
@@ -78,9 +123,11 @@ impl Ledger {
 
     /// An object of the scope is there, or is different now.
     pub(super) fn one(&mut self, scope: &Scope, told: Told, events: &mut Vec<Event>) {
-        let Told { key, parsed } = told;
+        let Told { key, mark: _, version, parsed } = told;
         let Parsed { objects, invalid, problems, .. } = parsed;
         let entry = self.scopes.entry(scope.clone()).or_default().entry(key.clone()).or_default();
+        let before = std::mem::replace(&mut entry.version, version);
+        self.digest = self.digest.wrapping_sub(before).wrapping_add(version);
         let mut held: Vec<ObjectKey> = objects.iter().map(|object| object.key().clone()).collect();
         events.extend(objects.into_iter().map(Event::Apply));
         for before in std::mem::take(&mut entry.held) {
@@ -104,7 +151,8 @@ impl Ledger {
     /// An object of the scope is not there any more.
     pub(super) fn gone(&mut self, scope: &Scope, key: &ObjectKey, events: &mut Vec<Event>) {
         let entry = self.scopes.get_mut(scope).and_then(|known| known.remove(key));
-        let Some(Entry { held, troubled }) = entry else { return };
+        let Some(Entry { held, troubled, version }) = entry else { return };
+        self.digest = self.digest.wrapping_sub(version);
         events.extend(held.into_iter().map(|key| Event::Delete { key, file: Arc::clone(&self.source) }));
         if troubled {
             events.push(Event::Problems { file: self.problems_of(key), problems: Vec::new() });

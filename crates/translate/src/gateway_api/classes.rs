@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use limen_resources::Verdict;
 
 use super::features::FEATURES;
-use super::status::{CONTROLLER, Said};
+use super::status::Said;
 use crate::index::Index;
 use crate::report::Report;
 
@@ -17,7 +17,7 @@ pub(super) fn classes<'a>(index: &Index<'a>, report: &mut Report) -> BTreeSet<&'
     let supported = release(index);
     let mut served = BTreeSet::new();
     for class in index.snapshot.gateway_classes().iter() {
-        if class.spec.controller_name != CONTROLLER {
+        if class.spec.controller_name != index.settings.gateway_api.controller {
             continue;
         }
         let said = Said::of(class);

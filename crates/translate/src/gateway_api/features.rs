@@ -15,6 +15,8 @@ pub(super) const FEATURES: &[&str] = &[
     "BackendTLSPolicySANValidation",
     // Of Gateways.
     "GatewayPort8080",
+    "GatewayAddressEmpty",
+    "GatewayStaticAddresses",
     "GatewayHTTPListenerIsolation",
     "GatewayHTTPSListenerDetectMisdirectedRequests",
     "GatewayFrontendClientCertificateValidation",

@@ -7,7 +7,7 @@ use limen_resources::gateway_api::{Gateway, RequestedAddress};
 use limen_resources::{GatewayAddress, Object};
 
 use super::No;
-use super::{classes, status};
+use super::{classes, pool, status};
 use crate::index::Index;
 use crate::istio::addresses;
 use crate::report::Report;
@@ -32,10 +32,21 @@ pub(crate) fn gateways<'a>(index: &Index<'a>, report: &mut Report) -> Vec<OwnGat
     let mut own: Vec<_> = index.snapshot.api_gateways().iter().collect();
     own.retain(|gateway| classes.contains(&*gateway.spec.gateway_class_name));
     own.sort_by_key(|gateway| status::age(gateway));
-    own.into_iter().map(|object| gateway(index, object, report)).collect()
+    let assigned = pool::assign(&index.settings.gateway_api.addresses, &own);
+    own.into_iter().map(|object| gateway(index, object, assigned.get(&object.key).copied(), report)).collect()
 }
 
-fn gateway<'a>(index: &Index<'a>, object: &'a Arc<Object<Gateway>>, report: &mut Report) -> OwnGateway<'a> {
+fn exhausted() -> No {
+    ("AddressNotAssigned", "all addresses of --gateway-addresses are taken".to_owned())
+}
+
+/// `assigned`: its address of the pool.
+fn gateway<'a>(
+    index: &Index<'a>,
+    object: &'a Arc<Object<Gateway>>,
+    assigned: Option<IpAddr>,
+    report: &mut Report,
+) -> OwnGateway<'a> {
     let spec = &object.spec;
     let parameters = spec.infrastructure.as_ref().and_then(|own| own.parameters_ref.as_ref());
     let mut accepted = match parameters {
@@ -52,7 +63,8 @@ fn gateway<'a>(index: &Index<'a>, object: &'a Arc<Object<Gateway>>, report: &mut
         accepted = accepted.and(Err(("UnsupportedAddress", why)));
     }
     let usual = index.settings.gateways.first();
-    let usual_bind = usual.map(|instance| instance.bind);
+    let pooled = !index.settings.gateway_api.addresses.is_empty();
+    let usual_bind = if pooled { assigned } else { usual.map(|instance| instance.bind) };
     let mut binds: Vec<IpAddr> = Vec::new();
     let mut addressed = Ok(());
     for address in &spec.addresses {
@@ -65,6 +77,7 @@ fn gateway<'a>(index: &Index<'a>, object: &'a Arc<Object<Gateway>>, report: &mut
         match bind {
             Some(bind) if binds.contains(&bind) => {}
             Some(bind) => binds.push(bind),
+            None if ip && address.value.is_empty() => addressed = Err(exhausted()),
             None => {
                 let why = format!("no listener can be bound to `{}`", address.value);
                 addressed = Err(("AddressNotUsable", why));
@@ -72,7 +85,10 @@ fn gateway<'a>(index: &Index<'a>, object: &'a Arc<Object<Gateway>>, report: &mut
         }
     }
     if spec.addresses.is_empty() {
-        binds.extend(usual_bind);
+        match usual_bind {
+            Some(bind) => binds.push(bind),
+            None => addressed = Err(exhausted()),
+        }
     }
     let mut shown: Vec<GatewayAddress> = Vec::new();
     for bind in &binds {

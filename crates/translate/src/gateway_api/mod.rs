@@ -21,6 +21,7 @@ mod l4_offers;
 mod listener_sets;
 mod listeners;
 mod offers;
+mod pool;
 mod precedence;
 mod routes;
 mod status;

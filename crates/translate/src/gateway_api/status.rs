@@ -8,9 +8,6 @@ use super::No;
 use crate::messages::{At, gateway_api as messages};
 use crate::report::Report;
 
-/// Who we are to GatewayClasses.
-pub(crate) const CONTROLLER: &str = "limen.dev/gateway-controller";
-
 /// What the API goes by where two have the same: oldest first, then by namespace and name.
 pub(crate) type Age = (Option<i64>, Arc<str>, Arc<str>);
 

@@ -1,0 +1,80 @@
+//! What the cluster is told: of every state that every worker serves, its verdicts and problems.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use limen_resources::{Kind, Level, Problem, Verdict};
+use limen_sources::{Report, Reports};
+use tokio::sync::watch;
+
+use crate::view::{Phase, View};
+
+/// States that follow each other faster are not all told: to list what is said of every object takes its time.
+const REST: Duration = Duration::from_millis(20);
+
+/// What was served last, and what is said of it.
+struct Served {
+    digest: u64,
+    verdicts: Arc<Vec<Verdict>>,
+    problems: Arc<Vec<Problem>>,
+}
+
+/// Tells until the views end or the gateway drains.
+pub(crate) async fn tell(mut views: watch::Receiver<Arc<View>>, reports: Reports) {
+    let mut served: Option<Served> = None;
+    loop {
+        let view = Arc::clone(&views.borrow_and_update());
+        if view.phase == Phase::Draining {
+            return;
+        }
+        if view.phase == Phase::Ready && view.settled() {
+            served = Some(Served {
+                digest: view.digest,
+                verdicts: Arc::new(verdicts(&view)),
+                problems: Arc::new(view.problems()),
+            });
+        }
+        if let Some(Served { digest, verdicts, problems }) = &served {
+            reports.tell(Report {
+                snapshot: view.digest,
+                applied: *digest,
+                verdicts: Arc::clone(verdicts),
+                problems: Arc::clone(problems),
+                ready: view.phase == Phase::Ready,
+            });
+        }
+        if views.changed().await.is_err() {
+            return;
+        }
+        tokio::time::sleep(REST).await;
+    }
+}
+
+/// What is to be said of each object, sorted: the verdicts, and that objects are wrong which have none.
+fn verdicts(view: &View) -> Vec<Verdict> {
+    let mut all = view.verdicts();
+    for problem in view.problems().iter().filter(|problem| problem.level == Level::Error) {
+        let Some(key) = problem.object.as_ref().filter(|key| has_no_verdicts(key.kind)) else { continue };
+        let field = if problem.field.is_empty() { String::new() } else { format!("{}: ", problem.field) };
+        let message = format!("{field}{}; {}", problem.message, problem.mend);
+        let generation = view.snapshot.get(key).and_then(|object| object.meta().generation);
+        all.push(Verdict {
+            generation,
+            ..Verdict::new(key.clone(), "Accepted", false, ("NotServed", &message))
+        });
+    }
+    all.sort();
+    all
+}
+
+/// Kinds of which nothing is said where nothing is wrong: in a mesh most of their objects are for others.
+fn has_no_verdicts(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::DestinationRule
+            | Kind::ServiceEntry
+            | Kind::WorkloadEntry
+            | Kind::ProxyConfig
+            | Kind::Telemetry
+    )
+}

@@ -1,0 +1,132 @@
+//! Tells the cluster what became of its objects: their status, and Events where something is wrong.
+//!
+//! One task owns the [`Book`](book::Book) of what objects say and are to say. Every instance of a group says in a Lease of its own
+//! what it serves; the one that leads writes what is said of a state as soon as all of them serve it. A state that
+//! some do not come to serve is told with their number, and *Programmed* is false there.
+
+mod book;
+mod events;
+mod lease;
+mod members;
+mod object;
+mod said;
+mod task;
+mod written;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::Client;
+use kube::core::ApiResource;
+use limen_resources::{Kind, ObjectKey, Problem, Verdict};
+use serde_json::Value;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::{oneshot, watch};
+
+use crate::source::Batch;
+use said::{Layout, Speaker};
+
+/// The longest that an answer to a write takes.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// As whom a gateway writes into its cluster.
+#[derive(Debug, Clone)]
+pub struct Writing {
+    /// What entries for Gateways say of who wrote them (`controllerName`).
+    pub controller: String,
+    /// Instances of one group share a leader. Named like objects are.
+    pub group: String,
+    /// The name of this instance, which no other of the group has.
+    pub instance: String,
+    /// Where the Leases are; none: where the Pod is, or the namespace of the context.
+    pub namespace: Option<String>,
+}
+
+/// What a gateway has to say at one moment.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// The digest of the newest snapshot ([`Update::digest`](crate::Update::digest)).
+    pub snapshot: u64,
+    /// The digest of what every worker serves.
+    pub applied: u64,
+    /// What is to be said of each object once `applied` is served everywhere, sorted.
+    pub verdicts: Arc<Vec<Verdict>>,
+    /// What is wrong there.
+    pub problems: Arc<Vec<Problem>>,
+    /// Does it take traffic? Who does not is not waited for.
+    pub ready: bool,
+}
+
+/// What the reader of the cluster tells the writer.
+#[derive(Debug)]
+pub(crate) enum Seen {
+    /// The server has this kind so.
+    Kind(Kind, ApiResource),
+    /// An object, and what it says of us.
+    Object(ObjectKey, Mark),
+    /// It is not there any more.
+    Gone(ObjectKey),
+}
+
+/// What is kept of an object for its status.
+#[derive(Debug, Clone)]
+pub(crate) struct Mark {
+    uid: Box<str>,
+    stored: u64,
+}
+
+/// Makes marks.
+#[derive(Debug, Clone)]
+pub(crate) struct Marker(Arc<Speaker>);
+
+impl Marker {
+    pub(crate) fn new(writing: &Writing) -> Marker {
+        let Writing { controller, group, .. } = writing.clone();
+        Marker(Arc::new(Speaker { controller, group }))
+    }
+
+    /// `None`: nothing is written into objects of this kind.
+    pub(crate) fn mark(&self, kind: Kind, object: &Value) -> Option<Mark> {
+        let layout = Layout::of(kind)?;
+        let uid = object.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default();
+        Some(Mark { uid: uid.into(), stored: object::digest(&said::stored(layout, object, &self.0)) })
+    }
+}
+
+/// The ways to the writer.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    reports: watch::Sender<Option<Arc<Report>>>,
+    end: UnboundedSender<oneshot::Sender<()>>,
+}
+
+impl Writer {
+    /// The newest report; those before it that were not taken up are forgotten.
+    pub(crate) fn report(&self, report: Report) {
+        self.reports.send_replace(Some(Arc::new(report)));
+    }
+
+    /// Lets go of the Leases. Returns when that is done, or cannot be.
+    pub(crate) async fn end(&self) {
+        let (done, ended) = oneshot::channel();
+        if self.end.send(done).is_ok() {
+            // An error says that the task is gone.
+            let _ = ended.await;
+        }
+    }
+}
+
+/// Starts the writer. Returns the ways to it.
+pub(crate) fn start(
+    client: Client,
+    writing: Writing,
+    runtime: &Handle,
+    out: UnboundedSender<Batch>,
+) -> (Writer, UnboundedSender<Seen>) {
+    let (reports, news) = watch::channel(None);
+    let (seen, inbox) = unbounded_channel();
+    let (end, ends) = unbounded_channel();
+    runtime.spawn(task::run(client, writing, task::Inboxes { news, inbox, ends }, out));
+    (Writer { reports, end }, seen)
+}

@@ -1,0 +1,586 @@
+//! The task that writes: what it hears, and what it does about it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kube::Client;
+use kube::core::ApiResource;
+use limen_resources::{Event, Kind, ObjectKey, Problem, Verdict, codes};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::{oneshot, watch};
+
+use super::book::{Book, Written};
+use super::events::{self, About};
+use super::lease::{self, Leases, Progress};
+use super::members::{Members, Share};
+use super::object::{self, digest};
+use super::said::{Layout, Said, Speaker};
+use super::{Mark, Report, Seen, Writing};
+use crate::kube::failure::Failure;
+use crate::kube::follow::{Heard, Target, follow};
+use crate::leader::{Election, Held, LASTS, Step};
+use crate::source::Batch;
+
+/// What stands for the writer in the list of problems.
+const SOURCE: &str = "the cluster's statuses";
+/// So many objects are written at the same time.
+const AT_ONCE: usize = 8;
+/// So many Events are written at the same time.
+const EVENTS: usize = 4;
+/// How long a state is waited for that some instances do not serve, before that is said.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Reports are not looked at more often.
+const LOOKS: Duration = Duration::from_millis(50);
+/// The own Lease is not written more often.
+const LEASE_REST: Duration = Duration::from_secs(1);
+/// The own Lease is renewed this often.
+const RENEWS: Duration = Duration::from_secs(5);
+
+/// The ways to the task.
+pub(super) struct Inboxes {
+    pub(super) news: watch::Receiver<Option<Arc<Report>>>,
+    pub(super) inbox: UnboundedReceiver<Seen>,
+    pub(super) ends: UnboundedReceiver<oneshot::Sender<()>>,
+}
+
+/// What comes back from what was begun.
+enum Done {
+    Object(ObjectKey, Result<Written, Failure>),
+    Leader { began: Instant, held: Result<Held, Failure> },
+    Lease(Result<(), Failure>),
+    Event(Result<(), Failure>),
+    Removed,
+}
+
+/// A state that is not yet served everywhere.
+struct Pending {
+    report: Arc<Report>,
+    number: u64,
+    since: Instant,
+}
+
+/// What is told now.
+struct Spoken {
+    report: Arc<Report>,
+    number: u64,
+    share: Share,
+}
+
+/// The own Lease.
+#[derive(Default)]
+struct OwnLease {
+    written: Option<(Progress, Instant)>,
+    rest: Option<Instant>,
+    busy: bool,
+}
+
+struct Task {
+    client: Client,
+    by: Arc<Speaker>,
+    leases: Leases,
+    kinds: BTreeMap<Kind, ApiResource>,
+    book: Book,
+    writing: usize,
+    members: Members,
+    election: Election,
+    electing: bool,
+    leading: bool,
+    lease: OwnLease,
+    newest: Option<Arc<Report>>,
+    /// The older of two is asked for first, so that changes without end do not keep everything unsaid.
+    waiting: [Option<Pending>; 2],
+    spoken: Option<Spoken>,
+    told: events::Told,
+    telling: usize,
+    /// What the server does not let us do, and how often in a row.
+    failures: BTreeMap<&'static str, (u32, Failure)>,
+    done: UnboundedSender<Done>,
+    out: UnboundedSender<Batch>,
+}
+
+/// Writes until nobody tells anything any more.
+pub(super) async fn run(client: Client, writing: Writing, inboxes: Inboxes, out: UnboundedSender<Batch>) {
+    let Writing { controller, group, instance, namespace } = writing;
+    let namespace = namespace.unwrap_or_else(|| client.default_namespace().to_owned());
+    let target = Target {
+        resource: lease::resource(),
+        namespace: Some(namespace.clone()),
+        name: None,
+        labels: Some(lease::selector(&group)),
+        metadata: false,
+    };
+    let (heard, leases_heard) = unbounded_channel();
+    let tell = move |news| {
+        // Without a reader nobody wants to know.
+        let _ = heard.send(news);
+    };
+    let named = group.clone();
+    let read = move |object: &_| lease::read(&named, object);
+    let following = tokio::spawn(follow(client.clone(), target, read, tell)).abort_handle();
+    let (done, results) = unbounded_channel();
+    let leases = Leases { client: client.clone(), namespace, group: group.clone(), me: instance.clone() };
+    let task = Task {
+        client,
+        by: Arc::new(Speaker { controller, group }),
+        leases,
+        kinds: BTreeMap::new(),
+        book: Book::default(),
+        writing: 0,
+        members: Members::default(),
+        election: Election::new(instance),
+        electing: false,
+        leading: false,
+        lease: OwnLease::default(),
+        newest: None,
+        waiting: [None, None],
+        spoken: None,
+        told: events::Told::default(),
+        telling: 0,
+        failures: BTreeMap::new(),
+        done,
+        out,
+    };
+    task.run(inboxes, leases_heard, results).await;
+    following.abort();
+}
+
+impl Task {
+    async fn run(
+        mut self,
+        Inboxes { mut news, mut inbox, mut ends }: Inboxes,
+        mut leases: UnboundedReceiver<Heard<lease::Seen>>,
+        mut results: UnboundedReceiver<Done>,
+    ) {
+        let mut pieces = Vec::new();
+        let mut next_look = Instant::now();
+        loop {
+            let now = Instant::now();
+            let looks = now >= next_look;
+            if looks && news.has_changed().unwrap_or(false) {
+                next_look = now + LOOKS;
+                let report = news.borrow_and_update().clone();
+                report.into_iter().for_each(|report| self.take(report, now));
+            }
+            self.settle(now);
+            self.tend_leases(now);
+            self.write(now);
+            let wake = self.wake(now);
+            tokio::select! {
+                changed = news.changed(), if looks => match changed {
+                    // Seen at the head of the loop.
+                    Ok(()) => news.mark_changed(),
+                    Err(_) => return,
+                },
+                () = tokio::time::sleep_until(next_look.into()), if !looks => {}
+                count = inbox.recv_many(&mut pieces, 4096) => {
+                    if count == 0 {
+                        return;
+                    }
+                    pieces.drain(..).for_each(|seen| self.see(seen));
+                }
+                Some(heard) = leases.recv() => self.hear_lease(heard, Instant::now()),
+                Some(done) = results.recv() => self.finish(done, Instant::now()),
+                done = ends.recv() => {
+                    self.leave().await;
+                    if let Some(done) = done {
+                        // Whoever asked may have stopped waiting.
+                        let _ = done.send(());
+                    }
+                    return;
+                }
+                () = tokio::time::sleep_until(wake.into()) => {}
+            }
+        }
+    }
+
+    fn see(&mut self, seen: Seen) {
+        match seen {
+            Seen::Kind(kind, resource) => {
+                self.kinds.insert(kind, resource);
+            }
+            Seen::Object(key, Mark { uid, stored }) => {
+                self.book.see(&key, &uid, stored);
+                if stored != digest(&Said::default()) {
+                    self.clear_unspoken(&key);
+                }
+            }
+            Seen::Gone(key) => self.book.gone(&key),
+        }
+    }
+
+    /// An object that says something of us although there is nothing to say is to stop that.
+    fn clear_unspoken(&mut self, key: &ObjectKey) {
+        let Some(spoken) = &self.spoken else { return };
+        let cleared = Layout::of(key.kind).is_some_and(Layout::cleared);
+        if cleared && of(&spoken.report.verdicts, key).is_empty() {
+            self.book.want(key, Some(digest(&Said::default())));
+        }
+    }
+
+    /// A new report.
+    fn take(&mut self, report: Arc<Report>, now: Instant) {
+        let number = self.members.serve(hex(report.applied));
+        let pending = Pending { report: Arc::clone(&report), number, since: now };
+        self.newest = Some(report);
+        match &mut self.waiting {
+            [first @ None, _] => *first = Some(pending),
+            [_, last] => *last = Some(pending),
+        }
+    }
+
+    /// Tells the newest state that all serve; or one that was waited for long enough.
+    fn settle(&mut self, now: Instant) {
+        while let [Some(first), _] = &self.waiting {
+            let share = self.members.share(first.number, now);
+            if !share.all() && now < first.since + PATIENCE {
+                break;
+            }
+            let [first, last] = &mut self.waiting;
+            let Some(Pending { report, number, .. }) = first.take() else { break };
+            *first = last.take();
+            self.speak(Spoken { report, number, share });
+        }
+        if let Some(Spoken { report, number, share }) = &self.spoken {
+            let now = self.members.share(*number, now);
+            if now != *share {
+                let (report, number) = (Arc::clone(report), *number);
+                self.speak(Spoken { report, number, share: now });
+            }
+        }
+    }
+
+    /// From now on this is what is said.
+    fn speak(&mut self, spoken: Spoken) {
+        let before = self.spoken.take();
+        let same_share = before.as_ref().is_some_and(|before| before.share == spoken.share);
+        let former: &[Verdict] = before.as_ref().map_or(&[], |before| &before.report.verdicts);
+        let verdicts = Arc::clone(&spoken.report.verdicts);
+        let (mut old, mut new) = (groups(former).peekable(), groups(&verdicts).peekable());
+        while let Some(key) = first_of(old.peek(), new.peek()) {
+            let was = old.next_if(|(on, _)| **on == key).map(|(_, verdicts)| verdicts);
+            let is = new.next_if(|(on, _)| **on == key).map(|(_, verdicts)| verdicts);
+            if was == is && (same_share || !shared(key.kind)) {
+                continue;
+            }
+            let wanted = match is {
+                Some(verdicts) => Some(digest(&Said::of(key.kind, verdicts, spoken.share, &self.by))),
+                None => {
+                    Layout::of(key.kind).filter(|layout| layout.cleared()).map(|_| digest(&Said::default()))
+                }
+            };
+            if Layout::of(key.kind).is_some() {
+                self.book.want(&key, wanted);
+            }
+        }
+        let first = before.is_none();
+        self.spoken = Some(spoken);
+        if first {
+            for key in self.book.unspoken(digest(&Said::default())) {
+                self.clear_unspoken(&key);
+            }
+        }
+    }
+
+    fn hear_lease(&mut self, heard: Heard<lease::Seen>, now: Instant) {
+        match heard {
+            Heard::All(all) => {
+                self.mend("leases");
+                let mut names = BTreeSet::new();
+                let mut leader = None;
+                for seen in all {
+                    match seen {
+                        lease::Seen::Leader(held) => leader = Some(held),
+                        lease::Seen::Instance(instance) => {
+                            names.insert(instance.name.clone());
+                            self.see_instance(instance, now);
+                        }
+                    }
+                }
+                self.members.retain(&names);
+                self.election.see(leader, now);
+            }
+            Heard::One(lease::Seen::Leader(held)) => self.election.see(Some(held), now),
+            Heard::One(lease::Seen::Instance(instance)) => self.see_instance(instance, now),
+            Heard::Gone(lease::Seen::Leader(_)) => self.election.see(None, now),
+            Heard::Gone(lease::Seen::Instance(instance)) => self.members.leave(&instance.name),
+            Heard::Failed(failure) => self.fail("leases", failure),
+            Heard::Mended => self.mend("leases"),
+        }
+    }
+
+    fn see_instance(&mut self, instance: super::members::Instance, now: Instant) {
+        if instance.name != self.leases.me {
+            self.members.see(instance, now);
+        }
+    }
+
+    /// Renews the own Lease, and does what is to be done about that of the leader.
+    fn tend_leases(&mut self, now: Instant) {
+        let Some(report) = &self.newest else { return };
+        let progress = progress(report);
+        let due = match &self.lease.written {
+            None => now,
+            Some((written, at)) => *at + if *written == progress { RENEWS } else { LEASE_REST },
+        };
+        if !self.lease.busy && now >= due.max(self.lease.rest.unwrap_or(now)) {
+            self.lease.busy = true;
+            self.lease.written = Some((progress.clone(), now));
+            let leases = self.leases.clone();
+            self.begin(async move { Done::Lease(leases.renew(&progress).await) });
+        }
+        if !report.ready && !self.election.leads(now) {
+            return;
+        }
+        let version = match self.election.step(now) {
+            Step::Create => None,
+            Step::Write(version) => Some(version),
+            Step::Wait(_) => return,
+        };
+        if self.electing {
+            return;
+        }
+        self.electing = true;
+        let leases = self.leases.clone();
+        self.begin(async move { Done::Leader { began: now, held: leases.lead(version.as_deref()).await } });
+    }
+
+    /// Writes what is to be written, if it is ours to write.
+    fn write(&mut self, now: Instant) {
+        let leads = self.election.leads(now);
+        if leads != self.leading {
+            tracing::info!(instance = %self.leases.me, leads, "leader");
+            self.leading = leads;
+        }
+        let Some(spoken) = self.spoken.as_ref().filter(|_| leads) else { return };
+        let report = Arc::clone(&spoken.report);
+        let share = spoken.share;
+        for key in self.book.begin(AT_ONCE.saturating_sub(self.writing), now) {
+            let (Some(layout), Some(resource)) = (Layout::of(key.kind), self.kinds.get(&key.kind).cloned())
+            else {
+                continue;
+            };
+            let said = Said::of(key.kind, of(&report.verdicts, &key), share, &self.by);
+            let (client, by) = (self.client.clone(), Arc::clone(&self.by));
+            self.writing += 1;
+            self.begin(async move {
+                let task = object::Task { client, resource, key, layout, said, by };
+                let written = task.run().await;
+                Done::Object(task.key, written)
+            });
+        }
+        for name in self.members.dead(now) {
+            self.members.leave(&name);
+            let leases = self.leases.clone();
+            self.begin(async move {
+                if let Err(failure) = leases.remove(&name).await {
+                    tracing::debug!(?failure, name, "a Lease that nobody renews");
+                }
+                Done::Removed
+            });
+        }
+        for problem in self.told.new_ones(&report.problems, EVENTS.saturating_sub(self.telling)) {
+            let Some(key) = problem.object.clone() else { continue };
+            let (Some(resource), Some(uid)) = (self.kinds.get(&key.kind).cloned(), self.book.uid(&key))
+            else {
+                continue;
+            };
+            let about = About { resource, uid: uid.to_owned(), key };
+            let (client, instance) = (self.client.clone(), self.leases.me.clone());
+            self.telling += 1;
+            self.begin(async move { Done::Event(events::tell(client, instance, about, problem).await) });
+        }
+    }
+
+    fn begin(&self, work: impl Future<Output = Done> + Send + 'static) {
+        let done = self.done.clone();
+        tokio::spawn(async move {
+            // Without the task nobody wants to know.
+            let _ = done.send(work.await);
+        });
+    }
+
+    fn finish(&mut self, done: Done, now: Instant) {
+        match done {
+            Done::Object(key, written) => {
+                self.writing = self.writing.saturating_sub(1);
+                let written = match written {
+                    Ok(written) => {
+                        self.mend("status");
+                        written
+                    }
+                    Err(failure) => {
+                        tracing::debug!(%key, ?failure, "a status");
+                        self.fail("status", failure);
+                        Written::Failed
+                    }
+                };
+                self.book.end(&key, written, now);
+            }
+            Done::Leader { began, held } => {
+                self.electing = false;
+                match held {
+                    Ok(held) => {
+                        self.mend("leader");
+                        self.election.won(held, began);
+                    }
+                    Err(failure) => {
+                        self.election.lost(now);
+                        // Somebody else was faster.
+                        if !matches!(failure, Failure::Refused { code: 409, .. }) {
+                            self.fail("leader", failure);
+                        }
+                    }
+                }
+            }
+            Done::Lease(renewed) => {
+                self.lease.busy = false;
+                match renewed {
+                    Ok(()) => {
+                        self.lease.rest = None;
+                        self.mend("lease");
+                    }
+                    Err(failure) => {
+                        (self.lease.written, self.lease.rest) = (None, Some(now + LASTS / 5));
+                        self.fail("lease", failure);
+                    }
+                }
+            }
+            Done::Event(told) => {
+                self.telling = self.telling.saturating_sub(1);
+                match told {
+                    Ok(()) => self.mend("events"),
+                    Err(failure) => self.fail("events", failure),
+                }
+            }
+            Done::Removed => {}
+        }
+    }
+
+    /// When something is to be done although nothing is heard.
+    fn wake(&self, now: Instant) -> Instant {
+        let lease = self.newest.as_ref().map(|report| match &self.lease.written {
+            _ if self.lease.busy => now + RENEWS,
+            None => self.lease.rest.unwrap_or(now),
+            Some((written, at)) => *at + if *written == progress(report) { RENEWS } else { LEASE_REST },
+        });
+        let election = match self.election.step(now) {
+            Step::Wait(until) => until,
+            _ => now + RENEWS,
+        };
+        let pending = self.waiting.iter().flatten().map(|pending| pending.since + PATIENCE).min();
+        let object = if self.election.leads(now) && self.writing < AT_ONCE { self.book.next() } else { None };
+        let member = self.members.next_end(now);
+        let times = [lease, Some(election), pending, object, member, self.election.end()];
+        let next = times.into_iter().flatten().filter(|at| *at > now).min();
+        next.unwrap_or(now + RENEWS)
+    }
+
+    /// Says goodbye to the others.
+    async fn leave(&mut self) {
+        let released = self.election.release(Instant::now());
+        let leases = self.leases.clone();
+        let goodbye = async {
+            if self.lease.written.is_some() {
+                leases.remove(&leases.me).await?;
+            }
+            match released {
+                Some(version) => leases.release(&version).await,
+                None => Ok(()),
+            }
+        };
+        match tokio::time::timeout(LEASE_REST, goodbye).await {
+            Ok(Ok(())) => {}
+            // They are over by themselves after a while.
+            Ok(Err(failure)) => tracing::debug!(?failure, "the Leases"),
+            Err(_) => tracing::debug!("the Leases: no answer"),
+        }
+    }
+
+    fn fail(&mut self, what: &'static str, failure: Failure) {
+        let former = self.failures.get(what);
+        let times = former.map_or(1, |(times, _)| times.saturating_add(1));
+        // One that is not repeated is not worth a word.
+        let news = times == 2 || (times > 2 && former.is_some_and(|(_, known)| *known != failure));
+        self.failures.insert(what, (times, failure));
+        if news {
+            self.say();
+        }
+    }
+
+    fn mend(&mut self, what: &'static str) {
+        if self.failures.remove(what).is_some_and(|(times, _)| times > 1) {
+            self.say();
+        }
+    }
+
+    /// Tells what the server does not let us write.
+    fn say(&self) {
+        let lasting = self.failures.iter().filter(|(_, (times, _))| *times > 1);
+        let problems = lasting.map(|(what, (_, failure))| problem(what, failure)).collect();
+        let events = vec![Event::Problems { file: SOURCE.into(), problems }];
+        // Without a store there is nobody to tell.
+        let _ = self.out.send(Batch::of(Instant::now(), events));
+    }
+}
+
+fn problem(what: &str, failure: &Failure) -> Problem {
+    let why = match failure {
+        Failure::Refused { message, .. } => message.clone(),
+        Failure::Silent(why) => why.clone(),
+        Failure::Gone => "what was known is too old".to_owned(),
+    };
+    let (message, mend) = match what {
+        "status" => (
+            format!("statuses cannot be written: {why}"),
+            "give this account the rights of deploy/rbac.yaml, or start with --no-status",
+        ),
+        "events" => (
+            format!("Events cannot be written: {why}"),
+            "give this account the rights of deploy/rbac.yaml, or start with --no-status",
+        ),
+        _ => (
+            format!("Leases cannot be read or written, so nobody writes statuses: {why}"),
+            "give this account the rights of deploy/rbac.yaml in the namespace of --lease-namespace, or start with --no-status",
+        ),
+    };
+    Problem::new(codes::CLUSTER_NOT_WRITTEN, message, mend)
+}
+
+/// Does what is said of this kind tell by how many instances it is served?
+fn shared(kind: Kind) -> bool {
+    matches!(kind, Kind::Gateway | Kind::ApiGateway | Kind::ListenerSet)
+}
+
+/// Verdicts by object; they are sorted.
+fn groups(verdicts: &[Verdict]) -> impl Iterator<Item = (&ObjectKey, &[Verdict])> {
+    verdicts.chunk_by(|a, b| a.on == b.on).filter_map(|group| Some((&group.first()?.on, group)))
+}
+
+fn first_of(
+    old: Option<&(&ObjectKey, &[Verdict])>,
+    new: Option<&(&ObjectKey, &[Verdict])>,
+) -> Option<ObjectKey> {
+    let keys = [old.map(|(key, _)| *key), new.map(|(key, _)| *key)];
+    keys.into_iter().flatten().min().cloned()
+}
+
+/// The verdicts on one object.
+fn of<'v>(verdicts: &'v [Verdict], key: &ObjectKey) -> &'v [Verdict] {
+    let from = verdicts.partition_point(|verdict| verdict.on < *key);
+    let to = verdicts.partition_point(|verdict| verdict.on <= *key);
+    verdicts.get(from..to).unwrap_or_default()
+}
+
+fn progress(report: &Report) -> Progress {
+    let Report { snapshot, applied, problems, ready, .. } = report;
+    let mut digest = String::new();
+    if !problems.is_empty() {
+        digest = format!("{} of {}", problems.len(), hex(object::digest_of(problems)));
+    }
+    Progress { snapshot: hex(*snapshot), applied: hex(*applied), problems: digest, ready: *ready }
+}
+
+fn hex(digest: u64) -> String {
+    format!("{digest:016x}")
+}
