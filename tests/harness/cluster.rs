@@ -21,7 +21,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use crate::gateway::HeldPort;
-use crate::yaml;
+use crate::{within, yaml};
 use kinds::KINDS;
 use state::State;
 
@@ -235,6 +235,22 @@ impl Cluster {
     /// Group, plural and verb of every request so far that was allowed.
     pub fn seen(&self) -> BTreeSet<Right> {
         self.shared.state().seen.clone()
+    }
+
+    /// `verb plural namespace/name` of every write so far that others than the test did.
+    pub fn writes(&self) -> Vec<String> {
+        self.shared.state().writes.clone()
+    }
+
+    /// Waits until something is so.
+    pub async fn until(&self, what: &str, mut holds: impl FnMut(&Cluster) -> bool) {
+        let mut news = self.shared.news.subscribe();
+        within(what, async {
+            while !holds(self) {
+                news.changed().await.unwrap();
+            }
+        })
+        .await;
     }
 
     /// `verb plural namespace selector` of every request for objects so far, `-` where it named none.

@@ -24,6 +24,7 @@ mod programmed;
 mod scenarios;
 mod server;
 mod slow;
+mod status;
 mod talk;
 mod tcp;
 mod telemetry;

@@ -90,8 +90,16 @@ impl View {
     /// What became of each object, by translation and by the data plane: who says *programmed* is served.
     pub fn verdicts(&self) -> Vec<Verdict> {
         let unserved = self.unserved();
+        let dead = self.dead_addresses();
         let joined = self.judged.iter().map(|verdict| {
             let mut verdict = verdict.clone();
+            let before = verdict.addresses.len();
+            verdict.addresses.retain(|address| !dead.contains(&address.value));
+            if verdict.on.kind == Kind::ApiGateway && verdict.addresses.len() < before {
+                (verdict.status, verdict.reason) = (false, "AddressNotUsable".to_owned());
+                verdict.message = "not every address can be bound; see the problems".to_owned();
+                return verdict;
+            }
             if verdict.condition != Verdict::PROGRAMMED || !verdict.status {
                 return verdict;
             }
@@ -107,6 +115,17 @@ impl View {
             verdict
         });
         joined.collect()
+    }
+
+    /// The addresses on which nothing could be bound.
+    fn dead_addresses(&self) -> BTreeSet<String> {
+        let ips = |bound: bool| {
+            let listeners =
+                self.applied.listeners.iter().filter(move |listener| listener.bound.is_some() == bound);
+            listeners.map(|listener| listener.wanted.ip())
+        };
+        let alive: BTreeSet<_> = ips(true).collect();
+        ips(false).filter(|ip| !alive.contains(ip)).map(|ip| ip.to_string()).collect()
     }
 
     /// Objects of which the data plane could not serve a part: why, and the first such part.

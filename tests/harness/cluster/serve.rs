@@ -248,7 +248,7 @@ fn resource(
         other => panic!("the double has no method {other:?}"),
     };
     let plural = place.sub.iter().fold(place.kind.plural.to_owned(), |plural, sub| plural + "/" + sub);
-    let right = (place.kind.group.to_owned(), plural, verb.to_owned());
+    let right = (place.kind.group.to_owned(), plural.clone(), verb.to_owned());
     if !asked.administrator {
         let mut state = shared.state();
         let refused = state.allowed.as_ref().is_some_and(|allowed| !allowed.contains(&right));
@@ -268,7 +268,14 @@ fn resource(
             list(&mut shared.state(), &place, &asked).map_or_else(refusal, |list| json_response(200, &list))
         }
         _ => {
-            let written = write(&mut shared.state(), verb, &place, body);
+            let mut state = shared.state();
+            let written = write(&mut state, verb, &place, body);
+            if let (Ok((_, object)), true) = (&written, verb != "get" && !asked.administrator) {
+                let name = object["metadata"]["name"].as_str().unwrap_or_default();
+                let namespace = place.namespace.as_deref().unwrap_or("-");
+                state.writes.push(format!("{verb} {plural} {namespace}/{name}"));
+            }
+            drop(state);
             shared.changed();
             written.map_or_else(refusal, |(code, object)| json_response(code, &asked.show(&place, &object)))
         }

@@ -48,6 +48,8 @@ pub(super) struct State {
     pub(super) allowed: Option<BTreeSet<Right>>,
     pub(super) seen: BTreeSet<Right>,
     pub(super) selectors: BTreeSet<String>,
+    /// `verb plural namespace/name` of every write that was done.
+    pub(super) writes: Vec<String>,
     pub(super) discoveries: usize,
     pub(super) watched_from: HashMap<String, u64>,
     /// Watches of a former age end.
@@ -68,6 +70,7 @@ impl State {
             allowed: None,
             seen: BTreeSet::new(),
             selectors: BTreeSet::new(),
+            writes: Vec::new(),
             discoveries: 0,
             watched_from: HashMap::new(),
             age: 0,

@@ -25,7 +25,7 @@ fn route(name: &str, host: &str) -> Told {
         "metadata": {"namespace": "shop", "name": name, "resourceVersion": "7", "managedFields": [{"a": 1}]},
         "spec": {"hosts": [host], "http": [{"directResponse": {"status": 200}}]},
     });
-    Told::read(&source(), Kind::VirtualService, &object).unwrap()
+    Told::read(&source(), Kind::VirtualService, &object, None).unwrap()
 }
 
 impl Cluster {
@@ -66,7 +66,7 @@ fn a_wrong_object_keeps_its_last_good_version_until_it_is_gone() {
     let (mut cluster, all) = (Cluster::new(), scope(Kind::VirtualService));
     let wrong = || {
         let object = json!({"metadata": {"namespace": "shop", "name": "a"}, "spec": {"hosts": 5}});
-        Told::read(&source(), Kind::VirtualService, &object).unwrap()
+        Told::read(&source(), Kind::VirtualService, &object, None).unwrap()
     };
     cluster.hears(|l, e| l.one(&all, route("a", "a.example"), e));
     for _ in 0..2 {
@@ -84,7 +84,7 @@ fn a_mesh_configuration_lives_and_ends_with_its_config_map() {
     let (mut cluster, maps) = (Cluster::new(), scope(Kind::ConfigMap));
     let map = |data: Value| {
         let object = json!({"metadata": {"namespace": "istio-system", "name": "istio"}, "data": data});
-        Told::read(&source(), Kind::ConfigMap, &object).unwrap()
+        Told::read(&source(), Kind::ConfigMap, &object, None).unwrap()
     };
     cluster.hears(|l, e| l.one(&maps, map(json!({"mesh": "rootNamespace: root"})), e));
     let found = |cluster: &Cluster| cluster.store.snapshot().mesh_configs().len();

@@ -34,7 +34,9 @@ impl Layout {
     pub(super) fn of(kind: Kind) -> Option<Layout> {
         match kind {
             Kind::GatewayClass | Kind::ApiGateway | Kind::ListenerSet => Some(Layout::Whole),
-            Kind::HttpRoute | Kind::GrpcRoute => Some(Layout::Parents),
+            Kind::HttpRoute | Kind::GrpcRoute | Kind::TlsRoute | Kind::TcpRoute | Kind::UdpRoute => {
+                Some(Layout::Parents)
+            }
             Kind::BackendTlsPolicy => Some(Layout::Ancestors),
             Kind::Ingress => Some(Layout::LoadBalancer),
             Kind::Gateway
@@ -349,3 +351,7 @@ fn stored_listener(listener: &Value) -> Listener {
         conditions: own_conditions(listener, |_| true),
     }
 }
+
+#[cfg(test)]
+#[path = "said_tests.rs"]
+mod tests;

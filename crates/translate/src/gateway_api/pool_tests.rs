@@ -12,7 +12,7 @@ fn snapshot(gateways: &[(&str, &str)]) -> Snapshot {
             "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {{name: {name}, namespace: shop}}\n\
              spec:\n  gatewayClassName: limen\n  listeners: [{{name: http, port: 80, protocol: HTTP}}]\n{rest}"
         );
-        for object in parse(&"g.yaml".into(), &text, "default").objects {
+        for object in parse("g.yaml", &text, "default").objects {
             store.apply(Event::Apply(object));
         }
     }

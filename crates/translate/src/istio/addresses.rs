@@ -40,6 +40,9 @@ pub(crate) fn addresses(
             .extend(all.iter().filter(|ip| !matches!(&***ip, "" | "None")).cloned().map(GatewayAddress::ip));
     }
     let mut found = if outside.is_empty() { inside } else { outside };
+    if found.is_empty() && !instance.bind.is_unspecified() {
+        found.push(GatewayAddress::ip(instance.bind.to_string()));
+    }
     let mut seen = Vec::new();
     found.retain(|address| {
         let new = !seen.contains(address);
