@@ -85,8 +85,10 @@ async fn who_is_served_is_told_so_once_and_whole() {
     assert_eq!(entry["parentRef"], json!({"name": "edge"}), "as it is written");
     assert_eq!(entry["controllerName"], "limen.dev/gateway-controller");
     assert_eq!(condition(entry, "Accepted"), "True Accepted it is served");
-    let class = cluster.get("gatewayclasses", "", "limen").unwrap();
-    assert!(condition(&class["status"], "Accepted").starts_with("True Accepted"), "{class}");
+    let class = |cluster: &Cluster| {
+        condition(&cluster.get("gatewayclasses", "", "limen").unwrap()["status"], "Accepted")
+    };
+    cluster.until("the class", |cluster| class(cluster).starts_with("True Accepted")).await;
 
     // One that comes after it finds nothing to write.
     gateway.stop().await;
