@@ -137,10 +137,10 @@ async fn what_others_wrote_stays_and_what_was_ours_goes_when_nothing_is_left_to_
     cluster.until("ours to go", |cluster| controllers(cluster) == ["example.com/other"]).await;
     // Now it hangs on ours, too; and then not any more.
     let both = stale.replace("[{name: other}]", "[{name: other}, {name: edge}]");
-    cluster.apply(both.split("status:").next().unwrap().to_owned());
+    cluster.apply(both.split("status:").next().unwrap());
     let ours = ["example.com/other", "limen.dev/gateway-controller"];
     cluster.until("ours to come", |cluster| controllers(cluster) == ours).await;
-    cluster.apply(stale.split("status:").next().unwrap().to_owned());
+    cluster.apply(stale.split("status:").next().unwrap());
     cluster.until("ours to go again", |cluster| controllers(cluster) == ["example.com/other"]).await;
 }
 
