@@ -1,0 +1,175 @@
+// Command inside asks a Limen that runs as a Pod of the cluster, by its service account and with the rights of
+// deploy/rbac.yaml, for the service of objects.yaml in each of the APIs. It prints `ok - …` or `not ok - …` for each.
+//
+//	LIMEN=… conformance/cluster --apply conformance/inside/namespace.yaml --apply deploy/rbac.yaml \
+//	    --apply conformance/inside/objects.yaml -- inside
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+)
+
+type inside struct {
+	client *kubernetes.Clientset
+	pod    *corev1.Pod // Limen's, once it is ready
+}
+
+func main() {
+	config, err := clientcmd.BuildConfigFromFlags("", os.Getenv("KUBECONFIG"))
+	if err != nil {
+		fmt.Println("not ok - a configuration from KUBECONFIG:", err)
+		os.Exit(1)
+	}
+	i := &inside{client: kubernetes.NewForConfigOrDie(config)}
+	failed := 0
+	check := func(name string, run func(context.Context) error) {
+		ctx, stop := context.WithTimeout(context.Background(), time.Minute)
+		defer stop()
+		if err := run(ctx); err != nil {
+			failed++
+			fmt.Printf("not ok - %s: %v\n", name, err)
+		} else {
+			fmt.Printf("ok - %s\n", name)
+		}
+	}
+	check("as a Pod it becomes ready by its service account", i.ready)
+	if failed == 0 {
+		for _, host := range []string{"istio.example.com", "api.example.com", "ingress.example.com"} {
+			check("it serves "+host, func(ctx context.Context) error { return i.serves(ctx, host) })
+		}
+		check("it follows a Service to other Pods", i.follows)
+		check("it lacks no right", i.allowed)
+	}
+	if failed > 0 {
+		text, err := i.log(context.Background())
+		fmt.Fprintln(os.Stderr, text, err)
+		os.Exit(1)
+	}
+}
+
+// until asks again until there is no error, and says the last one when the time is over.
+func until(ctx context.Context, ask func(context.Context) error) error {
+	var last error
+	err := wait.PollUntilContextCancel(ctx, 50*time.Millisecond, true, func(ctx context.Context) (bool, error) {
+		last = ask(ctx)
+		return last == nil, nil
+	})
+	if err != nil {
+		return errors.Join(err, last)
+	}
+	return nil
+}
+
+func (i *inside) pods(ctx context.Context, namespace, app string) ([]corev1.Pod, error) {
+	list, err := i.client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: "app=" + app})
+	if err == nil && len(list.Items) == 0 {
+		err = fmt.Errorf("%s has no Pod", app)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return list.Items, nil
+}
+
+func (i *inside) ready(ctx context.Context) error {
+	return until(ctx, func(ctx context.Context) error {
+		pods, err := i.pods(ctx, "istio-system", "limen")
+		if err != nil {
+			return err
+		}
+		for _, condition := range pods[0].Status.Conditions {
+			if condition.Type == corev1.PodReady && condition.Status == corev1.ConditionTrue {
+				i.pod = &pods[0]
+				return nil
+			}
+		}
+		return errors.New("the Pod is not ready")
+	})
+}
+
+// get returns the answer for a host, where it is 200.
+func (i *inside) get(ctx context.Context, host string) (string, error) {
+	url := "http://" + net.JoinHostPort(i.pod.Status.PodIP, "80") + "/"
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return "", err
+	}
+	request.Host = host
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return "", err
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err == nil && answer.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s", host, answer.Status)
+	}
+	return string(text), err
+}
+
+func (i *inside) serves(ctx context.Context, host string) error {
+	return until(ctx, func(ctx context.Context) error {
+		text, err := i.get(ctx, host)
+		if err == nil && !strings.Contains(text, `"pod": "echo-`) {
+			err = fmt.Errorf("not the service's answer: %s", text)
+		}
+		return err
+	})
+}
+
+func (i *inside) follows(ctx context.Context) error {
+	before, err := i.pods(ctx, "shop", "echo")
+	if err != nil {
+		return err
+	}
+	if err := i.client.CoreV1().Pods("shop").Delete(ctx, before[0].Name, metav1.DeleteOptions{}); err != nil {
+		return err
+	}
+	return until(ctx, func(ctx context.Context) error {
+		text, err := i.get(ctx, "istio.example.com")
+		if err == nil && strings.Contains(text, before[0].Name) {
+			err = errors.New("the Pod that was deleted answers")
+		}
+		return err
+	})
+}
+
+func (i *inside) log(ctx context.Context) (string, error) {
+	if i.pod == nil {
+		pods, err := i.pods(ctx, "istio-system", "limen")
+		if err != nil {
+			return "", err
+		}
+		i.pod = &pods[0]
+	}
+	text, err := i.client.CoreV1().Pods(i.pod.Namespace).GetLogs(i.pod.Name, &corev1.PodLogOptions{}).DoRaw(ctx)
+	return string(text), err
+}
+
+// allowed reads the log, in which each kind is named that may not be read.
+func (i *inside) allowed(ctx context.Context) error {
+	text, err := i.log(ctx)
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(text) {
+		if strings.Contains(line, "does not allow") || strings.Contains(strings.ToLower(line), "forbidden") {
+			return errors.New(strings.TrimSpace(line))
+		}
+	}
+	return nil
+}
