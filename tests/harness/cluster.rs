@@ -194,6 +194,18 @@ impl Cluster {
         self.shared.state().faults.latency = latency;
     }
 
+    /// From now on it accepts requests and answers none; or it answers again, also those that wait.
+    pub fn silent(&self, silent: bool) {
+        self.shared.state().faults.silent = silent;
+        self.shared.changed();
+    }
+
+    /// From now on nobody is known but who has this token. Watches that are open end.
+    pub fn knows(&self, token: &str) {
+        self.shared.state().faults.token = Some(token.to_owned());
+        self.drop_watches();
+    }
+
     /// From now on every watch ends after so many events; `None`: it lasts. Those that are open end.
     pub fn watches_last(&self, events: Option<usize>) {
         self.shared.state().faults.watch_events = events;

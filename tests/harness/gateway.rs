@@ -102,6 +102,12 @@ impl Gateway {
         Gateway::start_as(tempfile::tempdir().unwrap(), Vec::new(), &all, LogForm::Json, None).await
     }
 
+    /// The same without waiting for anything.
+    pub fn begin_kube(cluster: &Cluster, flags: &[String]) -> Gateway {
+        let all: Vec<String> = cluster.flags().into_iter().chain(flags.iter().cloned()).collect();
+        Gateway::begin(tempfile::tempdir().unwrap(), Vec::new(), &all, LogForm::Json, None)
+    }
+
     /// Starts a gateway with these flags alone, which say where it reads, and waits until every worker serves it.
     pub async fn start_with(flags: &[String]) -> Gateway {
         Gateway::start_as(tempfile::tempdir().unwrap(), Vec::new(), flags, LogForm::Json, None).await
@@ -113,6 +119,18 @@ impl Gateway {
     }
 
     async fn start_as(
+        home: TempDir,
+        roots: Vec<PathBuf>,
+        flags: &[String],
+        form: LogForm,
+        memory: Option<Used>,
+    ) -> Gateway {
+        let gateway = Gateway::begin(home, roots, flags, form, memory);
+        within("the gateway to be ready", gateway.running.ready()).await;
+        gateway
+    }
+
+    fn begin(
         home: TempDir,
         roots: Vec<PathBuf>,
         flags: &[String],
@@ -156,9 +174,7 @@ impl Gateway {
             logging: Logging::foreign(),
             say: |_| {},
         };
-        let running = boot::start(options).unwrap();
-        within("the gateway to be ready", running.ready()).await;
-        Gateway { running, home }
+        Gateway { running: boot::start(options).unwrap(), home }
     }
 
     /// The folder that it watches.

@@ -14,6 +14,8 @@ use limen_e2e::origin::{Origin, Script};
 use limen_e2e::server::{manifest, rights_of};
 use limen_e2e::tls::{Authority, base64, peer_certificate};
 use limen_e2e::{h1, within};
+use serde_json::json;
+use tokio::net::TcpStream;
 
 use crate::talk::{EDGE, ask, comes_to_say, connect, says};
 
@@ -146,6 +148,62 @@ async fn a_slow_server_disturbs_nobody() {
         cluster.drop_watches();
     };
     outlives("slow", fault, |cluster| cluster.slow(Duration::ZERO)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_accepts_and_says_nothing_disturbs_nobody() {
+    let fault = |cluster: &mut Cluster| {
+        cluster.silent(true);
+        cluster.drop_watches();
+    };
+    outlives("silent", fault, |cluster| cluster.silent(false)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_starts_at_a_silent_server_waits_for_it() {
+    let cluster = Cluster::new();
+    [EDGE, &says("one")].into_iter().for_each(|text| cluster.apply(text));
+    cluster.silent(true);
+    let gateway = Gateway::begin_kube(&cluster, &[]);
+    let address = gateway.running.readiness().unwrap();
+    let mut connection = h1::Connection::new(TcpStream::connect(address).await.unwrap());
+    connection.send(&h1::request("GET", "/healthz/ready", &address.to_string(), &[], b"")).await;
+    assert_eq!(within("an answer", connection.read("GET")).await.unwrap().status, 503);
+    cluster.silent(false);
+    within("the gateway to be ready", gateway.running.ready()).await;
+    comes_to_say(&gateway, "200 one", &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_that_is_renewed_is_used() {
+    let cluster = Cluster::new();
+    [EDGE, &says("one")].into_iter().for_each(|text| cluster.apply(text));
+    // A program gives out tokens, each of which is good for a moment.
+    let home = tempfile::tempdir().unwrap();
+    let (token, config) = (home.path().join("token"), home.path().join("kubeconfig"));
+    let credential = "{\"apiVersion\": \"client.authentication.k8s.io/v1\", \"kind\": \"ExecCredential\", \"status\": \
+                      {\"expirationTimestamp\": \"2026-01-01T00:00:00Z\", \"token\": \"%s\"}}";
+    let program = json!({"apiVersion": "client.authentication.k8s.io/v1", "interactiveMode": "Never",
+        "command": "sh", "args": ["-c", "printf \"$0\" \"$(cat \"$1\")\"", credential, token]});
+    let plain = std::fs::read_to_string(cluster.kubeconfig()).unwrap();
+    let user = json!({ "exec": program }).to_string();
+    std::fs::write(&config, plain.replace("{token: secret-token}", &user)).unwrap();
+    std::fs::write(&token, "first").unwrap();
+    cluster.knows("first");
+    let flags = ["--kube", "--kubeconfig", &config.to_string_lossy()].map(str::to_owned);
+    let gateway = Gateway::start_with(&flags).await;
+    comes_to_say(&gateway, "200 one", &[]).await;
+    std::fs::write(&token, "second").unwrap();
+    cluster.knows("second");
+    cluster.apply(&says("two"));
+    comes_to_say(&gateway, "200 two", &["200 one"]).await;
+    gateway.until("no problem", |view| view.problems().is_empty()).await;
+    // Without one that is known nothing is lost, and it is said.
+    cluster.knows("third");
+    gateway.until("the problem", |view| !view.problems().is_empty()).await;
+    let problems = gateway.problems().join("\n");
+    assert!(problems.contains("LIM0014") && problems.contains("Unauthorized"), "{problems}");
+    comes_to_say(&gateway, "200 two", &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -108,6 +108,12 @@ fn unescape(text: &str) -> String {
 pub(super) async fn answer(shared: Arc<Shared>, request: Request<Body>) -> Response<Body> {
     let faults = shared.state().faults.clone();
     tokio::time::sleep_until(tokio::time::Instant::now() + faults.latency).await;
+    let mut news = shared.news.subscribe();
+    while shared.state().faults.silent && news.changed().await.is_ok() {}
+    let token = token_of(&request);
+    if faults.token.as_ref().is_some_and(|known| token != Some(known)) {
+        return refusal((401, "Unauthorized", "Unauthorized".to_owned()));
+    }
     if let Some(code) = faults.answer {
         return refusal((code, "Fault", format!("the server answers {code} now")));
     }
@@ -136,6 +142,11 @@ pub(super) async fn answer(shared: Arc<Shared>, request: Request<Body>) -> Respo
         Some(place) => resource(&shared, (&parts.method, &body), place, asked),
         None => refusal((404, "NotFound", "the server could not find the requested resource".to_owned())),
     }
+}
+
+/// The token of who asks.
+fn token_of(request: &Request<Body>) -> Option<&str> {
+    request.headers().get("authorization")?.to_str().ok()?.strip_prefix("Bearer ")
 }
 
 fn json_response(code: u16, value: &Value) -> Response<Body> {

@@ -32,6 +32,10 @@ pub(super) struct Faults {
     pub(super) answer: Option<u16>,
     /// Every answer takes so long.
     pub(super) latency: Duration,
+    /// Nothing is answered before this is over.
+    pub(super) silent: bool,
+    /// Whoever has another token is not known.
+    pub(super) token: Option<String>,
     /// A watch ends after so many events; 0: at once.
     pub(super) watch_events: Option<usize>,
 }
