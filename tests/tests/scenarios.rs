@@ -795,6 +795,7 @@ scenarios! {
     forwarded_client_cert_modes
     gateway_addresses
     gateway_api
+    gateway_api_backend_filters
     gateway_api_backend_identities
     gateway_api_backend_tls
     gateway_api_backends
@@ -805,7 +806,9 @@ scenarios! {
     gateway_api_filters
     gateway_api_listener_sets
     gateway_api_listeners
+    gateway_api_protocols
     gateway_api_redirects
+    gateway_api_retries
     gateway_api_tcp
     gateway_api_times
     gateway_api_tls_modes

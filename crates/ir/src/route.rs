@@ -141,6 +141,24 @@ pub struct Destination {
     pub request_headers: HeaderOps,
     /// Operations on the response of this destination only.
     pub response_headers: HeaderOps,
+    /// What its requests meet with besides; `None`: what the rule says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instead: Option<Instead>,
+}
+
+/// What is done with the requests of one destination that the rule does not say, or says otherwise.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Instead {
+    /// They are answered with a Location, and go nowhere.
+    Redirect(Redirect),
+    /// They get another host or path; what is `None` is as the rule says.
+    Rewrite {
+        /// As `host_rewrite` of a rule.
+        host: Option<String>,
+        /// As `path_rewrite` of a rule.
+        path: Option<PathRewrite>,
+    },
 }
 
 /// A redirect. Parts left `None` are taken from the request.

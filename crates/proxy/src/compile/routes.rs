@@ -25,7 +25,8 @@ use crate::table::matcher::{HeaderTest, Matcher, PathTest, QueryTest, TextTest};
 use crate::table::pattern::{Engines, Pattern};
 use crate::table::retry::Retry;
 use crate::table::routes::{
-    Action, ClusterSlot, Destination, Forward, Mirror, Origin, Reply, Rewrite, RouteTable, Rule, VirtualHost,
+    Action, ClusterSlot, Destination, Forward, Instead, Mirror, Origin, Reply, Rewrite, RouteTable, Rule,
+    VirtualHost,
 };
 use crate::table::substitution::{Piece, Substitution};
 
@@ -253,7 +254,8 @@ impl<'i> Room<'_, '_, 'i> {
             mirrors,
         } = forward;
         let mirrors = mirrors.iter().map(|mirror| self.mirror(mirror, *timeout)).collect();
-        let destinations: Vec<_> = destinations.iter().map(|one| self.destination(one, refused)).collect();
+        let destinations = destinations.iter().map(|one| self.destination(one, path, refused));
+        let destinations = destinations.collect::<Result<Vec<_>, _>>()?;
         Ok(Forward {
             total_weight: destinations.iter().map(|destination| u64::from(destination.weight)).sum(),
             destinations,
@@ -277,6 +279,7 @@ impl<'i> Room<'_, '_, 'i> {
             weight: 1,
             request_headers: HeaderOps::default(),
             response_headers: HeaderOps::default(),
+            instead: None,
         };
         let forward = Forward {
             total_weight: 1,
@@ -313,16 +316,32 @@ impl<'i> Room<'_, '_, 'i> {
         (*slots.entry(cluster).or_insert_with(|| clusters(cluster)), memo.text(&cluster.to_string()))
     }
 
-    fn destination(&mut self, destination: &'i ir::Destination, refused: &mut Vec<String>) -> Destination {
-        let ir::Destination { cluster, weight, request_headers, response_headers } = destination;
+    fn destination(
+        &mut self,
+        destination: &'i ir::Destination,
+        matched: &PathMatch,
+        refused: &mut Vec<String>,
+    ) -> Result<Destination, String> {
+        let ir::Destination { cluster, weight, request_headers, response_headers, instead } = destination;
         let (cluster, cluster_name) = self.cluster(cluster);
-        Destination {
+        let instead = match instead {
+            None => None,
+            Some(ir::Instead::Redirect(redirect)) => {
+                Some(Instead::Redirect(compile_redirect(redirect, matched)))
+            }
+            Some(ir::Instead::Rewrite { host, path }) => Some(Instead::Rewrite {
+                host: host.as_ref().map(|host| host.as_bytes().into()),
+                path: path.as_ref().map(|with| compile_rewrite(with, matched)).transpose()?,
+            }),
+        };
+        Ok(Destination {
             cluster,
             cluster_name,
             weight: *weight,
             request_headers: header_ops::request(request_headers, refused),
             response_headers: header_ops::response(response_headers, refused),
-        }
+            instead: instead.map(Box::new),
+        })
     }
 
     fn matcher(&mut self, matches: &Match) -> Result<Matcher, String> {

@@ -24,7 +24,7 @@ use crate::limits::cluster::Permit;
 use crate::observe::{ClusterStat, Counter};
 use crate::table::clusters::Cluster;
 use crate::table::listeners::Tables;
-use crate::table::routes::{Destination, Forward, Rewrite, Rule};
+use crate::table::routes::{Destination, Forward, Instead, Rewrite, Rule};
 use crate::upstream::back::Back;
 use crate::upstream::connect::Manner;
 use crate::upstream::fail::Fail;
@@ -37,15 +37,19 @@ const MAX_INTERIM: u32 = 16;
 /// A moment that never comes.
 const NEVER: u64 = u64::MAX;
 
+/// The destination of a request, in proportion to the weights.
+pub(crate) fn choose<'t>(worker: &Worker, to: &'t Forward) -> &'t Destination {
+    &to.destinations[to.pick(worker.random_u32())]
+}
+
 /// Sends the request where its rule says and the response back.
 pub(crate) async fn run<'t, F: Front>(
     live: &mut Live<'_, 't, F>,
     tables: &'t Tables,
     rule: &'t Rule,
-    to: &'t Forward,
+    (to, destination): (&'t Forward, &'t Destination),
 ) -> Result<(), Error> {
     let worker = live.worker;
-    let destination = &to.destinations[to.pick(worker.random_u32())];
     live.note.destination = Some(destination);
     let Some(cluster) = tables.cluster(destination.cluster) else {
         return Err(Error::no_cluster(to.no_cluster_status));
@@ -173,13 +177,17 @@ fn prepare<F: Front>(live: &mut Live<'_, '_, F>, rule: &Rule, to: &Forward, dest
         exchange.request.upgrade = None;
     }
     exchange.request.expect_continue &= live.front.passes_interim();
-    if let Some(host) = &to.host_rewrite {
+    let (own_host, own_path) = match destination.instead.as_deref() {
+        Some(Instead::Rewrite { host, path }) => (host.as_ref(), path.as_ref()),
+        _ => (None, None),
+    };
+    if let Some(host) = own_host.or(to.host_rewrite.as_ref()) {
         exchange.request.set_authority(host);
     }
     if live.note.http.added.forwarded_host && exchange.request.authority_span() != live.note.authority {
         forwarded::host_rewritten(&mut exchange.request, live.note.authority, &mut exchange.scratch);
     }
-    match &to.path_rewrite {
+    match own_path.or(to.path_rewrite.as_ref()) {
         None => {}
         Some(Rewrite::Matched(rewrite)) => rewrite.apply(&mut exchange.request, &mut exchange.scratch),
         Some(Rewrite::Found(found)) => {

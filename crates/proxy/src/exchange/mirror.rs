@@ -107,7 +107,7 @@ async fn send(worker: &Worker, shadow: Shadow) {
         live.note.http = &listener.http;
     }
     // Whatever comes of it, there is nobody to tell.
-    let _ = forward::run(&mut live, &tables, &rule, to).await;
+    let _ = forward::run(&mut live, &tables, &rule, (to, forward::choose(worker, to))).await;
     drop(live);
     worker.give_exchange(exchange);
 }

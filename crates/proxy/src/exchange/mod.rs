@@ -65,10 +65,17 @@ pub(crate) async fn run<F: Front>(worker: &Worker, conn: &ConnInfo, front: &mut 
                 (Err(error), _) => Err(error),
                 _ if preflight => apart!(reply::preflight(&mut live, rule)),
                 (_, Action::Forward(to)) => {
-                    if !to.mirrors.is_empty() {
-                        live.copies = mirror::begin(&live, &tables, to);
+                    let destination = forward::choose(worker, to);
+                    live.note.destination = Some(destination);
+                    match destination.redirect() {
+                        Some(elsewhere) => apart!(reply::redirect(&mut live, host, rule, elsewhere)),
+                        None => {
+                            if !to.mirrors.is_empty() {
+                                live.copies = mirror::begin(&live, &tables, to);
+                            }
+                            forward::run(&mut live, &tables, rule, (to, destination)).await
+                        }
                     }
-                    forward::run(&mut live, &tables, rule, to).await
                 }
                 (_, Action::Redirect(to)) => apart!(reply::redirect(&mut live, host, rule, to)),
                 (_, Action::Reply(fixed)) => apart!(reply::fixed(&mut live, rule, fixed)),

@@ -210,6 +210,27 @@ pub(crate) struct Destination {
     pub(crate) request_headers: HeaderOps,
     /// Operations on the response of this destination, before the rule's. Empty where it is the only one.
     pub(crate) response_headers: HeaderOps,
+    /// What its requests meet with besides what the rule says.
+    pub(crate) instead: Option<Box<Instead>>,
+}
+
+/// What is done with the requests of one destination.
+#[derive(Debug)]
+pub(crate) enum Instead {
+    /// They are answered, and go nowhere.
+    Redirect(Redirect),
+    /// What is `None` is as the rule says.
+    Rewrite { host: Option<Arc<[u8]>>, path: Option<Rewrite> },
+}
+
+impl Destination {
+    /// Where its requests are sent back to, if they are.
+    pub(crate) fn redirect(&self) -> Option<&Redirect> {
+        match self.instead.as_deref() {
+            Some(Instead::Redirect(redirect)) => Some(redirect),
+            _ => None,
+        }
+    }
 }
 
 impl Forward {

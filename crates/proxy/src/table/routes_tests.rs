@@ -179,6 +179,7 @@ fn destinations_are_picked_in_proportion() {
         weight,
         request_headers: HeaderOps::default(),
         response_headers: HeaderOps::default(),
+        instead: None,
     };
     let forward = |weights: &[u32]| Forward {
         destinations: weights.iter().map(|weight| destination(*weight)).collect(),

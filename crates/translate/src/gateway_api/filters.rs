@@ -6,7 +6,7 @@ use limen_ir::matcher::TextMatch;
 use limen_ir::policy::cors::{Cors, UnmatchedPreflights};
 use limen_ir::policy::headers::{HeaderOps, HeaderValue, ValuePart};
 use limen_ir::policy::rewrite::PathRewrite;
-use limen_ir::route::{Redirect, RedirectPath, RedirectPort};
+use limen_ir::route::{Instead, Redirect, RedirectPath, RedirectPort};
 use limen_resources::gateway_api::{
     FilterType, HeaderModifier, HttpCors, HttpHeader, HttpRouteFilter, PathModifier, RequestMirror,
     RequestRedirect, UrlRewrite,
@@ -64,20 +64,41 @@ pub(crate) fn filters(written: &[HttpRouteFilter]) -> Filters<'_> {
     read
 }
 
-/// What the filters of a backend come to: operations on requests, on responses, and what is not served of them.
-pub(crate) fn of_backend(written: &[HttpRouteFilter]) -> (HeaderOps, HeaderOps, Result<(), No>) {
+/// What the filters of a backend come to.
+#[derive(Debug)]
+pub(crate) struct OfBackend {
+    pub(crate) request: HeaderOps,
+    pub(crate) response: HeaderOps,
+    pub(crate) instead: Option<Instead>,
+    /// What is not served of them.
+    pub(crate) right: Result<(), No>,
+}
+
+/// Reads the filters of a backend.
+pub(crate) fn of_backend(written: &[HttpRouteFilter]) -> OfBackend {
     let read = filters(written);
-    let other = written.iter().find(|filter| {
-        !matches!(filter.filter_type, FilterType::RequestHeaderModifier | FilterType::ResponseHeaderModifier)
-    });
-    let right = match other {
+    let served = |filter: &FilterType| {
+        matches!(
+            filter,
+            FilterType::RequestHeaderModifier
+                | FilterType::ResponseHeaderModifier
+                | FilterType::UrlRewrite
+                | FilterType::RequestRedirect
+        )
+    };
+    let right = match written.iter().find(|filter| !served(&filter.filter_type)) {
         None => Ok(()),
         Some(filter) => {
             let why = format!("a backend cannot have a filter of type {}", filter.filter_type.as_str());
             Err(("UnsupportedValue", why))
         }
     };
-    (read.request, read.response, right)
+    let instead = match (read.redirect, read.host_rewrite, read.path_rewrite) {
+        (Some(redirect), _, _) => Some(Instead::Redirect(redirect)),
+        (None, None, None) => None,
+        (None, host, path) => Some(Instead::Rewrite { host, path }),
+    };
+    OfBackend { request: read.request, response: read.response, instead, right }
 }
 
 fn header_ops(modifier: &HeaderModifier) -> HeaderOps {

@@ -282,8 +282,8 @@ impl HttpDraft<'_> {
             if weight == 0 {
                 continue;
             }
-            let (request, response, own) = filters::of_backend(&written.filters);
-            right = right.and(own);
+            let own = filters::of_backend(&written.filters);
+            right = right.and(own.right);
             let cluster = match found {
                 Some(Backend { cluster, service }) => {
                     self.wanted.push((cluster.clone(), service, field));
@@ -292,8 +292,9 @@ impl HttpDraft<'_> {
                 None => backends::nowhere(self.referrer(), &reference),
             };
             destinations.push(Destination {
-                request_headers: filters::one_after_the_other(&read.request, &request),
-                response_headers: filters::one_after_the_other(&response, &read.response),
+                request_headers: filters::one_after_the_other(&read.request, &own.request),
+                response_headers: filters::one_after_the_other(&own.response, &read.response),
+                instead: own.instead,
                 ..destination(cluster, weight)
             });
         }
@@ -351,6 +352,7 @@ fn destination(cluster: ClusterKey, weight: u32) -> Destination {
         weight,
         request_headers: HeaderOps::default(),
         response_headers: HeaderOps::default(),
+        instead: None,
     }
 }
 
