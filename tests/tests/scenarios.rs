@@ -806,6 +806,7 @@ scenarios! {
     gateway_api_filters
     gateway_api_listener_sets
     gateway_api_listeners
+    gateway_api_policies
     gateway_api_protocols
     gateway_api_redirects
     gateway_api_retries
@@ -814,6 +815,7 @@ scenarios! {
     gateway_api_tls_modes
     gateway_api_tls_passthrough
     gateway_api_udp
+    gateway_api_wildcards
     gateway_labels
     gateways_apply
     grpc_errors

@@ -190,7 +190,7 @@ fn say_lost(lost: &[(usize, Lost)], index: &Index<'_>, ingresses: &mut Ingresses
     for (_, lost) in lost {
         let (losers, winner, what) = match lost {
             Lost::Host { host, routes, winner } => {
-                (routes.iter().collect::<Vec<_>>(), winner, format!("host {host}"))
+                (routes.iter().collect::<Vec<_>>(), winner, format!("host {}", join::as_written(host)))
             }
             Lost::Chain { chain, winner } => (vec![chain], winner, "all its server names".to_owned()),
             Lost::Port { listeners, winner } => (listeners.iter().collect(), winner, "the port".to_owned()),

@@ -82,8 +82,30 @@ struct Joiner<'a> {
     joined: Joined,
 }
 
-/// Hosts, and the place of the offer that each is from.
-type Hosts = BTreeMap<Vec<HostPattern>, (usize, Arc<VirtualHost>)>;
+/// Hosts by what claims them, and the place of the offer that each is from.
+type Hosts = BTreeMap<Vec<Claim>, (usize, Arc<VirtualHost>)>;
+
+/// A host as users write it: `*.example.com` is one claim, however many labels an API takes the star for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Claim(HostPattern);
+
+impl Claim {
+    fn of(host: &HostPattern) -> Claim {
+        Claim(match host {
+            HostPattern::OneLabel(suffix) => HostPattern::AnyDepth(suffix.clone()),
+            host => host.clone(),
+        })
+    }
+
+    fn all(hosts: &[HostPattern]) -> Vec<Claim> {
+        hosts.iter().map(Claim::of).collect()
+    }
+}
+
+/// A host as users write it.
+pub(crate) fn as_written(host: &HostPattern) -> String {
+    Claim::of(host).0.to_string()
+}
 
 /// An address that several want.
 struct Slot {
@@ -94,7 +116,7 @@ struct Slot {
 impl Slot {
     fn take(&mut self, place: usize, table: Option<&Arc<RouteTable>>) {
         let Some(table) = table else { return };
-        let hosts = table.hosts.iter().map(|host| (host.domains.clone(), (place, Arc::clone(host))));
+        let hosts = table.hosts.iter().map(|host| (Claim::all(&host.domains), (place, Arc::clone(host))));
         self.tables.insert(table.name.clone(), (table.filter_order, hosts.collect()));
     }
 
@@ -149,11 +171,12 @@ impl Joiner<'_> {
             ) => {
                 let mut taken = taken(&chains, &passthrough);
                 for mut chain in more {
-                    let winner = chain.server_names.iter().find_map(|name| taken.get(name)).cloned();
+                    let winner =
+                        chain.server_names.iter().find_map(|name| taken.get(&Claim::of(name))).cloned();
                     if let Inside::Tcp(route) = &chain.inside {
                         self.lose_names(place, (&chain.server_names, &route.origin), &taken);
                     }
-                    chain.server_names.retain(|name| !taken.contains_key(name));
+                    chain.server_names.retain(|name| !taken.contains_key(&Claim::of(name)));
                     match (chain.server_names.is_empty(), winner) {
                         (true, Some(winner)) => {
                             let chain = chain.origin;
@@ -168,7 +191,7 @@ impl Joiner<'_> {
                 taken.extend(self::taken(&chains, &[]));
                 for mut more in passed {
                     self.lose_names(place, (&more.server_names, &more.route.origin), &taken);
-                    more.server_names.retain(|name| !taken.contains_key(name));
+                    more.server_names.retain(|name| !taken.contains_key(&Claim::of(name)));
                     if !more.server_names.is_empty() {
                         passthrough.push(more);
                     }
@@ -205,10 +228,11 @@ impl Joiner<'_> {
     ) {
         let (Some(theirs), Some((_, hosts))) = (theirs, slot.tables.get_mut(name)) else { return };
         for host in &theirs.hosts {
-            let (owner, own) = match hosts.get(&host.domains) {
+            let claim = Claim::all(&host.domains);
+            let (owner, own) = match hosts.get(&claim) {
                 Some((owner, own)) => (*owner, Arc::clone(own)),
                 None => {
-                    hosts.insert(host.domains.clone(), (place, Arc::clone(host)));
+                    hosts.insert(claim, (place, Arc::clone(host)));
                     continue;
                 }
             };
@@ -219,7 +243,7 @@ impl Joiner<'_> {
             };
             if theirs_first {
                 self.lose((owner, &own), host);
-                hosts.insert(host.domains.clone(), (place, Arc::clone(host)));
+                hosts.insert(claim, (place, Arc::clone(host)));
             } else {
                 self.lose((place, host), &own);
             }
@@ -231,9 +255,9 @@ impl Joiner<'_> {
         &mut self,
         place: usize,
         (names, route): (&[HostPattern], &Origin),
-        taken: &BTreeMap<HostPattern, Origin>,
+        taken: &BTreeMap<Claim, Origin>,
     ) {
-        for (host, winner) in names.iter().filter_map(|name| Some((name, taken.get(name)?))) {
+        for (host, winner) in names.iter().filter_map(|name| Some((name, taken.get(&Claim::of(name))?))) {
             let (host, winner) = (host.clone(), whole(winner));
             let routes = BTreeSet::from([whole(route)]);
             self.joined.lost.push((place, Lost::Host { host, routes, winner }));
@@ -270,11 +294,11 @@ impl Joiner<'_> {
 }
 
 /// The server names that chains have, and whose they are.
-fn taken(chains: &[TlsChain], passthrough: &[Passthrough]) -> BTreeMap<HostPattern, Origin> {
+fn taken(chains: &[TlsChain], passthrough: &[Passthrough]) -> BTreeMap<Claim, Origin> {
     let chains = chains.iter().map(|chain| (&chain.server_names, &chain.origin));
     let passed = passthrough.iter().map(|passed| (&passed.server_names, &passed.route.origin));
     let all = chains.chain(passed);
-    all.flat_map(|(names, origin)| names.iter().map(|name| (name.clone(), origin.clone()))).collect()
+    all.flat_map(|(names, origin)| names.iter().map(|name| (Claim::of(name), origin.clone()))).collect()
 }
 
 /// Does a host only keep others out?

@@ -3,14 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use limen_ir::Origin;
-use limen_ir::atoms::HostPattern;
 use limen_resources::{GatewayAddress, Kind, ObjectKey, Verdict};
 
 use super::{Behaviour, IngressDraft, Ingresses};
 use crate::index::Index;
 use crate::istio::addresses;
 use crate::istio::programmed::Programmed;
-use crate::join::Lost;
+use crate::join::{Lost, as_written};
 use crate::report::Report;
 
 /// What became of one Ingress.
@@ -57,11 +56,7 @@ impl Ingresses {
         let title = |winner: &Origin| format!("{} {}/{}", winner.kind, winner.namespace, winner.name);
         match lost {
             Lost::Host { host, winner, .. } => {
-                let host = match host {
-                    HostPattern::OneLabel(suffix) => format!("*.{suffix}"),
-                    host => host.to_string(),
-                };
-                outcome.lost.insert(host, title(winner));
+                outcome.lost.insert(as_written(host), title(winner));
             }
             Lost::Chain { chain, winner } => {
                 outcome.lost.insert(format!("what {} is for", chain.field), title(winner));
