@@ -3,7 +3,7 @@
 //! Codes that Istio has keep their numbers; the others begin with `LIM01`. Every message says what happens to traffic,
 //! every mend what to write.
 
-use limen_resources::{AnyObject, Code, Level, Object, ObjectKey, Problem, Source, codes};
+use limen_resources::{AnyObject, Code, Kind, Level, Object, ObjectKey, Problem, Source, codes};
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $constant:ident = $id:literal $name:literal $level:ident;)*) => {
@@ -116,12 +116,22 @@ impl<'a> At<'a> {
         self.field.contains(".mirror")
     }
 
-    /// What happens where a destination means no cluster.
-    fn without_cluster(&self) -> &'static str {
+    /// What becomes of what goes there, if nothing can.
+    fn without(&self, flag: &str) -> String {
         if self.is_provider() {
-            return NO_SPANS;
+            return NO_SPANS.to_owned();
         }
-        if self.is_mirror() { NOTHING_MIRRORED } else { "requests answer 503 (flag NC)" }
+        if self.is_mirror() {
+            return NOTHING_MIRRORED.to_owned();
+        }
+        let bytes = ["spec.tcp[", "spec.tls["].iter().any(|field| self.field.starts_with(field));
+        let what = match self.key.kind {
+            Kind::UdpRoute => "datagrams are dropped",
+            Kind::TcpRoute | Kind::TlsRoute => "connections are closed",
+            Kind::VirtualService if bytes => "connections are closed",
+            _ => "requests answer 503",
+        };
+        format!("{what} (flag {flag})")
     }
 
     fn say(&self, code: Code, message: impl Into<String>, mend: impl Into<String>) -> Problem {
@@ -428,12 +438,12 @@ pub(crate) mod destination {
     use super::*;
 
     pub(crate) fn unknown_host(at: At<'_>, host: &str, mend: String) -> Problem {
-        let message = format!("no service `{host}` is known to the gateway: {}", at.without_cluster());
+        let message = format!("no service `{host}` is known to the gateway: {}", at.without("NC"));
         at.say(codes::REFERENCE_NOT_FOUND, message, mend)
     }
 
     pub(crate) fn unknown_port(at: At<'_>, host: &str, port: &str, ports: &str) -> Problem {
-        let message = format!("service `{host}` has no port {port}: {}", at.without_cluster());
+        let message = format!("service `{host}` has no port {port}: {}", at.without("NC"));
         let mend = match ports {
             "" => "name another service: this one has no port for requests".to_owned(),
             ports => format!("write one of its ports: {ports}"),
@@ -445,7 +455,7 @@ pub(crate) mod destination {
     pub(crate) fn port_required(at: At<'_>, host: &str, declared: u16, has: bool, ports: &str) -> Problem {
         let mut message = format!("service `{host}` has several ports; the Gateway's, {declared}, is used");
         if !has {
-            message.push_str(&format!(", which is none of them: {}", at.without_cluster()));
+            message.push_str(&format!(", which is none of them: {}", at.without("NC")));
         }
         at.say(PORT_REQUIRED, message, format!("write destination.port.number, one of {ports}"))
     }
@@ -458,18 +468,13 @@ pub(crate) mod destination {
     pub(crate) fn unknown_subset(at: At<'_>, subset: &str, host: &str, known: &str) -> Problem {
         let message = format!(
             "no DestinationRule that the gateway sees defines subset `{subset}` of `{host}`: {}",
-            at.without_cluster()
+            at.without("NC")
         );
         at.say(codes::REFERENCE_NOT_FOUND, message, format!("define it, or write one that exists: {known}"))
     }
 
     pub(crate) fn no_endpoints(at: At<'_>, what: &str, mend: String) -> Problem {
-        let then = match (at.is_provider(), at.is_mirror()) {
-            (true, _) => NO_SPANS,
-            (_, true) => NOTHING_MIRRORED,
-            _ => "requests answer 503 (flag UH)",
-        };
-        at.say(NO_ENDPOINTS, format!("{what} has no endpoint: {then}"), mend)
+        at.say(NO_ENDPOINTS, format!("{what} has no endpoint: {}", at.without("UH")), mend)
     }
 
     /// TLS that cannot begin; clear text is never sent instead.

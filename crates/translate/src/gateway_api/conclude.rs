@@ -154,9 +154,10 @@ impl Plan<'_> {
             (Err((reason @ ("HostnameConflict" | "ProtocolConflict"), why)), _) => {
                 Err((*reason, why.clone()))
             }
-            (Ok(()), Some(guard)) if listener.served() => {
-                Err(("ClosedByPolicy", format!("every request is answered 403, for {}", guard.origin)))
-            }
+            (Ok(()), Some(guard)) if listener.served() => Err((
+                "ClosedByPolicy",
+                format!("all is refused there, requests with 403, for {}", guard.origin),
+            )),
             (Ok(()), None) if listener.served() && whole => Ok(()),
             _ => Err(("Invalid", "it is not served; see the other conditions".to_owned())),
         };
@@ -231,7 +232,8 @@ impl Plan<'_> {
             (Err((_, why)), _, _) => (false, "Invalid", why.clone()),
             (_, Err((reason, why)), _) => (false, *reason, why.clone()),
             (_, _, Some(guard)) => {
-                let message = format!("every request is answered 403: {} is not enforced yet", guard.origin);
+                let message =
+                    format!("all is refused, requests with 403: {} is not enforced yet", guard.origin);
                 (false, "ClosedByPolicy", message)
             }
             _ if served == 0 => (false, "Invalid", "none of its listeners is served".to_owned()),

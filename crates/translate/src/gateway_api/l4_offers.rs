@@ -1,5 +1,7 @@
 //! What listeners that do not look inside offer: of all routes on one the oldest has the port, or the server name.
 
+use std::collections::BTreeSet;
+
 use limen_ir::atoms::{HostPattern, Millis};
 use limen_ir::listener::{Inside, Passthrough, TlsChain};
 use limen_ir::tcp::{TcpDestination, TcpRoute};
@@ -51,7 +53,7 @@ impl<'a> Plan<'a> {
     ) -> ByName {
         let own = &listener.opening.host;
         let others = || beside.iter().map(|(_, other)| &other.opening.host).filter(|host| *host != own);
-        let mut taken: Vec<HostPattern> = Vec::new();
+        let mut taken: BTreeSet<HostPattern> = BTreeSet::new();
         let mut made = ByName { chains: Vec::new(), passthrough: Vec::new() };
         for (draft, names) in self.oldest_first(at, listener, attached) {
             let elsewhere = |name: &HostPattern| {
