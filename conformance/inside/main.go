@@ -18,14 +18,18 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 )
 
 type inside struct {
-	client *kubernetes.Clientset
-	pod    *corev1.Pod // Limen's, once it is ready
+	client  *kubernetes.Clientset
+	dynamic dynamic.Interface
+	pod     *corev1.Pod // Limen's, once it is ready
 }
 
 func main() {
@@ -34,7 +38,7 @@ func main() {
 		fmt.Println("not ok - a configuration from KUBECONFIG:", err)
 		os.Exit(1)
 	}
-	i := &inside{client: kubernetes.NewForConfigOrDie(config)}
+	i := &inside{client: kubernetes.NewForConfigOrDie(config), dynamic: dynamic.NewForConfigOrDie(config)}
 	failed := 0
 	check := func(name string, run func(context.Context) error) {
 		ctx, stop := context.WithTimeout(context.Background(), time.Minute)
@@ -52,6 +56,8 @@ func main() {
 			check("it serves "+host, func(ctx context.Context) error { return i.serves(ctx, host) })
 		}
 		check("it follows a Service to other Pods", i.follows)
+		check("its Gateway and its route say that they are served", i.says)
+		check("three instances count when all of them serve, and one that is left alone", i.counts)
 		check("it lacks no right", i.allowed)
 	}
 	if failed > 0 {
@@ -148,6 +154,77 @@ func (i *inside) follows(ctx context.Context) error {
 	})
 }
 
+func (i *inside) object(ctx context.Context, plural, name string) (*unstructured.Unstructured, error) {
+	kind := schema.GroupVersionResource{Group: "gateway.networking.k8s.io", Version: "v1", Resource: plural}
+	return i.dynamic.Resource(kind).Namespace("shop").Get(ctx, name, metav1.GetOptions{})
+}
+
+// condition returns the message of a condition, where that is true.
+func condition(of map[string]any, name string) (string, error) {
+	conditions, _, err := unstructured.NestedSlice(of, "conditions")
+	for _, one := range conditions {
+		if one := one.(map[string]any); one["type"] == name && one["status"] == "True" {
+			return one["message"].(string), nil
+		}
+	}
+	return "", errors.Join(err, fmt.Errorf("%s is not true in %v", name, conditions))
+}
+
+func (i *inside) programmed(ctx context.Context) (string, error) {
+	gateway, err := i.object(ctx, "gateways", "edge")
+	if err != nil {
+		return "", err
+	}
+	status, _, err := unstructured.NestedMap(gateway.Object, "status")
+	if err != nil {
+		return "", err
+	}
+	return condition(status, "Programmed")
+}
+
+func (i *inside) says(ctx context.Context) error {
+	return until(ctx, func(ctx context.Context) error {
+		if _, err := i.programmed(ctx); err != nil {
+			return err
+		}
+		route, err := i.object(ctx, "httproutes", "echo")
+		if err != nil {
+			return err
+		}
+		parents, _, err := unstructured.NestedSlice(route.Object, "status", "parents")
+		if err != nil || len(parents) != 1 {
+			return errors.Join(err, fmt.Errorf("the route has parents %v", parents))
+		}
+		_, accepted := condition(parents[0].(map[string]any), "Accepted")
+		_, resolved := condition(parents[0].(map[string]any), "ResolvedRefs")
+		return errors.Join(accepted, resolved)
+	})
+}
+
+func (i *inside) counts(ctx context.Context) error {
+	for _, many := range []int32{3, 1} {
+		deployments := i.client.AppsV1().Deployments("istio-system")
+		scale, err := deployments.GetScale(ctx, "limen", metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		scale.Spec.Replicas = many
+		if _, err := deployments.UpdateScale(ctx, "limen", scale, metav1.UpdateOptions{}); err != nil {
+			return err
+		}
+		if err := until(ctx, func(ctx context.Context) error {
+			message, err := i.programmed(ctx)
+			if err == nil && !strings.Contains(message, fmt.Sprintf("%d/%d", many, many)) {
+				err = errors.New(message)
+			}
+			return err
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (i *inside) log(ctx context.Context) (string, error) {
 	if i.pod == nil {
 		pods, err := i.pods(ctx, "istio-system", "limen")
@@ -160,8 +237,9 @@ func (i *inside) log(ctx context.Context) (string, error) {
 	return string(text), err
 }
 
-// allowed reads the log, in which each kind is named that may not be read.
+// allowed reads the log of the Pod that is left, in which each kind is named that may not be read or written.
 func (i *inside) allowed(ctx context.Context) error {
+	i.pod = nil
 	text, err := i.log(ctx)
 	if err != nil {
 		return err
