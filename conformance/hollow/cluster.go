@@ -110,6 +110,8 @@ func (c *cluster) startServer(s settings, n *network) error {
 	}
 	return c.start(s.parts, "kube-apiserver",
 		"--etcd-servers="+etcdURL, "--secure-port="+apiPort, "--advertise-address="+n.node.String(),
+		// Gateways may want the port on addresses of their own.
+		"--bind-address="+n.node.String(),
 		"--service-cluster-ip-range="+services, "--authorization-mode=RBAC", "--allow-privileged",
 		"--client-ca-file="+path("ca.crt"),
 		"--tls-cert-file="+path("apiserver.crt"), "--tls-private-key-file="+path("apiserver.key"),

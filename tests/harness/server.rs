@@ -20,6 +20,8 @@ use crate::{h1, within, yaml};
 
 /// What a patch is said to be.
 pub const MERGE_PATCH: &str = "application/merge-patch+json";
+/// Server-side apply.
+pub const APPLY_PATCH: &str = "application/apply-patch+yaml";
 /// Only metadata is wanted, of one object or of a list.
 pub const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 /// The same of a list.

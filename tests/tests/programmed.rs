@@ -2,9 +2,12 @@
 // Test code: a failed expectation is a panic with a reason.
 #![allow(clippy::unwrap_used)]
 
+use std::net::TcpListener;
+
 use limen::view::View;
 use limen_e2e::gateway::Gateway;
 use limen_e2e::tls::{Authority, Pair, base64};
+use limen_resources::{GatewayAddress, Kind, Part};
 
 /// Three Gateways: one in TLS, one that shares the address of a third, which no machine has.
 const GATEWAYS: &str = r#"
@@ -79,4 +82,63 @@ async fn a_gateway_is_programmed_when_all_its_servers_serve() {
     gateway.write("secret.yaml", &secret(&good, ca));
     let served = |view: &View| said(view, "secure") == "true Programmed: all its servers are served";
     gateway.until("what is complete", served).await;
+}
+
+/// `name status reason` of what is said of each listener, and of the whole.
+fn of_listeners(view: &View) -> Vec<String> {
+    let verdicts = view.verdicts();
+    let own = verdicts.iter().filter(|one| one.on.kind == Kind::ApiGateway && one.condition == "Programmed");
+    own.map(|one| {
+        let name = match &one.part {
+            Some(Part::Listener { name, .. }) => name,
+            _ => "all",
+        };
+        format!("{name} {} {}", one.status, one.reason)
+    })
+    .collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_listener_whose_port_is_taken_does_not_make_the_others_unserved() {
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = other.local_addr().unwrap().port();
+    let api = |more: &str| {
+        format!(
+            "apiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata: {{name: limen}}\n\
+             spec: {{controllerName: limen.dev/gateway-controller}}\n---\n\
+             apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {{name: edge}}\n\
+             spec:\n  gatewayClassName: limen\n  listeners:\n  - {{name: taken, port: {taken}, protocol: HTTP}}\n{more}"
+        )
+    };
+    let gateway =
+        Gateway::start(&[("api.yaml", &api("  - {name: free, port: 80, protocol: HTTP}\n"))], &[]).await;
+    let expected = ["all true Programmed", "taken false PortNotBound", "free true Programmed"];
+    assert_eq!(of_listeners(&gateway.running.view()), expected);
+    gateway.write("api.yaml", &api(""));
+    let view = gateway.until("one listener", |view| of_listeners(view).len() == 2).await;
+    assert_eq!(of_listeners(&view), ["all false PortNotBound", "taken false PortNotBound"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_the_addresses_of_a_gateway_those_are_said_that_can_be_bound() {
+    let text = "
+apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: {name: limen}
+spec: {controllerName: limen.dev/gateway-controller}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: edge}
+spec:
+  gatewayClassName: limen
+  addresses: [{value: 127.0.0.1}, {value: 192.0.2.1}]
+  listeners: [{name: http, port: 80, protocol: HTTP}]
+";
+    let gateway = Gateway::start(&[("api.yaml", text)], &[]).await;
+    let view = gateway.running.view();
+    let verdicts = view.verdicts();
+    let whole = verdicts.iter().find(|one| one.condition == "Programmed" && one.part.is_none()).unwrap();
+    assert_eq!((whole.status, &*whole.reason), (false, "AddressNotUsable"));
+    assert_eq!(whole.addresses, [GatewayAddress::ip("127.0.0.1".to_owned())]);
 }

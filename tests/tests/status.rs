@@ -334,3 +334,31 @@ spec: {ports: [{name: http, port: 80}]}
     };
     cluster.until("the address", |cluster| found(cluster) == json!([{"ip": "127.0.0.1"}])).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_bears_the_labels_that_a_gateway_asks_for() {
+    let cluster = Cluster::new();
+    let asking = |rest: &str| {
+        format!("{}, infrastructure: {{labels: {{{rest}}}}}}}", API.trim_end().trim_end_matches('}'))
+    };
+    cluster.apply(&asking("a: one, b: two"));
+    let gateway = Gateway::start_kube(&cluster, &[]).await;
+    let service = |cluster: &Cluster| cluster.get("services", "default", "edge-limen");
+    cluster.until("the Service", |cluster| service(cluster).is_some()).await;
+    let made = service(&cluster).unwrap();
+    assert_eq!(made["metadata"]["labels"]["gateway.networking.k8s.io/gateway-name"], "edge");
+    assert_eq!(made["metadata"]["labels"]["a"], "one");
+    assert_eq!(made["metadata"]["ownerReferences"][0]["uid"], edge(&cluster)["metadata"]["uid"]);
+    assert_eq!(made["spec"]["ports"][0]["port"], 80);
+    cluster.apply(&asking("b: three"));
+    let changed = |cluster: &Cluster| {
+        let labels = service(cluster).unwrap()["metadata"]["labels"].clone();
+        labels["b"] == "three" && labels["a"].is_null()
+    };
+    cluster.until("its new labels", changed).await;
+    cluster.apply(API);
+    cluster.until("its end", |cluster| service(cluster).is_none()).await;
+    let writes = cluster.writes().iter().filter(|line| line.contains(" services ")).count();
+    assert_eq!(writes, 3, "one for each change");
+    gateway.stop().await;
+}

@@ -60,7 +60,7 @@ impl Control {
 
     /// Resources changed: translate them, and install what came out if it differs.
     fn take_update(&mut self, update: Update) {
-        let Translation { ir, endpoints, verdicts, problems, wants, .. } =
+        let Translation { ir, endpoints, verdicts, problems, wants, made } =
             self.translator.translate(&update.snapshot, &self.settings);
         let Wants { files, names, objects, name_retry } = wants;
         let looked_for = update.looked_for.as_deref();
@@ -99,6 +99,7 @@ impl Control {
             endpoints,
             judged: Arc::new(verdicts),
             found: Arc::new(problems),
+            made: Arc::new(made),
             generation,
             digest,
             answered,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use limen_resources::{Kind, Level, Problem, Verdict};
+use limen_resources::{Kind, Level, Made, Problem, Verdict};
 use limen_sources::{Report, Reports};
 use tokio::sync::watch;
 
@@ -17,6 +17,7 @@ struct Served {
     digest: u64,
     verdicts: Arc<Vec<Verdict>>,
     problems: Arc<Vec<Problem>>,
+    made: Arc<Vec<Made>>,
 }
 
 /// Tells until the views end or the gateway drains.
@@ -32,14 +33,16 @@ pub(crate) async fn tell(mut views: watch::Receiver<Arc<View>>, reports: Reports
                 digest: view.digest,
                 verdicts: Arc::new(verdicts(&view)),
                 problems: Arc::new(view.problems()),
+                made: Arc::clone(&view.made),
             });
         }
-        if let Some(Served { digest, verdicts, problems }) = &served {
+        if let Some(Served { digest, verdicts, problems, made }) = &served {
             reports.tell(Report {
                 snapshot: view.digest,
                 applied: *digest,
                 verdicts: Arc::clone(verdicts),
                 problems: Arc::clone(problems),
+                made: Arc::clone(made),
                 ready: view.phase == Phase::Ready,
             });
         }

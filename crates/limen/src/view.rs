@@ -7,11 +7,14 @@ use std::sync::Arc;
 use limen_ir::{Endpoints, Ir, Origin};
 use limen_proxy::applied::TLS_NOT_SERVED;
 use limen_proxy::{Applied, AppliedProblem};
-use limen_resources::{Kind, Level, ObjectKey, Problem, Snapshot, Verdict};
+use limen_resources::{Kind, Level, Made, ObjectKey, Part, Problem, Snapshot, Verdict};
 use serde::Serialize;
 
 use crate::admin::expiry::Expiry;
 use crate::admin::rejected::Rejected;
+
+/// Why a part of an object is not served, and the field that it is in.
+type Unserved<'p> = (&'static str, &'p str);
 
 /// Where in its life the gateway is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -48,6 +51,8 @@ pub struct View {
     pub judged: Arc<Vec<Verdict>>,
     /// Problems found by translating; those found by reading are in the snapshot.
     pub found: Arc<Vec<Problem>>,
+    /// What is to be changed in the cluster of the objects that are kept there for Gateways.
+    pub made: Arc<Vec<Made>>,
     /// Problems with the process's own ports.
     pub own: Vec<Problem>,
     /// The generation that holds `ir` and `endpoints`; it is served once `applied` has reached it.
@@ -74,6 +79,7 @@ impl View {
             endpoints: Arc::default(),
             judged: Arc::default(),
             found: Arc::default(),
+            made: Arc::default(),
             own,
             generation: 0,
             digest: 0,
@@ -95,7 +101,7 @@ impl View {
             let mut verdict = verdict.clone();
             let before = verdict.addresses.len();
             verdict.addresses.retain(|address| !dead.contains(&address.value));
-            if verdict.on.kind == Kind::ApiGateway && verdict.addresses.len() < before {
+            if verdict.addresses.len() < before && self.names_address(&verdict.on, &dead) {
                 (verdict.status, verdict.reason) = (false, "AddressNotUsable".to_owned());
                 verdict.message = "not every address can be bound; see the problems".to_owned();
                 return verdict;
@@ -104,17 +110,24 @@ impl View {
                 return verdict;
             }
             let ObjectKey { kind, namespace, name } = &verdict.on;
-            let own = (kind.as_str(), &**namespace, &**name);
+            let own = unserved.get(&(kind.as_str(), &**namespace, &**name));
             if self.applied.generation == 0 {
                 (verdict.status, verdict.reason) = (false, "Pending".to_owned());
                 verdict.message = "nothing is served yet".to_owned();
-            } else if let Some((reason, field)) = unserved.get(&own) {
-                (verdict.status, verdict.reason) = (false, (*reason).to_owned());
+            } else if let Some((reason, field)) = own.and_then(|own| self.not_served(&verdict, own)) {
+                (verdict.status, verdict.reason) = (false, reason.to_owned());
                 verdict.message = format!("not served: {field}; see the problems");
             }
             verdict
         });
         joined.collect()
+    }
+
+    /// Is it a Gateway of the Gateway API that names one of these addresses itself?
+    fn names_address(&self, key: &ObjectKey, dead: &BTreeSet<String>) -> bool {
+        let gateway = self.snapshot.api_gateways().get(&key.namespace, &key.name);
+        let named = gateway.filter(|_| key.kind == Kind::ApiGateway).map(|gateway| &gateway.spec.addresses);
+        named.into_iter().flatten().any(|address| dead.contains(&address.value))
     }
 
     /// The addresses on which nothing could be bound.
@@ -128,12 +141,34 @@ impl View {
         ips(false).filter(|ip| !alive.contains(ip)).map(|ip| ip.to_string()).collect()
     }
 
-    /// Objects of which the data plane could not serve a part: why, and the first such part.
-    fn unserved(&self) -> BTreeMap<(&str, &str, &str), (&'static str, &str)> {
-        let mut unserved = BTreeMap::new();
+    /// Why what a verdict is about is not served, and the first part of it that is not. Of the Gateway API an object as a
+    /// whole is served as long as one of its listeners is.
+    fn not_served<'p>(&self, verdict: &Verdict, parts: &[Unserved<'p>]) -> Option<Unserved<'p>> {
+        let of_listener = |place: usize, field: &str| {
+            let rest = field.strip_prefix("spec.listeners[").and_then(|rest| rest.split_once(']'));
+            rest.is_some_and(|(index, _)| index.parse() == Ok(place))
+        };
+        let first = |place| parts.iter().find(|(_, field)| of_listener(place, field)).copied();
+        if let Some(Part::Listener { place, .. }) = &verdict.part {
+            return first(*place);
+        }
+        let served = self.judged.iter().any(|other| match &other.part {
+            Some(Part::Listener { place, .. }) => {
+                let good = other.status && other.condition == Verdict::PROGRAMMED;
+                other.on == verdict.on && good && first(*place).is_none()
+            }
+            _ => false,
+        });
+        parts.first().filter(|_| !served).copied()
+    }
+
+    /// What the data plane could not serve, by object: why, and which part of it.
+    fn unserved(&self) -> BTreeMap<(&str, &str, &str), Vec<Unserved<'_>>> {
+        let mut unserved: BTreeMap<_, Vec<Unserved<'_>>> = BTreeMap::new();
         for problem in self.applied.problems.iter().filter(|problem| problem.code == TLS_NOT_SERVED) {
             let AppliedProblem { kind, namespace, name, field, .. } = problem;
-            unserved.entry((&**kind, &**namespace, &**name)).or_insert(("ServersNotServed", &**field));
+            let own = unserved.entry((&**kind, &**namespace, &**name)).or_default();
+            own.push(("ServersNotServed", &**field));
         }
         let unbound = self.applied.listeners.iter().filter(|listener| listener.bound.is_none());
         let unbound: BTreeSet<&str> = unbound.map(|listener| &*listener.name).collect();
@@ -141,7 +176,8 @@ impl View {
             for Origin { kind, namespace, name, field } in
                 iter::once(&listener.origin).chain(&listener.others)
             {
-                unserved.entry((&**kind, &**namespace, &**name)).or_insert(("PortNotBound", &**field));
+                let own = unserved.entry((&**kind, &**namespace, &**name)).or_default();
+                own.push(("PortNotBound", &**field));
             }
         }
         unserved

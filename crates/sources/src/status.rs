@@ -6,6 +6,7 @@
 
 mod book;
 mod events;
+mod keep;
 mod lease;
 mod members;
 mod object;
@@ -18,7 +19,7 @@ use std::time::Duration;
 
 use kube::Client;
 use kube::core::ApiResource;
-use limen_resources::{Kind, ObjectKey, Problem, Verdict};
+use limen_resources::{Kind, Made, ObjectKey, Problem, Verdict};
 use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -54,6 +55,8 @@ pub struct Report {
     pub verdicts: Arc<Vec<Verdict>>,
     /// What is wrong there.
     pub problems: Arc<Vec<Problem>>,
+    /// What is to be changed of the objects that are kept in the cluster for Gateways.
+    pub made: Arc<Vec<Made>>,
     /// Does it take traffic? Who does not is not waited for.
     pub ready: bool,
 }

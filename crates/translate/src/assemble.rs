@@ -8,7 +8,7 @@ use limen_ir::listener::{Inside, Passthrough, Serves, TlsChain};
 use limen_ir::tls::{ClientPolicy, Demand, ServerTls, TlsVersion};
 use limen_ir::{Ir, Listener, RouteTable, RouteTableName};
 use limen_resources::istio::VirtualService;
-use limen_resources::{Kind, Object, ObjectKey, Snapshot, Verdict};
+use limen_resources::{Kind, Made, Object, ObjectKey, Snapshot, Verdict};
 
 use crate::Wants;
 use crate::clusters::{self, ClusterPlan};
@@ -39,6 +39,7 @@ pub(crate) struct Assembled {
     pub(crate) clusters: BTreeMap<ClusterKey, ClusterPlan>,
     pub(crate) report: Report,
     pub(crate) wants: Wants,
+    pub(crate) made: Vec<Made>,
     /// The ports that the process itself may listen on.
     pub(crate) taken: BTreeSet<u16>,
 }
@@ -108,7 +109,7 @@ pub(crate) fn assemble(snapshot: &Snapshot, settings: &Settings, memo: &mut Asse
     };
     memo.services.turn();
     let ir = keep(Some(&last.ir), ir);
-    let made = Arc::new(Assembled { ir, clusters, report, wants, taken });
+    let made = Arc::new(Assembled { ir, clusters, report, wants, made: own.made, taken });
     memo.last = Some((snapshot.clone(), Arc::clone(&made)));
     made
 }

@@ -55,7 +55,7 @@ use std::sync::Arc;
 
 use limen_ir::{Endpoints, Ir, Millis};
 use limen_resources::istio::MESH_CONFIG_MAP;
-use limen_resources::{Kind, ObjectKey, Problem, RevisionView, Snapshot, Verdict};
+use limen_resources::{Kind, Made, ObjectKey, Problem, RevisionView, Snapshot, Verdict};
 
 pub use ingress::{IngressSettings, IstioIngress};
 pub use mesh::Mesh;
@@ -81,6 +81,8 @@ pub struct Translation {
     pub problems: Vec<Problem>,
     /// What else is needed.
     pub wants: Wants,
+    /// What is to be changed in the cluster of the objects that are kept there for Gateways.
+    pub made: Vec<Made>,
 }
 
 /// What translation needs and cannot get by itself. The answers come with a later snapshot.
@@ -125,7 +127,7 @@ impl Translator {
             *self = Translator { revision, mesh, settings: Some(settings.clone()), ..Translator::default() };
         }
         let assembled = assemble::assemble(snapshot, settings, &mut self.assemble);
-        let Assembled { ir, clusters, report, wants, taken } = &*assembled;
+        let Assembled { ir, clusters, report, wants, made, taken } = &*assembled;
         let mut report = Report::clone(report);
         report.problems(mesh_problems);
         report.problems(&left_out);
@@ -141,7 +143,7 @@ impl Translator {
         );
         let ir = verified::verify(ir, accounts, &mut self.verified);
         let (problems, verdicts) = report.into_lists();
-        Translation { ir, endpoints, verdicts, problems, wants }
+        Translation { ir, endpoints, verdicts, problems, wants, made: made.clone() }
     }
 }
 

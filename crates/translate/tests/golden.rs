@@ -30,14 +30,14 @@ fn expectation(case: &Path) -> PathBuf {
 }
 
 fn show(translation: &Translation, Case { settings, features, .. }: &Case) -> String {
-    let Translation { ir, endpoints, verdicts, problems, wants } = translation;
+    let Translation { ir, endpoints, verdicts, problems, wants, made } = translation;
     let mut verdicts = verdicts.clone();
     if !*features {
         verdicts.iter_mut().for_each(|verdict| verdict.supported_features.clear());
     }
     // Files have all objects anyway.
     let objects = wants.objects.iter().filter(|_| !settings.files).map(ToString::to_string);
-    let all = json!({
+    let mut all = json!({
         "ir": to_value(&**ir),
         "endpoints": to_value(&endpoints.clusters),
         "verdicts": to_value(&verdicts),
@@ -47,6 +47,11 @@ fn show(translation: &Translation, Case { settings, features, .. }: &Case) -> St
             "objects": objects.collect::<Vec<_>>(),
         },
     });
+    if !made.is_empty() {
+        let shown =
+            made.iter().map(|made| json!({ "key": made.key, "owner": made.owner, "content": made.content }));
+        all["made"] = shown.collect();
+    }
     yaml(&all)
 }
 

@@ -15,7 +15,8 @@ use tokio::sync::mpsc;
 
 use super::Shared;
 use super::kinds::ApiKind;
-use super::state::{Change, Key, Refusal, State, merge};
+use super::state::{Change, Key, Refusal, Right, State, merge};
+use crate::server::{APPLY_PATCH, MERGE_PATCH};
 
 /// What tests say who write through the double as they would through a real server.
 const ADMINISTRATOR: &str = "Bearer administrator";
@@ -35,6 +36,8 @@ struct Asked {
     metadata: bool,
     /// By somebody who may do everything, whatever the rights of others.
     administrator: bool,
+    /// The body is what the object is to hold, whether it is there or not (server-side apply).
+    applies: bool,
 }
 
 impl Asked {
@@ -122,12 +125,13 @@ pub(super) async fn answer(shared: Arc<Shared>, request: Request<Body>) -> Respo
     let query = parts.uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
     let accept = parts.headers.get("accept").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let sort = parts.headers.get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if parts.method == Method::PATCH && sort != "application/merge-patch+json" {
-        return refusal((415, "UnsupportedMediaType", format!("the double merges, and knows no {sort}")));
+    if parts.method == Method::PATCH && ![MERGE_PATCH, APPLY_PATCH].contains(&sort) {
+        return refusal((415, "UnsupportedMediaType", format!("the double knows no {sort}")));
     }
     let asked = Asked {
         query: query.map(|(name, value)| (name.to_owned(), unescape(value))).collect(),
         metadata: accept.contains("as=PartialObjectMetadata"),
+        applies: parts.headers.get("content-type").is_some_and(|value| value == APPLY_PATCH),
         administrator: parts.headers.get("authorization").is_some_and(|value| value == ADMINISTRATOR),
     };
     let path: Vec<&str> = parts.uri.path().split('/').filter(|part| !part.is_empty()).collect();
@@ -259,10 +263,19 @@ fn resource(
         other => panic!("the double has no method {other:?}"),
     };
     let plural = place.sub.iter().fold(place.kind.plural.to_owned(), |plural, sub| plural + "/" + sub);
-    let right = (place.kind.group.to_owned(), plural.clone(), verb.to_owned());
+    let right = |verb: &str| Right::from((place.kind.group.to_owned(), plural.clone(), verb.to_owned()));
     if !asked.administrator {
         let mut state = shared.state();
-        let refused = state.allowed.as_ref().is_some_and(|allowed| !allowed.contains(&right));
+        let key = State::key(
+            place.kind,
+            place.namespace.as_deref().unwrap_or_default(),
+            place.name.as_deref().unwrap_or_default(),
+        );
+        let made = asked.applies && !state.objects.contains_key(&key);
+        let rights: Vec<Right> =
+            [Some(verb), made.then_some("create")].into_iter().flatten().map(right).collect();
+        let allowed = state.allowed.as_ref();
+        let refused = allowed.is_some_and(|allowed| rights.iter().any(|right| !allowed.contains(right)));
         let selector = asked.get("fieldSelector").unwrap_or("-");
         let (who, namespace) =
             (format!("{verb} {}", place.kind.plural), place.namespace.as_deref().unwrap_or("-"));
@@ -271,7 +284,7 @@ fn resource(
             let message = format!("{} is forbidden: cannot {verb}", place.kind.name());
             return refusal((403, "Forbidden", message));
         }
-        state.seen.insert(right);
+        state.seen.extend(rights);
     }
     match verb {
         "watch" => watch(shared, place, asked),
@@ -280,6 +293,7 @@ fn resource(
         }
         _ => {
             let mut state = shared.state();
+            let verb = if asked.applies { "apply" } else { verb };
             let written = write(&mut state, verb, &place, body);
             if let (Ok((_, object)), true) = (&written, verb != "get" && !asked.administrator) {
                 let name = object["metadata"]["name"].as_str().unwrap_or_default();
@@ -360,6 +374,14 @@ fn write(state: &mut State, verb: &str, place: &Place, body: &Bytes) -> Result<(
             }
             settle(&mut object, place);
             state.put(&object, on_status).map(|object| (200, object))
+        }
+        // There is one writer who applies: what that does not say any more goes.
+        "apply" => {
+            let before = state.objects.get(&key(name)).cloned();
+            let mut object = parsed()?;
+            keep_status(&mut object, before.as_ref().and_then(|before| before.get("status")));
+            settle(&mut object, place);
+            state.put(&object, false).map(|object| (if before.is_some() { 200 } else { 201 }, object))
         }
         "patch" => {
             let before = state.objects.get(&key(name)).cloned().ok_or_else(absent)?;

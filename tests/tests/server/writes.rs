@@ -1,6 +1,6 @@
 //! Writes: who wins, what a status is, Leases.
 
-use limen_e2e::server::{MERGE_PATCH, Server};
+use limen_e2e::server::{APPLY_PATCH, MERGE_PATCH, Server};
 use serde_json::{Value, json};
 
 use super::lists::{MAPS, ROUTES, map, route};
@@ -177,4 +177,19 @@ async fn of_two_who_take_a_lease_one_has_it() {
     assert_eq!(now["spec"]["holderIdentity"], winner);
     assert_eq!(now["spec"]["renewTime"], "2026-01-01T00:00:02.000000Z");
     assert_eq!(now["metadata"]["annotations"]["limen.dev/applied"], "7");
+}
+
+#[tokio::test]
+async fn what_is_applied_is_made_and_loses_what_it_does_not_say_any_more() {
+    let server = Server::start("apply").await;
+    let path = format!("{}/one", server.path(MAPS));
+    let labelled = |labels: Value| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "one", "labels": labels}, "data": {"a": "b"}});
+    let apply = async |labels: Value| {
+        let path = format!("{path}?fieldManager=limen&force=true");
+        server.call_as("PATCH", &path, Some(&labelled(labels)), APPLY_PATCH).await
+    };
+    assert_eq!(apply(json!({"a": "1", "b": "2"})).await.0, 201);
+    let (code, after) = apply(json!({"b": "3"})).await;
+    assert_eq!((code, &after["metadata"]["labels"]), (200, &json!({"b": "3"})));
+    assert_eq!(server.get(&path).await.1["metadata"]["labels"], json!({"b": "3"}));
 }

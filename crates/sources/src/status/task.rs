@@ -12,6 +12,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::book::{Book, Written};
 use super::events::{self, About};
+use super::keep::{self, Kept, Owner};
 use super::lease::{self, Leases, Progress};
 use super::members::{Members, Share};
 use super::object::{self, digest};
@@ -50,6 +51,7 @@ enum Done {
     Leader { began: Instant, held: Result<Held, Failure> },
     Lease(Result<(), Failure>),
     Event(Result<(), Failure>),
+    Kept(Result<(), Failure>),
     Removed,
 }
 
@@ -93,6 +95,7 @@ struct Task {
     spoken: Option<Spoken>,
     told: events::Told,
     telling: usize,
+    kept: Kept,
     /// What the server does not let us do, and how often in a row.
     failures: BTreeMap<&'static str, (u32, Failure)>,
     done: UnboundedSender<Done>,
@@ -137,6 +140,7 @@ pub(super) async fn run(client: Client, writing: Writing, inboxes: Inboxes, out:
         spoken: None,
         told: events::Told::default(),
         telling: 0,
+        kept: Kept::default(),
         failures: BTreeMap::new(),
         done,
         out,
@@ -379,6 +383,7 @@ impl Task {
                 Done::Removed
             });
         }
+        self.keep(&report, now);
         for problem in self.told.new_ones(&report.problems, EVENTS.saturating_sub(self.telling)) {
             let Some(key) = problem.object.clone() else { continue };
             let (Some(resource), Some(uid)) = (self.kinds.get(&key.kind).cloned(), self.book.uid(&key))
@@ -389,6 +394,21 @@ impl Task {
             let (client, instance) = (self.client.clone(), self.leases.me.clone());
             self.telling += 1;
             self.begin(async move { Done::Event(events::tell(client, instance, about, problem).await) });
+        }
+    }
+
+    /// Changes what is kept in the cluster for Gateways.
+    fn keep(&mut self, report: &Report, now: Instant) {
+        for made in self.kept.due(&report.made, now) {
+            let gateway = self.kinds.get(&made.owner.kind).cloned().zip(self.book.uid(&made.owner));
+            let owner = gateway.map(|(resource, uid)| Owner { resource, uid: uid.to_owned() });
+            // What is there for a Gateway goes with it.
+            if owner.is_none() && made.content.is_some() {
+                continue;
+            }
+            let Some(resource) = self.kinds.get(&made.key.kind).cloned() else { continue };
+            let client = self.client.clone();
+            self.begin(async move { Done::Kept(keep::keep(client, resource, made, owner).await) });
         }
     }
 
@@ -453,6 +473,8 @@ impl Task {
                     Err(failure) => self.fail("events", failure),
                 }
             }
+            Done::Kept(Ok(())) => self.mend("services"),
+            Done::Kept(Err(failure)) => self.fail("services", failure),
             Done::Removed => {}
         }
     }
@@ -471,7 +493,8 @@ impl Task {
         let pending = self.waiting.iter().flatten().map(|pending| pending.since + PATIENCE).min();
         let object = if self.election.leads(now) && self.writing < AT_ONCE { self.book.next() } else { None };
         let member = self.members.next_end(now);
-        let times = [lease, Some(election), pending, object, member, self.election.end()];
+        let kept = self.kept.next();
+        let times = [kept, lease, Some(election), pending, object, member, self.election.end()];
         let next = times.into_iter().flatten().filter(|at| *at > now).min();
         next.unwrap_or(now + RENEWS)
     }
@@ -533,6 +556,10 @@ fn problem(what: &str, failure: &Failure) -> Problem {
     let (message, mend) = match what {
         "status" => (
             format!("statuses cannot be written: {why}"),
+            "give this account the rights of deploy/rbac.yaml, or start with --no-status",
+        ),
+        "services" => (
+            format!("Services of Gateways that ask for labels cannot be written: {why}"),
             "give this account the rights of deploy/rbac.yaml, or start with --no-status",
         ),
         "events" => (

@@ -15,6 +15,7 @@ pub(super) const FEATURES: &[&str] = &[
     "BackendTLSPolicySANValidation",
     // Of Gateways.
     "GatewayPort8080",
+    "GatewayInfrastructurePropagation",
     "GatewayAddressEmpty",
     "GatewayStaticAddresses",
     "GatewayHTTPListenerIsolation",

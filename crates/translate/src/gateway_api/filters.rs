@@ -175,25 +175,19 @@ pub(crate) fn share(mirror: &RequestMirror) -> Option<Share> {
 
 /// How long a preflight is remembered where nothing is written, in seconds.
 const DEFAULT_MAX_AGE: u32 = 5;
-/// Methods that need no permission (the Fetch standard, "CORS-safelisted method").
-const SAFE_METHODS: [&str; 3] = ["GET", "HEAD", "POST"];
 
 fn cors(written: &HttpCors) -> Cors {
     let HttpCors { allow_origins, allow_credentials, allow_methods, allow_headers, expose_headers, max_age } =
         written;
-    let joined = |names: &[String]| (!names.is_empty()).then(|| names.join(","));
-    let mut methods = allow_methods.clone();
-    if !methods.iter().any(|method| method == "*") {
-        let missing: Vec<_> =
-            SAFE_METHODS.iter().filter(|safe| !methods.iter().any(|own| own == *safe)).collect();
-        methods.extend(missing.into_iter().map(|method| (*method).to_owned()));
-    }
+    // Browsers need no permission for GET, HEAD and POST (the Fetch standard, "CORS-safelisted method"), so what is
+    // written is said as it is.
+    let joined = |names: &[String]| (!names.is_empty()).then(|| names.join(", "));
     // With credentials a star is a name like any other to browsers, so it means nothing.
     let exposed: Vec<String> =
         expose_headers.iter().filter(|name| !(*allow_credentials && *name == "*")).cloned().collect();
     Cors {
         origins: allow_origins.iter().filter_map(|origin| self::origin(origin)).collect(),
-        allow_methods: joined(&methods),
+        allow_methods: joined(allow_methods),
         allow_headers: joined(allow_headers),
         expose_headers: joined(&exposed),
         max_age: Some(u64::from(max_age.unwrap_or(DEFAULT_MAX_AGE))),

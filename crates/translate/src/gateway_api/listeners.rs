@@ -287,27 +287,51 @@ pub(crate) fn secret<'a>(
     }
 }
 
-/// Finds which listeners of one Gateway cannot stand beside one another. Of those of one object none is served, of
-/// several objects the first.
+/// Finds which listeners of one Gateway cannot stand beside one another; those of one object follow each other. What an
+/// earlier object has is not to be had by a later one; of those of one object that are left none is served.
 fn clash(listeners: &mut [Listener<'_>]) {
+    let mut from = 0;
+    while let Some(owner) = listeners.get(from).map(|first| first.said.key) {
+        let own = listeners.iter().skip(from).take_while(|listener| listener.said.key == owner).count();
+        let all = from..from + own;
+        for at in all.clone() {
+            let before = 0..from;
+            settle(listeners, at, before, |other| {
+                other.said.key.kind == Kind::ApiGateway || other.conflict.is_ok()
+            });
+        }
+        let left: Vec<bool> = listeners.iter().map(|listener| listener.conflict.is_ok()).collect();
+        for at in all.clone().filter(|at| left.get(*at) == Some(&true)) {
+            let beside = all.clone().filter(|other| *other != at && left.get(*other) == Some(&true));
+            settle(listeners, at, beside, |_| true);
+        }
+        from += own;
+    }
     for at in 0..listeners.len() {
-        for other in 0..listeners.len() {
-            let (Some(own), Some(beside)) = (listeners.get(at), listeners.get(other)) else { continue };
-            if at == other {
-                continue;
-            }
-            let same = own.said.key == beside.said.key;
-            let first = other < at && (beside.said.key.kind == Kind::ApiGateway || beside.conflict.is_ok());
-            let found = if same || first { conflict(own, beside) } else { Ok(()) };
-            let overlaps = overlap(own, beside);
-            if let Some(own) = listeners.get_mut(at) {
-                own.overlapping |= overlaps;
-                own.conflict = std::mem::replace(&mut own.conflict, Ok(())).and(found);
-            }
+        let own = listeners.get(at);
+        let others = listeners.iter().enumerate().filter(|(other, _)| *other != at);
+        let overlapping = own.is_some_and(|own| others.into_iter().any(|(_, other)| overlap(own, other)));
+        if let Some(own) = listeners.get_mut(at) {
+            own.overlapping = overlapping;
         }
     }
     for listener in listeners.iter_mut().filter(|listener| listener.accepted.is_ok()) {
         listener.accepted.clone_from(&listener.conflict);
+    }
+}
+
+/// Notes the first of these others that the listener cannot stand beside.
+fn settle(
+    listeners: &mut [Listener<'_>],
+    at: usize,
+    others: impl Iterator<Item = usize>,
+    counts: impl Fn(&Listener<'_>) -> bool,
+) {
+    let Some(own) = listeners.get(at) else { return };
+    let others = others.filter_map(|other| listeners.get(other)).filter(|other| counts(other));
+    let found = others.map(|other| conflict(own, other)).find(Result::is_err);
+    if let (Some(found), Some(own)) = (found, listeners.get_mut(at)) {
+        own.conflict = found;
     }
 }
 

@@ -1,7 +1,7 @@
 //! The Gateway API's kinds: what they say, in the terms that Istio's kinds are put in, too.
 //!
 //! In order: `classes` with `features` and `gateways` (which are ours, and where they listen), `listeners` and
-//! `listener_sets` (what they open, and what is wrong with it),
+//! `listener_sets` (what they open, and what is wrong with it), `infrastructure` (what is kept in the cluster for them),
 //! `routes` with `filters` and `backends` (what is done with requests), `l4` (where connections and datagrams go), `attach` (which routes hang on which
 //! listeners), `offers` (listeners and route tables, to be joined with those of other APIs), `conclude` (conditions).
 
@@ -16,6 +16,7 @@ mod frontend;
 mod gateways;
 mod grants;
 mod identity;
+mod infrastructure;
 mod l4;
 mod l4_offers;
 mod listener_sets;
@@ -30,7 +31,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use limen_ir::route::Rule;
-use limen_resources::AnyObject;
+use limen_resources::{AnyObject, Made};
 
 use attach::{Attachment, Refusal};
 use backend_tls::Routed;
@@ -109,6 +110,8 @@ pub(crate) struct Plan<'a> {
     identities: Identities,
     /// Whose the offers are, by the place of the Gateway.
     offered: Vec<usize>,
+    /// What is to be kept in the cluster for the Gateways.
+    pub(crate) made: Vec<Made>,
 }
 
 /// What is ours of the Gateway API. Names the clusters that it needs, and offers listeners.
@@ -129,6 +132,7 @@ pub(crate) fn plan<'a>(
             guards: Vec::new(),
             identities: Identities::default(),
             offered: Vec::new(),
+            made: infrastructure::made(index, &[], &[]),
         };
         return (plan, Vec::new());
     }
@@ -157,8 +161,9 @@ pub(crate) fn plan<'a>(
     let identities = Identities::new(ground, &gateways);
     let guards =
         gateways.iter().map(|gateway| guard::of_gateway_api(index, gateway.object, report)).collect();
-    let mut plan =
-        Plan { gateways, sets, listeners, routes, outcomes, guards, identities, offered: Vec::new() };
+    let made = infrastructure::made(index, &gateways, &listeners);
+    let offered = Vec::new();
+    let mut plan = Plan { gateways, sets, listeners, routes, outcomes, guards, identities, offered, made };
     plan.want(index, wanted);
     let offers = plan.offers(index);
     (plan, offers)

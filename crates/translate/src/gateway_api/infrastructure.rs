@@ -1,0 +1,152 @@
+//! What is kept in the cluster for a Gateway that asks for labels or annotations (`spec.infrastructure`): a Service that
+//! bears them, with its addresses and ports, for whoever reads Services, such as those who write DNS records.
+//!
+//! The Service has no endpoints and no address of its own: traffic comes by the Gateway's.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use limen_resources::core::Service;
+use limen_resources::{Kind, Made, Object, ObjectKey};
+use serde_json::{Value, json};
+
+use super::gateways::OwnGateway;
+use super::listeners::Listener;
+use crate::index::Index;
+
+/// Whose a Service is, in the API's words.
+const GATEWAY: &str = "gateway.networking.k8s.io/gateway-name";
+const CLASS: &str = "gateway.networking.k8s.io/gateway-class-name";
+const MANAGER: &str = "app.kubernetes.io/managed-by";
+/// The digest of all that a Service was made with: what was taken out since is seen by it.
+const DIGEST: &str = "limen.dev/made-of";
+/// The longest name of a Service, and the longest value of a label, in bytes.
+const LONGEST: usize = 63;
+
+/// What is to be changed in the cluster, so that each Gateway has the Service that it asks for, and no other.
+pub(super) fn made(index: &Index<'_>, gateways: &[OwnGateway<'_>], listeners: &[Listener<'_>]) -> Vec<Made> {
+    let mut changes = Vec::new();
+    let mut wanted = BTreeSet::new();
+    for (number, gateway) in gateways.iter().enumerate() {
+        let Some(asked) = &gateway.object.spec.infrastructure else { continue };
+        if asked.labels.is_empty() && asked.annotations.is_empty() {
+            continue;
+        }
+        let own = listeners.iter().filter(|listener| listener.gateway == number);
+        let ports = own.map(|listener| (listener.spec.port, protocol(&listener.spec.protocol))).collect();
+        let (key, content) = service(gateway, &ports);
+        let known = index.snapshot.services().get(&key.namespace, &key.name);
+        // A Service of that name which somebody else made is not ours to change.
+        if known.is_none_or(|known| ours(index, known) && !holds(known, &content)) {
+            let owner = gateway.object.key.clone();
+            changes.push(Made { key: key.clone(), owner, content: Some(content) });
+        }
+        wanted.insert(key);
+    }
+    for service in index.snapshot.services().iter().filter(|service| ours(index, service)) {
+        if wanted.contains(&service.key) {
+            continue;
+        }
+        let name = service.meta.labels.get(GATEWAY).cloned().unwrap_or_default();
+        let owner = ObjectKey::new(Kind::ApiGateway, Arc::clone(&service.key.namespace), name);
+        changes.push(Made { key: service.key.clone(), owner, content: None });
+    }
+    changes
+}
+
+/// Was it made here, for a Gateway of one of our classes?
+fn ours(index: &Index<'_>, service: &Object<Service>) -> bool {
+    let label = |name: &str| service.meta.labels.get(name).map(String::as_str);
+    let class = |name: &str| {
+        let mut classes = index.snapshot.gateway_classes().iter();
+        classes.any(|class| {
+            label_value(&class.key.name) == name
+                && class.spec.controller_name == index.settings.gateway_api.controller
+        })
+    };
+    label(MANAGER) == Some("limen") && label(CLASS).is_some_and(class)
+}
+
+/// Is all there that is to be there, and was it made with nothing else?
+fn holds(known: &Object<Service>, content: &Value) -> bool {
+    let has = |field: &str, known: &BTreeMap<String, String>| {
+        let wanted = content.pointer(&format!("/metadata/{field}")).and_then(Value::as_object);
+        wanted.is_none_or(|wanted| {
+            wanted.iter().all(|(name, value)| known.get(name).map(String::as_str) == value.as_str())
+        })
+    };
+    has("labels", &known.meta.labels) && has("annotations", &known.meta.annotations)
+}
+
+fn service(gateway: &OwnGateway<'_>, ports: &BTreeSet<(u16, &'static str)>) -> (ObjectKey, Value) {
+    let (own, class) = (&gateway.object.key, &gateway.object.spec.gateway_class_name);
+    let asked = gateway.object.spec.infrastructure.clone().unwrap_or_default();
+    let mut labels = asked.labels;
+    labels.insert(GATEWAY.to_owned(), label_value(&own.name));
+    labels.insert(CLASS.to_owned(), label_value(class));
+    labels.insert(MANAGER.to_owned(), "limen".to_owned());
+    let port = |(port, protocol): &(u16, &str)| {
+        let name = format!("{}-{port}", protocol.to_ascii_lowercase());
+        json!({ "name": name, "port": port, "protocol": protocol })
+    };
+    let ports: Vec<Value> = ports.iter().map(port).collect();
+    let mut annotations = asked.annotations;
+    let digest = digest(&format!("{labels:?} {annotations:?} {ports:?}"));
+    annotations.insert(DIGEST.to_owned(), format!("{digest:016x}"));
+    let name = service_name(&format!("{}-{class}", own.name));
+    let content = json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": name, "namespace": &*own.namespace, "labels": labels, "annotations": annotations,
+        },
+        "spec": { "type": "ClusterIP", "clusterIP": "None", "ports": ports },
+    });
+    (ObjectKey::new(Kind::Service, Arc::clone(&own.namespace), name), content)
+}
+
+fn protocol(listener: &str) -> &'static str {
+    if listener == "UDP" { "UDP" } else { "TCP" }
+}
+
+/// As a label can have it: a name that is too long ends in its digest.
+fn label_value(name: &str) -> String {
+    shortened(name)
+}
+
+/// As Services are called (RFC 1035): begins with a letter, has no dots.
+fn service_name(name: &str) -> String {
+    let plain = name.replace('.', "-");
+    let first = plain.starts_with(|letter: char| letter.is_ascii_lowercase());
+    shortened(&if first { plain } else { format!("g-{plain}") })
+}
+
+fn shortened(name: &str) -> String {
+    if name.len() <= LONGEST {
+        return name.to_owned();
+    }
+    // Names of objects are ASCII.
+    let start = name.get(..LONGEST - 9).unwrap_or_default().trim_end_matches(['-', '.']);
+    format!("{start}-{:08x}", digest(name) >> 32)
+}
+
+/// FNV-1a.
+fn digest(text: &str) -> u64 {
+    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, step)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_such_as_services_and_labels_can_have() {
+        assert_eq!(service_name("edge-limen"), "edge-limen");
+        assert_eq!(service_name("7.example.com-limen"), "g-7-example-com-limen");
+        let (a, b) = (shortened(&"a".repeat(253)), shortened(&format!("{}b", "a".repeat(252))));
+        assert_eq!((a.len(), b.len()), (63, 63));
+        assert_ne!(a, b);
+        assert_eq!(shortened(&"a".repeat(63)).len(), 63);
+    }
+}
