@@ -6,6 +6,7 @@
 
 mod book;
 mod events;
+mod failures;
 mod keep;
 mod lease;
 mod members;

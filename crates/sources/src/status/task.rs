@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use kube::Client;
 use kube::core::ApiResource;
-use limen_resources::{Event, Kind, ObjectKey, Problem, Verdict, codes};
+use limen_resources::{Kind, ObjectKey, Problem, Verdict};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{oneshot, watch};
 
 use super::book::{Book, Written};
 use super::events::{self, About};
+use super::failures::Failures;
 use super::keep::{self, Kept, Owner};
 use super::lease::{self, Leases, Progress};
 use super::members::{Members, Share};
@@ -23,8 +24,6 @@ use crate::kube::follow::{Heard, Target, follow};
 use crate::leader::{Election, Held, LASTS, Step};
 use crate::source::Batch;
 
-/// What stands for the writer in the list of problems.
-const SOURCE: &str = "the cluster's statuses";
 /// So many objects are written at the same time.
 const AT_ONCE: usize = 8;
 /// So many Events are written at the same time.
@@ -96,10 +95,8 @@ struct Task {
     told: events::Told,
     telling: usize,
     kept: Kept,
-    /// What the server does not let us do, and how often in a row.
-    failures: BTreeMap<&'static str, (u32, Failure)>,
+    failures: Failures,
     done: UnboundedSender<Done>,
-    out: UnboundedSender<Batch>,
 }
 
 /// Writes until nobody tells anything any more.
@@ -141,9 +138,8 @@ pub(super) async fn run(client: Client, writing: Writing, inboxes: Inboxes, out:
         told: events::Told::default(),
         telling: 0,
         kept: Kept::default(),
-        failures: BTreeMap::new(),
+        failures: Failures::new(out),
         done,
-        out,
     };
     task.run(inboxes, leases_heard, results).await;
     following.abort();
@@ -289,7 +285,7 @@ impl Task {
     fn hear_lease(&mut self, heard: Heard<lease::Seen>, now: Instant) {
         match heard {
             Heard::All(all) => {
-                self.mend("leases");
+                self.failures.mend("leases");
                 let mut names = BTreeSet::new();
                 let mut leader = None;
                 for seen in all {
@@ -308,8 +304,8 @@ impl Task {
             Heard::One(lease::Seen::Instance(instance)) => self.see_instance(instance, now),
             Heard::Gone(lease::Seen::Leader(_)) => self.election.see(None, now),
             Heard::Gone(lease::Seen::Instance(instance)) => self.members.leave(&instance.name),
-            Heard::Failed(failure) => self.fail("leases", failure),
-            Heard::Mended => self.mend("leases"),
+            Heard::Failed(failure) => self.failures.fail("leases", failure),
+            Heard::Mended => self.failures.mend("leases"),
         }
     }
 
@@ -426,12 +422,12 @@ impl Task {
                 self.writing = self.writing.saturating_sub(1);
                 let written = match written {
                     Ok(written) => {
-                        self.mend("status");
+                        self.failures.mend("status");
                         written
                     }
                     Err(failure) => {
                         tracing::debug!(%key, ?failure, "a status");
-                        self.fail("status", failure);
+                        self.failures.fail("status", failure);
                         Written::Failed
                     }
                 };
@@ -441,14 +437,14 @@ impl Task {
                 self.electing = false;
                 match held {
                     Ok(held) => {
-                        self.mend("leader");
+                        self.failures.mend("leader");
                         self.election.won(held, began);
                     }
                     Err(failure) => {
                         self.election.lost(now);
                         // Somebody else was faster.
                         if !matches!(failure, Failure::Refused { code: 409, .. }) {
-                            self.fail("leader", failure);
+                            self.failures.fail("leader", failure);
                         }
                     }
                 }
@@ -458,23 +454,23 @@ impl Task {
                 match renewed {
                     Ok(()) => {
                         self.lease.rest = None;
-                        self.mend("lease");
+                        self.failures.mend("lease");
                     }
                     Err(failure) => {
                         (self.lease.written, self.lease.rest) = (None, Some(now + LASTS / 5));
-                        self.fail("lease", failure);
+                        self.failures.fail("lease", failure);
                     }
                 }
             }
             Done::Event(told) => {
                 self.telling = self.telling.saturating_sub(1);
                 match told {
-                    Ok(()) => self.mend("events"),
-                    Err(failure) => self.fail("events", failure),
+                    Ok(()) => self.failures.mend("events"),
+                    Err(failure) => self.failures.fail("events", failure),
                 }
             }
-            Done::Kept(Ok(())) => self.mend("services"),
-            Done::Kept(Err(failure)) => self.fail("services", failure),
+            Done::Kept(Ok(())) => self.failures.mend("services"),
+            Done::Kept(Err(failure)) => self.failures.fail("services", failure),
             Done::Removed => {}
         }
     }
@@ -519,59 +515,6 @@ impl Task {
             Err(_) => tracing::debug!("the Leases: no answer"),
         }
     }
-
-    fn fail(&mut self, what: &'static str, failure: Failure) {
-        let former = self.failures.get(what);
-        let times = former.map_or(1, |(times, _)| times.saturating_add(1));
-        // One that is not repeated is not worth a word.
-        let news = times == 2 || (times > 2 && former.is_some_and(|(_, known)| *known != failure));
-        self.failures.insert(what, (times, failure));
-        if news {
-            self.say();
-        }
-    }
-
-    fn mend(&mut self, what: &'static str) {
-        if self.failures.remove(what).is_some_and(|(times, _)| times > 1) {
-            self.say();
-        }
-    }
-
-    /// Tells what the server does not let us write.
-    fn say(&self) {
-        let lasting = self.failures.iter().filter(|(_, (times, _))| *times > 1);
-        let problems = lasting.map(|(what, (_, failure))| problem(what, failure)).collect();
-        let events = vec![Event::Problems { file: SOURCE.into(), problems }];
-        // Without a store there is nobody to tell.
-        let _ = self.out.send(Batch::of(Instant::now(), events));
-    }
-}
-
-fn problem(what: &str, failure: &Failure) -> Problem {
-    let why = match failure {
-        Failure::Refused { message, .. } => message.clone(),
-        Failure::Silent(why) => why.clone(),
-        Failure::Gone => "what was known is too old".to_owned(),
-    };
-    let (message, mend) = match what {
-        "status" => (
-            format!("statuses cannot be written: {why}"),
-            "give this account the rights of deploy/rbac.yaml, or start with --no-status",
-        ),
-        "services" => (
-            format!("Services of Gateways that ask for labels cannot be written: {why}"),
-            "give this account the rights of deploy/rbac.yaml, or start with --no-status",
-        ),
-        "events" => (
-            format!("Events cannot be written: {why}"),
-            "give this account the rights of deploy/rbac.yaml, or start with --no-status",
-        ),
-        _ => (
-            format!("Leases cannot be read or written, so nobody writes statuses: {why}"),
-            "give this account the rights of deploy/rbac.yaml in the namespace of --lease-namespace, or start with --no-status",
-        ),
-    };
-    Problem::new(codes::CLUSTER_NOT_WRITTEN, message, mend)
 }
 
 /// Does what is said of this kind tell by how many instances it is served?
