@@ -327,7 +327,11 @@ fn said(spec: &OriginSpec, authority: &Authority) -> Script {
         Some("datagrams") => Script::Datagrams,
         Some("talk") => {
             let names: Vec<&str> = spec.tls.iter().map(String::as_str).collect();
-            Script::TalkTls(authority.server(&names))
+            Script::TalkTls(if spec.tls_clients {
+                authority.http_server(&names, true)
+            } else {
+                authority.server(&names)
+            })
         }
         Some("switch") => Script::Switch,
         Some(other) => panic!("an origin cannot answer {other:?}"),
