@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use kube::Client;
 use kube::core::ApiResource;
-use limen_resources::{Kind, ObjectKey, Problem, Verdict};
+use limen_resources::{Kind, ObjectKey, Verdict};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{oneshot, watch};
 
