@@ -803,6 +803,7 @@ scenarios! {
     gateway_api_backend_identities
     gateway_api_backend_tls
     gateway_api_backends
+    gateway_api_bad_objects
     gateway_api_calls
     gateway_api_client_authorities
     gateway_api_clients

@@ -151,6 +151,14 @@ macro_rules! tables {
             $($(#[$doc])* pub fn $table(&self) -> &Table<$spec> {
                 &self.$table
             })*
+
+            /// The names of all objects, in order.
+            pub fn keys(&self) -> Vec<ObjectKey> {
+                let mut keys: Vec<_> = self.policies().map(|object| object.key.clone()).collect();
+                $(keys.extend(self.$table.iter().map(|object| object.key.clone()));)*
+                keys.sort_unstable();
+                keys
+            }
         }
     };
 }
@@ -299,6 +307,21 @@ impl Snapshot {
         let object = self.get(key)?;
         let source = object.source();
         (source.line > 0).then(|| source.locate(field))
+    }
+
+    /// The same with these objects as they are here; `None`: without them.
+    pub fn patched<'p>(
+        &self,
+        changes: impl IntoIterator<Item = (&'p ObjectKey, Option<&'p AnyObject>)>,
+    ) -> Snapshot {
+        let mut patched = self.clone();
+        for (key, object) in changes {
+            match object {
+                Some(object) => patched.insert(object.clone()),
+                None => patched.remove(key),
+            }
+        }
+        patched
     }
 
     pub(crate) fn insert(&mut self, object: AnyObject) {

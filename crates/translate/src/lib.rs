@@ -19,6 +19,8 @@
 //! 8. `endpoints`: clusters get their endpoints.
 //! 9. `verified`: clusters of the mesh ask them for the names of their accounts.
 //!
+//! `survive` finds the object that a stage panics of, and has the others translated without it.
+//!
 //! `guard` closes what is under a policy that can deny and is not enforced yet. `memo` lets each stage answer with
 //! the former object where its inputs are the former objects.
 #![forbid(unsafe_code)]
@@ -46,6 +48,7 @@ mod secrets;
 mod services;
 mod settings;
 mod sought;
+mod survive;
 mod telemetry;
 mod verified;
 mod workload;
@@ -66,6 +69,7 @@ use assemble::{AssembleMemo, Assembled};
 use endpoints::EndpointMemo;
 use mesh::MeshMemo;
 use report::Report;
+use survive::Survivor;
 use verified::VerifiedMemo;
 
 /// What resources mean, and what may be said about them.
@@ -101,12 +105,8 @@ pub struct Wants {
 /// Translates one snapshot after the other. Where nothing changed, parts of the new IR are the former objects.
 #[derive(Debug, Default)]
 pub struct Translator {
-    revision: RevisionView,
-    mesh: MeshMemo,
-    settings: Option<Settings>,
-    assemble: AssembleMemo,
-    endpoints: EndpointMemo,
-    verified: VerifiedMemo,
+    stages: Stages,
+    survivor: Survivor,
 }
 
 impl Translator {
@@ -115,8 +115,28 @@ impl Translator {
         Translator::default()
     }
 
-    /// The meaning of `snapshot`. Equal to what a new translator would say.
+    /// The meaning of `snapshot`. Equal to what a new translator would say, but where a stage fails: an object that none
+    /// can make anything of is left out, or stays as it was before, and a problem says so.
     pub fn translate(&mut self, snapshot: &Snapshot, settings: &Settings) -> Translation {
+        self.survivor.translate(&mut self.stages, (snapshot, settings), &mut |stages, snapshot| {
+            stages.translate(snapshot, settings)
+        })
+    }
+}
+
+/// The stages, with what each remembers.
+#[derive(Debug, Default)]
+struct Stages {
+    revision: RevisionView,
+    mesh: MeshMemo,
+    settings: Option<Settings>,
+    assemble: AssembleMemo,
+    endpoints: EndpointMemo,
+    verified: VerifiedMemo,
+}
+
+impl Stages {
+    fn translate(&mut self, snapshot: &Snapshot, settings: &Settings) -> Translation {
         let (snapshot, left_out) = self.revision.of(snapshot, &settings.revision);
         let snapshot = &snapshot;
         let mesh_map = ObjectKey::new(Kind::ConfigMap, &*settings.root_namespace, MESH_CONFIG_MAP);
@@ -124,7 +144,7 @@ impl Translator {
         let (settings, mesh_problems) = &*completed;
         if self.settings.as_ref() != Some(settings) {
             let (revision, mesh) = (std::mem::take(&mut self.revision), std::mem::take(&mut self.mesh));
-            *self = Translator { revision, mesh, settings: Some(settings.clone()), ..Translator::default() };
+            *self = Stages { revision, mesh, settings: Some(settings.clone()), ..Stages::default() };
         }
         let assembled = assemble::assemble(snapshot, settings, &mut self.assemble);
         let Assembled { ir, clusters, report, wants, made, taken } = &*assembled;

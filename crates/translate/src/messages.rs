@@ -58,6 +58,8 @@ codes! {
     NO_ROUTE = "LIM0120" "NoConnectionRoute" Warning;
     /// A route of connections that another one stands before.
     SHADOWED_ROUTE = "LIM0121" "ConnectionRouteShadowed" Warning;
+    /// An object that a stage of translation fails with.
+    NOT_TRANSLATED = "LIM0125" "ObjectNotTranslated" Error;
     /// An Ingress that nobody serves.
     NO_CLASS = "LIM0130" "IngressWithoutClass" Warning;
     /// A host that an older object has.
@@ -72,6 +74,20 @@ pub(crate) mod telemetry;
 
 const NO_SPANS: &str = "no spans are sent";
 const NOTHING_MIRRORED: &str = "nothing is mirrored there";
+
+/// An object that a stage of translation failed with: `why`. `former`: it stays as it was before.
+pub(crate) fn not_translated(at: At<'_>, why: &str, former: bool) -> Problem {
+    let outcome = if former { "what it said before stays in force" } else { "it is left out" };
+    let message = format!("translation fails with this object ({why}), which is a fault of Limen: {outcome}");
+    at.say(NOT_TRANSLATED, message, "report it together with the object, and change or remove the object")
+}
+
+/// Translation fails whatever is left out.
+pub(crate) fn nothing_translated(why: &str) -> Problem {
+    let message =
+        format!("translation fails ({why}), which is a fault of Limen: what was served before still is");
+    Problem::new(NOT_TRANSLATED, message, "report it together with the last change, and undo that")
+}
 
 /// A field of an object, about which something is said.
 #[derive(Clone, Copy)]

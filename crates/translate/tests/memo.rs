@@ -53,6 +53,15 @@ const WORLD: &[&str] = &[
     "{apiVersion: gateway.networking.k8s.io/v1, kind: TLSRoute, metadata: {name: s}, spec: {parentRefs: [{name: g}], hostnames: [a.com, '*.b.com'], rules: [{backendRefs: [{name: web, port: 80}]}]}}",
     "{apiVersion: gateway.networking.k8s.io/v1, kind: TLSRoute, metadata: {name: s2}, spec: {parentRefs: [{name: g}], hostnames: [a.com, c.com], rules: [{backendRefs: [{name: web, port: 81}]}]}}",
     "{apiVersion: gateway.networking.k8s.io/v1, kind: ReferenceGrant, metadata: {name: r, namespace: team}, spec: {from: [{group: gateway.networking.k8s.io, kind: TCPRoute, namespace: default}], to: [{group: '', kind: Service}]}}",
+    "{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {name: g, generation: 1}, spec: {gatewayClassName: limen, listeners: [{name: http, port: 80, protocol: HTTP}], allowedListeners: {namespaces: {from: All}}}}",
+    "{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {name: g, generation: 2}, spec: {gatewayClassName: limen, listeners: [{name: http, port: 80, protocol: HTTP, hostname: a.com}, {name: tls, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: cert, namespace: istio-system}]}}], tls: {backend: {clientCertificateRef: {name: cert}}}}}",
+    "{apiVersion: gateway.networking.k8s.io/v1, kind: ListenerSet, metadata: {name: l, namespace: team}, spec: {parentRef: {name: g, namespace: default}, listeners: [{name: more, port: 80, protocol: HTTP, hostname: b.com}]}}",
+    "{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: r}, spec: {parentRefs: [{name: g}], hostnames: [a.com], rules: [{backendRefs: [{name: web, port: 80}]}]}}",
+    "{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: r, creationTimestamp: '2026-01-01T00:00:00Z'}, spec: {parentRefs: [{name: g}, {kind: ListenerSet, name: l, namespace: team}], rules: [{matches: [{path: {type: RegularExpression, value: '('}}], backendRefs: [{name: web, namespace: team, port: 80}]}]}}",
+    "{apiVersion: gateway.networking.k8s.io/v1, kind: GRPCRoute, metadata: {name: c, namespace: team}, spec: {parentRefs: [{kind: ListenerSet, name: l}], rules: [{backendRefs: [{name: web, namespace: default, port: 80}]}]}}",
+    "{apiVersion: gateway.networking.k8s.io/v1, kind: ReferenceGrant, metadata: {name: all}, spec: {from: [{group: gateway.networking.k8s.io, kind: GRPCRoute, namespace: team}], to: [{group: '', kind: Service}]}}",
+    "{apiVersion: gateway.networking.k8s.io/v1, kind: BackendTLSPolicy, metadata: {name: t}, spec: {targetRefs: [{group: '', kind: Service, name: web}], validation: {hostname: web.example.com, caCertificateRefs: [{group: '', kind: ConfigMap, name: ca}]}}}",
+    "{apiVersion: v1, kind: ConfigMap, metadata: {name: ca}, data: {ca.crt: none}}",
     "{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {name: p, namespace: istio-system}, spec: {rules: [{}]}}",
     "{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {name: p, namespace: istio-system}, spec: {selector: {matchLabels: {a: b}}}}",
 ];
@@ -94,6 +103,7 @@ enum Step {
     Delete(usize),
     File(usize, bool),
     Name(usize, u8),
+    Bundle(u8),
     Settings(usize),
 }
 
@@ -103,6 +113,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (0..WORLD.len()).prop_map(Step::Delete),
         2 => (0..FILES.len(), any::<bool>()).prop_map(|(file, there)| Step::File(file, there)),
         2 => (0..NAMES.len(), 0..4_u8).prop_map(|(name, answer)| Step::Name(name, answer)),
+        1 => (5..8_u8).prop_map(Step::Bundle),
         1 => (0..3_usize).prop_map(Step::Settings),
     ]
 }
@@ -123,6 +134,9 @@ fn take(store: &mut Store, now: &mut Settings, step: &Step) {
                 more => Ok((0..*more).map(|last| [192, 0, 2, last].into()).collect()),
             };
             store.apply(Event::Name { name: NAMES[*at].into(), answer });
+        }
+        Step::Bundle(release) => {
+            store.apply(Event::Bundle { version: Some(format!("v1.{release}.0").into()) });
         }
         Step::Settings(number) => *now = settings(*number),
     }

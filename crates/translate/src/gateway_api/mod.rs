@@ -25,7 +25,7 @@ mod offers;
 mod pool;
 mod precedence;
 mod routes;
-mod status;
+pub(crate) mod status;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -2,11 +2,30 @@
 
 use std::sync::Arc;
 
-use limen_resources::{Object, ObjectKey, Part, Source, Verdict};
+use limen_resources::{Kind, Object, ObjectKey, Part, Snapshot, Source, Verdict};
 
-use super::No;
+use super::{No, attach};
 use crate::messages::{At, gateway_api as messages};
 use crate::report::Report;
+use crate::settings::Settings;
+
+/// Is it a Gateway of a class of ours, or a ListenerSet of one?
+pub(crate) fn is_ours((snapshot, settings): (&Snapshot, &Settings), key: &ObjectKey) -> bool {
+    let (namespace, name) = (&*key.namespace, &*key.name);
+    match key.kind {
+        Kind::ApiGateway => snapshot.api_gateways().get(namespace, name).is_some_and(|gateway| {
+            let class = snapshot.gateway_classes().get("", &gateway.spec.gateway_class_name);
+            class.is_some_and(|class| class.spec.controller_name == settings.gateway_api.controller)
+        }),
+        Kind::ListenerSet => snapshot.listener_sets().get(namespace, name).is_some_and(|set| {
+            let parent = attach::parent_key(&set.spec.parent_ref, namespace);
+            parent.is_some_and(|parent| {
+                parent.kind == Kind::ApiGateway && is_ours((snapshot, settings), &parent)
+            })
+        }),
+        _ => false,
+    }
+}
 
 /// What the API goes by where two have the same: oldest first, then by namespace and name.
 pub(crate) type Age = (Option<i64>, Arc<str>, Arc<str>);

@@ -1,0 +1,196 @@
+//! What is left to do where a stage panics: the object that it is because of is found, and the others are translated
+//! without it.
+//!
+//! Which object it is nobody says, so it is sought: of all objects in order, the shortest run that cannot be translated ends
+//! with it. That takes a translation for each time that the number of objects can be halved; it is rare.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use limen_ir::{Endpoints, Ir};
+use limen_resources::gateway_api::ParentReference;
+use limen_resources::{AnyObject, Kind, ObjectKey, Part, Snapshot, Verdict};
+
+use crate::gateway_api::{attach, status};
+use crate::messages::{self, At};
+use crate::{Settings, Stages, Translation, Wants};
+
+/// At most so many objects are left out.
+const MOST: usize = 32;
+
+/// What was translated last, and what was left out of it.
+#[derive(Debug, Default)]
+pub(crate) struct Survivor {
+    last: Option<Last>,
+    /// Objects that no stage is shown.
+    hidden: BTreeMap<ObjectKey, Hidden>,
+}
+
+#[derive(Debug)]
+struct Last {
+    /// As the stages saw it.
+    snapshot: Snapshot,
+    ir: Arc<Ir>,
+    endpoints: Arc<Endpoints>,
+    wants: Wants,
+}
+
+/// An object that a stage panics of.
+#[derive(Debug)]
+struct Hidden {
+    object: AnyObject,
+    why: String,
+    /// What stands in for it: what it was when it was last translated.
+    former: Option<AnyObject>,
+}
+
+/// Translates a snapshot with the stages.
+type Whole<'w> = dyn FnMut(&mut Stages, &Snapshot) -> Translation + 'w;
+
+impl Survivor {
+    /// Has `whole` translate the snapshot, or what of it can be.
+    pub(crate) fn translate(
+        &mut self,
+        stages: &mut Stages,
+        ground: (&Snapshot, &Settings),
+        whole: &mut Whole<'_>,
+    ) -> Translation {
+        let (snapshot, _) = ground;
+        // What has changed is looked at again.
+        self.hidden.retain(|key, hidden| snapshot.get(key).as_ref() == Some(&hidden.object));
+        loop {
+            let seen = self.seen(snapshot);
+            let why = match attempt(stages, &seen, whole) {
+                Ok(made) => return self.conclude(ground, seen, made),
+                Err(why) => why,
+            };
+            if self.hidden.len() >= MOST || !self.hide_one(&seen, &why, whole) {
+                return self.as_before(&why);
+            }
+        }
+    }
+
+    fn seen(&self, snapshot: &Snapshot) -> Snapshot {
+        if self.hidden.is_empty() {
+            return snapshot.clone();
+        }
+        snapshot.patched(self.hidden.iter().map(|(key, hidden)| (key, hidden.former.as_ref())))
+    }
+
+    /// Finds an object that `seen` cannot be translated with, and hides it. False: there is none that may be hidden.
+    fn hide_one(&mut self, seen: &Snapshot, why: &str, whole: &mut Whole<'_>) -> bool {
+        let keys = seen.keys();
+        let mut fails = |count: usize| {
+            let rest = keys.get(count..).unwrap_or_default();
+            let first = seen.patched(rest.iter().map(|key| (key, None)));
+            attempt(&mut Stages::default(), &first, whole).is_err()
+        };
+        let (mut good, mut bad) = (0, keys.len());
+        while bad - good > 1 {
+            let middle = good.midpoint(bad);
+            if fails(middle) { bad = middle } else { good = middle }
+        }
+        let Some((key, object)) = keys.get(good).and_then(|key| Some((key, seen.get(key)?))) else {
+            return false;
+        };
+        if let Some(hidden) = self.hidden.get_mut(key) {
+            // What it was before is no better.
+            hidden.former = None;
+            return may_lack(key.kind);
+        }
+        let former =
+            self.last.as_ref().and_then(|last| last.snapshot.get(key)).filter(|known| *known != object);
+        if former.is_none() && !may_lack(key.kind) {
+            return false;
+        }
+        self.hidden.insert(key.clone(), Hidden { object, why: why.to_owned(), former });
+        true
+    }
+
+    fn conclude(
+        &mut self,
+        ground: (&Snapshot, &Settings),
+        seen: Snapshot,
+        mut made: Translation,
+    ) -> Translation {
+        for (key, Hidden { object, why, former }) in &self.hidden {
+            made.problems.insert(0, messages::not_translated(At::any(object, ""), why, former.is_some()));
+            made.verdicts.retain(|verdict| verdict.on != *key);
+            made.verdicts.extend(verdicts(ground, object));
+        }
+        if !self.hidden.is_empty() {
+            made.verdicts.sort();
+        }
+        let (ir, endpoints) = (Arc::clone(&made.ir), Arc::clone(&made.endpoints));
+        self.last = Some(Last { snapshot: seen, ir, endpoints, wants: made.wants.clone() });
+        made
+    }
+
+    /// Nothing can be made of the snapshot.
+    fn as_before(&self, why: &str) -> Translation {
+        let last = self.last.as_ref();
+        Translation {
+            ir: last.map(|last| Arc::clone(&last.ir)).unwrap_or_default(),
+            endpoints: last.map(|last| Arc::clone(&last.endpoints)).unwrap_or_default(),
+            verdicts: Vec::new(),
+            problems: vec![messages::nothing_translated(why)],
+            wants: last.map(|last| last.wants.clone()).unwrap_or_default(),
+        }
+    }
+}
+
+/// `Err`: why a stage panics. What stages remember then may be half done, and is forgotten.
+fn attempt(stages: &mut Stages, snapshot: &Snapshot, whole: &mut Whole<'_>) -> Result<Translation, String> {
+    catch_unwind(AssertUnwindSafe(|| whole(stages, snapshot))).map_err(|panic| {
+        *stages = Stages::default();
+        text(&*panic)
+    })
+}
+
+fn text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no reason given".to_owned())
+}
+
+/// Does less happen where an object of this kind is missing? Without others more is let in, or sent in clear text.
+fn may_lack(kind: Kind) -> bool {
+    let protects = matches!(kind, Kind::BackendTlsPolicy | Kind::DestinationRule | Kind::MeshConfig);
+    !kind.can_deny() && !protects
+}
+
+/// What is said of an object that is left out.
+fn verdicts(ground: (&Snapshot, &Settings), object: &AnyObject) -> Vec<Verdict> {
+    let (key, generation) = (object.key(), object.meta().generation);
+    let message = "translation fails with it, see its problem";
+    let say = |condition: &str, reason: &str| Verdict {
+        generation,
+        ..Verdict::new(key.clone(), condition, false, (reason, message))
+    };
+    let at_parents = |parents: &[ParentReference]| {
+        let parents = parents.iter().enumerate().filter_map(|(place, parent)| {
+            let parent = attach::parent_key(parent, &key.namespace)?;
+            let ours = status::is_ours(ground, &parent);
+            let said = Verdict { part: Some(Part::ParentRef(place)), ..say("Accepted", "UnsupportedValue") };
+            ours.then_some(Verdict { parent: Some(parent), ..said })
+        });
+        parents.collect()
+    };
+    match object {
+        AnyObject::HttpRoute(route) => at_parents(&route.spec.parent_refs),
+        AnyObject::GrpcRoute(route) => at_parents(&route.spec.parent_refs),
+        AnyObject::TlsRoute(route) => at_parents(&route.spec.parent_refs),
+        AnyObject::TcpRoute(route) => at_parents(&route.spec.parent_refs),
+        AnyObject::UdpRoute(route) => at_parents(&route.spec.parent_refs),
+        AnyObject::ApiGateway(_) | AnyObject::ListenerSet(_) => match status::is_ours(ground, key) {
+            true => vec![say("Accepted", "Invalid"), say(Verdict::PROGRAMMED, "Invalid")],
+            false => Vec::new(),
+        },
+        _ => vec![say(Verdict::PROGRAMMED, "Invalid")],
+    }
+}
+
+#[cfg(test)]
+#[path = "survive_tests.rs"]
+mod tests;
