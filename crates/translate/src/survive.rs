@@ -137,6 +137,7 @@ impl Survivor {
             verdicts: Vec::new(),
             problems: vec![messages::nothing_translated(why)],
             wants: last.map(|last| last.wants.clone()).unwrap_or_default(),
+            made: Vec::new(),
         }
     }
 }
