@@ -2,12 +2,15 @@
 // Test code: a failed expectation is a panic with a reason.
 #![allow(clippy::unwrap_used)]
 
+use std::cell::Cell;
+
 use limen_e2e::cluster::Cluster;
 use limen_e2e::datagrams::{ask, dropped};
 use limen_e2e::gateway::Gateway;
 use limen_e2e::origin::{Origin, Script};
+use limen_e2e::tls::{Authority, base64};
 use limen_e2e::within;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// A Gateway that takes connections on port 9000 and datagrams on 9001.
@@ -45,8 +48,11 @@ fn backend(name: &str, origin: &Origin) -> [String; 2] {
 
 /// What is heard to the end of a connection, whichever way that comes.
 async fn connection(gateway: &Gateway) -> String {
+    end(TcpStream::connect(gateway.address(9000)).await.unwrap()).await
+}
+
+async fn end(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> String {
     let talk = async {
-        let mut stream = TcpStream::connect(gateway.address(9000)).await.unwrap();
         let _ = stream.write_all(b"x").await;
         let _ = stream.shutdown().await;
         let mut heard = Vec::new();
@@ -180,4 +186,59 @@ spec:
     assert_eq!(connection(&gateway).await, "");
     within("a datagram to be dropped", dropped(&gateway, to, "x")).await;
     assert_eq!((one.hits(), two.hits()), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_connection_is_lost_while_its_route_changes() {
+    let authority = Authority::new();
+    let (one, two) = (Origin::start("one", Script::Talk).await, Origin::start("two", Script::Talk).await);
+    let pair = authority.issue(&["a.example.com"]);
+    let secret = format!(
+        "{{apiVersion: v1, kind: Secret, metadata: {{name: web}}, data: {{tls.crt: {}, tls.key: {}}}}}",
+        base64(&pair.certificate),
+        base64(&pair.key)
+    );
+    let edge = EDGE.replace(
+        "protocol: UDP}",
+        "protocol: UDP}, {name: tls, port: 443, protocol: TLS, tls: {certificateRefs: [{name: web}]}}",
+    );
+    let to = |name: &str| {
+        let backend = format!("{{name: {name}, port: 1}}");
+        let tls = route("TLSRoute", ("route", 2026), &backend)
+            .replace("spec: {", "spec: {hostnames: [a.example.com], ");
+        [route("TCPRoute", ("route", 2026), &backend), tls].join("\n---\n")
+    };
+    let services = [edge, secret, service("one", "default"), service("two", "default")].join("\n---\n");
+    let files = [("config.yaml", &*services), ("route.yaml", &to("one"))];
+    let gateway = Gateway::start(&files, &[backend("one", &one), backend("two", &two)].concat()).await;
+    assert_eq!(gateway.problems(), Vec::<String>::new());
+    let over = Cell::new(false);
+    let changes = async {
+        for turn in 0..100 {
+            let name = if turn % 2 == 0 { "two" } else { "one" };
+            gateway.write("route.yaml", &to(name));
+            let host = format!("{name}.default.svc.cluster.local");
+            gateway.until("the change", |view| view.ir.clusters.keys().all(|key| key.host == host)).await;
+        }
+        over.set(true);
+    };
+    let client = async |secure: bool| {
+        let mut heard = Vec::new();
+        while !over.get() {
+            heard.push(if secure {
+                let server = gateway.address(443);
+                let stream = within("a handshake", authority.connect(server, "a.example.com", "")).await;
+                end(stream.unwrap()).await
+            } else {
+                connection(&gateway).await
+            });
+        }
+        heard
+    };
+    let ((), plain, more, secure, also) =
+        tokio::join!(changes, client(false), client(false), client(true), client(true));
+    for heard in [plain, more, secure, also] {
+        let lost = heard.iter().filter(|heard| !heard.ends_with("heard x")).count();
+        assert_eq!(lost, 0, "of {} connections", heard.len());
+    }
 }

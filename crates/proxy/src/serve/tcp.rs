@@ -18,11 +18,12 @@ use crate::observe::{ClusterStat, Flags, Record, ServiceId, TcpCounts, WorkloadI
 use crate::stream::Stream;
 use crate::stream::peered::Peered;
 use crate::stream::relay::{Broken, Way};
+use crate::table::clusters::Cluster;
 use crate::table::tcp::{TcpDestination, TcpRoute};
 use crate::upstream::counted::Counted;
 use crate::upstream::fail::Fail;
 use crate::upstream::io::OriginIo;
-use crate::upstream::{InFlight, connect};
+use crate::upstream::{EndpointState, InFlight, connect};
 use crate::worker::Worker;
 
 /// A moment that never comes.
@@ -48,30 +49,44 @@ impl Cut for Peered<Box<TlsStream<TcpStream>>> {
 }
 
 /// The task of a connection. `first`: what was read of it already.
+///
+/// `route` is of the tables that are in force. What it leads to is looked up before anything else runs: in the next tables
+/// it may not be there.
 pub(crate) fn spawn<S: Cut>(conn: Connection, io: S, info: ConnInfo, route: Arc<TcpRoute>, first: Vec<u8>) {
-    tokio::task::spawn_local(Box::pin(serve(conn, io, info, route, first)));
+    let worker = conn.worker.clone();
+    let mut session = Session::begin(worker.clone(), info);
+    let Some(destination) = route.pick(worker.random_u32()) else { return };
+    let chosen = choose(&mut session, destination);
+    tokio::task::spawn_local(Box::pin(serve(conn, (io, first), session, route, chosen)));
 }
 
 /// Connects to an endpoint and passes bytes both ways until both sides have said their last.
-async fn serve<S: Cut>(conn: Connection, io: S, info: ConnInfo, route: Arc<TcpRoute>, first: Vec<u8>) {
-    let worker = conn.worker.clone();
-    let timer = worker.clock.timer();
-    let mut session = Session::begin(worker.clone(), info);
-    let Some(destination) = route.pick(worker.random_u32()) else { return };
-    match reach(&mut session, destination, &timer).await {
-        Ok(origin) => pass(conn, (io, first), origin, &mut session, (&route, &timer)).await,
+async fn serve<S: Cut>(
+    conn: Connection,
+    client: (S, Vec<u8>),
+    mut session: Session,
+    route: Arc<TcpRoute>,
+    chosen: Result<Chosen, Fail>,
+) {
+    let timer = conn.worker.clock.timer();
+    let reached = match chosen {
+        Ok(chosen) => reach(&mut session, chosen, &timer).await,
+        Err(fail) => Err(fail),
+    };
+    match reached {
+        Ok(origin) => pass(conn, client, origin, &mut session, (&route, &timer)).await,
         Err(fail) => session.flags = flags(&fail),
     }
 }
 
-/// A connection to an endpoint.
-struct Origin {
-    io: OriginIo,
-    _in_flight: InFlight,
-    counted: Counted,
+/// Where a connection is to go.
+struct Chosen {
+    cluster: Arc<Cluster>,
+    endpoint: Rc<EndpointState>,
+    in_flight: InFlight,
 }
 
-async fn reach(session: &mut Session, destination: &TcpDestination, timer: &Timer) -> Result<Origin, Fail> {
+fn choose(session: &mut Session, destination: &TcpDestination) -> Result<Chosen, Fail> {
     let worker = session.worker.clone();
     session.cluster = destination.cluster_name.clone();
     // The tables are not held on to: the connection may outlive many generations.
@@ -85,7 +100,20 @@ async fn reach(session: &mut Session, destination: &TcpDestination, timer: &Time
     })?;
     session.upstream_host = Some(endpoint.address);
     session.workload = endpoint.workload.get();
-    let mut in_flight = InFlight::new(&endpoint);
+    let in_flight = InFlight::new(&endpoint);
+    Ok(Chosen { cluster, endpoint, in_flight })
+}
+
+/// A connection to an endpoint.
+struct Origin {
+    io: OriginIo,
+    _in_flight: InFlight,
+    counted: Counted,
+}
+
+async fn reach(session: &mut Session, chosen: Chosen, timer: &Timer) -> Result<Origin, Fail> {
+    let Chosen { cluster, endpoint, mut in_flight } = chosen;
+    let worker = session.worker.clone();
     let times = (worker.clock.now_ms(), NEVER);
     let manner = connect::Manner::bytes(&cluster, (session.info.remote, session.info.local));
     let own = (timer, &worker.counters);

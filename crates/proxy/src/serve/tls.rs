@@ -18,6 +18,7 @@ use crate::observe::{Counter, Flags, ListenerStat, Record};
 use crate::stream::inbound::Inbound;
 use crate::stream::peered::{self, Peered};
 use crate::table::listeners::{Clients, Configs, Inside, Serves};
+use crate::table::tcp::TcpRoute;
 
 /// Does the handshake within its time and serves what is inside. A hello that no chain covers is closed and logged with
 /// flag `NR`.
@@ -49,6 +50,7 @@ pub(crate) async fn serve(
     };
     conn.secured.clone_from(&info.secured);
     if let Inside::Tcp(route) = inside {
+        let route = route_now(&conn, &info).unwrap_or(route);
         let peer = stream.get_ref().1.alpn_protocol() == Some(peered::PROTOCOL);
         return tcp::spawn(conn, Peered::new(stream, peer), info, route, Vec::new());
     }
@@ -163,6 +165,18 @@ fn choose(conn: &Connection, hello: &ClientHello<'_>) -> Option<Chosen> {
         own_uris: chain.own_uris.clone(),
         inside: chain.inside.clone(),
     })
+}
+
+/// Where the chain that did the handshake leads now: since it was chosen the tables may be others.
+fn route_now(conn: &Connection, info: &ConnInfo) -> Option<Arc<TcpRoute>> {
+    let tables = conn.worker.tables();
+    let Serves::Tls(chains) = &tables.listener(conn.listener)?.serves else { return None };
+    let chain =
+        chains.chain(info.server_name.as_deref()).filter(|chain| info.chain.as_ref() == Some(&chain.name))?;
+    match &chain.inside {
+        Inside::Tcp(route) => Some(route.clone()),
+        Inside::Http(_) => None,
+    }
 }
 
 /// The settings for a client by the protocols that it offers.

@@ -61,9 +61,7 @@ impl<'a> Plan<'a> {
                 narrower || taken.contains(name)
             };
             let names: Vec<_> = names.iter().filter(|name| !elsewhere(name)).cloned().collect();
-            if names.is_empty() {
-                continue;
-            }
+            let Some(first) = names.iter().min().cloned() else { continue };
             taken.extend(names.iter().cloned());
             let route = self.identities.route(listener.gateway, &draft.route_for(listener.decrypts()));
             // Where it leads nowhere for certain, nobody is to be bothered with a handshake.
@@ -71,9 +69,9 @@ impl<'a> Plan<'a> {
                 made.passthrough.push(Passthrough { server_names: names, alpn: Vec::new(), route });
                 continue;
             }
-            let key = draft.route.said.key;
             made.chains.push(TlsChain {
-                name: format!("{}/{}.{}", place.chain(listener), key.name, key.namespace),
+                // Whichever route has the name: who is connected from before stays what they are.
+                name: format!("{}/{first}", place.chain(listener)),
                 server_names: names,
                 // What is spoken inside is known to the backend only.
                 tls: ServerTls { alpn: Vec::new(), ..server_tls(listener) },
