@@ -88,15 +88,28 @@ impl Server {
 
     /// What a gateway is started with to read this namespace.
     pub fn flags(&self) -> Vec<String> {
-        self.flags_of(&self.kubeconfig)
+        self.flags_of(&self.kubeconfig, &self.namespace)
     }
 
-    fn flags_of(&self, kubeconfig: &Path) -> Vec<String> {
+    fn flags_of(&self, kubeconfig: &Path, leases: &str) -> Vec<String> {
         let file = kubeconfig.to_string_lossy().into_owned();
         let space = self.namespace.as_str();
-        ["--kube", "--kubeconfig", &file, "--watch-namespaces", space, "--workload-namespace", space]
-            .map(str::to_owned)
-            .to_vec()
+        // Gateways of other tests are no instances of this one.
+        [
+            "--kube",
+            "--kubeconfig",
+            &file,
+            "--watch-namespaces",
+            space,
+            "--workload-namespace",
+            space,
+            "--group",
+            space,
+        ]
+        .into_iter()
+        .chain(["--lease-namespace", leases])
+        .map(str::to_owned)
+        .collect()
     }
 
     /// Asks with a JSON body, if any.
@@ -162,15 +175,22 @@ impl Server {
             let (all, name) = (path.clone(), object["metadata"]["name"].as_str().unwrap().to_owned());
             let one = format!("{path}/{name}");
             let status = object.as_object_mut().unwrap().remove("status");
-            let (code, before) = self.get(&one).await;
-            let (code, mut now) = match code {
-                404 => self.call("POST", &all, Some(&object)).await,
-                _ => {
-                    object["metadata"]["resourceVersion"] = before["metadata"]["resourceVersion"].clone();
-                    self.call("PUT", &one, Some(&object)).await
-                }
+            // Another test may apply the same at the same time.
+            let mut now = loop {
+                let (code, before) = self.get(&one).await;
+                let (code, now) = match code {
+                    404 => self.call("POST", &all, Some(&object)).await,
+                    _ => {
+                        object["metadata"]["resourceVersion"] = before["metadata"]["resourceVersion"].clone();
+                        self.call("PUT", &one, Some(&object)).await
+                    }
+                };
+                match code {
+                    200 | 201 => break now,
+                    409 => object["metadata"].as_object_mut().unwrap().remove("resourceVersion"),
+                    _ => panic!("{code} {object}: {now}"),
+                };
             };
-            assert!(code == 200 || code == 201, "{object}: {now}");
             if let Some(status) = status {
                 now["status"] = status;
                 let (code, answer) = self.call("PUT", &format!("{one}/status"), Some(&now)).await;
@@ -300,7 +320,9 @@ impl Server {
             }
             None => self.make_account(manifest).await,
         };
-        Account { server: self, client: client_of(&kubeconfig).await, kubeconfig }
+        let own = account_in(manifest)["metadata"]["namespace"].as_str();
+        let namespace = own.unwrap_or(&self.namespace).to_owned();
+        Account { server: self, client: client_of(&kubeconfig).await, kubeconfig, namespace }
     }
 
     async fn make_account(&self, manifest: &[Value]) -> PathBuf {
@@ -312,7 +334,7 @@ impl Server {
             }
             self.apply(&object.to_string()).await;
         }
-        let account = manifest.iter().find(|object| object["kind"] == "ServiceAccount").unwrap();
+        let account = account_in(manifest);
         let metadata = |field: &str| account["metadata"][field].as_str();
         let (space, name) = (metadata("namespace").unwrap_or(&self.namespace), metadata("name").unwrap());
         let path = format!("/api/v1/namespaces/{space}/serviceaccounts/{name}/token");
@@ -330,6 +352,10 @@ impl Server {
         std::fs::write(&file, config.to_string()).unwrap();
         file
     }
+}
+
+fn account_in(manifest: &[Value]) -> &Value {
+    manifest.iter().find(|object| object["kind"] == "ServiceAccount").unwrap()
 }
 
 /// The documents of deploy/rbac.yaml.
@@ -363,12 +389,14 @@ pub struct Account<'a> {
     server: &'a Server,
     client: Client,
     kubeconfig: PathBuf,
+    /// Where it lives, and its Leases.
+    namespace: String,
 }
 
 impl Account<'_> {
     /// What a gateway is started with to be this one.
     pub fn flags(&self) -> Vec<String> {
-        self.server.flags_of(&self.kubeconfig)
+        self.server.flags_of(&self.kubeconfig, &self.namespace)
     }
 
     /// Asks for what is there.

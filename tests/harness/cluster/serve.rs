@@ -358,6 +358,12 @@ fn write(state: &mut State, verb: &str, place: &Place, body: &Bytes) -> Result<(
             }
             keep_status(&mut object, None);
             settle(&mut object, place);
+            let of = object["involvedObject"]["namespace"].as_str().unwrap_or_default();
+            let lives = if of.is_empty() { "default" } else { of };
+            if place.kind.kind == "Event" && place.namespace.as_deref() != Some(lives) {
+                let message = "involvedObject.namespace: Invalid value: does not match event.namespace";
+                return Err((422, "Invalid", message.to_owned()));
+            }
             state.put(&object, false).map(|object| (201, object))
         }
         "update" => {
@@ -486,12 +492,24 @@ fn since(shared: &Shared, age: u64, from: &mut u64, (place, asked): (&Place, &As
     if *from < state.forgotten {
         return Since::Forgotten;
     }
-    let wanted = |change: &&Change| {
-        let bookmark = change.sort == "BOOKMARK" && asked.is("allowWatchBookmarks");
-        change.version > *from
-            && (bookmark || (asked.selects(place, &change.key) && asked.labelled(&change.object)))
+    let seen = |change: &Change| -> Option<Change> {
+        if change.version <= *from {
+            return None;
+        }
+        if change.sort == "BOOKMARK" {
+            return asked.is("allowWatchBookmarks").then(|| change.clone());
+        }
+        // Whoever comes to have the labels is new to those who ask for them, whoever loses them is gone.
+        let was = change.before.as_ref().is_some_and(|before| asked.labelled(before));
+        let sort = match (was, change.sort != "DELETED" && asked.labelled(&change.object)) {
+            (false, false) => return None,
+            (false, true) => "ADDED",
+            (true, true) => "MODIFIED",
+            (true, false) => "DELETED",
+        };
+        asked.selects(place, &change.key).then(|| Change { sort, ..change.clone() })
     };
-    let changes = state.history.iter().filter(wanted).cloned().collect();
+    let changes = state.history.iter().filter_map(seen).collect();
     *from = state.version;
     Since::Told(changes, state.faults.watch_events)
 }

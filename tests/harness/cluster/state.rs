@@ -23,6 +23,8 @@ pub(super) struct Change {
     pub(super) sort: &'static str,
     pub(super) key: Key,
     pub(super) object: Value,
+    /// As it was.
+    pub(super) before: Option<Value>,
 }
 
 /// What is wrong with the server.
@@ -150,17 +152,29 @@ impl State {
         // As servers do, so that a reader that stumbles over it is found.
         now["metadata"]["managedFields"] = json!([{"manager": "kubectl", "fieldsV1": {"f:spec": {}}}]);
         let sort = if before.is_some() { "MODIFIED" } else { "ADDED" };
-        self.history.push(Change { version: self.version, sort, key: key.clone(), object: now.clone() });
+        self.history.push(Change {
+            version: self.version,
+            sort,
+            key: key.clone(),
+            object: now.clone(),
+            before: before.clone(),
+        });
         self.objects.insert(key, now.clone());
         Ok(now)
     }
 
     pub(super) fn delete(&mut self, key: &Key) -> Option<Value> {
         let mut object = self.objects.remove(key)?;
+        let before = Some(object.clone());
         self.version += 1;
         object["metadata"]["resourceVersion"] = self.version.to_string().into();
-        let change =
-            Change { version: self.version, sort: "DELETED", key: key.clone(), object: object.clone() };
+        let change = Change {
+            version: self.version,
+            sort: "DELETED",
+            key: key.clone(),
+            object: object.clone(),
+            before,
+        };
         self.history.push(change);
         Some(object)
     }
@@ -169,7 +183,13 @@ impl State {
     pub(super) fn bookmark(&mut self) {
         self.version += 1;
         let key = (String::new(), String::new(), String::new());
-        self.history.push(Change { version: self.version, sort: "BOOKMARK", key, object: Value::Null });
+        self.history.push(Change {
+            version: self.version,
+            sort: "BOOKMARK",
+            key,
+            object: Value::Null,
+            before: None,
+        });
     }
 }
 

@@ -148,6 +148,19 @@ async fn one_secret_is_found_by_its_name() {
 }
 
 #[tokio::test]
+async fn objects_are_found_by_their_labels() {
+    let server = Server::start("labels").await;
+    for (name, colour) in [("map-1", "red"), ("map-2", "blue"), ("map-3", "red")] {
+        let mut one = map(name, "");
+        one["metadata"]["labels"] = json!({"example.com/colour": colour});
+        server.apply(&one.to_string()).await;
+    }
+    let (code, list) =
+        server.get(&format!("{}?labelSelector=example.com%2Fcolour%3Dred", server.path(MAPS))).await;
+    assert_eq!((code, names(&list)), (200, vec!["map-1", "map-3"]));
+}
+
+#[tokio::test]
 async fn what_is_not_there_is_answered_with_404() {
     let server = Server::start("absent").await;
     let (code, answer) = server.get(&format!("{}/absent", server.path(MAPS))).await;

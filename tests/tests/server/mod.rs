@@ -6,6 +6,7 @@
 mod lists;
 mod reads;
 mod rights;
+mod says;
 mod watches;
 mod writes;
 

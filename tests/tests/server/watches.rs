@@ -3,7 +3,7 @@
 use futures_util::{Stream, StreamExt};
 use limen_e2e::server::{METADATA, Server};
 use limen_e2e::within;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::lists::{MAPS, ROUTES, map, route, told};
 
@@ -72,6 +72,26 @@ async fn a_watch_of_one_name_tells_of_no_other() {
     for sort in ["ADDED", "DELETED"] {
         let (told, object) = next(&mut events).await;
         assert_eq!((told, object["metadata"]["name"].as_str()), (sort, Some("wanted")));
+    }
+}
+
+#[tokio::test]
+async fn whoever_loses_a_label_is_gone_for_a_watch_of_it() {
+    let server = Server::start("labelled").await;
+    let path = server.path(MAPS);
+    let from = listed(&server, &path).await;
+    let query = format!("resourceVersion={from}&labelSelector=colour%3Dred");
+    let mut events = server.watch(&path, &query, PLAIN).await;
+    for (name, colour) in
+        [("one", "blue"), ("one", "red"), ("one", "red"), ("one", "green"), ("one", "white"), ("two", "red")]
+    {
+        let mut object = map(name, colour);
+        object["metadata"]["labels"] = json!({"colour": colour, "changes": colour.len().to_string()});
+        server.apply(&object.to_string()).await;
+    }
+    for (sort, name) in [("ADDED", "one"), ("DELETED", "one"), ("ADDED", "two")] {
+        let (told, object) = next(&mut events).await;
+        assert_eq!((told, object["metadata"]["name"].as_str()), (sort, Some(name)), "{object}");
     }
 }
 

@@ -193,3 +193,28 @@ async fn what_is_applied_is_made_and_loses_what_it_does_not_say_any_more() {
     assert_eq!((code, &after["metadata"]["labels"]), (200, &json!({"b": "3"})));
     assert_eq!(server.get(&path).await.1["metadata"]["labels"], json!({"b": "3"}));
 }
+
+#[tokio::test]
+async fn an_event_lives_where_its_object_does() {
+    let server = Server::start("event").await;
+    let path = server.path("events.");
+    let event = |name: &str, namespace: &str| {
+        json!({"apiVersion": "v1", "kind": "Event", "metadata": {"name": name}, "type": "Warning",
+            "involvedObject": {"apiVersion": "v1", "kind": "ConfigMap", "namespace": namespace, "name": "one"},
+            "reason": "NotServed", "message": "why", "count": 1, "source": {"component": "limen"},
+            "firstTimestamp": "2026-01-01T00:00:00Z", "lastTimestamp": "2026-01-01T00:00:00Z"})
+    };
+    let (code, answer) = server.call("POST", &path, Some(&event("one.1", &server.namespace))).await;
+    assert_eq!(code, 201, "{answer}");
+    let (code, answer) = server.call("POST", &path, Some(&event("one.1", &server.namespace))).await;
+    assert_eq!((code, reason(&answer)), (409, "AlreadyExists"));
+    let (code, answer) = server.call("POST", &path, Some(&event("one.2", "elsewhere"))).await;
+    assert_eq!((code, reason(&answer)), (422, "Invalid"));
+    // Those of objects without a namespace live in `default`.
+    let (code, _) = server.call("POST", &path, Some(&event("one.3", ""))).await;
+    assert_eq!(code, 422);
+    let name = format!("{}.4", server.namespace);
+    let (code, answer) =
+        server.call("POST", "/api/v1/namespaces/default/events", Some(&event(&name, ""))).await;
+    assert_eq!(code, 201, "{answer}");
+}
