@@ -23,6 +23,7 @@ mod pools;
 mod programmed;
 mod scenarios;
 mod server;
+mod sessions;
 mod slow;
 mod status;
 mod talk;

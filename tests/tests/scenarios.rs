@@ -809,6 +809,7 @@ scenarios! {
     gateway_api_clients
     gateway_api_conditions
     gateway_api_filters
+    gateway_api_isolation
     gateway_api_listener_sets
     gateway_api_listeners
     gateway_api_policies

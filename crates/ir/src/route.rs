@@ -15,6 +15,7 @@ use crate::policy::hash::HashPolicy;
 use crate::policy::headers::HeaderOps;
 use crate::policy::retry::Retry;
 use crate::policy::rewrite::PathRewrite;
+use crate::policy::session::Session;
 
 /// `http.<port>` or `https.<declared port>.<port name>.<gateway>.<namespace>`, as istioctl shows it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -113,6 +114,9 @@ pub struct Forward {
     /// What of the request its hash is made of, for destinations that are balanced by it; those of all destinations.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub hash: Vec<HashPolicy>,
+    /// How the requests of one client stay at one endpoint of one destination; `None`: they do not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session: Option<Box<Session>>,
     /// Where copies go, and nothing that becomes of them comes back.
     pub mirrors: Vec<Mirror>,
 }

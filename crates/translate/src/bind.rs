@@ -295,6 +295,7 @@ fn action(draft: &ActionDraft, meanings: &[Meaning], site: Site<'_>) -> Action {
         timeout: forward.timeout,
         retry,
         hash,
+        session: None,
         mirrors: mirrors
             .map(|(draft, meaning)| Mirror { cluster: meaning.cluster.clone(), share: draft.share })
             .collect(),

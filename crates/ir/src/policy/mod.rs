@@ -8,4 +8,5 @@ pub mod http;
 pub mod outlier;
 pub mod retry;
 pub mod rewrite;
+pub mod session;
 pub mod warmup;

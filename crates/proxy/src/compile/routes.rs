@@ -251,6 +251,7 @@ impl<'i> Room<'_, '_, 'i> {
             timeout,
             retry,
             hash,
+            session,
             mirrors,
         } = forward;
         let mirrors = mirrors.iter().map(|mirror| self.mirror(mirror, *timeout)).collect();
@@ -266,6 +267,7 @@ impl<'i> Room<'_, '_, 'i> {
             retry: policy::retry(retry),
             mirrors,
             hash: hash.iter().map(policy::hash).collect(),
+            session: session.as_ref().map(|session| Box::new(policy::session(session))),
         })
     }
 
@@ -290,6 +292,7 @@ impl<'i> Room<'_, '_, 'i> {
             timeout_ms: Some(timeout.map_or(MIRROR_TIMEOUT_MS, limen_ir::Millis::get)),
             retry: Retry::Off,
             hash: Box::default(),
+            session: None,
             mirrors: Box::default(),
         };
         let rule = Rule {

@@ -11,6 +11,7 @@ use super::cors;
 use super::error::Error;
 use super::front::Front;
 use super::live::{Live, context, grpc_status};
+use super::session;
 use super::silence::Silence;
 use super::tunnel;
 use super::upload::Upload;
@@ -18,7 +19,7 @@ use crate::clock::Timer;
 use crate::filter::response;
 use crate::observe::Flags;
 use crate::table::clusters::Cluster;
-use crate::table::routes::{Destination, Rule};
+use crate::table::routes::{Action, Destination, Forward, Rule};
 use crate::upstream::back::Back;
 use crate::upstream::fail::Fail;
 use crate::upstream::{EndpointState, InFlight};
@@ -55,6 +56,10 @@ pub(super) async fn respond<F: Front>(
     for cookie in &exchange.cookies {
         exchange.response.fields.add(b"set-cookie", cookie.as_bytes());
     }
+    if let Action::Forward(Forward { session: Some(session), .. }) = &rule.action {
+        session::tell(live, session, endpoint.address);
+    }
+    let exchange = &mut *live.exchange;
     for ops in [&destination.response_headers, &rule.response_headers] {
         if !ops.is_empty() {
             let context = context(worker, conn, &exchange.request, &live.note);

@@ -14,6 +14,7 @@ use super::front::Front;
 use super::live::{Live, context};
 use super::mirror;
 use super::retry::{Attempts, Next};
+use super::session;
 use super::silence::Silence;
 use super::upload::Upload;
 use crate::address::Address;
@@ -37,9 +38,10 @@ const MAX_INTERIM: u32 = 16;
 /// A moment that never comes.
 const NEVER: u64 = u64::MAX;
 
-/// The destination of a request, in proportion to the weights.
-pub(crate) fn choose<'t>(worker: &Worker, to: &'t Forward) -> &'t Destination {
-    &to.destinations[to.pick(worker.random_u32())]
+/// The destination of a request: the one that its client's session is at, else one in proportion to the weights.
+pub(crate) fn choose<'t, F: Front>(live: &mut Live<'_, '_, F>, to: &'t Forward) -> &'t Destination {
+    let resumed = to.session.as_ref().and_then(|session| session::resume(live, session, to));
+    resumed.unwrap_or_else(|| &to.destinations[to.pick(live.worker.random_u32())])
 }
 
 /// Sends the request where its rule says and the response back.
@@ -233,7 +235,10 @@ async fn attempt<F: Front>(
         let tried = live.exchange.tried.get(..count).unwrap_or_default();
         state.pick_elsewhere(worker.random_u32(), tried)
     });
-    let endpoint = elsewhere
+    let kept = live.exchange.session.filter(|_| attempts.begun == 1);
+    let endpoint = kept
+        .and_then(|kept| state.at(kept.address))
+        .or(elsewhere)
         .or_else(|| state.pick(&mut || worker.random_u32(), avoid, live.exchange.hash))
         .ok_or(Stop::Attempt(Fail::NoEndpoint))?;
     live.note.upstream_host = Some(endpoint.address);

@@ -106,8 +106,9 @@ async fn send(worker: &Worker, shadow: Shadow) {
     if let Some(listener) = tables.listener(listener.0) {
         live.note.http = &listener.http;
     }
+    let destination = forward::choose(&mut live, to);
     // Whatever comes of it, there is nobody to tell.
-    let _ = forward::run(&mut live, &tables, &rule, (to, forward::choose(worker, to))).await;
+    let _ = forward::run(&mut live, &tables, &rule, (to, destination)).await;
     drop(live);
     worker.give_exchange(exchange);
 }

@@ -17,6 +17,7 @@ pub(crate) mod mirror;
 pub(crate) mod reply;
 pub(crate) mod retry;
 pub(crate) mod secured;
+mod session;
 mod silence;
 pub(crate) mod trace;
 mod tunnel;
@@ -65,7 +66,7 @@ pub(crate) async fn run<F: Front>(worker: &Worker, conn: &ConnInfo, front: &mut 
                 (Err(error), _) => Err(error),
                 _ if preflight => apart!(reply::preflight(&mut live, rule)),
                 (_, Action::Forward(to)) => {
-                    let destination = forward::choose(worker, to);
+                    let destination = forward::choose(&mut live, to);
                     live.note.destination = Some(destination);
                     match destination.redirect() {
                         Some(elsewhere) => apart!(reply::redirect(&mut live, host, rule, elsewhere)),

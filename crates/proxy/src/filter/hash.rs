@@ -97,7 +97,7 @@ fn value_of<'a>(pair: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 }
 
 /// The value of the first cookie of that name, without quotes. An empty one is none.
-fn sent<'a>(head: &'a RequestHead, name: &[u8]) -> Option<&'a [u8]> {
+pub(crate) fn sent<'a>(head: &'a RequestHead, name: &[u8]) -> Option<&'a [u8]> {
     let pairs = head.fields.get_all(b"cookie").flat_map(|line| line.split(|byte| *byte == b';'));
     let value = pairs.map(<[u8]>::trim_ascii).find_map(|pair| pair.strip_prefix(name)?.strip_prefix(b"="))?;
     let bare = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value);

@@ -35,6 +35,7 @@ pub(crate) mod redirect;
 pub(crate) mod request_id;
 pub(crate) mod response;
 pub(crate) mod rewrite;
+pub(crate) mod session;
 pub(crate) mod share;
 mod text;
 pub(crate) mod trace;

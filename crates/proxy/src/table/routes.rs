@@ -16,6 +16,7 @@ use crate::filter::hash::HashPolicy;
 use crate::filter::headers::HeaderOps;
 use crate::filter::redirect::Redirect;
 use crate::filter::rewrite::PathRewrite;
+use crate::filter::session::Session;
 use crate::filter::share::Share;
 
 /// Index of a cluster in the tables; equal keys have equal slots for as long as a table names them.
@@ -175,6 +176,8 @@ pub(crate) struct Forward {
     pub(crate) retry: Retry,
     /// What a request is hashed by, for clusters that are balanced by that.
     pub(crate) hash: Box<[HashPolicy]>,
+    /// How clients stay at their endpoints.
+    pub(crate) session: Option<Box<Session>>,
     /// Where copies go.
     pub(crate) mirrors: Box<[Mirror]>,
 }

@@ -191,6 +191,7 @@ fn destinations_are_picked_in_proportion() {
         retry: Retry::Off,
         mirrors: Box::default(),
         hash: Box::default(),
+        session: None,
     };
     let table: [&[u32]; 5] = [&[1], &[1, 3], &[10, 1, 5], &[100; 16], &[u32::MAX, u32::MAX]];
     for weights in table {

@@ -252,6 +252,23 @@ impl ClusterState {
         self.endpoints.borrow().get(&address).cloned()
     }
 
+    /// The endpoint at an address, if there is one.
+    pub(crate) fn at(&self, address: Address) -> Option<Rc<EndpointState>> {
+        self.endpoints.borrow().get(&address).cloned()
+    }
+
+    /// The address of an endpoint that may be chosen and is shown as `text`.
+    pub(crate) fn chosen_at(&self, text: &str) -> Option<Address> {
+        let inet = text.parse().ok().map(Address::Inet);
+        let is_meant = |address: &Address| match address {
+            Address::Inet(_) => Some(*address) == inet,
+            Address::Unix(path) => *path == text,
+        };
+        let source = self.source.borrow();
+        let mut chosen = source.endpoints.iter().filter(|endpoint| endpoint.weight > 0);
+        chosen.find(|endpoint| is_meant(&endpoint.address)).map(|endpoint| endpoint.address)
+    }
+
     /// Closes one connection that is not used.
     pub(crate) fn make_room(&self) {
         let closed = self.endpoints.borrow().values().any(|endpoint| endpoint.close_unused());

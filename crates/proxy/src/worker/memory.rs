@@ -7,6 +7,7 @@ use limen_wire::head::{Fields, RequestHead, ResponseHead};
 use crate::address::Address;
 use crate::clock::{Clock, Timer};
 use crate::filter::headers::HeaderScratch;
+use crate::filter::session::Kept;
 use crate::observe::messages::Messages;
 
 /// The memory of an exchange: taken from the worker when a head arrives, given back when it has ended.
@@ -33,6 +34,8 @@ pub(crate) struct Exchange {
     pub(crate) tried: Vec<Address>,
     /// What the request's endpoint is found by, if its rule asks for that.
     pub(crate) hash: Option<u64>,
+    /// Where the client's session is, if its rule asks for that and the client has one.
+    pub(crate) session: Option<Kept>,
     /// Cookies that the client is to be given.
     pub(crate) cookies: Vec<String>,
     /// Why the origin's transport failed.
@@ -69,6 +72,7 @@ impl Exchange {
             headers: HeaderScratch::default(),
             tried: Vec::new(),
             hash: None,
+            session: None,
             cookies: Vec::new(),
             transport: String::new(),
             timer: Rc::new(clock.timer()),
@@ -86,7 +90,7 @@ impl Exchange {
         self.request.clear();
         self.response.clear();
         self.tried.clear();
-        self.hash = None;
+        (self.hash, self.session) = (None, None);
         self.cookies.clear();
         self.transport.clear();
         self.timer.release();

@@ -25,6 +25,7 @@ mod offers;
 mod pool;
 mod precedence;
 mod routes;
+mod session;
 pub(crate) mod status;
 
 use std::collections::BTreeSet;

@@ -11,7 +11,8 @@ use limen_ir::route::{Action, Destination, Forward, Mirror, Reply, Rule};
 use limen_ir::{Millis, Pattern};
 use limen_resources::gateway_api::{
     GrpcMethodMatch, GrpcRoute, HttpBackendReference, HttpRoute, HttpRouteFilter, HttpRouteMatch,
-    HttpRouteRetry, HttpRouteTimeouts, HttpValueMatch, ParentReference, PathMatchType, ValueMatchType,
+    HttpRouteRetry, HttpRouteTimeouts, HttpValueMatch, ParentReference, PathMatchType, SessionPersistence,
+    ValueMatchType,
 };
 use limen_resources::{AnyObject, Object};
 
@@ -21,6 +22,7 @@ use super::backends::{self, Backend, Carries, Needed};
 use super::filters::{self, Filters};
 use super::grants::{Grants, Referrer};
 use super::precedence::{PathRank, PathSort, Precedence};
+use super::session;
 use super::status::{self, Age, Said};
 use crate::index::{Index, origin};
 use crate::istio::matching;
@@ -61,6 +63,7 @@ struct Written<'a> {
     backends: &'a [HttpBackendReference],
     timeouts: Option<&'a HttpRouteTimeouts>,
     retry: Option<&'a HttpRouteRetry>,
+    session: Option<&'a SessionPersistence>,
     /// None: everything matches.
     matches: Vec<Result<Matched, No>>,
 }
@@ -74,14 +77,14 @@ struct Matched {
 /// What an HTTPRoute says.
 pub(crate) fn http<'a>(ground: (&Index<'_>, &Grants), object: &'a Arc<Object<HttpRoute>>) -> HttpDraft<'a> {
     let HttpRoute { parent_refs, hostnames, rules, use_default_gateways } = &object.spec;
-    let sessions = rules.iter().map(|rule| rule.session_persistence.is_some());
-    let in_vain = in_vain(use_default_gateways, sessions);
+    let in_vain = in_vain(use_default_gateways);
     let rules = rules.iter().map(|rule| Written {
         name: &rule.name,
         filters: &rule.filters,
         backends: &rule.backend_refs,
         timeouts: rule.timeouts.as_ref(),
         retry: rule.retry.as_ref(),
+        session: rule.session_persistence.as_ref(),
         matches: rule.matches.iter().map(http_match).collect(),
     });
     let route = Route { in_vain, ..route(object, RouteKind::Http, parent_refs, hostnames) };
@@ -91,14 +94,14 @@ pub(crate) fn http<'a>(ground: (&Index<'_>, &Grants), object: &'a Arc<Object<Htt
 /// What a GRPCRoute says.
 pub(crate) fn grpc<'a>(ground: (&Index<'_>, &Grants), object: &'a Arc<Object<GrpcRoute>>) -> HttpDraft<'a> {
     let GrpcRoute { parent_refs, hostnames, rules, use_default_gateways } = &object.spec;
-    let sessions = rules.iter().map(|rule| rule.session_persistence.is_some());
-    let in_vain = in_vain(use_default_gateways, sessions);
+    let in_vain = in_vain(use_default_gateways);
     let rules = rules.iter().map(|rule| Written {
         name: &rule.name,
         filters: &rule.filters,
         backends: &rule.backend_refs,
         timeouts: None,
         retry: None,
+        session: rule.session_persistence.as_ref(),
         matches: rule
             .matches
             .iter()
@@ -134,11 +137,8 @@ pub(crate) fn route<'a, S>(
 }
 
 /// The fields of a route that are not served yet: experimental ones.
-pub(crate) fn in_vain(default_gateways: &str, sessions: impl Iterator<Item = bool>) -> Vec<String> {
-    let rules = sessions.enumerate().filter(|(_, is_there)| *is_there);
-    let sessions = rules.map(|(number, _)| format!("spec.rules[{number}].sessionPersistence"));
-    let asks = default_gateways == "All";
-    asks.then(|| "spec.useDefaultGateways".to_owned()).into_iter().chain(sessions).collect()
+pub(super) fn in_vain(default_gateways: &str) -> Vec<String> {
+    (default_gateways == "All").then(|| "spec.useDefaultGateways".to_owned()).into_iter().collect()
 }
 
 fn draft<'a>(
@@ -148,8 +148,15 @@ fn draft<'a>(
     rules: Vec<Written<'_>>,
 ) -> HttpDraft<'a> {
     let mut made = HttpDraft { route, object, rules: Vec::new(), wanted: Vec::new() };
-    let default =
-        Written { name: "", filters: &[], backends: &[], timeouts: None, retry: None, matches: Vec::new() };
+    let default = Written {
+        name: "",
+        filters: &[],
+        backends: &[],
+        timeouts: None,
+        retry: None,
+        session: None,
+        matches: Vec::new(),
+    };
     let rules = if rules.is_empty() { vec![default] } else { rules };
     let count = rules.len();
     let mut left_out = 0;
@@ -166,12 +173,12 @@ fn draft<'a>(
 
 impl HttpDraft<'_> {
     /// Adds a rule. Is it served?
-    fn rule(&mut self, ground: (&Index<'_>, &Grants), number: usize, written: Written<'_>) -> bool {
+    fn rule(&mut self, ground: (&Index<'_>, &Grants), number: usize, mut written: Written<'_>) -> bool {
         let field = format!("spec.rules[{number}]");
         let read = filters::filters(written.filters);
         let mut served = true;
         let mut matches = Vec::new();
-        for own in written.matches {
+        for own in std::mem::take(&mut written.matches) {
             match own {
                 Ok(own) => matches.push(Some(own)),
                 Err((reason, why)) => {
@@ -192,8 +199,7 @@ impl HttpDraft<'_> {
         }
         let cors = read.cors.clone();
         let (request_headers, response_headers) = (read.request.clone(), read.response.clone());
-        let Made { action, folded } =
-            self.action(ground, (&field, number), written.backends, read, (written.timeouts, written.retry));
+        let Made { action, folded } = self.action(ground, (&field, number), &written, read);
         let kept = |ops: HeaderOps| if folded { HeaderOps::default() } else { ops };
         let (request_headers, response_headers) = (kept(request_headers), kept(response_headers));
         for (at, own) in matches.into_iter().enumerate() {
@@ -230,13 +236,12 @@ impl HttpDraft<'_> {
         &mut self,
         ground: (&Index<'_>, &Grants),
         (field, number): (&str, usize),
-        backends: &[HttpBackendReference],
+        written: &Written<'_>,
         read: Filters<'_>,
-        (timeouts, retry): (Option<&HttpRouteTimeouts>, Option<&HttpRouteRetry>),
     ) -> Made {
         let whole = |action| Made { action, folded: false };
         let mirrors = self.mirrors(ground, field, &read);
-        let (mut destinations, right) = self.destinations(ground, field, backends, &read);
+        let (mut destinations, right) = self.destinations(ground, field, written.backends, &read);
         if let Err(no) = right {
             self.drop_rule(number, no);
             return whole(reply(500, "unsupported_filter"));
@@ -250,7 +255,14 @@ impl HttpDraft<'_> {
         if destinations.is_empty() {
             destinations.push(destination(backends::nothing(), 1));
         }
-        let (timeout, retry) = times(timeouts, retry);
+        let (timeout, retry) = times(written.timeouts, written.retry);
+        let session = match session::session(self.route.said.key, number, written.session) {
+            Ok(session) => session.map(Box::new),
+            Err(no) => {
+                self.drop_rule(number, no);
+                return whole(reply(500, "unsupported_session"));
+            }
+        };
         let forward = Forward {
             destinations,
             no_cluster_status: 500,
@@ -259,6 +271,7 @@ impl HttpDraft<'_> {
             timeout,
             retry,
             hash: Vec::new(),
+            session,
             mirrors,
         };
         Made { action: Action::Forward(forward), folded: true }

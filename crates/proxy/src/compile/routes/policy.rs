@@ -6,10 +6,12 @@ use limen_ir::policy::fault::{
 };
 use limen_ir::policy::hash::{HashCookie as IrHashCookie, HashPolicy as IrHashPolicy, MadeCookie};
 use limen_ir::policy::retry::Retry as IrRetry;
+use limen_ir::policy::session::{Session as IrSession, SessionKept};
 
 use crate::filter::cors::CorsFields;
 use crate::filter::fault::{AbortStatus, Fault};
 use crate::filter::hash::{HashCookie, HashPolicy};
+use crate::filter::session::Session;
 use crate::filter::share::Share;
 use crate::table::cors::{Cors, Origins};
 use crate::table::matcher::TextTest;
@@ -113,6 +115,18 @@ pub(super) fn hash(ir: &IrHashPolicy) -> HashPolicy {
         IrHashPolicy::SourceIp => HashPolicy::SourceIp,
         IrHashPolicy::QueryParameter(name) => HashPolicy::QueryParameter(bytes(name)),
     }
+}
+
+pub(super) fn session(ir: &IrSession) -> Session {
+    let IrSession { name, kept, lasts } = ir;
+    let lasts_s = lasts.map(|lasts| lasts.get().div_ceil(1000));
+    let rest = "; Path=/; HttpOnly; SameSite=Lax";
+    let cookie = match (kept, lasts_s) {
+        (SessionKept::Header, _) => None,
+        (SessionKept::PermanentCookie, Some(lasts)) => Some(format!("; Max-Age={lasts}{rest}").into()),
+        (SessionKept::Cookie | SessionKept::PermanentCookie, _) => Some(rest.into()),
+    };
+    Session { name: name.as_str().into(), cookie, lasts_s }
 }
 
 /// What follows a cookie's value, in Envoy's order.

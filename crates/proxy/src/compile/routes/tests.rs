@@ -68,6 +68,7 @@ fn forward(destinations: Vec<ir::Destination>) -> ir::Forward {
         retry: ir_retry::Retry::Safe,
         mirrors: Vec::new(),
         hash: Vec::new(),
+        session: None,
     }
 }
 
