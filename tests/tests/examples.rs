@@ -408,6 +408,11 @@ async fn dns_and_vault() {
     flags.extend(["--map-port".to_owned(), "53:0".to_owned()]);
     let gateway = Gateway::start_in(home, vec![config], &flags).await;
     assert_eq!(gateway.problems(), Vec::<String>::new());
+    let view = gateway.running.view();
+    let listeners = view.applied.listeners.iter();
+    let mut spoken: Vec<_> = listeners.map(|own| (own.declared, own.tls, own.tcp, own.udp)).collect();
+    spoken.sort_unstable();
+    assert_eq!(spoken, [(53, false, false, true), (53, false, true, false), (443, true, true, false)]);
     let answer = within("an answer", datagrams::ask(gateway.datagram_address(53), "who")).await.1;
     assert_eq!(answer.as_deref(), Ok("udp heard who"));
     assert_eq!(get(gateway.address(53), "any.example.com", "/").await.status, 200);

@@ -37,7 +37,7 @@ pub struct BoundListener {
     pub declared: u16,
     /// Whether TLS is spoken.
     pub tls: bool,
-    /// Whether connections are handed on without being looked into.
+    /// Whether connections, or what is decrypted of them, are handed on without being looked into, and no HTTP is spoken.
     pub tcp: bool,
     /// Whether it takes datagrams.
     pub udp: bool,

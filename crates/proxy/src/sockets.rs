@@ -91,7 +91,7 @@ impl Sockets {
                 name: listener.name.to_string(),
                 declared: listener.declared,
                 tls: matches!(listener.serves, Serves::Tls(_)),
-                tcp: matches!(listener.serves, Serves::Tcp(_)),
+                tcp: listener.serves.hands_on(),
                 udp: matches!(listener.serves, Serves::Udp(_)),
                 wanted: listener.wanted,
                 bound,

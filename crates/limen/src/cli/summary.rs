@@ -37,6 +37,7 @@ pub(super) fn lines(running: &Running, view: &View, named: &str) -> Vec<String> 
 fn ports(view: &View) -> Vec<String> {
     let line = |listener: &limen_proxy::BoundListener| {
         let scheme = match listener {
+            _ if listener.tcp && listener.tls => "tls",
             _ if listener.tcp => "tcp",
             _ if listener.udp => "udp",
             _ if listener.tls => "https",

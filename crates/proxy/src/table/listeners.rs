@@ -96,6 +96,20 @@ pub(crate) enum Serves {
     Tls(TlsChains),
 }
 
+impl Serves {
+    /// Are all connections handed on without being looked into?
+    pub(crate) fn hands_on(&self) -> bool {
+        let tcp = |inside: &Inside| matches!(inside, Inside::Tcp(_));
+        match self {
+            Serves::Http(_) | Serves::Udp(_) => false,
+            Serves::Tcp(_) => true,
+            Serves::Tls(TlsChains { chains, passthrough: _, plain, by_name: _ }) => {
+                chains.iter().all(|chain| tcp(&chain.inside)) && plain.iter().all(tcp)
+            }
+        }
+    }
+}
+
 /// The chains of a TLS listener, by SNI.
 #[derive(Debug)]
 pub(crate) struct TlsChains {
