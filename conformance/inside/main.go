@@ -13,6 +13,8 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -20,6 +22,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
@@ -59,10 +62,19 @@ func main() {
 		check("its Gateway and its route say that they are served", i.says)
 		check("three instances count when all of them serve, and one that is left alone", i.counts)
 		check("it lacks no right", i.allowed)
+		// Last: a server that starts knows nobody's rights for a moment.
+		check("an API server that is killed disturbs no request, and what changes after it is served", i.outlives)
 	}
 	if failed > 0 {
 		text, err := i.log(context.Background())
-		fmt.Fprintln(os.Stderr, text, err)
+		for line := range strings.Lines(text) {
+			if !strings.HasPrefix(line, "[") { // of the access log
+				fmt.Fprint(os.Stderr, line)
+			}
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
 		os.Exit(1)
 	}
 }
@@ -223,6 +235,68 @@ func (i *inside) counts(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// outlives kills the API server, which hollow starts again, while a client asks without end.
+func (i *inside) outlives(ctx context.Context) error {
+	// The Pod that was asked before may be one of those that went.
+	if err := i.ready(ctx); err != nil {
+		return err
+	}
+	server, err := process("kube-apiserver")
+	if err != nil {
+		return err
+	}
+	asking, stop := context.WithCancel(ctx)
+	defer stop()
+	heard := make(chan error, 1)
+	go func() {
+		var err error
+		for err == nil && asking.Err() == nil {
+			_, err = i.get(ctx, "istio.example.com")
+			time.Sleep(time.Millisecond)
+		}
+		heard <- err
+	}()
+	if err := server.Kill(); err != nil {
+		return err
+	}
+	kind := schema.GroupVersionResource{Group: "networking.istio.io", Version: "v1", Resource: "gateways"}
+	patch := []byte(`{"spec": {"servers": [{"port": {"number": 80, "name": "http", "protocol": "HTTP"}, ` +
+		`"hosts": ["istio.example.com", "later.example.com"]}]}}`)
+	route := []byte(`{"spec": {"hosts": ["istio.example.com", "later.example.com"]}}`)
+	for plural, text := range map[string][]byte{"gateways": patch, "virtualservices": route} {
+		kind.Resource = plural
+		name := map[string]string{"gateways": "edge", "virtualservices": "echo"}[plural]
+		if err := until(ctx, func(ctx context.Context) error {
+			_, err := i.dynamic.Resource(kind).Namespace("shop").Patch(ctx, name, types.MergePatchType, text, metav1.PatchOptions{})
+			return err
+		}); err != nil {
+			return err
+		}
+	}
+	err = i.serves(ctx, "later.example.com")
+	stop()
+	return errors.Join(err, <-heard)
+}
+
+// process finds one by the name of its program.
+func process(name string) (*os.Process, error) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, err
+	}
+	for _, entry := range entries {
+		pid, err := strconv.Atoi(entry.Name())
+		if err != nil {
+			continue
+		}
+		text, err := os.ReadFile(filepath.Join("/proc", entry.Name(), "cmdline"))
+		if program, _, _ := strings.Cut(string(text), "\x00"); err == nil && filepath.Base(program) == name {
+			return os.FindProcess(pid)
+		}
+	}
+	return nil, fmt.Errorf("no process is a %s", name)
 }
 
 func (i *inside) log(ctx context.Context) (string, error) {
