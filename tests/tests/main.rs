@@ -29,6 +29,7 @@ mod status;
 mod talk;
 mod tcp;
 mod telemetry;
+mod tenants;
 mod tracing;
 mod traffic;
 mod unix;

@@ -4,6 +4,7 @@ mod claims;
 mod connections;
 mod ingress;
 mod judge;
+mod owners;
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +29,7 @@ use crate::memo::{ByValue, Memo, keep};
 use crate::messages::{At, ingress as messages};
 use crate::report::Report;
 use crate::services::ServiceFacts;
+use owners::{Owners, Ranks};
 
 pub(crate) use claims::claims;
 pub(crate) use connections::{Connections, timed};
@@ -178,6 +180,7 @@ pub(crate) fn route_tables(
         index,
         ingresses,
         by_gateway,
+        ranks: owners::ranks(drafts, index.settings.shared_hosts),
         memo,
         report,
         routing,
@@ -278,6 +281,7 @@ struct Merger<'a, 'm, 'i> {
     index: &'a Index<'i>,
     ingresses: &'a Ingresses,
     by_gateway: BTreeMap<&'a str, Attachments<'a>>,
+    ranks: Ranks<'a>,
     memo: &'m mut MergeMemo,
     report: &'m mut Report,
     routing: Routing,
@@ -318,12 +322,14 @@ impl<'a> Merger<'a, '_, '_> {
     ) {
         let mut hosts: BTreeMap<String, HostDraft> = BTreeMap::new();
         let mut bound: BTreeMap<(&str, &ObjectKey), Arc<Bound>> = BTreeMap::new();
+        let owners = Owners::new(servers, &self.by_gateway, &self.ranks);
         for server in servers {
             let drafts =
                 self.by_gateway.get(&*server.gateway_name).map(|attached| attached.candidates(server));
             for draft in drafts.unwrap_or_default() {
                 let mut shared = shared_hosts(server, draft);
                 self.leave_taken(port, server, draft, &mut shared);
+                self.leave_owned(&owners, server, draft, &mut shared);
                 if shared.is_empty() {
                     continue;
                 }
@@ -372,6 +378,24 @@ impl<'a> Merger<'a, '_, '_> {
             self.report.problem(messages::istio_host_conflict(at, &host, winner));
             let lost = self.lost.entry((&draft.object.key, &server.gateway_name)).or_default();
             lost.insert(format!("{host} is {winner}'s"));
+            false
+        });
+    }
+
+    /// Takes hosts out that a VirtualService of another namespace had first, and says so.
+    fn leave_owned(
+        &mut self,
+        owners: &Owners<'a>,
+        server: &'a ServerPlan,
+        draft: &'a VirtualServiceDraft,
+        shared: &mut Vec<&str>,
+    ) {
+        shared.retain(|host| {
+            let Some(owner) = owners.other(server, draft, host) else { return true };
+            let at = At::new(&draft.object, "spec.hosts");
+            self.report.problem(messages::owned_host(at, host, owner));
+            let lost = self.lost.entry((&draft.object.key, &server.gateway_name)).or_default();
+            lost.insert(format!("{host} is {owner}'s"));
             false
         });
     }

@@ -45,6 +45,8 @@ pub struct Settings {
     pub ingress: IngressSettings,
     /// What of the Gateway API is served, and where.
     pub gateway_api: GatewayApiSettings,
+    /// May VirtualServices of several namespaces add to one host, as in Istio? Otherwise it is the first one's namespace's.
+    pub shared_hosts: bool,
     /// Retry as Istio does where no `retries` block is written, instead of only where nothing can have been processed.
     pub istio_default_retries: bool,
     /// What the mesh configuration says; filled in from the resources.
@@ -142,6 +144,7 @@ impl Default for Settings {
             identity: None,
             ingress: IngressSettings::default(),
             gateway_api: GatewayApiSettings::default(),
+            shared_hosts: false,
             istio_default_retries: false,
             mesh: Mesh::default(),
             files: true,

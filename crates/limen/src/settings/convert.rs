@@ -32,6 +32,7 @@ impl Meaning {
                 controller: self.gateway_controller.clone(),
                 addresses: self.gateway_addresses.clone(),
             },
+            shared_hosts: self.shared_hosts,
             istio_default_retries: self.istio_default_retries,
             files: true,
             ..limen_translate::Settings::default()

@@ -105,6 +105,11 @@ pub struct Meaning {
     )]
     pub gateway_addresses: Vec<IpNet>,
 
+    /// Let VirtualServices of several namespaces add to one host, as in Istio; otherwise a host is of the namespace that
+    /// had it first, and of those that the Gateway gives it to (`NAMESPACE/HOST`)
+    #[arg(long, env = "LIMEN_SHARED_HOSTS", value_parser = FalseyValueParser::new(), help_heading = FILES)]
+    pub shared_hosts: bool,
+
     /// Where no retry policy is written, retry as Istio does instead of only what no backend can have seen: up to 2 more
     /// attempts on connect-failure, refused-stream, unavailable and cancelled; a plain answer of 503 is not retried
     #[arg(long, env = "LIMEN_ISTIO_DEFAULT_RETRIES", value_parser = FalseyValueParser::new(), help_heading = FILES)]

@@ -22,6 +22,14 @@ pub(crate) fn istio_host_conflict(at: At<'_>, host: &str, winner: &ObjectKey) ->
     at.say(HOST_CONFLICT, message, "name another host, or remove it from the Ingress")
 }
 
+/// A host that a VirtualService of another namespace had first.
+pub(crate) fn owned_host(at: At<'_>, host: &str, winner: &ObjectKey) -> Problem {
+    let message = format!("HostConflict: `{host}` is {winner}'s, of another namespace, which was first");
+    let mend = "name another host, let the Gateway give this one to the namespace (`NAMESPACE/HOST` in its hosts), \
+                or let namespaces share hosts with --shared-hosts";
+    at.say(HOST_CONFLICT, message, mend)
+}
+
 /// A path that an older Ingress has.
 pub(crate) fn path_conflict(at: At<'_>, first: &ObjectKey) -> Problem {
     let message = format!(

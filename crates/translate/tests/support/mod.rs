@@ -49,6 +49,7 @@ impl Case {
                 "locality" => settings.locality = Some(value.to_owned()),
                 "workload-namespace" => settings.workload_namespace = value.to_owned(),
                 "root-namespace" => settings.root_namespace = value.to_owned(),
+                "shared-hosts" => settings.shared_hosts = true,
                 "istio-default-retries" => settings.istio_default_retries = true,
                 "identity" => {
                     let file = |name: &str| format!("/identity/{name}");
