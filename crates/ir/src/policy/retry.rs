@@ -28,6 +28,9 @@ pub struct RetryPolicy {
     pub on: RetryOn,
     /// Base of the exponential back-off; the longest wait is ten times as much.
     pub backoff: Millis,
+    /// No wait is shorter than that base (Gateway API); if not, each is a random part of the back-off.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub backoff_at_least: bool,
     /// Prefer endpoints that this request has not tried.
     pub avoid_previous: bool,
     /// After two attempts, go to endpoints of priorities that this request has not tried.

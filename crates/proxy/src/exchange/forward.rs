@@ -107,7 +107,7 @@ pub(crate) async fn run<'t, F: Front>(
         // An answer that is not taken costs its connection: its body may be long.
         match (next, answered) {
             (Next::Again(at_most), _) => {
-                seldom(pause(live, &timer, at_most, deadline_ms)).await?;
+                seldom(pause(live, &timer, (&attempts, at_most), deadline_ms)).await?;
                 upload.again();
             }
             (next, Err(fail)) => {
@@ -375,17 +375,17 @@ fn pass_interim<F: Front>(live: &mut Live<'_, '_, F>, upload: &mut Upload) {
     upload.keep = false;
 }
 
-/// Waits a random part of the back-off.
+/// Waits as the back-off has it.
 async fn pause<F: Front>(
     live: &mut Live<'_, '_, F>,
     timer: &Timer,
-    at_most_ms: u64,
+    (attempts, at_most_ms): (&Attempts<'_>, u64),
     deadline_ms: u64,
 ) -> Result<(), Error> {
     if at_most_ms == 0 {
         return Ok(());
     }
-    let wait = u64::from(live.worker.random_u32()) % at_most_ms + 1;
+    let wait = attempts.wait(live.worker.random_u32(), at_most_ms);
     let until = live.worker.clock.now_ms().saturating_add(wait);
     timer.arm(until.min(deadline_ms));
     poll_fn(|cx| {

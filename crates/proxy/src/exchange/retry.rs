@@ -85,6 +85,12 @@ impl<'t> Attempts<'t> {
         self.next(wanted)
     }
 
+    /// How long to wait, in milliseconds, where the back-off is this (at least 1).
+    pub(crate) fn wait(&self, random: u32, at_most_ms: u64) -> u64 {
+        let least = self.policy().map_or(0, |policy| policy.least_wait_ms);
+        (u64::from(random) % at_most_ms + 1).max(least)
+    }
+
     fn next(&self, wanted: bool) -> Next {
         let allowed = match self.retry {
             Retry::Off => 0,

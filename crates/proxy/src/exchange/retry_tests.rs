@@ -11,6 +11,7 @@ fn policy(attempts: u32, on: RetryOn) -> Retry {
         per_try_timeout_ms: None,
         on,
         backoff_ms: 25,
+        least_wait_ms: 0,
         avoid_previous: true,
         other_localities: false,
     })
@@ -129,4 +130,17 @@ fn the_back_off_grows_to_ten_times_its_base() {
     let waits: Vec<u64> = (1..6).map(|attempt| backoff(&policy, attempt)).collect();
     assert_eq!(waits, [25, 75, 175, 250, 250]);
     assert_eq!(backoff(&policy, 200), 250);
+}
+
+#[test]
+fn a_wait_is_a_random_part_of_the_back_off_and_no_shorter_than_the_least() {
+    let Retry::Policy(mut policy) = policy(9, RetryOn::default()) else { return };
+    let waits = |policy: &RetryPolicy| {
+        let retry = Retry::Policy(policy.clone());
+        let attempts = Attempts::new(&retry, MethodKind::Idempotent);
+        [0, 9, 74].map(|random| attempts.wait(random, 75))
+    };
+    assert_eq!(waits(&policy), [1, 10, 75]);
+    policy.least_wait_ms = 25;
+    assert_eq!(waits(&policy), [25, 25, 75]);
 }

@@ -23,6 +23,8 @@ pub(crate) struct RetryPolicy {
     pub(crate) on: RetryOn,
     /// Base of the exponential back-off in milliseconds.
     pub(crate) backoff_ms: u64,
+    /// No wait is shorter than this, in milliseconds.
+    pub(crate) least_wait_ms: u64,
     /// Prefer endpoints that this request has not tried.
     pub(crate) avoid_previous: bool,
     /// After two attempts, go to endpoints of priorities that the request has not tried.

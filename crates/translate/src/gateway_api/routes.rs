@@ -389,12 +389,14 @@ fn times(timeouts: Option<&HttpRouteTimeouts>, retry: Option<&HttpRouteRetry>) -
     let mut status_codes = codes.clone();
     status_codes.sort_unstable();
     status_codes.dedup();
-    let backoff = written(*backoff).or(Millis::new(BACKOFF_MS)).unwrap_or_else(|| unreachable!());
+    let least = written(*backoff);
+    let backoff = least.or(Millis::new(BACKOFF_MS)).unwrap_or_else(|| unreachable!());
     let policy = RetryPolicy {
         attempts: attempts.unwrap_or(1),
         per_try_timeout: each,
         on: RetryOn { reset: true, status_codes, ..RetryOn::default() },
         backoff,
+        backoff_at_least: least.is_some(),
         avoid_previous: true,
         other_localities: false,
     };

@@ -14,6 +14,7 @@ fn istio_default() -> Retry {
         per_try_timeout: None,
         on: default_conditions(),
         backoff: default_backoff(),
+        backoff_at_least: false,
         avoid_previous: true,
         other_localities: false,
     })
@@ -39,6 +40,7 @@ pub(crate) fn written(retries: &Retries, at: At<'_>, field: &str, problems: &mut
         per_try_timeout: retries.per_try_timeout.and_then(|timeout| Millis::new(timeout.millis())),
         on: read_conditions(&retries.retry_on, at.field(&conditions), problems),
         backoff: retries.backoff.and_then(|base| Millis::new(base.millis())).unwrap_or_else(default_backoff),
+        backoff_at_least: false,
         avoid_previous: retries.retry_ignore_previous_hosts.unwrap_or(true),
         other_localities: retries.retry_remote_localities.unwrap_or(false),
     })

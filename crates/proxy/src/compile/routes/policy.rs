@@ -81,6 +81,7 @@ pub(super) fn retry(retry: &IrRetry) -> Retry {
             grpc: policy.on.grpc.iter().fold(0, |bits, name| bits | grpc_bit(name)),
         },
         backoff_ms: policy.backoff.get(),
+        least_wait_ms: if policy.backoff_at_least { policy.backoff.get() } else { 0 },
         avoid_previous: policy.avoid_previous,
         other_localities: policy.other_localities,
     })

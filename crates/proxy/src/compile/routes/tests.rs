@@ -322,6 +322,7 @@ fn retries() {
             ..ir_retry::RetryOn::default()
         },
         backoff: Millis::new(25).unwrap(),
+        backoff_at_least: false,
         avoid_previous: true,
         other_localities: false,
     };
