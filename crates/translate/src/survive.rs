@@ -124,7 +124,10 @@ impl Survivor {
             made.verdicts.sort();
         }
         let (ir, endpoints) = (Arc::clone(&made.ir), Arc::clone(&made.endpoints));
-        self.last = Some(Last { snapshot: seen, ir, endpoints, wants: made.wants.clone() });
+        // They may be many, and seldom are others.
+        let before = self.last.take().map(|last| last.wants).filter(|before| *before == made.wants);
+        let wants = before.unwrap_or_else(|| made.wants.clone());
+        self.last = Some(Last { snapshot: seen, ir, endpoints, wants });
         made
     }
 

@@ -194,6 +194,9 @@ impl Plan<'_> {
 
     /// Says what became of the policies for backends.
     pub(crate) fn conclude_policies(&self, index: &Index<'_>, report: &mut Report) {
+        if index.snapshot.backend_tls_policies().is_empty() {
+            return;
+        }
         let mut routed: Vec<Routed<'_>> =
             self.gateways.iter().map(|gateway| (&gateway.object.key, BTreeSet::new())).collect();
         for (at, draft) in self.routes.iter().enumerate() {
