@@ -97,7 +97,7 @@ impl Control {
             ir,
             certificates,
             endpoints,
-            judged: Arc::new(verdicts),
+            judged: verdicts,
             found: Arc::new(problems),
             made: Arc::new(made),
             generation,

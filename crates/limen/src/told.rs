@@ -31,7 +31,7 @@ pub(crate) async fn tell(mut views: watch::Receiver<Arc<View>>, reports: Reports
         if view.phase == Phase::Ready && view.settled() {
             served = Some(Served {
                 digest: view.digest,
-                verdicts: Arc::new(verdicts(&view)),
+                verdicts: verdicts(&view),
                 problems: Arc::new(view.problems()),
                 made: Arc::clone(&view.made),
             });
@@ -54,20 +54,25 @@ pub(crate) async fn tell(mut views: watch::Receiver<Arc<View>>, reports: Reports
 }
 
 /// What is to be said of each object, sorted: the verdicts, and that objects are wrong which have none.
-fn verdicts(view: &View) -> Vec<Verdict> {
-    let mut all = view.verdicts();
+fn verdicts(view: &View) -> Arc<Vec<Verdict>> {
+    let joined = view.verdicts();
+    let mut more = Vec::new();
     for problem in view.problems().iter().filter(|problem| problem.level == Level::Error) {
         let Some(key) = problem.object.as_ref().filter(|key| has_no_verdicts(key.kind)) else { continue };
         let field = if problem.field.is_empty() { String::new() } else { format!("{}: ", problem.field) };
         let message = format!("{field}{}; {}", problem.message, problem.mend);
         let generation = view.snapshot.get(key).and_then(|object| object.meta().generation);
-        all.push(Verdict {
+        more.push(Verdict {
             generation,
             ..Verdict::new(key.clone(), "Accepted", false, ("NotServed", &message))
         });
     }
-    all.sort();
-    all
+    if more.is_empty() {
+        return joined;
+    }
+    more.extend(joined.iter().cloned());
+    more.sort();
+    Arc::new(more)
 }
 
 /// Kinds of which nothing is said where nothing is wrong: in a mesh most of their objects are for others.

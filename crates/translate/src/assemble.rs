@@ -37,7 +37,9 @@ use crate::telemetry;
 pub(crate) struct Assembled {
     pub(crate) ir: Arc<Ir>,
     pub(crate) clusters: BTreeMap<ClusterKey, ClusterPlan>,
+    /// What is wrong.
     pub(crate) report: Report,
+    pub(crate) verdicts: Arc<Vec<Verdict>>,
     pub(crate) wants: Wants,
     pub(crate) made: Vec<Made>,
     /// The ports that the process itself may listen on.
@@ -109,7 +111,15 @@ pub(crate) fn assemble(snapshot: &Snapshot, settings: &Settings, memo: &mut Asse
     };
     memo.services.turn();
     let ir = keep(Some(&last.ir), ir);
-    let made = Arc::new(Assembled { ir, clusters, report, wants, made: own.made, taken });
+    let made = Arc::new(Assembled {
+        ir,
+        clusters,
+        verdicts: report.take_verdicts(),
+        report,
+        wants,
+        made: own.made,
+        taken,
+    });
     memo.last = Some((snapshot.clone(), Arc::clone(&made)));
     made
 }

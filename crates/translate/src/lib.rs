@@ -80,7 +80,7 @@ pub struct Translation {
     /// Where to.
     pub endpoints: Arc<Endpoints>,
     /// What became of each resource, sorted.
-    pub verdicts: Vec<Verdict>,
+    pub verdicts: Arc<Vec<Verdict>>,
     /// What is wrong, the gravest first; without what the snapshot itself says.
     pub problems: Vec<Problem>,
     /// What else is needed.
@@ -147,7 +147,7 @@ impl Stages {
             *self = Stages { revision, mesh, settings: Some(settings.clone()), ..Stages::default() };
         }
         let assembled = assemble::assemble(snapshot, settings, &mut self.assemble);
-        let Assembled { ir, clusters, report, wants, made, taken } = &*assembled;
+        let Assembled { ir, clusters, report, verdicts, wants, made, taken } = &*assembled;
         let mut report = Report::clone(report);
         report.problems(mesh_problems);
         report.problems(&left_out);
@@ -162,7 +162,7 @@ impl Stages {
             &mut report,
         );
         let ir = verified::verify(ir, accounts, &mut self.verified);
-        let (problems, verdicts) = report.into_lists();
+        let (problems, verdicts) = (report.into_problems(), Arc::clone(verdicts));
         Translation { ir, endpoints, verdicts, problems, wants, made: made.clone() }
     }
 }

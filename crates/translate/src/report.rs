@@ -1,14 +1,16 @@
 //! What is said about resources while they are translated.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use limen_resources::{Problem, Verdict};
 
-/// Problems and verdicts, each once and in order.
+/// Problems, each once and in order, and verdicts.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Report {
     problems: BTreeSet<Problem>,
-    verdicts: BTreeSet<Verdict>,
+    /// There are several of each route, so that they are put in order only once.
+    verdicts: Vec<Verdict>,
 }
 
 impl Report {
@@ -21,13 +23,21 @@ impl Report {
     }
 
     pub(crate) fn verdict(&mut self, verdict: Verdict) {
-        self.verdicts.insert(verdict);
+        self.verdicts.push(verdict);
     }
 
-    /// Both lists: problems by gravity, object and field.
-    pub(crate) fn into_lists(self) -> (Vec<Problem>, Vec<Verdict>) {
+    /// Takes the verdicts out: each once, in order.
+    pub(crate) fn take_verdicts(&mut self) -> Arc<Vec<Verdict>> {
+        let mut verdicts = std::mem::take(&mut self.verdicts);
+        verdicts.sort_unstable();
+        verdicts.dedup();
+        Arc::new(verdicts)
+    }
+
+    /// The problems by gravity, object and field.
+    pub(crate) fn into_problems(self) -> Vec<Problem> {
         let mut problems: Vec<_> = self.problems.into_iter().collect();
         problems.sort_by(|a, b| (a.level, &a.object, &a.field).cmp(&(b.level, &b.object, &b.field)));
-        (problems, self.verdicts.into_iter().collect())
+        problems
     }
 }

@@ -117,11 +117,11 @@ impl Survivor {
     ) -> Translation {
         for (key, Hidden { object, why, former }) in &self.hidden {
             made.problems.insert(0, messages::not_translated(At::any(object, ""), why, former.is_some()));
-            made.verdicts.retain(|verdict| verdict.on != *key);
-            made.verdicts.extend(verdicts(ground, object));
+            Arc::make_mut(&mut made.verdicts).retain(|verdict| verdict.on != *key);
+            Arc::make_mut(&mut made.verdicts).extend(verdicts(ground, object));
         }
         if !self.hidden.is_empty() {
-            made.verdicts.sort();
+            Arc::make_mut(&mut made.verdicts).sort();
         }
         let (ir, endpoints) = (Arc::clone(&made.ir), Arc::clone(&made.endpoints));
         // They may be many, and seldom are others.
@@ -137,7 +137,7 @@ impl Survivor {
         Translation {
             ir: last.map(|last| Arc::clone(&last.ir)).unwrap_or_default(),
             endpoints: last.map(|last| Arc::clone(&last.endpoints)).unwrap_or_default(),
-            verdicts: Vec::new(),
+            verdicts: Arc::default(),
             problems: vec![messages::nothing_translated(why)],
             wants: last.map(|last| last.wants.clone()).unwrap_or_default(),
             made: Vec::new(),

@@ -49,7 +49,7 @@ pub(super) async fn state(State(admin): State<Admin>) -> Response {
         "ejected": view.applied.ejected,
         "listeners": view.applied.listeners,
         "problems": view.problems(),
-        "verdicts": view.verdicts(),
+        "verdicts": *view.verdicts(),
     }))
 }
 
@@ -80,7 +80,7 @@ pub(super) async fn problems(State(admin): State<Admin>) -> Response {
 
 /// What translation says about objects.
 pub(super) async fn verdicts(State(admin): State<Admin>) -> Response {
-    pretty(&admin.view().verdicts())
+    pretty(&*admin.view().verdicts())
 }
 
 /// Where it listens.
