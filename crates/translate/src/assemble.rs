@@ -13,7 +13,7 @@ use limen_resources::{Kind, Made, Object, ObjectKey, Snapshot, Verdict};
 use crate::Wants;
 use crate::clusters::{self, ClusterPlan};
 use crate::draft::VirtualServiceDraft;
-use crate::gateway_api;
+use crate::gateway_api::{self, RouteMemo};
 use crate::guard;
 use crate::index::Index;
 use crate::ingress::{self, IngressMemo, Ingresses};
@@ -53,6 +53,7 @@ pub(crate) struct AssembleMemo {
     drafts: Memo<ObjectKey, DraftInputs, Arc<VirtualServiceDraft>>,
     ingresses: IngressMemo,
     merge: MergeMemo,
+    routes: RouteMemo,
     last: Option<(Snapshot, Arc<Assembled>)>,
 }
 
@@ -86,7 +87,8 @@ pub(crate) fn assemble(snapshot: &Snapshot, settings: &Settings, memo: &mut Asse
     let routing = merge::route_tables(&index, planned, &drafts, attached, &mut memo.merge, &mut report);
     let mut certificates = Certificates::new(&index, &last.ir);
     let Routing { tables, mut wanted, mut connections } = routing;
-    let (own, offers) = gateway_api::plan(&index, &mut certificates, &mut wanted, &mut report);
+    let (own, offers) =
+        gateway_api::plan(&index, &mut certificates, &mut wanted, &mut memo.routes, &mut report);
     own.conclude_policies(&index, &mut report);
     let telemetry = telemetry::telemetry(&index, &last.ir, &mut wanted, &mut report);
     let clusters = clusters::clusters(&index, wanted, &last.clusters, &mut certificates.files, &mut report);

@@ -44,6 +44,7 @@ use l4::L4Draft;
 use listener_sets::OwnSet;
 use listeners::Listener;
 use precedence::Precedence;
+pub(crate) use routes::RouteMemo;
 use routes::{HttpDraft, Route};
 
 use crate::guard;
@@ -120,6 +121,7 @@ pub(crate) fn plan<'a>(
     index: &Index<'a>,
     certificates: &mut Certificates<'_, '_>,
     wanted: &mut WantedClusters,
+    memo: &mut RouteMemo,
     report: &mut Report,
 ) -> (Plan<'a>, Vec<Offer>) {
     let gateways = gateways::gateways(index, report);
@@ -142,12 +144,16 @@ pub(crate) fn plan<'a>(
     let listeners = listeners::listeners((index, &grants), (&gateways, &sets), certificates);
     let openings: Vec<_> = listeners.iter().map(|listener| listener.opening.clone()).collect();
     let ground = (index, &grants);
-    let http = index.snapshot.http_routes().iter().map(|route| Draft::Http(routes::http(ground, route)));
-    let grpc = index.snapshot.grpc_routes().iter().map(|route| Draft::Http(routes::grpc(ground, route)));
+    memo.begin(index.snapshot);
+    let http = index.snapshot.http_routes().iter();
+    let http: Vec<_> = http.map(|route| Draft::Http(routes::http(ground, route, memo))).collect();
+    let grpc = index.snapshot.grpc_routes().iter();
+    let grpc: Vec<_> = grpc.map(|route| Draft::Http(routes::grpc(ground, route, memo))).collect();
+    memo.turn();
     let tls = index.snapshot.tls_routes().iter().map(|route| Draft::L4(l4::tls(ground, route)));
     let tcp = index.snapshot.tcp_routes().iter().map(|route| Draft::L4(l4::tcp(ground, route)));
     let udp = index.snapshot.udp_routes().iter().map(|route| Draft::L4(l4::udp(ground, route)));
-    let routes: Vec<_> = http.chain(grpc).chain(tls).chain(tcp).chain(udp).collect();
+    let routes: Vec<_> = http.into_iter().chain(grpc).chain(tls).chain(tcp).chain(udp).collect();
     let outcomes = routes.iter().map(|draft| {
         let route = draft.route();
         let outcome = |parent| {

@@ -14,7 +14,7 @@ use limen_resources::gateway_api::{
     HttpRouteRetry, HttpRouteTimeouts, HttpValueMatch, ParentReference, PathMatchType, SessionPersistence,
     ValueMatchType,
 };
-use limen_resources::{AnyObject, Object};
+use limen_resources::{AnyObject, Object, ObjectKey, Snapshot};
 
 use super::No;
 use super::attach::{Asking, RouteKind};
@@ -26,6 +26,7 @@ use super::session;
 use super::status::{self, Age, Said};
 use crate::index::{Index, origin};
 use crate::istio::matching;
+use crate::memo::Memo;
 
 /// What every kind of route has: where it wants to be, and whether it is right.
 #[derive(Debug)]
@@ -52,8 +53,26 @@ pub(crate) struct HttpDraft<'a> {
     pub(crate) route: Route<'a>,
     pub(crate) object: AnyObject,
     /// One for each match of each rule.
-    pub(crate) rules: Vec<(Precedence, Arc<Rule>)>,
-    pub(crate) wanted: Vec<Needed>,
+    pub(crate) rules: Arc<Vec<(Precedence, Arc<Rule>)>>,
+    pub(crate) wanted: Arc<Vec<Needed>>,
+}
+
+/// What the rules of a route come to.
+#[derive(Debug, Clone)]
+pub(crate) struct Rules {
+    accepted: Result<(), No>,
+    resolved: Result<(), No>,
+    unresolved: String,
+    dropped: Option<No>,
+    rules: Arc<Vec<(Precedence, Arc<Rule>)>>,
+    wanted: Arc<Vec<Needed>>,
+}
+
+/// The same while it is made.
+struct Building<'a> {
+    route: Route<'a>,
+    rules: Vec<(Precedence, Arc<Rule>)>,
+    wanted: Vec<Needed>,
 }
 
 /// A rule of either kind.
@@ -74,11 +93,56 @@ struct Matched {
     rank: PathRank,
 }
 
+/// What rules came to before. It holds as long as all that they refer to is the same.
+#[derive(Debug, Default)]
+pub(crate) struct RouteMemo {
+    ground: Option<Snapshot>,
+    http: Memo<ObjectKey, Arc<Object<HttpRoute>>, Rules>,
+    grpc: Memo<ObjectKey, Arc<Object<GrpcRoute>>, Rules>,
+}
+
+impl RouteMemo {
+    /// Forgets all if anything is different that rules refer to.
+    pub(crate) fn begin(&mut self, snapshot: &Snapshot) {
+        let same = |a: &Snapshot| {
+            a.services().same(snapshot.services())
+                && a.service_entries().same(snapshot.service_entries())
+                && a.workload_entries().same(snapshot.workload_entries())
+                && a.reference_grants().same(snapshot.reference_grants())
+                && a.namespaces().same(snapshot.namespaces())
+        };
+        if !self.ground.as_ref().is_some_and(same) {
+            *self = RouteMemo::default();
+        }
+        self.ground = Some(snapshot.clone());
+    }
+
+    /// Forgets the routes that were not asked for.
+    pub(crate) fn turn(&mut self) {
+        self.http.turn();
+        self.grpc.turn();
+    }
+}
+
 /// What an HTTPRoute says.
-pub(crate) fn http<'a>(ground: (&Index<'_>, &Grants), object: &'a Arc<Object<HttpRoute>>) -> HttpDraft<'a> {
-    let HttpRoute { parent_refs, hostnames, rules, use_default_gateways } = &object.spec;
+pub(crate) fn http<'a>(
+    ground: (&Index<'_>, &Grants),
+    object: &'a Arc<Object<HttpRoute>>,
+    memo: &mut RouteMemo,
+) -> HttpDraft<'a> {
+    let HttpRoute { parent_refs, hostnames, rules: _, use_default_gateways } = &object.spec;
     let in_vain = in_vain(use_default_gateways);
-    let rules = rules.iter().map(|rule| Written {
+    let route = Route { in_vain, ..route(object, RouteKind::Http, parent_refs, hostnames) };
+    let make = |object: &Arc<Object<HttpRoute>>| {
+        let own = self::route(object, RouteKind::Http, parent_refs, hostnames);
+        rules(ground, own, http_rules(&object.spec))
+    };
+    let made = memo.http.get(object.key.clone(), Arc::clone(object), make);
+    draft(route, AnyObject::HttpRoute(Arc::clone(object)), made)
+}
+
+fn http_rules(route: &HttpRoute) -> Vec<Written<'_>> {
+    let rules = route.rules.iter().map(|rule| Written {
         name: &rule.name,
         filters: &rule.filters,
         backends: &rule.backend_refs,
@@ -87,15 +151,28 @@ pub(crate) fn http<'a>(ground: (&Index<'_>, &Grants), object: &'a Arc<Object<Htt
         session: rule.session_persistence.as_ref(),
         matches: rule.matches.iter().map(http_match).collect(),
     });
-    let route = Route { in_vain, ..route(object, RouteKind::Http, parent_refs, hostnames) };
-    draft(ground, route, AnyObject::HttpRoute(Arc::clone(object)), rules.collect())
+    rules.collect()
 }
 
 /// What a GRPCRoute says.
-pub(crate) fn grpc<'a>(ground: (&Index<'_>, &Grants), object: &'a Arc<Object<GrpcRoute>>) -> HttpDraft<'a> {
-    let GrpcRoute { parent_refs, hostnames, rules, use_default_gateways } = &object.spec;
+pub(crate) fn grpc<'a>(
+    ground: (&Index<'_>, &Grants),
+    object: &'a Arc<Object<GrpcRoute>>,
+    memo: &mut RouteMemo,
+) -> HttpDraft<'a> {
+    let GrpcRoute { parent_refs, hostnames, rules: _, use_default_gateways } = &object.spec;
     let in_vain = in_vain(use_default_gateways);
-    let rules = rules.iter().map(|rule| Written {
+    let route = Route { in_vain, ..route(object, RouteKind::Grpc, parent_refs, hostnames) };
+    let make = |object: &Arc<Object<GrpcRoute>>| {
+        let own = self::route(object, RouteKind::Grpc, parent_refs, hostnames);
+        rules(ground, own, grpc_rules(&object.spec))
+    };
+    let made = memo.grpc.get(object.key.clone(), Arc::clone(object), make);
+    draft(route, AnyObject::GrpcRoute(Arc::clone(object)), made)
+}
+
+fn grpc_rules(route: &GrpcRoute) -> Vec<Written<'_>> {
+    let rules = route.rules.iter().map(|rule| Written {
         name: &rule.name,
         filters: &rule.filters,
         backends: &rule.backend_refs,
@@ -112,8 +189,7 @@ pub(crate) fn grpc<'a>(ground: (&Index<'_>, &Grants), object: &'a Arc<Object<Grp
             })
             .collect(),
     });
-    let route = Route { in_vain, ..route(object, RouteKind::Grpc, parent_refs, hostnames) };
-    draft(ground, route, AnyObject::GrpcRoute(Arc::clone(object)), rules.collect())
+    rules.collect()
 }
 
 /// A route of any kind, right as far as is known.
@@ -141,13 +217,15 @@ pub(super) fn in_vain(default_gateways: &str) -> Vec<String> {
     (default_gateways == "All").then(|| "spec.useDefaultGateways".to_owned()).into_iter().collect()
 }
 
-fn draft<'a>(
-    ground: (&Index<'_>, &Grants),
-    route: Route<'a>,
-    object: AnyObject,
-    rules: Vec<Written<'_>>,
-) -> HttpDraft<'a> {
-    let mut made = HttpDraft { route, object, rules: Vec::new(), wanted: Vec::new() };
+/// A route with what its rules came to.
+fn draft(route: Route<'_>, object: AnyObject, made: Rules) -> HttpDraft<'_> {
+    let Rules { accepted, resolved, unresolved, dropped, rules, wanted } = made;
+    let route = Route { accepted, resolved, unresolved, dropped, ..route };
+    HttpDraft { route, object, rules, wanted }
+}
+
+fn rules(ground: (&Index<'_>, &Grants), route: Route<'_>, rules: Vec<Written<'_>>) -> Rules {
+    let mut made = Building { route, rules: Vec::new(), wanted: Vec::new() };
     let default = Written {
         name: "",
         filters: &[],
@@ -168,10 +246,12 @@ fn draft<'a>(
     {
         made.route.accepted = Err((reason, why));
     }
-    made
+    let Building { route, rules, wanted } = made;
+    let Route { accepted, resolved, unresolved, dropped, .. } = route;
+    Rules { accepted, resolved, unresolved, dropped, rules: Arc::new(rules), wanted: Arc::new(wanted) }
 }
 
-impl HttpDraft<'_> {
+impl Building<'_> {
     /// Adds a rule. Is it served?
     fn rule(&mut self, ground: (&Index<'_>, &Grants), number: usize, mut written: Written<'_>) -> bool {
         let field = format!("spec.rules[{number}]");
