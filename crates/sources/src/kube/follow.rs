@@ -1,6 +1,6 @@
 //! Follows what an API server tells of one kind: lists it, then watches what comes after, for ever.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use kube::Client;
@@ -8,6 +8,7 @@ use kube::core::params::{ListParams, WatchParams};
 use kube::core::{ApiResource, DynamicObject, Request, Resource, WatchEvent};
 use serde::Deserialize;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::failure::Failure;
 use super::pause::Pause;
@@ -206,3 +207,7 @@ impl<T, R: Fn(&Value) -> Option<T>, S: Fn(Heard<T>)> Follower<R, S> {
         Err(Failure::Silent("watches end as soon as they begin".to_owned()))
     }
 }
+
+#[cfg(test)]
+#[path = "follow_tests.rs"]
+mod tests;
