@@ -14,17 +14,16 @@ use limen_sources::{Cluster, Document, Reports};
 use limen_translate::Translator;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
 use crate::admin::{self, Admin};
-use crate::control::{Control, change_latency};
+use crate::control::{self, Control, change_latency};
 use crate::logging::Logging;
 use crate::report::Reporter;
 use crate::settings::Settings;
 use crate::told;
 use crate::view::{Phase, View};
 
-/// Threads of the control side. Two, so that the admin port answers while a large configuration is translated.
+/// Threads of the control side, besides the one that translates.
 const CONTROL_THREADS: usize = 2;
 
 /// What a gateway is started with.
@@ -52,7 +51,7 @@ pub struct Running {
     proxy: Arc<Proxy>,
     views: Arc<watch::Sender<Arc<View>>>,
     view: watch::Receiver<Arc<View>>,
-    control: JoinHandle<()>,
+    control: control::Running,
     /// The way to who tells the cluster.
     reports: Option<Reports>,
     admin: Option<SocketAddr>,
@@ -115,7 +114,8 @@ pub fn start(options: Options) -> anyhow::Result<Running> {
         reporter: Reporter::default(),
         waiting: VecDeque::new(),
     };
-    let control = runtime.spawn(control.run(updates, proxy.applied()));
+    let control = control.start(updates, proxy.applied(), runtime.handle());
+    let control = control.context("the thread that translates cannot be started")?;
 
     // admin, readiness, metrics: read Views and counters, hand on answers.
     let admin::Ports { admin, readiness, metrics, .. } = ports;
@@ -245,15 +245,14 @@ impl Running {
 
     /// Ends the control loop, so that nobody else holds the data plane and it stops when we let go of it.
     async fn end_control(&mut self) {
-        self.control.abort();
-        // It ends with an error, having been aborted; what counts is that it has ended.
-        let _ = (&mut self.control).await;
+        self.control.stop();
+        self.control.ended().await;
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.control.abort();
+        self.control.stop();
         if let Some(runtime) = self.runtime.take() {
             // The drop may happen on a thread of another runtime, where waiting is forbidden.
             runtime.shutdown_background();

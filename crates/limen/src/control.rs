@@ -1,14 +1,16 @@
-//! The control loop: one task that reads what the sources and the data plane say, and hands on what follows.
+//! The control loop: one thread that reads what the sources and the data plane say, and hands on what follows.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
+use std::{io, thread};
 
 use limen_proxy::observe::{Gauge, Registry, SharedHistogram};
 use limen_proxy::{Applied, Proxy};
 use limen_sources::{Sources, Update, Updates};
 use limen_translate::{Translation, Translator, Wants};
-use tokio::sync::watch;
+use tokio::runtime::Handle;
+use tokio::sync::{oneshot, watch};
 
 use crate::admin::expiry;
 use crate::report::{News, Reporter};
@@ -41,13 +43,59 @@ pub(crate) struct Control {
     pub(crate) waiting: VecDeque<(u64, Instant)>,
 }
 
+/// The loop, running.
+pub(crate) struct Running {
+    stop: Option<oneshot::Sender<()>>,
+    ended: oneshot::Receiver<()>,
+}
+
+impl Running {
+    /// Tells it to end after what it is doing.
+    pub(crate) fn stop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            // Without another end it has ended already.
+            let _ = stop.send(());
+        }
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn ended(&mut self) {
+        // An error says that it is gone.
+        let _ = (&mut self.ended).await;
+    }
+}
+
 impl Control {
+    /// Starts the loop, on a thread of its own: what every translation allocates and frees stays in one part of the heap,
+    /// instead of in as many as there are threads that happen to run it.
+    pub(crate) fn start(
+        self,
+        updates: Updates,
+        applied: watch::Receiver<Applied>,
+        runtime: &Handle,
+    ) -> io::Result<Running> {
+        let (stop, stopped) = oneshot::channel();
+        let (done, ended) = oneshot::channel();
+        let runtime = runtime.clone();
+        thread::Builder::new().name("limen-translate".to_owned()).spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = self.run(updates, applied) => {}
+                    _ = stopped => {}
+                }
+            });
+            // Nobody may wait for it.
+            let _ = done.send(());
+        })?;
+        Ok(Running { stop: Some(stop), ended })
+    }
+
     /// Runs until the sources end.
-    pub(crate) async fn run(mut self, mut updates: Updates, mut applied: watch::Receiver<Applied>) {
+    async fn run(mut self, mut updates: Updates, mut applied: watch::Receiver<Applied>) {
         loop {
             tokio::select! {
                 update = updates.next() => match update {
-                    Some(update) => tokio::task::block_in_place(|| self.take_update(update)),
+                    Some(update) => self.take_update(update),
                     None => return,
                 },
                 Ok(()) = applied.changed() => {
