@@ -113,13 +113,25 @@ impl Book {
 
     /// Which objects to begin to write now, at most so many.
     pub(super) fn begin(&mut self, most: usize, now: Instant) -> Vec<ObjectKey> {
-        let entries = &self.entries;
-        self.dirty.retain(|key| entries.get(key).is_some_and(|entry| entry.busy || entry.differs()));
-        let due = |key: &&ObjectKey| {
-            let entry = entries.get(key);
-            entry.is_some_and(|entry| !entry.busy && entry.rest.is_none_or(|rest| rest <= now))
-        };
-        let due: Vec<ObjectKey> = self.dirty.iter().filter(due).take(most).cloned().collect();
+        let (mut due, mut clean) = (Vec::new(), Vec::new());
+        // With thousands of them only those are looked at that come first.
+        for key in self.dirty.iter() {
+            if due.len() == most {
+                break;
+            }
+            match self.entries.get(key) {
+                Some(entry) if entry.busy => {}
+                Some(entry) if entry.differs() => {
+                    if entry.rest.is_none_or(|rest| rest <= now) {
+                        due.push(key.clone());
+                    }
+                }
+                _ => clean.push(key.clone()),
+            }
+        }
+        for key in &clean {
+            self.dirty.remove(key);
+        }
         for key in &due {
             if let Some(entry) = self.entries.get_mut(key) {
                 (entry.busy, entry.rest) = (true, Some(now + REST));

@@ -26,8 +26,6 @@ use crate::source::Batch;
 
 /// So many objects are written at the same time.
 const AT_ONCE: usize = 8;
-/// So many Events are written at the same time.
-const EVENTS: usize = 4;
 /// How long a state is waited for that some instances do not serve, before that is said.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Reports are not looked at more often.
@@ -93,7 +91,6 @@ struct Task {
     waiting: [Option<Pending>; 2],
     spoken: Option<Spoken>,
     told: events::Told,
-    telling: usize,
     kept: Kept,
     failures: Failures,
     done: UnboundedSender<Done>,
@@ -136,7 +133,6 @@ pub(super) async fn run(client: Client, writing: Writing, inboxes: Inboxes, out:
         waiting: [None, None],
         spoken: None,
         told: events::Told::default(),
-        telling: 0,
         kept: Kept::default(),
         failures: Failures::new(out),
         done,
@@ -273,6 +269,7 @@ impl Task {
                 self.book.want(&key, wanted);
             }
         }
+        self.told.take(&spoken.report.problems);
         let first = before.is_none();
         self.spoken = Some(spoken);
         if first {
@@ -380,7 +377,7 @@ impl Task {
             });
         }
         self.keep(&report, now);
-        for problem in self.told.new_ones(&report.problems, EVENTS.saturating_sub(self.telling)) {
+        for problem in self.told.due(now) {
             let Some(key) = problem.object.clone() else { continue };
             let (Some(resource), Some(uid)) = (self.kinds.get(&key.kind).cloned(), self.book.uid(&key))
             else {
@@ -388,7 +385,6 @@ impl Task {
             };
             let about = About { resource, uid: uid.to_owned(), key };
             let (client, instance) = (self.client.clone(), self.leases.me.clone());
-            self.telling += 1;
             self.begin(async move { Done::Event(events::tell(client, instance, about, problem).await) });
         }
     }
@@ -462,13 +458,10 @@ impl Task {
                     }
                 }
             }
-            Done::Event(told) => {
-                self.telling = self.telling.saturating_sub(1);
-                match told {
-                    Ok(()) => self.failures.mend("events"),
-                    Err(failure) => self.failures.fail("events", failure),
-                }
-            }
+            Done::Event(told) => match told {
+                Ok(()) => self.failures.mend("events"),
+                Err(failure) => self.failures.fail("events", failure),
+            },
             Done::Kept(Ok(())) => self.failures.mend("services"),
             Done::Kept(Err(failure)) => self.failures.fail("services", failure),
             Done::Removed => {}
@@ -490,7 +483,8 @@ impl Task {
         let object = if self.election.leads(now) && self.writing < AT_ONCE { self.book.next() } else { None };
         let member = self.members.next_end(now);
         let kept = self.kept.next();
-        let times = [kept, lease, Some(election), pending, object, member, self.election.end()];
+        let event = self.told.next();
+        let times = [kept, event, lease, Some(election), pending, object, member, self.election.end()];
         let next = times.into_iter().flatten().filter(|at| *at > now).min();
         next.unwrap_or(now + RENEWS)
     }
