@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use limen_resources::{GatewayAddress, Kind, ObjectKey, Part, Verdict};
 use serde_json::Value;
 
+use super::events::cut;
 use super::members::Share;
 
 /// The group of the Gateway API's kinds.
@@ -80,6 +81,16 @@ pub(super) struct Speaker {
     pub(super) controller: String,
     /// The group of instances.
     pub(super) group: String,
+}
+
+impl Speaker {
+    /// Is a condition of this type ours, among those of a whole object?
+    pub(super) fn has(&self, layout: Layout, name: &str) -> bool {
+        match layout {
+            Layout::Prefixed => name.strip_prefix(&*self.group).is_some_and(|rest| rest.starts_with('/')),
+            _ => OWN.contains(&name),
+        }
+    }
 }
 
 /// What is said of an object, without times.
@@ -223,7 +234,7 @@ fn condition(verdict: &Verdict, share: Option<Share>) -> Condition {
         name: condition.clone(),
         status: if *status { "True" } else { "False" }.to_owned(),
         reason: reason.clone(),
-        message: shortened(message),
+        message: cut(message, LONGEST).to_owned(),
         generation: *generation,
     };
     if let (Some(share), true, Verdict::PROGRAMMED) = (share, *status, &**condition) {
@@ -238,21 +249,13 @@ fn condition(verdict: &Verdict, share: Option<Share>) -> Condition {
     said
 }
 
-fn shortened(message: &str) -> String {
-    let mut end = message.len().min(LONGEST);
-    while !message.is_char_boundary(end) {
-        end -= 1;
-    }
-    message.get(..end).unwrap_or_default().to_owned()
-}
-
 /// What an object of the cluster says of us. `object`: as the API has it.
 pub(super) fn stored(layout: Layout, object: &Value, by: &Speaker) -> Said {
     let mut said = Said::default();
     let status = object.get("status").unwrap_or(&Value::Null);
     match layout {
         Layout::Whole => {
-            said.conditions = own_conditions(status, |name| OWN.contains(&name));
+            said.conditions = own_conditions(status, |name| by.has(layout, name));
             said.addresses = pairs(status.get("addresses"), ("type", "value"));
             said.attached_listener_sets = status
                 .get("attachedListenerSets")
@@ -261,10 +264,7 @@ pub(super) fn stored(layout: Layout, object: &Value, by: &Speaker) -> Said {
             said.features = list(status.get("supportedFeatures")).map(|one| text(one, "name")).collect();
             said.listeners = list(status.get("listeners")).map(stored_listener).collect();
         }
-        Layout::Prefixed => {
-            let own = |name: &str| name.strip_prefix(&*by.group).is_some_and(|rest| rest.starts_with('/'));
-            said.conditions = own_conditions(status, own);
-        }
+        Layout::Prefixed => said.conditions = own_conditions(status, |name| by.has(layout, name)),
         Layout::Parents | Layout::Ancestors => {
             let (field, _) = entries_of(layout);
             let entry = |entry: &Value| (whose(layout, object, entry), own_conditions(entry, |_| true));
@@ -283,7 +283,7 @@ pub(super) fn stored(layout: Layout, object: &Value, by: &Speaker) -> Said {
 }
 
 /// The types of conditions that we write where no name of ours stands beside them.
-pub(super) const OWN: [&str; 5] =
+const OWN: [&str; 5] =
     ["Accepted", "InsecureFrontendValidationMode", "Programmed", "ResolvedRefs", "SupportedVersion"];
 
 /// Where entries stand, and in which field of one stands whose it is.

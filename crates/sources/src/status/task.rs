@@ -69,9 +69,23 @@ struct Spoken {
 /// The own Lease.
 #[derive(Default)]
 struct OwnLease {
+    /// What it is to say.
+    progress: Option<Progress>,
     written: Option<(Progress, Instant)>,
     rest: Option<Instant>,
     busy: bool,
+}
+
+impl OwnLease {
+    /// When to write it. `None`: there is nothing to say, or it is being written.
+    fn due(&self, now: Instant) -> Option<Instant> {
+        let progress = self.progress.as_ref().filter(|_| !self.busy)?;
+        let due = match &self.written {
+            None => now,
+            Some((written, at)) => *at + if written == progress { RENEWS } else { LEASE_REST },
+        };
+        Some(self.rest.map_or(due, |rest| due.max(rest)))
+    }
 }
 
 struct Task {
@@ -86,7 +100,6 @@ struct Task {
     electing: bool,
     leading: bool,
     lease: OwnLease,
-    newest: Option<Arc<Report>>,
     /// The older of two is asked for first, so that changes without end do not keep everything unsaid.
     waiting: [Option<Pending>; 2],
     spoken: Option<Spoken>,
@@ -129,7 +142,6 @@ pub(super) async fn run(client: Client, writing: Writing, inboxes: Inboxes, out:
         electing: false,
         leading: false,
         lease: OwnLease::default(),
-        newest: None,
         waiting: [None, None],
         spoken: None,
         told: events::Told::default(),
@@ -218,7 +230,7 @@ impl Task {
     fn take(&mut self, report: Arc<Report>, now: Instant) {
         let number = self.members.serve(hex(report.applied));
         let pending = Pending { report: Arc::clone(&report), number, since: now };
-        self.newest = Some(report);
+        self.lease.progress = Some(progress(&report));
         match &mut self.waiting {
             [first @ None, _] => *first = Some(pending),
             [_, last] => *last = Some(pending),
@@ -314,19 +326,15 @@ impl Task {
 
     /// Renews the own Lease, and does what is to be done about that of the leader.
     fn tend_leases(&mut self, now: Instant) {
-        let Some(report) = &self.newest else { return };
-        let progress = progress(report);
-        let due = match &self.lease.written {
-            None => now,
-            Some((written, at)) => *at + if *written == progress { RENEWS } else { LEASE_REST },
-        };
-        if !self.lease.busy && now >= due.max(self.lease.rest.unwrap_or(now)) {
+        let Some(progress) = self.lease.progress.clone() else { return };
+        let ready = progress.ready;
+        if self.lease.due(now).is_some_and(|due| now >= due) {
             self.lease.busy = true;
             self.lease.written = Some((progress.clone(), now));
             let leases = self.leases.clone();
             self.begin(async move { Done::Lease(leases.renew(&progress).await) });
         }
-        if !report.ready && !self.election.leads(now) {
+        if !ready && !self.election.leads(now) {
             return;
         }
         let version = match self.election.step(now) {
@@ -470,11 +478,7 @@ impl Task {
 
     /// When something is to be done although nothing is heard.
     fn wake(&self, now: Instant) -> Instant {
-        let lease = self.newest.as_ref().map(|report| match &self.lease.written {
-            _ if self.lease.busy => now + RENEWS,
-            None => self.lease.rest.unwrap_or(now),
-            Some((written, at)) => *at + if *written == progress(report) { RENEWS } else { LEASE_REST },
-        });
+        let lease = self.lease.due(now);
         let election = match self.election.step(now) {
             Step::Wait(until) => until,
             _ => now + RENEWS,

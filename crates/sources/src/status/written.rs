@@ -3,22 +3,21 @@
 use serde_json::{Map, Value, json};
 
 use super::said::{
-    Condition, GROUP, Layout, Listener, OWN, Said, Speaker, Whose, entries_of, is_ours, list, text, whose,
+    Condition, GROUP, Layout, Listener, Said, Speaker, Whose, entries_of, is_ours, list, text, whose,
 };
 
 /// The status that `object` is to have: what others wrote stays, ours says `said`. `now`: RFC 3339. A condition keeps its
 /// time as long as its status is the same.
 pub(super) fn status(layout: Layout, object: &Value, said: &Said, by: &Speaker, now: &str) -> Value {
     let before = object.get("status").unwrap_or(&Value::Null);
+    let own = |name: &str| by.has(layout, name);
     let mut status = before.as_object().cloned().unwrap_or_default();
     match layout {
         Layout::Whole => {
-            let own = |name: &str| OWN.contains(&name);
             status.insert("conditions".to_owned(), conditions(before, &said.conditions, now, own));
             whole(&mut status, before, said, (text(object, "kind") == "Gateway", now));
         }
         Layout::Prefixed => {
-            let own = |name: &str| name.strip_prefix(&*by.group).is_some_and(|rest| rest.starts_with('/'));
             status.insert("conditions".to_owned(), conditions(before, &said.conditions, now, own));
         }
         Layout::Parents | Layout::Ancestors => {
