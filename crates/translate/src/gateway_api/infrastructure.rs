@@ -60,7 +60,7 @@ fn ours(index: &Index<'_>, service: &Object<Service>) -> bool {
     let class = |name: &str| {
         let mut classes = index.snapshot.gateway_classes().iter();
         classes.any(|class| {
-            label_value(&class.key.name) == name
+            shortened(&class.key.name) == name
                 && class.spec.controller_name == index.settings.gateway_api.controller
         })
     };
@@ -82,8 +82,8 @@ fn service(gateway: &OwnGateway<'_>, ports: &BTreeSet<(u16, &'static str)>) -> (
     let (own, class) = (&gateway.object.key, &gateway.object.spec.gateway_class_name);
     let asked = gateway.object.spec.infrastructure.clone().unwrap_or_default();
     let mut labels = asked.labels;
-    labels.insert(GATEWAY.to_owned(), label_value(&own.name));
-    labels.insert(CLASS.to_owned(), label_value(class));
+    labels.insert(GATEWAY.to_owned(), shortened(&own.name));
+    labels.insert(CLASS.to_owned(), shortened(class));
     labels.insert(MANAGER.to_owned(), "limen".to_owned());
     let port = |(port, protocol): &(u16, &str)| {
         let name = format!("{}-{port}", protocol.to_ascii_lowercase());
@@ -109,11 +109,6 @@ fn protocol(listener: &str) -> &'static str {
     if listener == "UDP" { "UDP" } else { "TCP" }
 }
 
-/// As a label can have it: a name that is too long ends in its digest.
-fn label_value(name: &str) -> String {
-    shortened(name)
-}
-
 /// As Services are called (RFC 1035): begins with a letter, has no dots.
 fn service_name(name: &str) -> String {
     let plain = name.replace('.', "-");
@@ -121,6 +116,7 @@ fn service_name(name: &str) -> String {
     shortened(&if first { plain } else { format!("g-{plain}") })
 }
 
+/// As a label can have it: a name that is too long ends in its digest.
 fn shortened(name: &str) -> String {
     if name.len() <= LONGEST {
         return name.to_owned();
@@ -130,8 +126,8 @@ fn shortened(name: &str) -> String {
     format!("{start}-{:08x}", digest(name) >> 32)
 }
 
-/// FNV-1a.
-fn digest(text: &str) -> u64 {
+/// FNV-1a: the same in every instance and release.
+pub(super) fn digest(text: &str) -> u64 {
     let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
     text.bytes().fold(0xcbf2_9ce4_8422_2325, step)
 }

@@ -11,6 +11,8 @@ use ipnet::IpNet;
 use limen_resources::gateway_api::Gateway;
 use limen_resources::{Object, ObjectKey};
 
+use super::infrastructure::digest;
+
 /// The address of the pool that each Gateway gets that wants one. Who is not there gets none: the pool is exhausted.
 pub(crate) fn assign<'a>(
     pool: &[IpNet],
@@ -104,10 +106,9 @@ fn free(pool: &[IpNet], taken: &BTreeSet<IpAddr>, place: u64) -> Option<IpAddr> 
     None
 }
 
-/// Where a Gateway begins to look: the FNV-1a hash of its name.
+/// Where a Gateway begins to look: its name decides.
 fn place(key: &ObjectKey) -> u64 {
-    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    key.namespace.bytes().chain([0]).chain(key.name.bytes()).fold(0xcbf2_9ce4_8422_2325, step)
+    digest(&format!("{}/{}", key.namespace, key.name))
 }
 
 #[cfg(test)]
