@@ -12,6 +12,7 @@ pub(crate) mod listeners;
 pub(crate) mod logs;
 pub(crate) mod origin_tls;
 mod routes;
+mod signatures;
 mod statistics;
 pub(crate) mod tls;
 mod tracing;
