@@ -808,6 +808,7 @@ scenarios! {
     gateway_api_client_authorities
     gateway_api_clients
     gateway_api_conditions
+    gateway_api_default_gateways
     gateway_api_filters
     gateway_api_isolation
     gateway_api_listener_sets

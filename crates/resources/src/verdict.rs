@@ -55,6 +55,8 @@ pub enum Part {
     },
     /// What a route has to do with one of its parents: the place of that in `spec.parentRefs`.
     ParentRef(usize),
+    /// What a route has to do with a Gateway that it does not name, as both say `All` for defaults: the verdict's parent.
+    DefaultGateway,
 }
 
 /// An address as the status of a Gateway has it.

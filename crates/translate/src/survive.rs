@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use limen_ir::{Endpoints, Ir};
-use limen_resources::gateway_api::ParentReference;
+use limen_resources::gateway_api::{DefaultScope, ParentReference};
 use limen_resources::{AnyObject, Kind, ObjectKey, Part, Snapshot, Verdict};
 
 use crate::gateway_api::{attach, status};
@@ -172,21 +172,30 @@ fn verdicts(ground: (&Snapshot, &Settings), object: &AnyObject) -> Vec<Verdict> 
         generation,
         ..Verdict::new(key.clone(), condition, false, (reason, message))
     };
-    let at_parents = |parents: &[ParentReference]| {
+    let at_parents = |parents: &[ParentReference], by_default: &DefaultScope| {
+        let by_default = *by_default == DefaultScope::All;
+        let defaults = ground.0.api_gateways().iter().map(|gateway| &**gateway).filter(|_| by_default);
+        let defaults = attach::defaults(defaults).into_iter().filter_map(|default| {
+            let unnamed = !attach::names(parents, &key.namespace, &default);
+            let parent = attach::parent_key(&default, "")
+                .filter(|parent| unnamed && status::is_ours(ground, parent))?;
+            let said = Verdict { part: Some(Part::DefaultGateway), ..say("Accepted", "UnsupportedValue") };
+            Some(Verdict { parent: Some(parent), ..said })
+        });
         let parents = parents.iter().enumerate().filter_map(|(place, parent)| {
             let parent = attach::parent_key(parent, &key.namespace)?;
             let ours = status::is_ours(ground, &parent);
             let said = Verdict { part: Some(Part::ParentRef(place)), ..say("Accepted", "UnsupportedValue") };
             ours.then_some(Verdict { parent: Some(parent), ..said })
         });
-        parents.collect()
+        parents.chain(defaults).collect()
     };
     match object {
-        AnyObject::HttpRoute(route) => at_parents(&route.spec.parent_refs),
-        AnyObject::GrpcRoute(route) => at_parents(&route.spec.parent_refs),
-        AnyObject::TlsRoute(route) => at_parents(&route.spec.parent_refs),
-        AnyObject::TcpRoute(route) => at_parents(&route.spec.parent_refs),
-        AnyObject::UdpRoute(route) => at_parents(&route.spec.parent_refs),
+        AnyObject::HttpRoute(route) => at_parents(&route.spec.parent_refs, &route.spec.use_default_gateways),
+        AnyObject::GrpcRoute(route) => at_parents(&route.spec.parent_refs, &route.spec.use_default_gateways),
+        AnyObject::TlsRoute(route) => at_parents(&route.spec.parent_refs, &route.spec.use_default_gateways),
+        AnyObject::TcpRoute(route) => at_parents(&route.spec.parent_refs, &route.spec.use_default_gateways),
+        AnyObject::UdpRoute(route) => at_parents(&route.spec.parent_refs, &route.spec.use_default_gateways),
         AnyObject::ApiGateway(_) | AnyObject::ListenerSet(_) => match status::is_ours(ground, key) {
             true => vec![say("Accepted", "Invalid"), say(Verdict::PROGRAMMED, "Invalid")],
             false => Vec::new(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::gateway_class::ParametersReference;
-use super::route::ParentReference;
+use super::route::{DefaultScope, ParentReference};
 use crate::decode::{spec, words};
 
 spec! {
@@ -21,8 +21,8 @@ spec! {
         "allowedListeners" => allowed_listeners: Option<AllowedListeners>,
         /// TLS of all its listeners and of all its backends.
         "tls" => tls: Option<GatewayTls>,
-        /// Which routes that ask for default Gateways it takes up: `All` or `None`.
-        "defaultScope" => default_scope: String,
+        /// Which routes it takes up that ask for default Gateways and do not name it.
+        "defaultScope" => default_scope: DefaultScope,
     }
     beside {
         /// `status.addresses`: where it was found last.

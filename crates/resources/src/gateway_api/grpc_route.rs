@@ -3,7 +3,7 @@
 use super::http_route::{
     HttpBackendReference, HttpRouteFilter, HttpValueMatch, SessionPersistence, ValueMatchType,
 };
-use super::route::ParentReference;
+use super::route::{DefaultScope, ParentReference};
 use crate::decode::spec;
 
 spec! {
@@ -15,8 +15,8 @@ spec! {
         "hostnames" => hostnames: Vec<String>,
         /// What is done with which calls.
         "rules" => rules: Vec<GrpcRouteRule>,
-        /// Whether it attaches to default Gateways: `All` or `None`.
-        "useDefaultGateways" => use_default_gateways: String,
+        /// To which Gateways it attaches that it does not name.
+        "useDefaultGateways" => use_default_gateways: DefaultScope,
     }
 }
 

@@ -1,6 +1,6 @@
 //! `HTTPRoute`: which requests go where.
 
-use super::route::{BackendReference, ParentReference};
+use super::route::{BackendReference, DefaultScope, ParentReference};
 use crate::decode::{Json, spec, words};
 use crate::duration::GoDuration;
 
@@ -13,8 +13,8 @@ spec! {
         "hostnames" => hostnames: Vec<String>,
         /// What is done with which requests; none: everything answers 500.
         "rules" => rules: Vec<HttpRouteRule>,
-        /// Whether it attaches to default Gateways: `All` or `None`.
-        "useDefaultGateways" => use_default_gateways: String,
+        /// To which Gateways it attaches that it does not name.
+        "useDefaultGateways" => use_default_gateways: DefaultScope,
     }
 }
 

@@ -1,6 +1,6 @@
 //! `TLSRoute`, `TCPRoute` and `UDPRoute`: which connections or datagrams go where, without a look inside.
 
-use super::route::{BackendReference, ParentReference};
+use super::route::{BackendReference, DefaultScope, ParentReference};
 use crate::decode::spec;
 
 spec! {
@@ -12,8 +12,8 @@ spec! {
         "hostnames" => hostnames: Vec<String>,
         /// Where their connections go; exactly one.
         "rules" => rules: Vec<L4RouteRule>,
-        /// Whether it attaches to default Gateways: `All` or `None`.
-        "useDefaultGateways" => use_default_gateways: String,
+        /// To which Gateways it attaches that it does not name.
+        "useDefaultGateways" => use_default_gateways: DefaultScope,
     }
 }
 
@@ -24,8 +24,8 @@ spec! {
         "parentRefs" => parent_refs: Vec<ParentReference>,
         /// Where connections go; exactly one.
         "rules" => rules: Vec<L4RouteRule>,
-        /// Whether it attaches to default Gateways: `All` or `None`.
-        "useDefaultGateways" => use_default_gateways: String,
+        /// To which Gateways it attaches that it does not name.
+        "useDefaultGateways" => use_default_gateways: DefaultScope,
     }
 }
 
@@ -36,8 +36,8 @@ spec! {
         "parentRefs" => parent_refs: Vec<ParentReference>,
         /// Where datagrams go; exactly one.
         "rules" => rules: Vec<L4RouteRule>,
-        /// Whether it attaches to default Gateways: `All` or `None`.
-        "useDefaultGateways" => use_default_gateways: String,
+        /// To which Gateways it attaches that it does not name.
+        "useDefaultGateways" => use_default_gateways: DefaultScope,
     }
 }
 

@@ -1,6 +1,6 @@
 //! What routes of all kinds have in common.
 
-use crate::decode::spec;
+use crate::decode::{spec, words};
 
 spec! {
     /// A Gateway or a ListenerSet, or a part of one, that a route attaches to.
@@ -35,6 +35,16 @@ spec! {
         "port" => port: Option<u16>,
         /// Share among all of the rule; absent: 1.
         "weight" => weight: Option<u32>,
+    }
+}
+
+words! {
+    /// Routes and Gateways that come together without naming one another (GEP-3793).
+    pub enum DefaultScope {
+        /// None.
+        None = "None",
+        /// All of those that say so, too.
+        All = "All",
     }
 }
 

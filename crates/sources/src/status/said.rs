@@ -134,17 +134,26 @@ pub(super) enum Whose {
     Stale,
 }
 
+impl Whose {
+    fn gateway(key: &ObjectKey) -> Whose {
+        Whose::Gateway(key.namespace.to_string(), key.name.to_string())
+    }
+}
+
+/// What is said of parts of an object, some with what they are parts for.
+type Parts<'v> = BTreeMap<(&'v Part, Option<&'v ObjectKey>), Vec<&'v Verdict>>;
+
 impl Said {
     /// What verdicts say, all of them on one object. `share`: by how many instances it is served.
     pub(super) fn of(kind: Kind, verdicts: &[Verdict], share: Share, by: &Speaker) -> Said {
         let mut said = Said::default();
         let Some(layout) = Layout::of(kind) else { return said };
-        let mut parts: BTreeMap<&Part, Vec<&Verdict>> = BTreeMap::new();
+        let mut parts: Parts<'_> = BTreeMap::new();
         let mut ancestors: BTreeMap<&ObjectKey, Vec<&Verdict>> = BTreeMap::new();
         let mut whole = Vec::new();
         for verdict in verdicts {
             match (&verdict.part, &verdict.parent) {
-                (Some(part), _) => parts.entry(part).or_default().push(verdict),
+                (Some(part), parent) => parts.entry((part, parent.as_ref())).or_default().push(verdict),
                 (None, Some(parent)) if parent.kind == Kind::ApiGateway => {
                     ancestors.entry(parent).or_default().push(verdict);
                 }
@@ -160,16 +169,19 @@ impl Said {
                 said.conditions = conditions.into_iter().map(prefixed).collect();
             }
             Layout::Parents => {
-                let entry = |(part, verdicts): (&&Part, &Vec<&Verdict>)| match part {
-                    Part::ParentRef(place) => Some((Whose::Parent(*place), conditions(verdicts, None))),
-                    Part::Listener { .. } => None,
+                let entry = |((part, parent), verdicts): (&(&Part, Option<&ObjectKey>), &Vec<&Verdict>)| {
+                    let whose = match (part, parent) {
+                        (Part::ParentRef(place), _) => Whose::Parent(*place),
+                        (Part::DefaultGateway, Some(gateway)) => Whose::gateway(gateway),
+                        (Part::Listener { .. }, _) | (Part::DefaultGateway, None) => return None,
+                    };
+                    Some((whose, conditions(verdicts, None)))
                 };
                 said.entries = parts.iter().filter_map(entry).collect();
             }
             Layout::Ancestors => {
                 let entry = |(gateway, verdicts): (&&ObjectKey, &Vec<&Verdict>)| {
-                    let whose = Whose::Gateway(gateway.namespace.to_string(), gateway.name.to_string());
-                    (whose, conditions(verdicts, None))
+                    (Whose::gateway(gateway), conditions(verdicts, None))
                 };
                 said.entries = ancestors.iter().map(entry).collect();
             }
@@ -178,18 +190,18 @@ impl Said {
         said
     }
 
-    fn whole(&mut self, whole: &[&Verdict], parts: &BTreeMap<&Part, Vec<&Verdict>>, share: Share) {
+    fn whole(&mut self, whole: &[&Verdict], parts: &Parts<'_>, share: Share) {
         self.conditions = conditions(whole, Some(share));
         self.addresses = addresses(whole);
         self.attached_listener_sets = whole.iter().find_map(|verdict| verdict.attached_listener_sets);
-        let listener = |(part, verdicts): (&&Part, &Vec<&Verdict>)| match part {
+        let listener = |((part, _), verdicts): (&(&Part, Option<&ObjectKey>), &Vec<&Verdict>)| match part {
             Part::Listener { name, attached_routes, supported_kinds, .. } => Some(Listener {
                 name: name.clone(),
                 attached_routes: *attached_routes,
                 kinds: supported_kinds.clone(),
                 conditions: conditions(verdicts, (!share.all()).then_some(share)),
             }),
-            Part::ParentRef(_) => None,
+            Part::ParentRef(_) | Part::DefaultGateway => None,
         };
         // Parts are ordered by their places.
         let features = whole.iter().flat_map(|verdict| &verdict.supported_features);
@@ -305,10 +317,14 @@ pub(super) fn whose(layout: Layout, object: &Value, entry: &Value) -> Whose {
     if layout == Layout::Parents {
         let named =
             list(object.get("spec").and_then(|spec| spec.get("parentRefs"))).position(|one| one == reference);
-        return named.map_or(Whose::Stale, Whose::Parent);
+        // What it does not name may be a default Gateway.
+        if let Some(place) = named {
+            return Whose::Parent(place);
+        }
     }
+    let whole = reference.get("sectionName").is_none() && reference.get("port").is_none();
     match (&*text(reference, "group"), &*text(reference, "kind")) {
-        (GROUP, "Gateway") => Whose::Gateway(text(reference, "namespace"), text(reference, "name")),
+        (GROUP, "Gateway") if whole => Whose::Gateway(text(reference, "namespace"), text(reference, "name")),
         _ => Whose::Stale,
     }
 }

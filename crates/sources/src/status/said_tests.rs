@@ -82,6 +82,35 @@ fn a_route_has_an_entry_for_each_parent_and_those_of_others_stay() {
 }
 
 #[test]
+fn a_route_has_an_entry_for_each_default_gateway_too() {
+    let gateway = |name: &str| Some(ObjectKey::new(Kind::ApiGateway, "infra", name));
+    let on = |name, holds| Verdict {
+        parent: gateway(name),
+        part: Some(Part::DefaultGateway),
+        ..verdict(Kind::HttpRoute, "Accepted", holds)
+    };
+    let verdicts = [of_parent(0, "Accepted", true), on("two", false), on("one", true)];
+    let said = Said::of(Kind::HttpRoute, &verdicts, share(1, 1), &speaker());
+    let route = json!({
+        "spec": {"parentRefs": [{"name": "a"}]},
+        "status": {"parents": [
+            {"parentRef": {"group": "gateway.networking.k8s.io", "kind": "Gateway", "namespace": "infra", "name": "one", "sectionName": "web"},
+             "controllerName": "limen.dev/gateway-controller", "conditions": []},
+        ]},
+    });
+    let after = round(Layout::Parents, route, &said);
+    let parents = after["status"]["parents"].as_array().unwrap();
+    let names: Vec<&Value> = parents.iter().map(|entry| &entry["parentRef"]["name"]).collect();
+    assert_eq!(names, ["a", "one", "two"], "one with a section is of a parent that is not named any more");
+    assert_eq!(
+        parents[1]["parentRef"],
+        json!({"group": "gateway.networking.k8s.io", "kind": "Gateway", "namespace": "infra", "name": "one"})
+    );
+    let of = |place: usize| parents[place]["conditions"][0]["status"].clone();
+    assert_eq!([of(1), of(2)], ["True", "False"]);
+}
+
+#[test]
 fn a_gateway_says_where_it_is_and_what_became_of_its_listeners() {
     let listener = |place, name: &str, condition: &str, holds| Verdict {
         part: Some(Part::Listener {

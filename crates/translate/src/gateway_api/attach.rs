@@ -4,8 +4,10 @@
 //! count: a route is attached to one that waits for its certificate, too.
 
 use limen_ir::atoms::HostPattern;
-use limen_resources::gateway_api::{GROUP, LabelSelector, ParentReference, RouteNamespaces, RoutesFrom};
-use limen_resources::{Kind, ObjectKey, Snapshot};
+use limen_resources::gateway_api::{
+    DefaultScope, GROUP, Gateway, LabelSelector, ParentReference, RouteNamespaces, RoutesFrom,
+};
+use limen_resources::{Kind, Object, ObjectKey, Snapshot};
 
 /// The kinds of routes. Their order is that in which status lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -116,6 +118,24 @@ pub(crate) fn parent_key(parent: &ParentReference, namespace: &str) -> Option<Ob
     };
     let namespace = if parent.namespace.is_empty() { namespace } else { &parent.namespace };
     Some(ObjectKey::new(kind, namespace, &*parent.name))
+}
+
+/// How routes would name the Gateways that take up those that name none.
+pub(crate) fn defaults<'g>(gateways: impl Iterator<Item = &'g Object<Gateway>>) -> Vec<ParentReference> {
+    let gateways = gateways.filter(|gateway| gateway.spec.default_scope == DefaultScope::All);
+    let reference = |gateway: &Object<Gateway>| ParentReference {
+        namespace: gateway.key.namespace.to_string(),
+        name: gateway.key.name.to_string(),
+        ..ParentReference::default()
+    };
+    gateways.map(reference).collect()
+}
+
+/// Does a route of `namespace` with these parentRefs name a default Gateway, or a part of it? Then it is there what the
+/// reference says, and no more.
+pub(crate) fn names(parents: &[ParentReference], namespace: &str, default: &ParentReference) -> bool {
+    let default = parent_key(default, namespace);
+    parents.iter().any(|parent| parent_key(parent, namespace) == default)
 }
 
 /// Where a route attaches by one parentRef, whose parent is `owner`, or why nowhere.

@@ -220,9 +220,6 @@ impl Plan<'_> {
                 ..Verdict::new(said.key.clone(), condition, true, ("ConfigurationChanged", message))
             });
         }
-        if gateway.object.spec.default_scope == "All" {
-            report.problem(messages::in_vain(At::new(gateway.object, "spec.defaultScope")));
-        }
         if let Some(resolved) = self.identities.resolved(number) {
             let fine = ("ResolvedRefs", "what it shows to backends is there");
             said.whole(report, fine, &resolved, "spec.tls.backend.clientCertificateRef");
@@ -292,17 +289,46 @@ impl Plan<'_> {
         })
     }
 
+    /// Does the Gateway or ListenerSet at `place` take the route?
+    fn claimed(&self, route: usize, place: usize) -> bool {
+        let outcome =
+            self.outcomes.get(route).and_then(|outcomes| outcomes.get(place)).and_then(Option::as_ref);
+        outcome.is_some_and(Result::is_ok)
+    }
+
+    /// Why a route that asks for default Gateways gets none; `None`: it does, or gets one of somebody else's, or names it.
+    fn unclaimed(&self, at: usize) -> Option<&'static str> {
+        let route = self.routes.get(at)?.route();
+        if !route.by_default || self.foreign_default {
+            return None;
+        }
+        let mut why = "there is none";
+        for outcome in self.outcomes.get(at)?.iter().skip(route.parents.len()) {
+            match outcome {
+                Some(Err(refusal)) => why = refusal.message(),
+                Some(Ok(_)) | None => return None,
+            }
+        }
+        Some(why)
+    }
+
     fn say_route(&self, at: usize, said: &Said<'_>, taken: &Taken<'_>, report: &mut Report) {
         let Some(draft) = self.routes.get(at) else { return };
         let route = draft.route();
-        for field in &route.in_vain {
-            report.problem(messages::in_vain(At::of(said.key, said.source, field)));
+        let default_field = "spec.useDefaultGateways";
+        if let Some(why) = self.unclaimed(at) {
+            report.problem(messages::no_default_gateway(At::of(said.key, said.source, default_field), why));
         }
-        for (place, parent) in route.parents.iter().enumerate() {
+        let defaults = self.defaults.iter().filter(|_| route.by_default);
+        for (place, parent) in route.parents.iter().chain(defaults).enumerate() {
             let Some(accepted) = self.accepted(at, place, taken) else { continue };
             let owner: Option<ObjectKey> = super::attach::parent_key(parent, route.asking.namespace);
-            let field = format!("spec.parentRefs[{place}]");
-            let part = Some(Part::ParentRef(place));
+            let (part, field) = match place < route.parents.len() {
+                true => (Some(Part::ParentRef(place)), format!("spec.parentRefs[{place}]")),
+                // One that does not take it up is no default for it.
+                false if !self.claimed(at, place) => continue,
+                false => (Some(Part::DefaultGateway), default_field.to_owned()),
+            };
             let mut say = |condition: (&str, &str), is: &Result<(), No>, field: &str| {
                 said.condition(report, condition, is, (part.clone(), owner.clone(), field));
             };

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use limen_ir::cluster::ClusterKey;
 use limen_ir::tcp::{TcpDestination, TcpRoute};
-use limen_resources::gateway_api::{self as spec, L4RouteRule};
+use limen_resources::gateway_api::{self as spec, DefaultScope, L4RouteRule};
 use limen_resources::{AnyObject, Object};
 
 use super::attach::RouteKind;
 use super::backends::{self, Backend, Carries, Needed};
 use super::grants::{Grants, Referrer};
-use super::routes::{Route, in_vain, route};
+use super::routes::{Route, route};
 use crate::index::{Index, origin};
 use crate::merge::timed;
 
@@ -40,7 +40,7 @@ impl L4Draft<'_> {
 pub(crate) fn tls<'a>(ground: (&Index<'_>, &Grants), object: &'a Arc<Object<spec::TlsRoute>>) -> L4Draft<'a> {
     let spec::TlsRoute { parent_refs, hostnames, rules, use_default_gateways } = &object.spec;
     let route = route(object, RouteKind::Tls, parent_refs, hostnames);
-    let route = Route { in_vain: in_vain(use_default_gateways), ..route };
+    let route = Route { by_default: *use_default_gateways == DefaultScope::All, ..route };
     draft(ground, route, AnyObject::TlsRoute(Arc::clone(object)), rules)
 }
 
@@ -48,7 +48,7 @@ pub(crate) fn tls<'a>(ground: (&Index<'_>, &Grants), object: &'a Arc<Object<spec
 pub(crate) fn tcp<'a>(ground: (&Index<'_>, &Grants), object: &'a Arc<Object<spec::TcpRoute>>) -> L4Draft<'a> {
     let spec::TcpRoute { parent_refs, rules, use_default_gateways } = &object.spec;
     let route = route(object, RouteKind::Tcp, parent_refs, &[]);
-    let route = Route { in_vain: in_vain(use_default_gateways), ..route };
+    let route = Route { by_default: *use_default_gateways == DefaultScope::All, ..route };
     draft(ground, route, AnyObject::TcpRoute(Arc::clone(object)), rules)
 }
 
@@ -56,7 +56,7 @@ pub(crate) fn tcp<'a>(ground: (&Index<'_>, &Grants), object: &'a Arc<Object<spec
 pub(crate) fn udp<'a>(ground: (&Index<'_>, &Grants), object: &'a Arc<Object<spec::UdpRoute>>) -> L4Draft<'a> {
     let spec::UdpRoute { parent_refs, rules, use_default_gateways } = &object.spec;
     let route = route(object, RouteKind::Udp, parent_refs, &[]);
-    let route = Route { in_vain: in_vain(use_default_gateways), ..route };
+    let route = Route { by_default: *use_default_gateways == DefaultScope::All, ..route };
     draft(ground, route, AnyObject::UdpRoute(Arc::clone(object)), rules)
 }
 

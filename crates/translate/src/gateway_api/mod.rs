@@ -32,6 +32,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use limen_ir::route::Rule;
+use limen_resources::gateway_api::ParentReference;
 use limen_resources::{AnyObject, Made};
 
 use attach::{Attachment, Refusal};
@@ -105,7 +106,11 @@ pub(crate) struct Plan<'a> {
     sets: Vec<OwnSet<'a>>,
     listeners: Vec<Listener<'a>>,
     routes: Vec<Draft<'a>>,
-    /// For each route, by its parentRefs.
+    /// The Gateways that routes attach to which name none of ours there.
+    defaults: Vec<ParentReference>,
+    /// Is there such a Gateway of somebody else's?
+    foreign_default: bool,
+    /// For each route, by its parentRefs, and behind them by default Gateways if it asks for them.
     outcomes: Vec<Vec<Outcome>>,
     /// For each Gateway the rule that stands in for all others, if a policy closes it.
     guards: Vec<Option<Arc<Rule>>>,
@@ -131,6 +136,8 @@ pub(crate) fn plan<'a>(
             sets: Vec::new(),
             listeners: Vec::new(),
             routes: Vec::new(),
+            defaults: Vec::new(),
+            foreign_default: false,
             outcomes: Vec::new(),
             guards: Vec::new(),
             identities: Identities::default(),
@@ -154,6 +161,7 @@ pub(crate) fn plan<'a>(
     let tcp = index.snapshot.tcp_routes().iter().map(|route| Draft::L4(l4::tcp(ground, route)));
     let udp = index.snapshot.udp_routes().iter().map(|route| Draft::L4(l4::udp(ground, route)));
     let routes: Vec<_> = http.into_iter().chain(grpc).chain(tls).chain(tcp).chain(udp).collect();
+    let defaults = attach::defaults(gateways.iter().map(|gateway| &**gateway.object));
     let outcomes = routes.iter().map(|draft| {
         let route = draft.route();
         let outcome = |parent| {
@@ -162,7 +170,11 @@ pub(crate) fn plan<'a>(
                 || sets.iter().any(|set| set.object.key == owner);
             own.then(|| attach::attach((parent, &owner), route.asking, &openings, index.snapshot))
         };
-        route.parents.iter().map(outcome).collect::<Vec<_>>()
+        let unnamed =
+            |default: &&ParentReference| !attach::names(route.parents, route.asking.namespace, default);
+        let default = |default| Some(default).filter(unnamed).and_then(outcome);
+        let defaults = defaults.iter().filter(|_| route.by_default);
+        route.parents.iter().map(outcome).chain(defaults.map(default)).collect::<Vec<_>>()
     });
     let outcomes: Vec<_> = outcomes.collect();
     let identities = Identities::new(ground, &gateways);
@@ -170,7 +182,21 @@ pub(crate) fn plan<'a>(
         gateways.iter().map(|gateway| guard::of_gateway_api(index, gateway.object, report)).collect();
     let made = infrastructure::made(index, &gateways, &listeners);
     let offered = Vec::new();
-    let mut plan = Plan { gateways, sets, listeners, routes, outcomes, guards, identities, offered, made };
+    let all_defaults = attach::defaults(index.snapshot.api_gateways().iter().map(|gateway| &**gateway));
+    let foreign_default = all_defaults.len() > defaults.len();
+    let mut plan = Plan {
+        gateways,
+        sets,
+        listeners,
+        routes,
+        defaults,
+        foreign_default,
+        outcomes,
+        guards,
+        identities,
+        offered,
+        made,
+    };
     plan.want(index, wanted);
     let offers = plan.offers(index);
     (plan, offers)

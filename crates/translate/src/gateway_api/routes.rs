@@ -10,9 +10,9 @@ use limen_ir::policy::retry::{Retry, RetryOn, RetryPolicy};
 use limen_ir::route::{Action, Destination, Forward, Mirror, Reply, Rule};
 use limen_ir::{Millis, Pattern};
 use limen_resources::gateway_api::{
-    GrpcMethodMatch, GrpcRoute, HttpBackendReference, HttpRoute, HttpRouteFilter, HttpRouteMatch,
-    HttpRouteRetry, HttpRouteTimeouts, HttpValueMatch, ParentReference, PathMatchType, SessionPersistence,
-    ValueMatchType,
+    DefaultScope, GrpcMethodMatch, GrpcRoute, HttpBackendReference, HttpRoute, HttpRouteFilter,
+    HttpRouteMatch, HttpRouteRetry, HttpRouteTimeouts, HttpValueMatch, ParentReference, PathMatchType,
+    SessionPersistence, ValueMatchType,
 };
 use limen_resources::{AnyObject, Object, ObjectKey, Snapshot};
 
@@ -43,8 +43,8 @@ pub(crate) struct Route<'a> {
     pub(crate) unresolved: String,
     /// What of it is left out, if not all of it is.
     pub(crate) dropped: Option<No>,
-    /// Fields that change nothing yet.
-    pub(crate) in_vain: Vec<String>,
+    /// Does it attach to default Gateways?
+    pub(crate) by_default: bool,
 }
 
 /// A route for requests.
@@ -131,8 +131,8 @@ pub(crate) fn http<'a>(
     memo: &mut RouteMemo,
 ) -> HttpDraft<'a> {
     let HttpRoute { parent_refs, hostnames, rules: _, use_default_gateways } = &object.spec;
-    let in_vain = in_vain(use_default_gateways);
-    let route = Route { in_vain, ..route(object, RouteKind::Http, parent_refs, hostnames) };
+    let by_default = *use_default_gateways == DefaultScope::All;
+    let route = Route { by_default, ..route(object, RouteKind::Http, parent_refs, hostnames) };
     let make = |object: &Arc<Object<HttpRoute>>| {
         let own = self::route(object, RouteKind::Http, parent_refs, hostnames);
         rules(ground, own, http_rules(&object.spec))
@@ -161,8 +161,8 @@ pub(crate) fn grpc<'a>(
     memo: &mut RouteMemo,
 ) -> HttpDraft<'a> {
     let GrpcRoute { parent_refs, hostnames, rules: _, use_default_gateways } = &object.spec;
-    let in_vain = in_vain(use_default_gateways);
-    let route = Route { in_vain, ..route(object, RouteKind::Grpc, parent_refs, hostnames) };
+    let by_default = *use_default_gateways == DefaultScope::All;
+    let route = Route { by_default, ..route(object, RouteKind::Grpc, parent_refs, hostnames) };
     let make = |object: &Arc<Object<GrpcRoute>>| {
         let own = self::route(object, RouteKind::Grpc, parent_refs, hostnames);
         rules(ground, own, grpc_rules(&object.spec))
@@ -208,13 +208,8 @@ pub(crate) fn route<'a, S>(
         resolved: Ok(()),
         unresolved: String::new(),
         dropped: None,
-        in_vain: Vec::new(),
+        by_default: false,
     }
-}
-
-/// The fields of a route that are not served yet: experimental ones.
-pub(super) fn in_vain(default_gateways: &str) -> Vec<String> {
-    (default_gateways == "All").then(|| "spec.useDefaultGateways".to_owned()).into_iter().collect()
 }
 
 /// A route with what its rules came to.

@@ -44,9 +44,10 @@ pub(crate) fn insecure_fallback(at: At<'_>) -> Problem {
     at.say(NO_EFFECT, message, "write mode: AllowValidOnly")
 }
 
-/// A field of the experimental channel that changes nothing yet.
-pub(crate) fn in_vain(at: At<'_>) -> Problem {
-    at.say(NOT_SERVED, "it is not served yet: requests go as if it were not there", "remove it")
+/// A route for default Gateways that none takes up.
+pub(crate) fn no_default_gateway(at: At<'_>, why: &str) -> Problem {
+    let mend = "write defaultScope: All in a Gateway whose listeners take it, or name one under parentRefs";
+    at.say(NOT_ATTACHED, format!("no default Gateway takes it up: {why}"), mend)
 }
 
 /// A rule that is not served as it is written.
