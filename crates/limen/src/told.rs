@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use limen_resources::{Kind, Level, Made, Problem, Verdict};
+use limen_resources::{Kind, Level, Made, Problem, Verdict, Verdicts};
 use limen_sources::{Report, Reports};
 use tokio::sync::watch;
 
@@ -15,7 +15,7 @@ const REST: Duration = Duration::from_millis(20);
 /// What was served last, and what is said of it.
 struct Served {
     digest: u64,
-    verdicts: Arc<Vec<Verdict>>,
+    verdicts: Arc<Verdicts>,
     problems: Arc<Vec<Problem>>,
     made: Arc<Vec<Made>>,
 }
@@ -54,7 +54,7 @@ pub(crate) async fn tell(mut views: watch::Receiver<Arc<View>>, reports: Reports
 }
 
 /// What is to be said of each object, sorted: the verdicts, and that objects are wrong which have none.
-fn verdicts(view: &View) -> Arc<Vec<Verdict>> {
+fn verdicts(view: &View) -> Arc<Verdicts> {
     let joined = view.verdicts();
     let mut more = Vec::new();
     for problem in view.problems().iter().filter(|problem| problem.level == Level::Error) {
@@ -64,15 +64,13 @@ fn verdicts(view: &View) -> Arc<Vec<Verdict>> {
         let generation = view.snapshot.get(key).and_then(|object| object.meta().generation);
         more.push(Verdict {
             generation,
-            ..Verdict::new(key.clone(), "Accepted", false, ("NotServed", &message))
+            ..Verdict::new(key.clone(), "Accepted", false, ("NotServed", message))
         });
     }
     if more.is_empty() {
         return joined;
     }
-    more.extend(joined.iter().cloned());
-    more.sort();
-    Arc::new(more)
+    Arc::new(joined.with(more))
 }
 
 /// Kinds of which nothing is said where nothing is wrong: in a mesh most of their objects are for others.

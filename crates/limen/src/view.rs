@@ -7,7 +7,7 @@ use std::sync::Arc;
 use limen_ir::{Endpoints, Ir, Origin};
 use limen_proxy::applied::TLS_NOT_SERVED;
 use limen_proxy::{Applied, AppliedProblem};
-use limen_resources::{Kind, Level, Made, ObjectKey, Part, Problem, Snapshot, Verdict};
+use limen_resources::{Kind, Level, Made, ObjectKey, Part, Problem, Snapshot, Verdict, Verdicts};
 use serde::Serialize;
 
 use crate::admin::expiry::Expiry;
@@ -48,7 +48,7 @@ pub struct View {
     /// Where it should send requests.
     pub endpoints: Arc<Endpoints>,
     /// What translation has to say about objects.
-    pub judged: Arc<Vec<Verdict>>,
+    pub judged: Arc<Verdicts>,
     /// Problems found by translating; those found by reading are in the snapshot.
     pub found: Arc<Vec<Problem>>,
     /// What is to be changed in the cluster of the objects that are kept there for Gateways.
@@ -94,36 +94,36 @@ impl View {
     }
 
     /// What became of each object, by translation and by the data plane: who says *programmed* is served.
-    pub fn verdicts(&self) -> Arc<Vec<Verdict>> {
+    pub fn verdicts(&self) -> Arc<Verdicts> {
         let unserved = self.unserved();
         let dead = self.dead_addresses();
         if self.applied.generation > 0 && unserved.is_empty() && dead.is_empty() {
             return Arc::clone(&self.judged);
         }
-        let joined = self.judged.iter().map(|verdict| {
-            let mut verdict = verdict.clone();
+        let joined = self.judged.changed(|old| {
+            let mut verdict = old.clone();
             let before = verdict.addresses.len();
             verdict.addresses.retain(|address| !dead.contains(&address.value));
             if verdict.addresses.len() < before && self.names_address(&verdict.on, &dead) {
-                (verdict.status, verdict.reason) = (false, "AddressNotUsable".to_owned());
-                verdict.message = "not every address can be bound; see the problems".to_owned();
-                return verdict;
+                (verdict.status, verdict.reason) = (false, "AddressNotUsable");
+                verdict.message = "not every address can be bound; see the problems".into();
+                return Some(verdict);
             }
             if verdict.condition != Verdict::PROGRAMMED || !verdict.status {
-                return verdict;
+                return (verdict != *old).then_some(verdict);
             }
             let ObjectKey { kind, namespace, name } = &verdict.on;
             let own = unserved.get(&(kind.as_str(), &**namespace, &**name));
             if self.applied.generation == 0 {
-                (verdict.status, verdict.reason) = (false, "Pending".to_owned());
-                verdict.message = "nothing is served yet".to_owned();
+                (verdict.status, verdict.reason) = (false, "Pending");
+                verdict.message = "nothing is served yet".into();
             } else if let Some((reason, field)) = own.and_then(|own| self.not_served(&verdict, own)) {
-                (verdict.status, verdict.reason) = (false, reason.to_owned());
-                verdict.message = format!("not served: {field}; see the problems");
+                (verdict.status, verdict.reason) = (false, reason);
+                verdict.message = format!("not served: {field}; see the problems").into();
             }
-            verdict
+            (verdict != *old).then_some(verdict)
         });
-        Arc::new(joined.collect())
+        Arc::new(joined)
     }
 
     /// Is it a Gateway of the Gateway API that names one of these addresses itself?
@@ -155,10 +155,9 @@ impl View {
         if let Some(Part::Listener { place, .. }) = &verdict.part {
             return first(*place);
         }
-        let served = self.judged.iter().any(|other| match &other.part {
+        let served = self.judged.of(&verdict.on).iter().any(|other| match &other.part {
             Some(Part::Listener { place, .. }) => {
-                let good = other.status && other.condition == Verdict::PROGRAMMED;
-                other.on == verdict.on && good && first(*place).is_none()
+                other.status && other.condition == Verdict::PROGRAMMED && first(*place).is_none()
             }
             _ => false,
         });

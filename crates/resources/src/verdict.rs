@@ -1,8 +1,110 @@
 //! What may be said about a resource.
 
-use serde::Serialize;
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use serde::{Serialize, Serializer};
 
 use crate::key::ObjectKey;
+
+/// What is said of objects: sorted by object, then as verdicts are. All that is said of one object is one value, which
+/// stays the same in memory where that object is said the same of as before.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Verdicts {
+    /// None is empty.
+    groups: Vec<Arc<[Verdict]>>,
+}
+
+impl Verdicts {
+    /// Of `loose` each once. `groups`: ready ones, each sorted and of one object, none of them empty.
+    pub fn new(mut loose: Vec<Verdict>, mut groups: Vec<Arc<[Verdict]>>) -> Verdicts {
+        loose.sort();
+        loose.dedup();
+        let mut loose = loose.into_iter().peekable();
+        while let Some(first) = loose.next() {
+            let mut group = vec![first];
+            while let Some(next) =
+                loose.next_if(|next| group.first().is_some_and(|first| first.on == next.on))
+            {
+                group.push(next);
+            }
+            groups.push(group.into());
+        }
+        groups.retain(|group| !group.is_empty());
+        // They come in long runs, which this sort keeps.
+        groups.sort_by(|a, b| on(a).cmp(&on(b)));
+        let several = groups.windows(2).any(|pair| matches!(pair, [a, b] if on(a) == on(b)));
+        Verdicts { groups: if several { merged(&groups) } else { groups } }
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Verdict> {
+        self.groups.iter().flat_map(|group| group.iter())
+    }
+
+    /// By object.
+    pub fn groups(&self) -> &[Arc<[Verdict]>] {
+        &self.groups
+    }
+
+    /// Those on one object.
+    pub fn of(&self, key: &ObjectKey) -> &[Verdict] {
+        let found = self.groups.binary_search_by(|group| on(group).cmp(&Some(key)));
+        found.ok().and_then(|at| self.groups.get(at)).map(|group| &**group).unwrap_or_default()
+    }
+
+    /// The same with other verdicts in the place of some.
+    #[must_use]
+    pub fn changed(&self, change: impl Fn(&Verdict) -> Option<Verdict>) -> Verdicts {
+        let groups = self.groups.iter().map(|group| {
+            let new: Vec<_> = group.iter().map(&change).collect();
+            if new.iter().all(Option::is_none) {
+                return Arc::clone(group);
+            }
+            let all = new.into_iter().zip(&**group);
+            all.map(|(new, old)| new.unwrap_or_else(|| old.clone())).collect()
+        });
+        Verdicts { groups: groups.collect() }
+    }
+
+    /// The same with these, and no others, on one object.
+    #[must_use]
+    pub fn instead(&self, key: &ObjectKey, verdicts: Vec<Verdict>) -> Verdicts {
+        let rest = self.groups.iter().filter(|group| on(group) != Some(key));
+        Verdicts::new(verdicts, rest.cloned().collect())
+    }
+
+    /// The same with these, too.
+    #[must_use]
+    pub fn with(&self, more: Vec<Verdict>) -> Verdicts {
+        Verdicts::new(more, self.groups.clone())
+    }
+}
+
+impl Serialize for Verdicts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter())
+    }
+}
+
+/// The object that a group is about.
+fn on(group: &Arc<[Verdict]>) -> Option<&ObjectKey> {
+    group.first().map(|first| &first.on)
+}
+
+/// One group of those that are about one object.
+fn merged(groups: &[Arc<[Verdict]>]) -> Vec<Arc<[Verdict]>> {
+    let by_object = groups.chunk_by(|a, b| on(a) == on(b)).map(|groups| match groups {
+        [group] => Arc::clone(group),
+        groups => {
+            let mut all: Vec<_> = groups.iter().flat_map(|group| group.iter().cloned()).collect();
+            all.sort();
+            all.dedup();
+            all.into()
+        }
+    });
+    by_object.collect()
+}
 
 /// One condition of one object, as translation sees it. It becomes a Kubernetes status condition, a row in a view.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -16,13 +118,13 @@ pub struct Verdict {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub part: Option<Part>,
     /// The condition's type, such as `Accepted`.
-    pub condition: String,
+    pub condition: &'static str,
     /// Does it hold?
     pub status: bool,
     /// One CamelCase word.
-    pub reason: String,
+    pub reason: &'static str,
     /// A sentence for people.
-    pub message: String,
+    pub message: Cow<'static, str>,
     /// The generation of the object that it is about (`observedGeneration`), if it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generation: Option<u64>,
@@ -93,15 +195,20 @@ impl GatewayAddress {
 
 impl Verdict {
     /// That a condition of a whole object holds, or does not, for a reason, and what is to be said of it.
-    pub fn new(on: ObjectKey, condition: &str, status: bool, (reason, message): (&str, &str)) -> Verdict {
+    pub fn new(
+        on: ObjectKey,
+        condition: &'static str,
+        status: bool,
+        (reason, message): (&'static str, impl Into<Cow<'static, str>>),
+    ) -> Verdict {
         Verdict {
             on,
             parent: None,
             part: None,
-            condition: condition.to_owned(),
+            condition,
             status,
-            reason: reason.to_owned(),
-            message: message.to_owned(),
+            reason,
+            message: message.into(),
             generation: None,
             attached_listener_sets: None,
             addresses: Vec::new(),
@@ -111,4 +218,37 @@ impl Verdict {
 
     /// The condition of a Gateway whose servers all serve.
     pub const PROGRAMMED: &'static str = "Programmed";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::Kind;
+
+    fn verdict(name: &str, condition: &'static str) -> Verdict {
+        Verdict::new(
+            ObjectKey::new(Kind::HttpRoute, "default", name),
+            condition,
+            true,
+            ("Because", "it is so"),
+        )
+    }
+
+    #[test]
+    fn verdicts_stand_by_object_whether_they_came_as_a_group_or_not() {
+        let ready: Arc<[Verdict]> = [verdict("b", "Accepted")].into();
+        let loose = vec![verdict("c", "A"), verdict("a", "B"), verdict("a", "A"), verdict("c", "A")];
+        let made = Verdicts::new(loose.clone(), vec![Arc::clone(&ready)]);
+        let shown: Vec<_> = made.iter().map(|one| format!("{} {}", one.on.name, one.condition)).collect();
+        assert_eq!(shown, ["a A", "a B", "b Accepted", "c A"]);
+        assert!(Arc::ptr_eq(&made.groups()[1], &ready));
+        assert_eq!(made.of(&ready[0].on), &*ready);
+        assert_eq!(made.of(&verdict("d", "A").on), []);
+        let more = made.with(vec![verdict("b", "A")]);
+        assert_eq!(more.of(&ready[0].on), [verdict("b", "A"), verdict("b", "Accepted")]);
+        let changed =
+            made.changed(|one| (&*one.on.name == "a").then(|| Verdict { status: false, ..one.clone() }));
+        assert!(Arc::ptr_eq(&changed.groups()[1], &ready));
+        assert!(changed.groups()[0].iter().all(|one| !one.status));
+    }
 }

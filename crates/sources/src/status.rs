@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use kube::Client;
 use kube::core::ApiResource;
-use limen_resources::{Kind, Made, ObjectKey, Problem, Verdict};
+use limen_resources::{Kind, Made, ObjectKey, Problem, Verdicts};
 use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -53,7 +53,7 @@ pub struct Report {
     /// The digest of what every worker serves.
     pub applied: u64,
     /// What is to be said of each object once `applied` is served everywhere, sorted.
-    pub verdicts: Arc<Vec<Verdict>>,
+    pub verdicts: Arc<Verdicts>,
     /// What is wrong there.
     pub problems: Arc<Vec<Problem>>,
     /// What is to be changed of the objects that are kept in the cluster for Gateways.

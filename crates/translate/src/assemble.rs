@@ -8,7 +8,7 @@ use limen_ir::listener::{Inside, Passthrough, Serves, TlsChain};
 use limen_ir::tls::{ClientPolicy, Demand, ServerTls, TlsVersion};
 use limen_ir::{Ir, Listener, RouteTable, RouteTableName};
 use limen_resources::istio::VirtualService;
-use limen_resources::{Kind, Made, Object, ObjectKey, Snapshot, Verdict};
+use limen_resources::{Kind, Made, Object, ObjectKey, Snapshot, Verdict, Verdicts};
 
 use crate::Wants;
 use crate::clusters::{self, ClusterPlan};
@@ -39,7 +39,7 @@ pub(crate) struct Assembled {
     pub(crate) clusters: BTreeMap<ClusterKey, ClusterPlan>,
     /// What is wrong.
     pub(crate) report: Report,
-    pub(crate) verdicts: Arc<Vec<Verdict>>,
+    pub(crate) verdicts: Arc<Verdicts>,
     pub(crate) wants: Wants,
     pub(crate) made: Vec<Made>,
     /// The ports that the process itself may listen on.
@@ -224,7 +224,7 @@ fn say_lost(lost: &[(usize, Lost)], index: &Index<'_>, ingresses: &mut Ingresses
             }
             report.verdict(Verdict {
                 generation: object.meta().generation,
-                ..Verdict::new(object.key().clone(), "HostConflict", true, ("HostConflict", &why))
+                ..Verdict::new(object.key().clone(), "HostConflict", true, ("HostConflict", why))
             });
         }
     }

@@ -58,7 +58,7 @@ use std::sync::Arc;
 
 use limen_ir::{Endpoints, Ir, Millis};
 use limen_resources::istio::MESH_CONFIG_MAP;
-use limen_resources::{Kind, Made, ObjectKey, Problem, RevisionView, Snapshot, Verdict};
+use limen_resources::{Kind, Made, ObjectKey, Problem, RevisionView, Snapshot, Verdicts};
 
 pub use ingress::{IngressSettings, IstioIngress};
 pub use mesh::Mesh;
@@ -80,7 +80,7 @@ pub struct Translation {
     /// Where to.
     pub endpoints: Arc<Endpoints>,
     /// What became of each resource, sorted.
-    pub verdicts: Arc<Vec<Verdict>>,
+    pub verdicts: Arc<Verdicts>,
     /// What is wrong, the gravest first; without what the snapshot itself says.
     pub problems: Vec<Problem>,
     /// What else is needed.

@@ -3,14 +3,15 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use limen_resources::{Problem, Verdict};
+use limen_resources::{Problem, Verdict, Verdicts};
 
 /// Problems, each once and in order, and verdicts.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Report {
     problems: BTreeSet<Problem>,
-    /// There are several of each route, so that they are put in order only once.
     verdicts: Vec<Verdict>,
+    /// All that is said of an object, where that was made before.
+    groups: Vec<Arc<[Verdict]>>,
 }
 
 impl Report {
@@ -26,13 +27,9 @@ impl Report {
         self.verdicts.push(verdict);
     }
 
-    /// Takes the verdicts out: each once, in order.
-    pub(crate) fn take_verdicts(&mut self) -> Arc<Vec<Verdict>> {
-        let mut verdicts = std::mem::take(&mut self.verdicts);
-        // They come in long runs, which this sort keeps.
-        verdicts.sort();
-        verdicts.dedup();
-        Arc::new(verdicts)
+    /// Takes the verdicts out.
+    pub(crate) fn take_verdicts(&mut self) -> Arc<Verdicts> {
+        Arc::new(Verdicts::new(std::mem::take(&mut self.verdicts), std::mem::take(&mut self.groups)))
     }
 
     /// The problems by gravity, object and field.

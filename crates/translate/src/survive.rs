@@ -117,11 +117,7 @@ impl Survivor {
     ) -> Translation {
         for (key, Hidden { object, why, former }) in &self.hidden {
             made.problems.insert(0, messages::not_translated(At::any(object, ""), why, former.is_some()));
-            Arc::make_mut(&mut made.verdicts).retain(|verdict| verdict.on != *key);
-            Arc::make_mut(&mut made.verdicts).extend(verdicts(ground, object));
-        }
-        if !self.hidden.is_empty() {
-            Arc::make_mut(&mut made.verdicts).sort();
+            made.verdicts = Arc::new(made.verdicts.instead(key, verdicts(ground, object)));
         }
         let (ir, endpoints) = (Arc::clone(&made.ir), Arc::clone(&made.endpoints));
         // They may be many, and seldom are others.
@@ -168,7 +164,7 @@ fn may_lack(kind: Kind) -> bool {
 fn verdicts(ground: (&Snapshot, &Settings), object: &AnyObject) -> Vec<Verdict> {
     let (key, generation) = (object.key(), object.meta().generation);
     let message = "translation fails with it, see its problem";
-    let say = |condition: &str, reason: &str| Verdict {
+    let say = |condition: &'static str, reason: &'static str| Verdict {
         generation,
         ..Verdict::new(key.clone(), condition, false, (reason, message))
     };

@@ -31,7 +31,7 @@ fn expectation(case: &Path) -> PathBuf {
 
 fn show(translation: &Translation, Case { settings, features, .. }: &Case) -> String {
     let Translation { ir, endpoints, verdicts, problems, wants, made } = translation;
-    let mut verdicts = Vec::clone(verdicts);
+    let mut verdicts: Vec<_> = verdicts.iter().cloned().collect();
     if !*features {
         verdicts.iter_mut().for_each(|verdict| verdict.supported_features.clear());
     }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use limen_ir::{Endpoints, Ir};
-use limen_resources::{Level, Problem, Verdict};
+use limen_resources::{Level, Problem, Verdicts};
 use limen_sources::{Config, Sources, Update, Updates};
 use limen_translate::{Translation, Translator};
 use serde::Serialize;
@@ -44,7 +44,7 @@ enum Form {
 struct Output<'a> {
     ir: &'a Ir,
     endpoints: &'a Endpoints,
-    verdicts: &'a [Verdict],
+    verdicts: &'a Verdicts,
     problems: &'a [Problem],
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     unused: &'a BTreeMap<String, usize>,

@@ -232,7 +232,7 @@ fn addresses(verdicts: &[&Verdict]) -> Vec<(String, String)> {
 fn conditions(verdicts: &[&Verdict], share: Option<Share>) -> Vec<Condition> {
     let mut by_type: BTreeMap<&str, &Verdict> = BTreeMap::new();
     for verdict in verdicts {
-        let first = by_type.entry(&verdict.condition).or_insert(verdict);
+        let first = by_type.entry(verdict.condition).or_insert(verdict);
         if first.status && !verdict.status {
             *first = verdict;
         }
@@ -243,9 +243,9 @@ fn conditions(verdicts: &[&Verdict], share: Option<Share>) -> Vec<Condition> {
 fn condition(verdict: &Verdict, share: Option<Share>) -> Condition {
     let Verdict { condition, status, reason, message, generation, .. } = verdict;
     let mut said = Condition {
-        name: condition.clone(),
+        name: (*condition).to_owned(),
         status: if *status { "True" } else { "False" }.to_owned(),
-        reason: reason.clone(),
+        reason: (*reason).to_owned(),
         message: cut(message, LONGEST).to_owned(),
         generation: *generation,
     };

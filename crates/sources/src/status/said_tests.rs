@@ -14,12 +14,12 @@ fn share(serving: usize, instances: usize) -> Share {
     Share { serving, instances }
 }
 
-fn verdict(kind: Kind, condition: &str, holds: bool) -> Verdict {
+fn verdict(kind: Kind, condition: &'static str, holds: bool) -> Verdict {
     let key = ObjectKey::new(kind, "shop", "web");
     Verdict { generation: Some(3), ..Verdict::new(key, condition, holds, ("Because", "it is so")) }
 }
 
-fn of_parent(place: usize, condition: &str, holds: bool) -> Verdict {
+fn of_parent(place: usize, condition: &'static str, holds: bool) -> Verdict {
     let part = Some(Part::ParentRef(place));
     Verdict { part, ..verdict(Kind::HttpRoute, condition, holds) }
 }
@@ -112,7 +112,7 @@ fn a_route_has_an_entry_for_each_default_gateway_too() {
 
 #[test]
 fn a_gateway_says_where_it_is_and_what_became_of_its_listeners() {
-    let listener = |place, name: &str, condition: &str, holds| Verdict {
+    let listener = |place, name: &str, condition: &'static str, holds| Verdict {
         part: Some(Part::Listener {
             place,
             name: name.to_owned(),
@@ -209,7 +209,7 @@ fn of_istios_kinds_the_conditions_name_who_wrote_them_and_one_that_does_not_hold
     let parent = |name: &str| Some(ObjectKey::new(Kind::Gateway, "shop", name));
     let on = |name, holds| Verdict {
         parent: parent(name),
-        message: name.to_owned(),
+        message: name.into(),
         ..verdict(Kind::VirtualService, "Accepted", holds)
     };
     let verdicts = [on("a", true), on("b", false), on("c", true)];
@@ -226,7 +226,8 @@ fn of_istios_kinds_the_conditions_name_who_wrote_them_and_one_that_does_not_hold
 
 #[test]
 fn a_long_message_is_cut_between_letters() {
-    let long = Verdict { message: "ä".repeat(LONGEST), ..verdict(Kind::GatewayClass, "Accepted", true) };
+    let long =
+        Verdict { message: "ä".repeat(LONGEST).into(), ..verdict(Kind::GatewayClass, "Accepted", true) };
     let said = Said::of(Kind::GatewayClass, &[long], share(1, 1), &speaker());
     assert_eq!(said.conditions[0].message.len(), LONGEST);
 }

@@ -221,7 +221,7 @@ impl Task {
     fn clear_unspoken(&mut self, key: &ObjectKey) {
         let Some(spoken) = &self.spoken else { return };
         let cleared = Layout::of(key.kind).is_some_and(Layout::cleared);
-        if cleared && of(&spoken.report.verdicts, key).is_empty() {
+        if cleared && spoken.report.verdicts.of(key).is_empty() {
             self.book.want(key, Some(digest(&Said::default())));
         }
     }
@@ -262,12 +262,12 @@ impl Task {
     fn speak(&mut self, spoken: Spoken) {
         let before = self.spoken.take();
         let same_share = before.as_ref().is_some_and(|before| before.share == spoken.share);
-        let former: &[Verdict] = before.as_ref().map_or(&[], |before| &before.report.verdicts);
+        let former = before.as_ref().map(|before| Arc::clone(&before.report.verdicts)).unwrap_or_default();
         let verdicts = Arc::clone(&spoken.report.verdicts);
-        let (mut old, mut new) = (groups(former).peekable(), groups(&verdicts).peekable());
-        while let Some(key) = first_of(old.peek(), new.peek()) {
-            let was = old.next_if(|(on, _)| **on == key).map(|(_, verdicts)| verdicts);
-            let is = new.next_if(|(on, _)| **on == key).map(|(_, verdicts)| verdicts);
+        let (mut old, mut new) = (former.groups().iter().peekable(), verdicts.groups().iter().peekable());
+        while let Some(key) = first_of(old.peek().copied(), new.peek().copied()) {
+            let was = old.next_if(|group| on(group) == Some(key));
+            let is = new.next_if(|group| on(group) == Some(key));
             if was == is && (same_share || !shared(key.kind)) {
                 continue;
             }
@@ -278,7 +278,7 @@ impl Task {
                 }
             };
             if Layout::of(key.kind).is_some() {
-                self.book.want(&key, wanted);
+                self.book.want(key, wanted);
             }
         }
         self.told.take(&spoken.report.problems);
@@ -365,7 +365,7 @@ impl Task {
             else {
                 continue;
             };
-            let said = Said::of(key.kind, of(&report.verdicts, &key), share, &self.by);
+            let said = Said::of(key.kind, report.verdicts.of(&key), share, &self.by);
             let (client, by) = (self.client.clone(), Arc::clone(&self.by));
             self.writing += 1;
             self.begin(async move {
@@ -520,24 +520,16 @@ fn shared(kind: Kind) -> bool {
     matches!(kind, Kind::Gateway | Kind::ApiGateway | Kind::ListenerSet)
 }
 
-/// Verdicts by object; they are sorted.
-fn groups(verdicts: &[Verdict]) -> impl Iterator<Item = (&ObjectKey, &[Verdict])> {
-    verdicts.chunk_by(|a, b| a.on == b.on).filter_map(|group| Some((&group.first()?.on, group)))
+/// Verdicts on one object.
+type Group = Arc<[Verdict]>;
+
+/// The object that they are on.
+fn on(group: &Group) -> Option<&ObjectKey> {
+    group.first().map(|first| &first.on)
 }
 
-fn first_of(
-    old: Option<&(&ObjectKey, &[Verdict])>,
-    new: Option<&(&ObjectKey, &[Verdict])>,
-) -> Option<ObjectKey> {
-    let keys = [old.map(|(key, _)| *key), new.map(|(key, _)| *key)];
-    keys.into_iter().flatten().min().cloned()
-}
-
-/// The verdicts on one object.
-fn of<'v>(verdicts: &'v [Verdict], key: &ObjectKey) -> &'v [Verdict] {
-    let from = verdicts.partition_point(|verdict| verdict.on < *key);
-    let to = verdicts.partition_point(|verdict| verdict.on <= *key);
-    verdicts.get(from..to).unwrap_or_default()
+fn first_of<'g>(old: Option<&'g Group>, new: Option<&'g Group>) -> Option<&'g ObjectKey> {
+    [old, new].into_iter().flatten().filter_map(on).min()
 }
 
 fn progress(report: &Report) -> Progress {

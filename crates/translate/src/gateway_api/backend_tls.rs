@@ -1,6 +1,7 @@
 //! BackendTLSPolicy: TLS towards the ports of Services, whatever routes lead there. What a DestinationRule says of TLS goes
 //! before it.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -250,8 +251,8 @@ fn say(
         [("Accepted", "it is in force", accepted), ("ResolvedRefs", "what it refers to is there", resolved)];
     for (condition, fine, holds) in both {
         let (reason, message) = match holds {
-            Ok(()) => (condition, fine),
-            Err((reason, message)) => (*reason, &**message),
+            Ok(()) => (condition, Cow::Borrowed(fine)),
+            Err((reason, message)) => (*reason, Cow::Owned(message.clone())),
         };
         report.verdict(Verdict {
             parent: parent.cloned(),

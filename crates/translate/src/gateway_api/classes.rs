@@ -11,6 +11,7 @@ use crate::report::Report;
 
 /// The release of the API whose fields are read, as its definitions begin to say it.
 const RELEASE: &str = "v1.6.";
+const SUPPORTED: &str = "SupportedVersion";
 
 /// The names of our classes whose Gateways are served. Says what becomes of each class that is ours.
 pub(super) fn classes<'a>(index: &Index<'a>, report: &mut Report) -> BTreeSet<&'a str> {
@@ -44,7 +45,13 @@ pub(super) fn classes<'a>(index: &Index<'a>, report: &mut Report) -> BTreeSet<&'
             }
         }
         let supported = supported.clone().map_err(|why| ("UnsupportedVersion", why));
-        said.whole(report, ("SupportedVersion", &known()), &supported, "spec.controllerName");
+        match supported {
+            Ok(()) => report.verdict(Verdict {
+                generation: said.generation,
+                ..Verdict::new(class.key.clone(), SUPPORTED, true, (SUPPORTED, known()))
+            }),
+            no => said.whole(report, (SUPPORTED, ""), &no, "spec.controllerName"),
+        }
     }
     served
 }

@@ -1,5 +1,6 @@
 //! What is said of Gateways, their listeners and routes in the end.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use limen_ir::Origin;
@@ -161,14 +162,14 @@ impl Plan<'_> {
             (Ok(()), None) if listener.served() && whole => Ok(()),
             _ => Err(("Invalid", "it is not served; see the other conditions".to_owned())),
         };
-        let mut say = |condition: (&str, &str), is: &Result<(), No>, field: &str| {
+        let mut say = |condition: (&'static str, &'static str), is: &Result<(), No>, field: &str| {
             let field = listener.field(field);
             listener.said.condition(report, condition, is, (Some(part.clone()), None, &field));
         };
         say(("Accepted", "it is right"), &accepted, "");
         say(("ResolvedRefs", "what it refers to is there"), &listener.resolved, "");
         say((Verdict::PROGRAMMED, "it is served"), &programmed, "");
-        let mut hold = |condition: &str, reason: &str, message: &str| {
+        let mut hold = |condition: &'static str, reason: &'static str, message: Cow<'static, str>| {
             report.verdict(Verdict {
                 part: Some(part.clone()),
                 generation: listener.said.generation,
@@ -176,11 +177,11 @@ impl Plan<'_> {
             });
         };
         if let Err((reason @ ("HostnameConflict" | "ProtocolConflict"), why)) = &accepted {
-            hold("Conflicted", reason, why);
+            hold("Conflicted", reason, why.clone().into());
         }
         if listener.overlapping {
             let message = "another listener of the port has names in common with it: clients that have both may be answered 421";
-            hold("OverlappingTLSConfig", "OverlappingHostnames", message);
+            hold("OverlappingTLSConfig", "OverlappingHostnames", message.into());
         }
         programmed.is_ok()
     }
@@ -240,7 +241,7 @@ impl Plan<'_> {
             generation: said.generation,
             addresses: gateway.addresses.clone(),
             attached_listener_sets: (sets > 0).then_some(sets),
-            ..Verdict::new(said.key.clone(), Verdict::PROGRAMMED, status, (reason, &message))
+            ..Verdict::new(said.key.clone(), Verdict::PROGRAMMED, status, (reason, message))
         });
     }
 
@@ -329,7 +330,7 @@ impl Plan<'_> {
                 false if !self.claimed(at, place) => continue,
                 false => (Some(Part::DefaultGateway), default_field.to_owned()),
             };
-            let mut say = |condition: (&str, &str), is: &Result<(), No>, field: &str| {
+            let mut say = |condition: (&'static str, &'static str), is: &Result<(), No>, field: &str| {
                 said.condition(report, condition, is, (part.clone(), owner.clone(), field));
             };
             say(("Accepted", "it is served"), &accepted, &field);
@@ -341,7 +342,7 @@ impl Plan<'_> {
                     part: part.clone(),
                     parent: owner.clone(),
                     generation: said.generation,
-                    ..Verdict::new(said.key.clone(), "HostConflict", true, ("HostConflict", &why))
+                    ..Verdict::new(said.key.clone(), "HostConflict", true, ("HostConflict", why))
                 });
             }
             if let Some((reason, why)) = &route.dropped {
@@ -350,7 +351,7 @@ impl Plan<'_> {
                     part,
                     parent: owner,
                     generation: said.generation,
-                    ..Verdict::new(said.key.clone(), "PartiallyInvalid", true, (reason, why))
+                    ..Verdict::new(said.key.clone(), "PartiallyInvalid", true, (reason, why.clone()))
                 });
             }
         }

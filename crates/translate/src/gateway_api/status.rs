@@ -1,5 +1,6 @@
 //! What is said of the Gateway API's objects: conditions, and problems where one does not hold.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use limen_resources::{Kind, Object, ObjectKey, Part, Snapshot, Source, Verdict};
@@ -49,7 +50,13 @@ impl<'a> Said<'a> {
     }
 
     /// A condition of the whole object: where it holds its reason is its type.
-    pub(crate) fn whole(self, report: &mut Report, holds: (&str, &str), is: &Result<(), No>, field: &str) {
+    pub(crate) fn whole(
+        self,
+        report: &mut Report,
+        holds: (&'static str, &'static str),
+        is: &Result<(), No>,
+        field: &str,
+    ) {
         self.condition(report, holds, is, (None, None, field));
     }
 
@@ -57,18 +64,18 @@ impl<'a> Said<'a> {
     pub(crate) fn condition(
         self,
         report: &mut Report,
-        (condition, fine): (&str, &str),
+        (condition, fine): (&'static str, &'static str),
         is: &Result<(), No>,
         (part, parent, field): (Option<Part>, Option<ObjectKey>, &str),
     ) {
         let (reason, message) = match is {
-            Ok(()) => (condition, fine),
-            Err((reason, message)) => (*reason, &**message),
+            Ok(()) => (condition, Cow::Borrowed(fine)),
+            Err((reason, message)) => (*reason, Cow::Owned(message.clone())),
         };
         // *Programmed* only sums up what the others say.
         if is.is_err() && condition != Verdict::PROGRAMMED {
             let at = At::of(self.key, self.source, field);
-            report.problem(messages::condition(at, condition, reason, message));
+            report.problem(messages::condition(at, condition, reason, &message));
         }
         report.verdict(Verdict {
             part,

@@ -93,7 +93,7 @@ impl Ingresses {
             report.verdict(Verdict {
                 addresses: found,
                 generation: index.snapshot.get(key).and_then(|object| object.meta().generation),
-                ..Verdict::new(key.clone(), Verdict::PROGRAMMED, status, (reason, &message))
+                ..Verdict::new(key.clone(), Verdict::PROGRAMMED, status, (reason, message))
             });
         }
     }

@@ -139,10 +139,10 @@ impl Programmed {
                 part: None,
                 generation: gateway.meta.generation,
                 attached_listener_sets: None,
-                condition: Verdict::PROGRAMMED.to_owned(),
+                condition: Verdict::PROGRAMMED,
                 status,
-                reason: reason.to_owned(),
-                message,
+                reason,
+                message: message.into(),
                 addresses: outcome.map(|outcome| outcome.addresses(&addresses)).unwrap_or_default(),
                 supported_features: Vec::new(),
             });

@@ -68,10 +68,10 @@ pub(super) fn judge(
                 part: None,
                 generation: draft.object.meta.generation,
                 attached_listener_sets: None,
-                condition: "Accepted".to_owned(),
+                condition: "Accepted",
                 status,
-                reason: reason.to_owned(),
-                message,
+                reason,
+                message: message.into(),
                 addresses: Vec::new(),
                 supported_features: Vec::new(),
             });

@@ -1,0 +1,92 @@
+//! What one change costs where many routes are: `cargo bench -p limen-translate`, with `-- ROUTES` for another number.
+//!
+//! Prints a table. Each line is a world of routes in which one object changes, again and again.
+#![allow(clippy::print_stdout, clippy::disallowed_methods)]
+
+use std::time::Instant;
+
+use limen_resources::{Event, Store, parse};
+use limen_translate::{Settings, Translator};
+
+/// Changes of each sort that are measured.
+const CHANGES: usize = 40;
+
+type Text = fn(usize, usize) -> String;
+
+const CLASS: &str = "{apiVersion: gateway.networking.k8s.io/v1, kind: GatewayClass, metadata: {name: limen}, spec: {controllerName: limen.dev/gateway-controller}}";
+const API_GATEWAY: &str = "{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {name: edge}, spec: {gatewayClassName: limen, listeners: [{name: http, port: 80, protocol: HTTP, hostname: '*.example.com'}]}}";
+const GATEWAY: &str = "{apiVersion: networking.istio.io/v1, kind: Gateway, metadata: {name: edge}, spec: {selector: {istio: ingressgateway}, servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}]}}";
+
+fn service(number: usize, _: usize) -> String {
+    format!(
+        "{{apiVersion: v1, kind: Service, metadata: {{name: s{number}}}, spec: {{ports: [{{port: 80, name: http}}]}}}}"
+    )
+}
+
+fn slice(number: usize, change: usize) -> String {
+    format!(
+        "{{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {{name: s{number}, labels: {{kubernetes.io/service-name: s{number}}}}}, addressType: IPv4, ports: [{{name: http, port: 80}}], endpoints: [{{addresses: [10.{change}.0.1]}}]}}"
+    )
+}
+
+fn http_route(number: usize, change: usize) -> String {
+    format!(
+        "{{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {{name: r{number}, generation: {change}}}, spec: {{parentRefs: [{{name: edge}}], hostnames: [h{number}.example.com], rules: [{{matches: [{{path: {{value: /v{change}}}}}], backendRefs: [{{name: s{number}, port: 80}}]}}]}}}}"
+    )
+}
+
+fn virtual_service(number: usize, change: usize) -> String {
+    format!(
+        "{{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {{name: r{number}, generation: {change}}}, spec: {{hosts: [h{number}.example.com], gateways: [edge], http: [{{match: [{{uri: {{prefix: /v{change}}}}}], route: [{{destination: {{host: s{number}}}}}]}}]}}}}"
+    )
+}
+
+fn ingress(number: usize, change: usize) -> String {
+    format!(
+        "{{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {{name: r{number}, generation: {change}}}, spec: {{ingressClassName: limen, rules: [{{host: h{number}.example.com, http: {{paths: [{{path: /v{change}, pathType: Prefix, backend: {{service: {{name: s{number}, port: {{number: 80}}}}}}}}]}}}}]}}}}"
+    )
+}
+
+fn apply(store: &mut Store, text: &str) {
+    for object in parse("bench.yaml", text, "default").objects {
+        store.apply(Event::Apply(object));
+    }
+}
+
+fn main() {
+    let count = std::env::args().filter_map(|word| word.parse().ok()).next().unwrap_or(3000);
+    println!("| {count} of | changed | first, ms | p50, ms | most, ms |\n|---|---|---|---|---|");
+    let worlds: [(&str, &[&str], Text); 3] = [
+        ("HTTPRoute", &[CLASS, API_GATEWAY], http_route),
+        ("VirtualService", &[GATEWAY], virtual_service),
+        ("Ingress", &[], ingress),
+    ];
+    let changed: [(&str, Option<Text>); 3] =
+        [("itself", None), ("Service", Some(service)), ("EndpointSlice", Some(slice))];
+    for (kind, frame, route) in worlds {
+        let (mut store, mut translator) = (Store::new(), Translator::new());
+        let settings = Settings::default();
+        frame.iter().for_each(|text| apply(&mut store, text));
+        for number in 0..count {
+            [service, slice, route].iter().for_each(|text| apply(&mut store, &text(number, 0)));
+        }
+        let began = Instant::now();
+        translator.translate(&store.snapshot(), &settings);
+        let first = 1000.0 * began.elapsed().as_secs_f64();
+        for (name, text) in changed {
+            let mut took = Vec::new();
+            for change in 1..=CHANGES {
+                // New ones, as well as those that were there.
+                let number = if change % 2 == 0 { count + change } else { change * (count / CHANGES) };
+                apply(&mut store, &text.unwrap_or(route)(number, change));
+                let snapshot = store.snapshot();
+                let began = Instant::now();
+                translator.translate(&snapshot, &settings);
+                took.push(1000.0 * began.elapsed().as_secs_f64());
+            }
+            took.sort_by(f64::total_cmp);
+            let (median, most) = (took[CHANGES / 2], took[CHANGES - 1]);
+            println!("| {kind} | {name} | {first:.1} | {median:.2} | {most:.2} |");
+        }
+    }
+}
