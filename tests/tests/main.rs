@@ -5,6 +5,7 @@ mod backend_tls;
 mod breakers;
 mod client_limits;
 mod clients;
+mod deployed;
 mod ejection;
 mod examples;
 mod grpc;

@@ -98,7 +98,8 @@ pub fn start(options: Options) -> anyhow::Result<Running> {
     // the cluster is told what became of its objects: reads Views, hands on Reports to the sources.
     let reports = sources.reports();
     if let Some(reports) = reports.clone() {
-        runtime.spawn(told::tell(view.clone(), reports));
+        let alone = settings.meaning.deploying.only_gateway.is_some();
+        runtime.spawn(told::tell(view.clone(), reports, alone));
     }
 
     // translate, in the control loop: reads Updates, hands on the Ir and Endpoints to the proxy, wants to the sources;

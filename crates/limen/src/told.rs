@@ -21,7 +21,9 @@ struct Served {
 }
 
 /// Tells until the views end or the gateway drains.
-pub(crate) async fn tell(mut views: watch::Receiver<Arc<View>>, reports: Reports) {
+///
+/// `alone`: the process serves one Gateway of the Gateway API only, and speaks of nothing that others serve, too.
+pub(crate) async fn tell(mut views: watch::Receiver<Arc<View>>, reports: Reports, alone: bool) {
     let mut served: Option<Served> = None;
     loop {
         let view = Arc::clone(&views.borrow_and_update());
@@ -29,10 +31,14 @@ pub(crate) async fn tell(mut views: watch::Receiver<Arc<View>>, reports: Reports
             return;
         }
         if view.phase == Phase::Ready && view.settled() {
+            let (verdicts, problems) = match alone {
+                true => of_its_own(&view),
+                false => (verdicts(&view), view.problems()),
+            };
             served = Some(Served {
                 digest: view.digest,
-                verdicts: verdicts(&view),
-                problems: Arc::new(view.problems()),
+                verdicts,
+                problems: Arc::new(problems),
                 made: Arc::clone(&view.made),
             });
         }
@@ -51,6 +57,13 @@ pub(crate) async fn tell(mut views: watch::Receiver<Arc<View>>, reports: Reports
         }
         tokio::time::sleep(REST).await;
     }
+}
+
+/// What is said of a Gateway and of what hangs on it, and of nothing else.
+fn of_its_own(view: &View) -> (Arc<Verdicts>, Vec<Problem>) {
+    let (verdicts, mut problems) = (view.verdicts(), view.problems());
+    problems.retain(|problem| problem.object.as_ref().is_some_and(|object| !verdicts.of(object).is_empty()));
+    (verdicts, problems)
 }
 
 /// What is to be said of each object, sorted: the verdicts, and that objects are wrong which have none.

@@ -68,7 +68,7 @@ pub(crate) fn start(
     let (news, inbox) = unbounded_channel();
     let started = cluster.writing.clone().map(|writing| {
         let marker = Marker::new(&writing);
-        let (writer, seen) = status::start(client.clone(), writing, runtime, out.clone());
+        let (writer, seen) = status::start(client.clone(), writing, marker.clone(), runtime, out.clone());
         (writer, (marker, seen))
     });
     let (writer, marking) = started.unzip();

@@ -12,6 +12,7 @@ mod lease;
 mod members;
 mod object;
 mod said;
+mod speaker;
 mod task;
 mod written;
 
@@ -27,7 +28,8 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::{oneshot, watch};
 
 use crate::source::Batch;
-use said::{Layout, Speaker};
+use said::Layout;
+use speaker::Speaker;
 
 /// The longest that an answer to a write takes.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -37,6 +39,8 @@ const ANSWER: Duration = Duration::from_secs(30);
 pub struct Writing {
     /// What entries for Gateways say of who wrote them (`controllerName`).
     pub controller: String,
+    /// The only Gateway of the Gateway API that is served, and written of; `None`: all.
+    pub only: Option<ObjectKey>,
     /// Instances of one group share a leader. Named like objects are.
     pub group: String,
     /// The name of this instance, which no other of the group has.
@@ -86,8 +90,8 @@ pub(crate) struct Marker(Arc<Speaker>);
 
 impl Marker {
     pub(crate) fn new(writing: &Writing) -> Marker {
-        let Writing { controller, group, .. } = writing.clone();
-        Marker(Arc::new(Speaker { controller, group }))
+        let Writing { controller, only, group, .. } = writing.clone();
+        Marker(Arc::new(Speaker::new(controller, group, only)))
     }
 
     /// `None`: nothing is written into objects of this kind.
@@ -121,16 +125,17 @@ impl Writer {
     }
 }
 
-/// Starts the writer. Returns the ways to it.
+/// Starts the writer, who speaks as the marker does. Returns the ways to it.
 pub(crate) fn start(
     client: Client,
     writing: Writing,
+    Marker(by): Marker,
     runtime: &Handle,
     out: UnboundedSender<Batch>,
 ) -> (Writer, UnboundedSender<Seen>) {
     let (reports, news) = watch::channel(None);
     let (seen, inbox) = unbounded_channel();
     let (end, ends) = unbounded_channel();
-    runtime.spawn(task::run(client, writing, task::Inboxes { news, inbox, ends }, out));
+    runtime.spawn(task::run(client, (writing, by), task::Inboxes { news, inbox, ends }, out));
     (Writer { reports, end }, seen)
 }

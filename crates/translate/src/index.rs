@@ -35,14 +35,16 @@ pub(crate) struct Index<'a> {
 
 impl<'a> Index<'a> {
     pub(crate) fn new(snapshot: &'a Snapshot, settings: &'a Settings, memo: &mut ServiceMemo) -> Index<'a> {
-        let gateways = oldest_first(snapshot.gateways());
+        let alone = settings.gateway_api.only.is_some();
+        let gateways = if alone { Vec::new() } else { oldest_first(snapshot.gateways()) };
+        let virtual_services = if alone { Vec::new() } else { oldest_first(snapshot.virtual_services()) };
         let sought = Sought::default();
         Index {
             taken: taken(&gateways, snapshot, settings),
             snapshot,
             settings,
             gateways,
-            virtual_services: oldest_first(snapshot.virtual_services()),
+            virtual_services,
             services: Registry::new(snapshot, settings, memo),
             rules: Rules::new(oldest_first(snapshot.destination_rules()), settings),
             backend_tls: BackendTls::new(snapshot, settings, &sought),
@@ -54,7 +56,9 @@ impl<'a> Index<'a> {
 /// What Gateways declare, as it is bound; a port below 1024 may be bound 8000 higher where the system refuses it.
 fn taken(gateways: &[&Arc<Object<Gateway>>], snapshot: &Snapshot, settings: &Settings) -> BTreeSet<u16> {
     let declared = gateways.iter().flat_map(|gateway| &gateway.spec.servers).map(|server| server.port.number);
-    let listeners = snapshot.api_gateways().iter().flat_map(|gateway| &gateway.spec.listeners);
+    let api = snapshot.api_gateways().iter();
+    let api = api.filter(|gateway| settings.gateway_api.may_serve(&gateway.key));
+    let listeners = api.flat_map(|gateway| &gateway.spec.listeners);
     let declared = declared.chain(listeners.map(|listener| listener.port));
     let mut taken = BTreeSet::new();
     for port in declared {

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 use limen_ir::Address;
-use limen_resources::Kind;
+use limen_resources::{Kind, ObjectKey};
 
 use crate::ingress::IngressSettings;
 use crate::mesh::Mesh;
@@ -62,11 +62,25 @@ pub struct GatewayApiSettings {
     pub controller: String,
     /// Gateways that name no address get one of their own from these; none: all are bound where the workload is.
     pub addresses: Vec<IpNet>,
+    /// The one Gateway for which this process runs; then it serves nothing else, of other APIs neither. `None`: all that
+    /// are ours.
+    pub only: Option<ObjectKey>,
+}
+
+impl GatewayApiSettings {
+    /// May this process serve the Gateway, if its class is ours?
+    pub(crate) fn may_serve(&self, gateway: &ObjectKey) -> bool {
+        self.only.as_ref().is_none_or(|only| only == gateway)
+    }
 }
 
 impl Default for GatewayApiSettings {
     fn default() -> GatewayApiSettings {
-        GatewayApiSettings { controller: "limen.dev/gateway-controller".to_owned(), addresses: Vec::new() }
+        GatewayApiSettings {
+            controller: "limen.dev/gateway-controller".to_owned(),
+            addresses: Vec::new(),
+            only: None,
+        }
     }
 }
 

@@ -31,6 +31,7 @@ impl Meaning {
             gateway_api: GatewayApiSettings {
                 controller: self.gateway_controller.clone(),
                 addresses: self.gateway_addresses.clone(),
+                only: self.deploying.only_gateway.clone(),
             },
             shared_hosts: self.shared_hosts,
             istio_default_retries: self.istio_default_retries,

@@ -73,6 +73,7 @@ impl Kubernetes {
             whole_pods: meaning.identity_cert.is_some(),
             writing: (!self.no_status).then(|| Writing {
                 controller: meaning.gateway_controller.clone(),
+                only: meaning.deploying.only_gateway.clone(),
                 group: self.group.clone(),
                 instance: self.instance.clone().unwrap_or_else(own_name),
                 namespace: self.lease_namespace.clone(),

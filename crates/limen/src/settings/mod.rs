@@ -4,6 +4,7 @@
 //! by the stage that it is handed to in `boot`.
 
 mod convert;
+mod deploying;
 mod kubernetes;
 mod parse;
 #[cfg(test)]
@@ -20,6 +21,7 @@ use clap::{ArgAction, Args, ValueEnum};
 use ipnet::IpNet;
 use limen_resources::Kind;
 
+pub use deploying::Deploying;
 pub use kubernetes::Kubernetes;
 pub use parse::{Backend, GatewayIdentity, MaxMemory, PortMap, ServeAt};
 
@@ -186,6 +188,10 @@ pub struct Meaning {
         help_heading = PORTS
     )]
     pub map_port: Vec<PortMap>,
+
+    /// What of it is about Gateways with instances of their own.
+    #[command(flatten)]
+    pub deploying: Deploying,
 }
 
 /// What decides how traffic is served.

@@ -12,7 +12,8 @@ use serde_json::Value;
 
 use super::book::Written;
 use super::lease::send;
-use super::said::{Layout, Said, Speaker, stored};
+use super::said::{Layout, Said, stored};
+use super::speaker::Speaker;
 use super::written;
 use crate::kube::failure::Failure;
 

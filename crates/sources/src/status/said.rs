@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::events::cut;
 use super::members::Share;
+use super::speaker::Speaker;
 
 /// The group of the Gateway API's kinds.
 pub(super) const GROUP: &str = "gateway.networking.k8s.io";
@@ -70,25 +71,6 @@ impl Layout {
         match self {
             Layout::Parents | Layout::Ancestors | Layout::Prefixed => true,
             Layout::Whole | Layout::LoadBalancer => false,
-        }
-    }
-}
-
-/// Who speaks.
-#[derive(Debug, Clone)]
-pub(super) struct Speaker {
-    /// As entries for Gateways have it (`controllerName`).
-    pub(super) controller: String,
-    /// The group of instances.
-    pub(super) group: String,
-}
-
-impl Speaker {
-    /// Is a condition of this type ours, among those of a whole object?
-    pub(super) fn has(&self, layout: Layout, name: &str) -> bool {
-        match layout {
-            Layout::Prefixed => name.strip_prefix(&*self.group).is_some_and(|rest| rest.starts_with('/')),
-            _ => OWN.contains(&name),
         }
     }
 }
@@ -280,7 +262,8 @@ pub(super) fn stored(layout: Layout, object: &Value, by: &Speaker) -> Said {
         Layout::Parents | Layout::Ancestors => {
             let (field, _) = entries_of(layout);
             let entry = |entry: &Value| (whose(layout, object, entry), own_conditions(entry, |_| true));
-            said.entries = list(status.get(field)).filter(|entry| is_ours(entry, by)).map(entry).collect();
+            said.entries =
+                list(status.get(field)).filter(|entry| by.owns(layout, object, entry)).map(entry).collect();
         }
         Layout::LoadBalancer => {
             let ingress = status.get("loadBalancer").and_then(|balancer| balancer.get("ingress"));
@@ -295,7 +278,7 @@ pub(super) fn stored(layout: Layout, object: &Value, by: &Speaker) -> Said {
 }
 
 /// The types of conditions that we write where no name of ours stands beside them.
-const OWN: [&str; 5] =
+pub(super) const OWN: [&str; 5] =
     ["Accepted", "InsecureFrontendValidationMode", "Programmed", "ResolvedRefs", "SupportedVersion"];
 
 /// Where entries stand, and in which field of one stands whose it is.
@@ -304,10 +287,6 @@ pub(super) fn entries_of(layout: Layout) -> (&'static str, &'static str) {
         Layout::Ancestors => ("ancestors", "ancestorRef"),
         _ => ("parents", "parentRef"),
     }
-}
-
-pub(super) fn is_ours(entry: &Value, by: &Speaker) -> bool {
-    entry.get("controllerName").and_then(Value::as_str) == Some(&*by.controller)
 }
 
 /// Whose an entry is.

@@ -7,7 +7,7 @@ use super::super::written::status;
 use super::*;
 
 fn speaker() -> Speaker {
-    Speaker { controller: "limen.dev/gateway-controller".to_owned(), group: "limen".to_owned() }
+    Speaker::new("limen.dev/gateway-controller".to_owned(), "limen".to_owned(), None)
 }
 
 fn share(serving: usize, instances: usize) -> Share {

@@ -17,7 +17,8 @@ use super::keep::{self, Kept, Owner};
 use super::lease::{self, Leases, Progress};
 use super::members::{Members, Share};
 use super::object::{self, digest};
-use super::said::{Layout, Said, Speaker};
+use super::said::{Layout, Said};
+use super::speaker::Speaker;
 use super::{Mark, Report, Seen, Writing};
 use crate::kube::failure::Failure;
 use crate::kube::follow::{Heard, Target, follow};
@@ -110,8 +111,13 @@ struct Task {
 }
 
 /// Writes until nobody tells anything any more.
-pub(super) async fn run(client: Client, writing: Writing, inboxes: Inboxes, out: UnboundedSender<Batch>) {
-    let Writing { controller, group, instance, namespace } = writing;
+pub(super) async fn run(
+    client: Client,
+    (writing, by): (Writing, Arc<Speaker>),
+    inboxes: Inboxes,
+    out: UnboundedSender<Batch>,
+) {
+    let Writing { group, instance, namespace, .. } = writing;
     let namespace = namespace.unwrap_or_else(|| client.default_namespace().to_owned());
     let target = Target {
         resource: lease::resource(),
@@ -129,10 +135,10 @@ pub(super) async fn run(client: Client, writing: Writing, inboxes: Inboxes, out:
     let read = move |object: &_| lease::read(&named, object);
     let following = tokio::spawn(follow(client.clone(), target, read, tell)).abort_handle();
     let (done, results) = unbounded_channel();
-    let leases = Leases { client: client.clone(), namespace, group: group.clone(), me: instance.clone() };
+    let leases = Leases { client: client.clone(), namespace, group, me: instance.clone() };
     let task = Task {
         client,
-        by: Arc::new(Speaker { controller, group }),
+        by,
         leases,
         kinds: BTreeMap::new(),
         book: Book::default(),
@@ -264,6 +270,7 @@ impl Task {
         let same_share = before.as_ref().is_some_and(|before| before.share == spoken.share);
         let former = before.as_ref().map(|before| Arc::clone(&before.report.verdicts)).unwrap_or_default();
         let verdicts = Arc::clone(&spoken.report.verdicts);
+        self.by.speaks_of(&verdicts);
         let (mut old, mut new) = (former.groups().iter().peekable(), verdicts.groups().iter().peekable());
         while let Some(key) = first_of(old.peek().copied(), new.peek().copied()) {
             let was = old.next_if(|group| on(group) == Some(key));

@@ -2,9 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::said::{
-    Condition, GROUP, Layout, Listener, Said, Speaker, Whose, entries_of, is_ours, list, text, whose,
-};
+use super::said::{Condition, GROUP, Layout, Listener, Said, Whose, entries_of, list, text, whose};
+use super::speaker::Speaker;
 
 /// The status that `object` is to have: what others wrote stays, ours says `said`. `now`: RFC 3339. A condition keeps its
 /// time as long as its status is the same.
@@ -71,25 +70,30 @@ fn listener(before: &Value, said: &Listener, now: &str) -> Value {
 fn entries(layout: Layout, object: &Value, said: &Said, (by, now): (&Speaker, &str)) -> Value {
     let (field, reference) = entries_of(layout);
     let before = || list(object.get("status").and_then(|status| status.get(field)));
-    let mut all: Vec<Value> = before().filter(|entry| !is_ours(entry, by)).cloned().collect();
-    for (place, own) in &said.entries {
+    let ours = |entry: &&Value| by.owns(layout, object, entry);
+    let own = said.entries.iter().filter_map(|(place, own)| {
         let named = match place {
             Whose::Parent(place) => {
                 let parents = object.get("spec").and_then(|spec| spec.get("parentRefs"));
-                match list(parents).nth(*place) {
-                    Some(parent) => parent.clone(),
-                    None => continue,
-                }
+                list(parents).nth(*place)?.clone()
             }
             Whose::Gateway(namespace, name) => {
                 json!({ "group": GROUP, "kind": "Gateway", "namespace": namespace, "name": name })
             }
-            Whose::Stale => continue,
+            Whose::Stale => return None,
         };
-        let former = before().find(|entry| is_ours(entry, by) && whose(layout, object, entry) == *place);
+        let former = before().find(|entry| ours(entry) && whose(layout, object, entry) == *place);
         let own = conditions(former.unwrap_or(&Value::Null), own, now, |_| true);
-        all.push(json!({ reference: named, "controllerName": by.controller, "conditions": own }));
-    }
+        Some(json!({ reference: named, "controllerName": by.controller, "conditions": own }))
+    });
+    let own: Vec<Value> = own.collect();
+    // What is ours may have become so a moment ago only: of one place there is one entry.
+    let same = |entry: &Value| {
+        let about = |one: &Value| (one.get(reference).cloned(), one.get("controllerName").cloned());
+        own.iter().any(|one| about(one) == about(entry))
+    };
+    let others = before().filter(|entry| !ours(entry) && !same(entry)).cloned();
+    let all: Vec<Value> = others.chain(own.iter().cloned()).collect();
     Value::Array(all)
 }
 

@@ -21,6 +21,11 @@ pub(super) fn classes<'a>(index: &Index<'a>, report: &mut Report) -> BTreeSet<&'
         if class.spec.controller_name != index.settings.gateway_api.controller {
             continue;
         }
+        if index.settings.gateway_api.only.is_some() {
+            // Who started this process speaks of the class, and minds its parameters.
+            served.insert(&*class.key.name);
+            continue;
+        }
         let said = Said::of(class);
         match &class.spec.parameters_ref {
             None => {

@@ -7,7 +7,7 @@ use limen_resources::gateway_api::{Gateway, RequestedAddress};
 use limen_resources::{GatewayAddress, Object};
 
 use super::No;
-use super::{classes, pool, status};
+use super::{alone, classes, pool, status};
 use crate::index::Index;
 use crate::istio::addresses;
 use crate::report::Report;
@@ -30,7 +30,10 @@ pub(crate) struct OwnGateway<'a> {
 pub(crate) fn gateways<'a>(index: &Index<'a>, report: &mut Report) -> Vec<OwnGateway<'a>> {
     let classes = classes::classes(index, report);
     let mut own: Vec<_> = index.snapshot.api_gateways().iter().collect();
-    own.retain(|gateway| classes.contains(&*gateway.spec.gateway_class_name));
+    own.retain(|gateway| {
+        classes.contains(&*gateway.spec.gateway_class_name)
+            && index.settings.gateway_api.may_serve(&gateway.key)
+    });
     own.sort_by_key(|gateway| status::age(gateway));
     let assigned = pool::assign(&index.settings.gateway_api.addresses, &own);
     own.into_iter().map(|object| gateway(index, object, assigned.get(&object.key).copied(), report)).collect()
@@ -48,6 +51,9 @@ fn gateway<'a>(
     report: &mut Report,
 ) -> OwnGateway<'a> {
     let spec = &object.spec;
+    if index.settings.gateway_api.only.is_some() {
+        return alone::gateway(index, object, report);
+    }
     let parameters = spec.infrastructure.as_ref().and_then(|own| own.parameters_ref.as_ref());
     let mut accepted = match parameters {
         None => Ok(()),
@@ -55,13 +61,7 @@ fn gateway<'a>(
             Err(("InvalidParameters", format!("no parameters of kind {} are known", parameters.kind)))
         }
     };
-    let known = |address: &&RequestedAddress| {
-        matches!(&*address.address_type, "" | "IPAddress" | "Hostname" | "NamedAddress")
-    };
-    if let Some(address) = spec.addresses.iter().find(|address| !known(address)) {
-        let why = format!("addresses of type {} are not known", address.address_type);
-        accepted = accepted.and(Err(("UnsupportedAddress", why)));
-    }
+    accepted = accepted.and(known_addresses(&spec.addresses));
     let usual = index.settings.gateways.first();
     let pooled = !index.settings.gateway_api.addresses.is_empty();
     let usual_bind = if pooled { assigned } else { usual.map(|instance| instance.bind) };
@@ -99,4 +99,18 @@ fn gateway<'a>(
         }
     }
     OwnGateway { object, binds, addresses: shown, accepted, addressed }
+}
+
+/// Are all addresses of a type that is known?
+pub(super) fn known_addresses(addresses: &[RequestedAddress]) -> Result<(), No> {
+    let known = |address: &&RequestedAddress| {
+        matches!(&*address.address_type, "" | "IPAddress" | "Hostname" | "NamedAddress")
+    };
+    match addresses.iter().find(|address| !known(address)) {
+        None => Ok(()),
+        Some(other) => {
+            let why = format!("addresses of type {} are not known", other.address_type);
+            Err(("UnsupportedAddress", why))
+        }
+    }
 }

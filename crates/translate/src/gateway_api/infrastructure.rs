@@ -25,6 +25,10 @@ const LONGEST: usize = 63;
 
 /// What is to be changed in the cluster, so that each Gateway has the Service that it asks for, and no other.
 pub(super) fn made(index: &Index<'_>, gateways: &[OwnGateway<'_>], listeners: &[Listener<'_>]) -> Vec<Made> {
+    if index.settings.gateway_api.only.is_some() {
+        // Who started this process makes what there is for its Gateway.
+        return Vec::new();
+    }
     let mut changes = Vec::new();
     let mut wanted = BTreeSet::new();
     for (number, gateway) in gateways.iter().enumerate() {

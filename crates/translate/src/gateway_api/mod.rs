@@ -5,6 +5,7 @@
 //! `routes` with `filters` and `backends` (what is done with requests), `l4` (where connections and datagrams go), `attach` (which routes hang on which
 //! listeners), `offers` (listeners and route tables, to be joined with those of other APIs), `conclude` (conditions).
 
+mod alone;
 pub(crate) mod attach;
 pub(crate) mod backend_tls;
 mod backends;

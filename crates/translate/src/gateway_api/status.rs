@@ -14,6 +14,7 @@ use crate::settings::Settings;
 pub(crate) fn is_ours((snapshot, settings): (&Snapshot, &Settings), key: &ObjectKey) -> bool {
     let (namespace, name) = (&*key.namespace, &*key.name);
     match key.kind {
+        Kind::ApiGateway if !settings.gateway_api.may_serve(key) => false,
         Kind::ApiGateway => snapshot.api_gateways().get(namespace, name).is_some_and(|gateway| {
             let class = snapshot.gateway_classes().get("", &gateway.spec.gateway_class_name);
             class.is_some_and(|class| class.spec.controller_name == settings.gateway_api.controller)

@@ -89,6 +89,9 @@ pub(super) fn by_instance(
 ) -> Vec<Vec<Arc<IngressDraft>>> {
     let settings = index.settings;
     let mut by_instance: Vec<Vec<Arc<IngressDraft>>> = vec![Vec::new(); settings.gateways.len()];
+    if settings.gateway_api.only.is_some() {
+        return by_instance;
+    }
     let classes = Classes::new(index);
     for object in oldest_first(index.snapshot.ingresses()) {
         let Some((behaviour, instances)) = classes.of(object, report) else { continue };

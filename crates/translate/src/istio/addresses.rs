@@ -22,13 +22,8 @@ pub(crate) fn addresses(
     instance: &GatewayInstance,
     report: &mut Report,
 ) -> Vec<GatewayAddress> {
-    let services = index.snapshot.services().in_namespace(&index.settings.workload_namespace);
-    let own = |service: &&Arc<Object<Service>>| {
-        let selector = &service.spec.selector;
-        !selector.is_empty() && names::selects(selector, &instance.labels)
-    };
     let (mut outside, mut inside) = (Vec::new(), Vec::new());
-    for service in services.filter(own) {
+    for service in selecting(index, instance) {
         outside.extend(from_outside(index, service, report));
         let spec = &service.spec;
         let all = if spec.cluster_ips.is_empty() {
@@ -50,6 +45,25 @@ pub(crate) fn addresses(
         new
     });
     found
+}
+
+/// Has a Service that selects the gateway a balancer that has no address yet, and no other one outside of the cluster?
+pub(crate) fn awaited(index: &Index<'_>, instance: &GatewayInstance, report: &mut Report) -> bool {
+    selecting(index, instance).any(|service| {
+        service.spec.service_type == "LoadBalancer" && from_outside(index, service, report).is_empty()
+    })
+}
+
+/// The Services in the gateway's namespace that select it, by name.
+fn selecting<'s>(
+    index: &Index<'s>,
+    instance: &'s GatewayInstance,
+) -> impl Iterator<Item = &'s Arc<Object<Service>>> {
+    let services = index.snapshot.services().in_namespace(&index.settings.workload_namespace);
+    services.filter(|service| {
+        let selector = &service.spec.selector;
+        !selector.is_empty() && names::selects(selector, &instance.labels)
+    })
 }
 
 /// Those of one Service outside of the cluster; of an ExternalName Service, that name.

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use limen_ir::Address;
 use limen_resources::core::SecretBytes;
-use limen_resources::{Event, Kind, Level, Snapshot, Store, parse};
+use limen_resources::{Event, Kind, Level, ObjectKey, Snapshot, Store, parse};
 use limen_translate::{BackendOverride, GatewayInstance, IdentityFiles, Settings};
 use serde_json::Value;
 
@@ -43,6 +43,10 @@ impl Case {
                 "ignore-policy" => {
                     let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == value).expect("a kind");
                     settings.ignored_policies.insert(kind);
+                }
+                "only-gateway" => {
+                    let (namespace, name) = value.split_once('/').expect("NS/NAME");
+                    settings.gateway_api.only = Some(ObjectKey::new(Kind::ApiGateway, namespace, name));
                 }
                 "namespace" => settings.namespace = value.to_owned(),
                 "node" => settings.node = Some(value.to_owned()),

@@ -1,0 +1,44 @@
+//! The one Gateway of a process that was started for it: it is found where the Service is that was made for it.
+
+use std::sync::Arc;
+
+use limen_resources::Object;
+use limen_resources::gateway_api::Gateway;
+
+use super::No;
+use super::gateways::{OwnGateway, known_addresses};
+use crate::index::Index;
+use crate::istio::addresses;
+use crate::report::Report;
+
+pub(super) fn gateway<'a>(
+    index: &Index<'a>,
+    object: &'a Arc<Object<Gateway>>,
+    report: &mut Report,
+) -> OwnGateway<'a> {
+    let accepted = known_addresses(&object.spec.addresses);
+    let Some(instance) = index.settings.gateways.first() else {
+        return OwnGateway { object, binds: Vec::new(), addresses: Vec::new(), accepted, addressed: Ok(()) };
+    };
+    let (mut found, mut addressed) = (Vec::new(), not_assigned("its Service has no address yet"));
+    if !addresses::awaited(index, instance, report) {
+        found = addresses::addresses(index, instance, report);
+    }
+    let requested =
+        || object.spec.addresses.iter().map(|address| &*address.value).filter(|one| !one.is_empty());
+    if !found.is_empty() {
+        let missing = requested().find(|one| found.iter().all(|address| address.value != **one));
+        addressed = match missing {
+            None => Ok(()),
+            Some(one) => Err(("AddressNotUsable", format!("`{one}` is no address of its Service"))),
+        };
+        if requested().next().is_some() {
+            found.retain(|address| requested().any(|one| one == address.value));
+        }
+    }
+    OwnGateway { object, binds: vec![instance.bind], addresses: found, accepted, addressed }
+}
+
+fn not_assigned(why: &str) -> Result<(), No> {
+    Err(("AddressNotAssigned", why.to_owned()))
+}
