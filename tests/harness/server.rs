@@ -364,6 +364,12 @@ pub fn manifest() -> Vec<Value> {
     yaml::documents(&std::fs::read_to_string(path).unwrap())
 }
 
+/// The documents of deploy/deployer.yaml.
+pub fn deployer_manifest() -> Vec<Value> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/deployer.yaml");
+    yaml::documents(&std::fs::read_to_string(path).unwrap())
+}
+
 /// The rights that a manifest gives, wherever.
 pub fn rights_of(manifest: &[Value]) -> BTreeSet<Right> {
     let rules = manifest.iter().filter_map(|document| document["rules"].as_array()).flatten();

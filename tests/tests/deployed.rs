@@ -4,6 +4,7 @@
 
 use limen_e2e::cluster::Cluster;
 use limen_e2e::gateway::Gateway;
+use limen_e2e::server::{deployer_manifest, manifest, rights_of};
 use serde_json::Value;
 
 const CLASS: &str = "
@@ -102,4 +103,119 @@ async fn two_groups_serve_a_gateway_each_and_let_be_what_the_other_says() {
         .await;
     first.stop().await;
     second.stop().await;
+}
+
+/// What the gateway is started with that makes instances for others.
+fn deploying() -> Vec<String> {
+    ["--deploy-image", "registry.example.com/limen:1", "--workload-namespace", "default"]
+        .map(str::to_owned)
+        .into()
+}
+
+/// What was made of this kind last.
+fn made(cluster: &Cluster, plural: &str) -> Option<Value> {
+    let begin = format!("apply {plural} default/");
+    let writes = cluster.writes();
+    let name = writes.iter().rev().find_map(|line| line.strip_prefix(&begin))?;
+    cluster.get(plural, "default", name)
+}
+
+fn writes_of(cluster: &Cluster, plural: &str) -> Vec<String> {
+    let mut writes = cluster.writes();
+    writes.retain(|line| line.split(' ').nth(1) == Some(plural));
+    writes
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_gets_a_deployment_and_a_service_which_are_mended_and_go_with_it() {
+    let cluster = Cluster::new();
+    [CLASS, &api_gateway("a", 80)].into_iter().for_each(|text| cluster.apply(text));
+    let gateway = Gateway::start_kube(&cluster, &deploying()).await;
+    let image = |cluster: &Cluster| {
+        let made = made(cluster, "deployments")?;
+        Some(made["spec"]["template"]["spec"]["containers"][0]["image"].clone())
+    };
+    let right =
+        |cluster: &Cluster| image(cluster).is_some_and(|image| image == "registry.example.com/limen:1");
+    let leads = |cluster: &Cluster| {
+        let ports =
+            made(cluster, "services").map(|service| service["spec"]["ports"].clone()).unwrap_or_default();
+        ports.as_array().is_some_and(|ports| ports.len() == 2) && ports[0]["port"] == 80
+    };
+    cluster.until("what is made", |cluster| right(cluster) && leads(cluster)).await;
+    assert!(gateway.running.view().applied.listeners.is_empty(), "it is not bound here");
+    // Somebody else's hand in what was made.
+    let mut touched = made(&cluster, "deployments").unwrap();
+    touched["metadata"].as_object_mut().unwrap().remove("resourceVersion");
+    touched["spec"]["template"]["spec"]["containers"][0]["image"] = "example.com/other".into();
+    cluster.apply(&touched.to_string());
+    cluster.until("the image to be put right", right).await;
+    let mut touched = made(&cluster, "services").unwrap();
+    touched["metadata"].as_object_mut().unwrap().remove("resourceVersion");
+    touched["spec"]["ports"] = serde_json::json!([]);
+    cluster.apply(&touched.to_string());
+    cluster.until("the ports to be put right", leads).await;
+    // A listener more changes the Service, and not the Pods.
+    let before = (writes_of(&cluster, "deployments").len(), writes_of(&cluster, "services").len());
+    assert_eq!(before, (2, 2), "{:?}", cluster.writes());
+    cluster.apply(&api_gateway("a", 8080));
+    cluster
+        .until("the other port", |cluster| {
+            made(cluster, "services").unwrap()["spec"]["ports"][0]["port"] == 8080
+        })
+        .await;
+    cluster.apply(&api_gateway("a", 8080).replace("limen-deployed", "another"));
+    let gone =
+        |cluster: &Cluster| made(cluster, "deployments").is_none() && made(cluster, "services").is_none();
+    cluster.until("that all goes with the class", gone).await;
+    assert_eq!(writes_of(&cluster, "deployments").len(), 3, "{:?}", cluster.writes());
+    assert_eq!(writes_of(&cluster, "services").len(), 4, "{:?}", cluster.writes());
+    cluster.apply(&api_gateway("a", 8080));
+    cluster.until("that all comes back", |cluster| made(cluster, "deployments").is_some()).await;
+    cluster.delete(&api_gateway("a", 8080));
+    cluster.until("that all goes with the Gateway", gone).await;
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_somebody_else_has_made_under_the_name_stays_as_it_is() {
+    let cluster = Cluster::new();
+    [CLASS, &api_gateway("a", 80)].into_iter().for_each(|text| cluster.apply(text));
+    let gateway = Gateway::start_kube(&cluster, &deploying()).await;
+    cluster.until("a name", |cluster| made(cluster, "deployments").is_some()).await;
+    let name = made(&cluster, "deployments").unwrap()["metadata"]["name"].clone();
+    gateway.stop().await;
+    let foreign = format!(
+        "{{apiVersion: apps/v1, kind: Deployment, metadata: {{name: {name}}}, spec: {{replicas: 7}}}}"
+    );
+    let cluster = Cluster::new();
+    [CLASS, &api_gateway("a", 80), &foreign].into_iter().for_each(|text| cluster.apply(text));
+    let gateway = Gateway::start_kube(&cluster, &deploying()).await;
+    cluster.until("the Service", |cluster| made(cluster, "services").is_some()).await;
+    let problems = gateway.problems().join("\n");
+    assert!(problems.contains("is somebody else's"), "{problems}");
+    cluster.delete(&api_gateway("a", 80));
+    cluster.until("the Service to go", |cluster| made(cluster, "services").is_none()).await;
+    gateway.stop().await;
+    assert_eq!(writes_of(&cluster, "deployments"), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_rights_of_its_manifest_are_enough_for_who_makes_instances_and_each_is_used() {
+    let cluster = Cluster::new();
+    let more = rights_of(&deployer_manifest());
+    cluster.allow(rights_of(&manifest()).union(&more).cloned().collect());
+    [CLASS, &api_gateway("a", 80)].into_iter().for_each(|text| cluster.apply(text));
+    let gateway = Gateway::start_kube(&cluster, &deploying()).await;
+    cluster.until("what is made", |cluster| made(cluster, "deployments").is_some()).await;
+    cluster.delete(&api_gateway("a", 80));
+    cluster.until("that it goes", |cluster| made(cluster, "deployments").is_none()).await;
+    let unused = |cluster: &Cluster| more.difference(&cluster.seen()).cloned().collect::<Vec<_>>();
+    cluster.until("every right to be used", |cluster| unused(cluster).is_empty()).await;
+    let problems = gateway.problems();
+    assert!(
+        problems.iter().all(|problem| !problem.contains("LIM0014") && !problem.contains("LIM0015")),
+        "{problems:?}"
+    );
+    gateway.stop().await;
 }

@@ -19,7 +19,7 @@ use crate::admin::{self, Admin};
 use crate::control::{self, Control, change_latency};
 use crate::logging::Logging;
 use crate::report::Reporter;
-use crate::settings::Settings;
+use crate::settings::{Settings, deploying};
 use crate::told;
 use crate::view::{Phase, View};
 
@@ -83,8 +83,12 @@ pub fn start(options: Options) -> anyhow::Result<Running> {
     let proxy = Arc::new(start_proxy(&settings, memory, &registry)?);
 
     // sources: reads files and the cluster and asks DNS, hands on Updates (snapshots).
-    let translation =
+    let mut translation =
         limen_translate::Settings { files: cluster.is_none(), ..settings.meaning.translation() };
+    if let (Some(deployer), Some(cluster)) = (&mut translation.gateway_api.deployer, &cluster) {
+        let own = &translation.workload_namespace;
+        deploying::complete(deployer, own, &cluster.namespaces, settings.serving.drain);
+    }
     let config = limen_sources::Config {
         roots,
         documents,

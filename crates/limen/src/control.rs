@@ -108,7 +108,7 @@ impl Control {
 
     /// Resources changed: translate them, and install what came out if it differs.
     fn take_update(&mut self, update: Update) {
-        let Translation { ir, endpoints, verdicts, problems, wants, made } =
+        let Translation { ir, endpoints, verdicts, problems, wants, made, elsewhere } =
             self.translator.translate(&update.snapshot, &self.settings);
         let Wants { files, names, objects, name_retry } = wants;
         let looked_for = update.looked_for.as_deref();
@@ -148,6 +148,7 @@ impl Control {
             judged: verdicts,
             found: Arc::new(problems),
             made: Arc::new(made),
+            elsewhere,
             generation,
             digest,
             answered,

@@ -53,6 +53,8 @@ pub struct View {
     pub found: Arc<Vec<Problem>>,
     /// What is to be changed in the cluster of the objects that are kept there for Gateways.
     pub made: Arc<Vec<Made>>,
+    /// Which group of instances serves those Gateways of ours, and ListenerSets of them, that this process does not.
+    pub elsewhere: Arc<BTreeMap<ObjectKey, String>>,
     /// Problems with the process's own ports.
     pub own: Vec<Problem>,
     /// The generation that holds `ir` and `endpoints`; it is served once `applied` has reached it.
@@ -80,6 +82,7 @@ impl View {
             judged: Arc::default(),
             found: Arc::default(),
             made: Arc::default(),
+            elsewhere: Arc::default(),
             own,
             generation: 0,
             digest: 0,

@@ -24,6 +24,8 @@ pub enum Kind {
     Telemetry,
     /// Istio `MeshConfig`, which is no Kubernetes object: it stands in a ConfigMap or in a file of its own.
     MeshConfig,
+    /// Kubernetes `Deployment`; read in a cluster only, where it may be one that was made here.
+    Deployment,
     /// Kubernetes `Service`.
     Service,
     /// Kubernetes `EndpointSlice`.
@@ -76,7 +78,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 32] = [
+    pub const ALL: [Kind; 33] = [
         Kind::Gateway,
         Kind::VirtualService,
         Kind::DestinationRule,
@@ -85,6 +87,7 @@ impl Kind {
         Kind::ProxyConfig,
         Kind::Telemetry,
         Kind::MeshConfig,
+        Kind::Deployment,
         Kind::Service,
         Kind::EndpointSlice,
         Kind::Pod,
@@ -122,6 +125,7 @@ impl Kind {
             Kind::ProxyConfig => "ProxyConfig",
             Kind::Telemetry => "Telemetry",
             Kind::MeshConfig => "MeshConfig",
+            Kind::Deployment => "Deployment",
             Kind::Service => "Service",
             Kind::EndpointSlice => "EndpointSlice",
             Kind::Pod => "Pod",

@@ -28,7 +28,7 @@ pub use code::{Code, codes};
 pub use decode::Json;
 pub use duration::GoDuration;
 pub use key::{Kind, ObjectKey};
-pub use made::Made;
+pub use made::{Made, Now};
 pub use object::{AnyObject, Location, Meta, Object, Source, Timestamp};
 pub use problem::{Level, Problem};
 pub use revision::RevisionView;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
-use crate::core::{ConfigMap, EndpointSlice, Namespace, Node, Pod, Secret, Service};
+use crate::core::{ConfigMap, Deployment, EndpointSlice, Namespace, Node, Pod, Secret, Service};
 use crate::gateway_api::{self, BackendTlsPolicy};
 use crate::istio::{
     DestinationRule, Gateway, MeshConfig, Policy, ProxyConfig, ServiceEntry, Telemetry, VirtualService,
@@ -255,6 +255,8 @@ pub enum AnyObject {
     Telemetry(Arc<Object<Telemetry>>),
     /// A `MeshConfig`.
     MeshConfig(Arc<Object<MeshConfig>>),
+    /// A `Deployment`.
+    Deployment(Arc<Object<Deployment>>),
     /// A `Service`.
     Service(Arc<Object<Service>>),
     /// An `EndpointSlice`.
@@ -309,6 +311,7 @@ macro_rules! for_any {
             $crate::object::AnyObject::ProxyConfig($object) => $body,
             $crate::object::AnyObject::Telemetry($object) => $body,
             $crate::object::AnyObject::MeshConfig($object) => $body,
+            $crate::object::AnyObject::Deployment($object) => $body,
             $crate::object::AnyObject::Service($object) => $body,
             $crate::object::AnyObject::EndpointSlice($object) => $body,
             $crate::object::AnyObject::Pod($object) => $body,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::core::{ConfigMap, EndpointSlice, Namespace, Node, Pod, Secret, SecretBytes, Service};
+use crate::core::{ConfigMap, Deployment, EndpointSlice, Namespace, Node, Pod, Secret, SecretBytes, Service};
 use crate::gateway_api::{self, BackendTlsPolicy};
 use crate::istio::{
     DestinationRule, Gateway, MeshConfig, Policy, ProxyConfig, ServiceEntry, Telemetry, VirtualService,
@@ -118,6 +118,7 @@ pub struct Snapshot {
     pub(crate) proxy_configs: Table<ProxyConfig>,
     pub(crate) telemetries: Table<Telemetry>,
     pub(crate) mesh_configs: Table<MeshConfig>,
+    pub(crate) deployments: Table<Deployment>,
     pub(crate) services: Table<Service>,
     pub(crate) endpoint_slices: Table<EndpointSlice>,
     pub(crate) pods: Table<Pod>,
@@ -180,6 +181,8 @@ tables! {
     telemetries: Telemetry;
     /// Mesh configurations: of the ConfigMaps that hold one, and of the file given for it.
     mesh_configs: MeshConfig;
+    /// Deployments, where they are read.
+    deployments: Deployment;
     /// Services.
     services: Service;
     /// EndpointSlices.
@@ -273,6 +276,7 @@ impl Snapshot {
             Kind::ProxyConfig => look!(self.proxy_configs, ProxyConfig),
             Kind::Telemetry => look!(self.telemetries, Telemetry),
             Kind::MeshConfig => look!(self.mesh_configs, MeshConfig),
+            Kind::Deployment => look!(self.deployments, Deployment),
             Kind::Service => look!(self.services, Service),
             Kind::EndpointSlice => look!(self.endpoint_slices, EndpointSlice),
             Kind::Pod => look!(self.pods, Pod),
@@ -334,6 +338,7 @@ impl Snapshot {
             AnyObject::ProxyConfig(object) => self.proxy_configs.insert(object),
             AnyObject::Telemetry(object) => self.telemetries.insert(object),
             AnyObject::MeshConfig(object) => self.mesh_configs.insert(object),
+            AnyObject::Deployment(object) => self.deployments.insert(object),
             AnyObject::Service(object) => self.services.insert(object),
             AnyObject::EndpointSlice(object) => self.endpoint_slices.insert(object),
             AnyObject::Pod(object) => self.pods.insert(object),
@@ -367,6 +372,7 @@ impl Snapshot {
             Kind::ProxyConfig => self.proxy_configs.remove(key),
             Kind::Telemetry => self.telemetries.remove(key),
             Kind::MeshConfig => self.mesh_configs.remove(key),
+            Kind::Deployment => self.deployments.remove(key),
             Kind::Service => self.services.remove(key),
             Kind::EndpointSlice => self.endpoint_slices.remove(key),
             Kind::Pod => self.pods.remove(key),

@@ -46,6 +46,8 @@ pub struct Cluster {
     pub namespaces: BTreeSet<String>,
     /// Secrets and ConfigMaps that are read from the beginning, in whatever namespace.
     pub first: BTreeSet<ObjectKey>,
+    /// The namespace in which Deployments are made, and read with the Services there; `None`: none are.
+    pub deployments: Option<String>,
     /// Are Pods read as a whole? Otherwise only their metadata, which costs a fraction.
     pub whole_pods: bool,
     /// As whom to write statuses, Events and Leases; `None`: nothing is written.
@@ -76,6 +78,7 @@ pub(crate) fn start(
         client,
         address,
         namespaces: cluster.namespaces.iter().map(|name| Arc::from(name.as_str())).collect(),
+        deployments: cluster.deployments.as_deref().map(Arc::from),
         whole_pods: cluster.whole_pods,
         wanted: cluster.first.clone(),
         kinds: Kinds::new(),
@@ -152,6 +155,7 @@ struct Reader {
     /// Of the cluster, for messages.
     address: String,
     namespaces: Vec<Arc<str>>,
+    deployments: Option<Arc<str>>,
     whole_pods: bool,
     /// Secrets and ConfigMaps.
     wanted: BTreeSet<ObjectKey>,
@@ -276,9 +280,15 @@ impl Reader {
         for (kind, resource) in self.kinds.iter().filter(|(kind, _)| !by_name(**kind)) {
             let everywhere = self.namespaces.is_empty() || !kind.namespaced();
             let one = |namespace| (Scope { kind: *kind, namespace, name: None }, resource.clone());
-            match everywhere {
-                true => scopes.extend([one(None)]),
-                false => scopes.extend(self.namespaces.iter().cloned().map(Some).map(one)),
+            let own = self.deployments.iter().cloned().map(Some).map(one);
+            match (kind, everywhere) {
+                (Kind::Deployment, _) => scopes.extend(own),
+                (_, true) => scopes.extend([one(None)]),
+                (_, false) => scopes.extend(self.namespaces.iter().cloned().map(Some).map(one)),
+            }
+            if *kind == Kind::Service && !everywhere {
+                let own = self.deployments.iter().cloned().map(Some).map(one);
+                scopes.extend(own);
             }
         }
         for key in self.wanted.iter().filter(|key| possible(key)) {
@@ -322,7 +332,7 @@ impl Reader {
             namespace: scope.namespace.as_deref().map(str::to_owned),
             name: scope.name.as_deref().map(str::to_owned),
             labels: None,
-            metadata: kind == Kind::Pod && !self.whole_pods,
+            metadata: (kind == Kind::Pod && !self.whole_pods) || kind == Kind::Deployment,
         };
         let (news, scope) = (self.news.clone(), scope.clone());
         let tell = move |heard| {

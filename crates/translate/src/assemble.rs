@@ -13,7 +13,7 @@ use limen_resources::{Kind, Made, Object, ObjectKey, Snapshot, Verdict, Verdicts
 use crate::Wants;
 use crate::clusters::{self, ClusterPlan};
 use crate::draft::VirtualServiceDraft;
-use crate::gateway_api::{self, RouteMemo};
+use crate::gateway_api::{self, RouteMemo, deployed};
 use crate::guard;
 use crate::index::Index;
 use crate::ingress::{self, IngressMemo, Ingresses};
@@ -42,6 +42,8 @@ pub(crate) struct Assembled {
     pub(crate) verdicts: Arc<Verdicts>,
     pub(crate) wants: Wants,
     pub(crate) made: Vec<Made>,
+    /// Which group of instances serves those Gateways of ours, and ListenerSets of them, that this process does not.
+    pub(crate) elsewhere: Arc<BTreeMap<ObjectKey, String>>,
     /// The ports that the process itself may listen on.
     pub(crate) taken: BTreeSet<u16>,
 }
@@ -90,6 +92,7 @@ pub(crate) fn assemble(snapshot: &Snapshot, settings: &Settings, memo: &mut Asse
     let (own, offers) =
         gateway_api::plan(&index, &mut certificates, &mut wanted, &mut memo.routes, &mut report);
     own.conclude_policies(&index, &mut report);
+    let mut deployed = deployed::deployed(&index, &mut report);
     let telemetry = telemetry::telemetry(&index, &last.ir, &mut wanted, &mut report);
     let clusters = clusters::clusters(&index, wanted, &last.clusters, &mut certificates.files, &mut report);
     let makers = (&mut connections, &mut certificates, &mut programmed);
@@ -112,6 +115,7 @@ pub(crate) fn assemble(snapshot: &Snapshot, settings: &Settings, memo: &mut Asse
         authorities,
     };
     memo.services.turn();
+    deployed.made.extend(own.made);
     let ir = keep(Some(&last.ir), ir);
     let made = Arc::new(Assembled {
         ir,
@@ -119,7 +123,8 @@ pub(crate) fn assemble(snapshot: &Snapshot, settings: &Settings, memo: &mut Asse
         verdicts: report.take_verdicts(),
         report,
         wants,
-        made: own.made,
+        made: deployed.made,
+        elsewhere: Arc::new(deployed.elsewhere),
         taken,
     });
     memo.last = Some((snapshot.clone(), Arc::clone(&made)));
@@ -134,6 +139,7 @@ fn same_inputs(a: &Snapshot, b: &Snapshot) -> bool {
         && a.destination_rules().same(b.destination_rules())
         && a.service_entries().same(b.service_entries())
         && a.services().same(b.services())
+        && a.deployments().same(b.deployments())
         && a.backend_tls_policies().same(b.backend_tls_policies())
         && a.ingresses().same(b.ingresses())
         && a.ingress_classes().same(b.ingress_classes())

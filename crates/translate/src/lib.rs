@@ -53,7 +53,7 @@ mod telemetry;
 mod verified;
 mod workload;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use limen_ir::{Endpoints, Ir, Millis};
@@ -63,7 +63,7 @@ use limen_resources::{Kind, Made, ObjectKey, Problem, RevisionView, Snapshot, Ve
 pub use ingress::{IngressSettings, IstioIngress};
 pub use mesh::Mesh;
 pub use messages::CODES;
-pub use settings::{BackendOverride, GatewayApiSettings, GatewayInstance, IdentityFiles, Settings};
+pub use settings::{BackendOverride, Deployer, GatewayApiSettings, GatewayInstance, IdentityFiles, Settings};
 
 use assemble::{AssembleMemo, Assembled};
 use endpoints::EndpointMemo;
@@ -87,6 +87,8 @@ pub struct Translation {
     pub wants: Wants,
     /// What is to be changed in the cluster of the objects that are kept there for Gateways.
     pub made: Vec<Made>,
+    /// Which group of instances serves those Gateways of ours, and ListenerSets of them, that this process does not.
+    pub elsewhere: Arc<BTreeMap<ObjectKey, String>>,
 }
 
 /// What translation needs and cannot get by itself. The answers come with a later snapshot.
@@ -147,7 +149,7 @@ impl Stages {
             *self = Stages { revision, mesh, settings: Some(settings.clone()), ..Stages::default() };
         }
         let assembled = assemble::assemble(snapshot, settings, &mut self.assemble);
-        let Assembled { ir, clusters, report, verdicts, wants, made, taken } = &*assembled;
+        let Assembled { ir, clusters, report, verdicts, wants, made, elsewhere, taken } = &*assembled;
         let mut report = Report::clone(report);
         report.problems(mesh_problems);
         report.problems(&left_out);
@@ -163,7 +165,15 @@ impl Stages {
         );
         let ir = verified::verify(ir, accounts, &mut self.verified);
         let (problems, verdicts) = (report.into_problems(), Arc::clone(verdicts));
-        Translation { ir, endpoints, verdicts, problems, wants, made: made.clone() }
+        Translation {
+            ir,
+            endpoints,
+            verdicts,
+            problems,
+            wants,
+            made: made.clone(),
+            elsewhere: Arc::clone(elsewhere),
+        }
     }
 }
 

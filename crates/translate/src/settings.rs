@@ -65,6 +65,23 @@ pub struct GatewayApiSettings {
     /// The one Gateway for which this process runs; then it serves nothing else, of other APIs neither. `None`: all that
     /// are ours.
     pub only: Option<ObjectKey>,
+    /// How instances are made for Gateways that get some of their own; `None`: such Gateways are left alone.
+    pub deployer: Option<Deployer>,
+}
+
+/// How instances are made for Gateways that get some of their own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deployer {
+    /// The GatewayClasses that name this controller are those of such Gateways.
+    pub controller: String,
+    /// What the instances run.
+    pub image: String,
+    /// The account of their Pods, in the namespace of the workload, where they stand.
+    pub service_account: String,
+    /// What they are told besides what tells them apart.
+    pub arguments: Vec<String>,
+    /// How long a Pod may take to end, in seconds.
+    pub grace_seconds: u64,
 }
 
 impl GatewayApiSettings {
@@ -80,6 +97,7 @@ impl Default for GatewayApiSettings {
             controller: "limen.dev/gateway-controller".to_owned(),
             addresses: Vec::new(),
             only: None,
+            deployer: None,
         }
     }
 }

@@ -35,6 +35,7 @@ struct Last {
     ir: Arc<Ir>,
     endpoints: Arc<Endpoints>,
     wants: Wants,
+    elsewhere: Arc<BTreeMap<ObjectKey, String>>,
 }
 
 /// An object that a stage panics of.
@@ -119,11 +120,19 @@ impl Survivor {
             made.problems.insert(0, messages::not_translated(At::any(object, ""), why, former.is_some()));
             made.verdicts = Arc::new(made.verdicts.instead(key, verdicts(ground, object)));
         }
+        if !self.hidden.is_empty() {
+            // What is not seen is not gone.
+            made.made.retain(|one| one.content.is_some());
+            let before = self.last.as_ref().map(|last| Arc::clone(&last.elsewhere)).unwrap_or_default();
+            let before = before.iter().map(|(key, group)| (key.clone(), group.clone()));
+            Arc::make_mut(&mut made.elsewhere).extend(before);
+        }
         let (ir, endpoints) = (Arc::clone(&made.ir), Arc::clone(&made.endpoints));
+        let elsewhere = Arc::clone(&made.elsewhere);
         // They may be many, and seldom are others.
         let before = self.last.take().map(|last| last.wants).filter(|before| *before == made.wants);
         let wants = before.unwrap_or_else(|| made.wants.clone());
-        self.last = Some(Last { snapshot: seen, ir, endpoints, wants });
+        self.last = Some(Last { snapshot: seen, ir, endpoints, wants, elsewhere });
         made
     }
 
@@ -137,6 +146,7 @@ impl Survivor {
             problems: vec![messages::nothing_translated(why)],
             wants: last.map(|last| last.wants.clone()).unwrap_or_default(),
             made: Vec::new(),
+            elsewhere: last.map(|last| Arc::clone(&last.elsewhere)).unwrap_or_default(),
         }
     }
 }

@@ -30,7 +30,7 @@ fn expectation(case: &Path) -> PathBuf {
 }
 
 fn show(translation: &Translation, Case { settings, features, .. }: &Case) -> String {
-    let Translation { ir, endpoints, verdicts, problems, wants, made } = translation;
+    let Translation { ir, endpoints, verdicts, problems, wants, made, elsewhere } = translation;
     let mut verdicts: Vec<_> = verdicts.iter().cloned().collect();
     if !*features {
         verdicts.iter_mut().for_each(|verdict| verdict.supported_features.clear());
@@ -49,8 +49,13 @@ fn show(translation: &Translation, Case { settings, features, .. }: &Case) -> St
     });
     if !made.is_empty() {
         let shown =
-            made.iter().map(|made| json!({ "key": made.key, "owner": made.owner, "content": made.content }));
+            made.iter().map(|made| json!({
+                "key": made.key, "owner": made.owner, "content": made.content, "now": format!("{:?}", made.now),
+            }));
         all["made"] = shown.collect();
+    }
+    if !elsewhere.is_empty() {
+        all["elsewhere"] = elsewhere.iter().map(|(key, group)| (key.to_string(), json!(group))).collect();
     }
     yaml(&all)
 }

@@ -95,6 +95,7 @@ pub(super) const KINDS: &[ApiKind] = kinds! {
         "ClusterRole" "clusterroles" false,
         "ClusterRoleBinding" "clusterrolebindings" false,
     }
+    "apps" &["v1"] => { "Deployment" "deployments" true }
     "discovery.k8s.io" &["v1"] => { "EndpointSlice" "endpointslices" true }
     "networking.k8s.io" &["v1"] => {
         "Ingress" "ingresses" true,

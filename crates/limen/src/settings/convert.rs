@@ -32,6 +32,7 @@ impl Meaning {
                 controller: self.gateway_controller.clone(),
                 addresses: self.gateway_addresses.clone(),
                 only: self.deploying.only_gateway.clone(),
+                deployer: self.deploying.deployer(self),
             },
             shared_hosts: self.shared_hosts,
             istio_default_retries: self.istio_default_retries,

@@ -69,6 +69,7 @@ impl Kubernetes {
             namespaces: watch_namespaces.iter().filter(|name| !name.is_empty()).cloned().collect(),
             // Nothing is to be served for a moment as if there were none.
             first: BTreeSet::from([mesh]),
+            deployments: meaning.deploying.deploy_image.as_ref().map(|_| meaning.workload_namespace.clone()),
             // The names of their accounts, which only whole Pods tell, are asked for by who has an identity.
             whole_pods: meaning.identity_cert.is_some(),
             writing: (!self.no_status).then(|| Writing {

@@ -4,7 +4,7 @@
 //! by the stage that it is handed to in `boot`.
 
 mod convert;
-mod deploying;
+pub(crate) mod deploying;
 mod kubernetes;
 mod parse;
 #[cfg(test)]

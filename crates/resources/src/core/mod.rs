@@ -1,6 +1,7 @@
 //! Kubernetes' own kinds, as far as a gateway needs them.
 
 mod config_map;
+mod deployment;
 mod endpoint_slice;
 mod namespace;
 mod node;
@@ -10,6 +11,7 @@ mod secret;
 mod service;
 
 pub use config_map::ConfigMap;
+pub use deployment::Deployment;
 pub use endpoint_slice::{
     AddressType, Endpoint, EndpointConditions, EndpointPort, EndpointSlice, ObjectReference,
 };

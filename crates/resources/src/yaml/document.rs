@@ -117,7 +117,7 @@ impl<'a> Reader<'a> {
         }
         match role {
             Some(Role::Read(kind)) => self.read_named(node, kind, name),
-            Some(Role::Unused) => self.ignore(kind),
+            Some(Role::Unused | Role::Kept(_)) => self.ignore(kind),
             Some(Role::Later) => {
                 let message = format!("{kind} {} is not served yet", name.unwrap_or("without a name"));
                 self.problem(node, Problem::new(codes::NOT_SERVED_YET, message, ""));
@@ -163,6 +163,7 @@ impl<'a> Reader<'a> {
             Kind::ProxyConfig => self.read::<istio::ProxyConfig>(node, &key).map(AnyObject::ProxyConfig),
             // It has no kind that could be written.
             Kind::MeshConfig => return,
+            Kind::Deployment => self.read::<core::Deployment>(node, &key).map(AnyObject::Deployment),
             Kind::Service => self.read::<core::Service>(node, &key).map(AnyObject::Service),
             Kind::EndpointSlice => self.read::<core::EndpointSlice>(node, &key).map(AnyObject::EndpointSlice),
             Kind::Pod => self.read::<core::Pod>(node, &key).map(AnyObject::Pod),

@@ -9,6 +9,8 @@ use crate::key::Kind;
 pub(super) enum Role {
     /// Read.
     Read(Kind),
+    /// Read in a cluster, where it may be one that was made here; elsewhere it is like kinds that nothing is known of.
+    Kept(Kind),
     /// Counted: a gateway has no use for it.
     Unused,
     /// Counted, and said so: it will be served one day.
@@ -84,6 +86,7 @@ const KNOWN: &[Known] = known! {
         "ResourceQuota" Role::Unused,
         "ServiceAccount" Role::Unused,
     }
+    "apps" &["v1"] => { "Deployment" Role::Kept(Kind::Deployment) }
     "discovery.k8s.io" &["v1"] => { "EndpointSlice" Role::Read(Kind::EndpointSlice) }
     "networking.k8s.io" &["v1"] => {
         "Ingress" Role::Read(Kind::Ingress),
@@ -129,17 +132,22 @@ pub struct ApiKind {
 /// Every kind that is read.
 pub fn api_kinds() -> impl Iterator<Item = ApiKind> {
     KNOWN.iter().filter_map(|known| match known.role {
-        Role::Read(kind) => {
+        Role::Read(kind) | Role::Kept(kind) => {
             Some(ApiKind { kind, group: known.group, name: known.kind, versions: known.versions })
         }
         Role::Unused | Role::Later => None,
     })
 }
 
+/// The kinds that mean something in files.
+fn in_files() -> impl Iterator<Item = &'static Known> {
+    KNOWN.iter().filter(|known| !matches!(known.role, Role::Kept(_)))
+}
+
 /// What is done with this kind. A misfit beside a role: it is read all the same.
 pub(super) fn role(api_version: &str, kind: &str) -> (Option<Role>, Option<Misfit>) {
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    let Some(known) = KNOWN.iter().find(|known| known.group == group && known.kind == kind) else {
+    let Some(known) = in_files().find(|known| known.group == group && known.kind == kind) else {
         return match unplaced(group, kind) {
             Some(misfit) => (None, Some(misfit)),
             None => (Some(Role::Unused), None),
@@ -162,12 +170,11 @@ pub(super) fn role(api_version: &str, kind: &str) -> (Option<Role>, Option<Misfi
 
 /// Why a kind that is not in the table should be, if it should.
 fn unplaced(group: &str, kind: &str) -> Option<Misfit> {
-    let elsewhere = KNOWN.iter().find(|known| known.kind == kind && known.group != group);
-    let kinds: Vec<&str> =
-        KNOWN.iter().filter(|known| known.group == group).map(|known| known.kind).collect();
+    let elsewhere = in_files().find(|known| known.kind == kind && known.group != group);
+    let kinds: Vec<&str> = in_files().filter(|known| known.group == group).map(|known| known.kind).collect();
     if kinds.is_empty() {
         let mut groups: Vec<&str> =
-            KNOWN.iter().map(|known| known.group).filter(|group| group.contains('.')).collect();
+            in_files().map(|known| known.group).filter(|group| group.contains('.')).collect();
         groups.dedup();
         let meant = nearest(group, &groups)?;
         return Some(Misfit {

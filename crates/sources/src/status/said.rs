@@ -49,6 +49,7 @@ impl Layout {
             | Kind::ProxyConfig
             | Kind::Telemetry => Some(Layout::Prefixed),
             Kind::MeshConfig
+            | Kind::Deployment
             | Kind::Service
             | Kind::EndpointSlice
             | Kind::Pod

@@ -49,7 +49,7 @@ enum Done {
     Leader { began: Instant, held: Result<Held, Failure> },
     Lease(Result<(), Failure>),
     Event(Result<(), Failure>),
-    Kept(Result<(), Failure>),
+    Kept(ObjectKey, Result<Option<u64>, Failure>),
     Removed,
 }
 
@@ -407,15 +407,17 @@ impl Task {
     /// Changes what is kept in the cluster for Gateways.
     fn keep(&mut self, report: &Report, now: Instant) {
         for made in self.kept.due(&report.made, now) {
-            let gateway = self.kinds.get(&made.owner.kind).cloned().zip(self.book.uid(&made.owner));
-            let owner = gateway.map(|(resource, uid)| Owner { resource, uid: uid.to_owned() });
+            let owner = made.owner.as_ref().and_then(|owner| {
+                let (resource, uid) = self.kinds.get(&owner.kind).cloned().zip(self.book.uid(owner))?;
+                Some(Owner { resource, uid: uid.to_owned() })
+            });
             // What is there for a Gateway goes with it.
-            if owner.is_none() && made.content.is_some() {
+            if made.owner.is_some() && owner.is_none() && made.content.is_some() {
                 continue;
             }
             let Some(resource) = self.kinds.get(&made.key.kind).cloned() else { continue };
-            let client = self.client.clone();
-            self.begin(async move { Done::Kept(keep::keep(client, resource, made, owner).await) });
+            let (client, key) = (self.client.clone(), made.key.clone());
+            self.begin(async move { Done::Kept(key, keep::keep(client, resource, made, owner).await) });
         }
     }
 
@@ -477,8 +479,16 @@ impl Task {
                 Ok(()) => self.failures.mend("events"),
                 Err(failure) => self.failures.fail("events", failure),
             },
-            Done::Kept(Ok(())) => self.failures.mend("services"),
-            Done::Kept(Err(failure)) => self.failures.fail("services", failure),
+            Done::Kept(key, written) => {
+                let what = if key.kind == Kind::Deployment { "deployments" } else { "services" };
+                match written {
+                    Ok(generation) => {
+                        self.failures.mend(what);
+                        self.kept.end(key, generation);
+                    }
+                    Err(failure) => self.failures.fail(what, failure),
+                }
+            }
             Done::Removed => {}
         }
     }

@@ -1,64 +1,106 @@
 //! Which GatewayClasses are ours, and what is said of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use limen_resources::Verdict;
+use limen_resources::gateway_api::GatewayClass;
+use limen_resources::{Object, Verdict};
 
+use super::No;
+use super::deployed::Parameters;
 use super::features::FEATURES;
 use super::status::Said;
 use crate::index::Index;
 use crate::report::Report;
+use crate::settings::Deployer;
 
 /// The release of the API whose fields are read, as its definitions begin to say it.
 const RELEASE: &str = "v1.6.";
 const SUPPORTED: &str = "SupportedVersion";
 
+/// What the Gateways of a class with instances of their own cannot do: they have the one address that a balancer gives
+/// them, and what is made for them stands in another namespace.
+const SHARED_ONLY: [&str; 2] = ["GatewayInfrastructurePropagation", "GatewayStaticAddresses"];
+
 /// The names of our classes whose Gateways are served. Says what becomes of each class that is ours.
 pub(super) fn classes<'a>(index: &Index<'a>, report: &mut Report) -> BTreeSet<&'a str> {
-    let supported = release(index);
     let mut served = BTreeSet::new();
-    for class in index.snapshot.gateway_classes().iter() {
-        if class.spec.controller_name != index.settings.gateway_api.controller {
-            continue;
-        }
-        if index.settings.gateway_api.only.is_some() {
+    let settings = &index.settings.gateway_api;
+    for class in of_controller(index, &settings.controller) {
+        if settings.only.is_some() {
             // Who started this process speaks of the class, and minds its parameters.
             served.insert(&*class.key.name);
             continue;
         }
-        let said = Said::of(class);
-        match &class.spec.parameters_ref {
+        let accepted = match &class.spec.parameters_ref {
             None => {
                 served.insert(&*class.key.name);
-                let mut features = FEATURES.to_vec();
-                features.sort_unstable();
-                report.verdict(Verdict {
-                    generation: said.generation,
-                    supported_features: features,
-                    ..Verdict::new(
-                        class.key.clone(),
-                        "Accepted",
-                        true,
-                        ("Accepted", "its Gateways are served"),
-                    )
-                });
+                Ok(())
             }
             Some(parameters) => {
                 let why = format!("no parameters of kind {} are known", parameters.kind);
-                let no = Err(("InvalidParameters", why));
-                said.whole(report, ("Accepted", ""), &no, "spec.parametersRef");
+                Err(("InvalidParameters", why))
             }
-        }
-        let supported = supported.clone().map_err(|why| ("UnsupportedVersion", why));
-        match supported {
-            Ok(()) => report.verdict(Verdict {
-                generation: said.generation,
-                ..Verdict::new(class.key.clone(), SUPPORTED, true, (SUPPORTED, known()))
-            }),
-            no => said.whole(report, (SUPPORTED, ""), &no, "spec.controllerName"),
-        }
+        };
+        say(index, class, (&accepted, "its Gateways are served", &[]), report);
     }
     served
+}
+
+/// The classes whose Gateways get instances of their own, and what is to be changed of what is made for those; `None`:
+/// what is said of that is wrong. Says what becomes of each.
+pub(super) fn deployed<'a>(
+    index: &Index<'a>,
+    deployer: &Deployer,
+    report: &mut Report,
+) -> BTreeMap<&'a str, Option<Parameters>> {
+    let mut all = BTreeMap::new();
+    for class in of_controller(index, &deployer.controller) {
+        let parameters = Parameters::of_class(index, class);
+        let accepted = parameters.as_ref().map(|_| ()).map_err(No::clone);
+        let fine = "its Gateways are served by instances that are made for them";
+        say(index, class, (&accepted, fine, &SHARED_ONLY), report);
+        all.insert(&*class.key.name, parameters.ok());
+    }
+    all
+}
+
+fn of_controller<'a>(
+    index: &Index<'a>,
+    controller: &str,
+) -> impl Iterator<Item = &'a Arc<Object<GatewayClass>>> {
+    index.snapshot.gateway_classes().iter().filter(move |class| class.spec.controller_name == controller)
+}
+
+/// Says whether a class is accepted, and what its Gateways can do: all but `missing`.
+fn say(
+    index: &Index<'_>,
+    class: &Object<GatewayClass>,
+    (accepted, fine, missing): (&Result<(), No>, &'static str, &[&'static str]),
+    report: &mut Report,
+) {
+    let said = Said::of(class);
+    match accepted {
+        Ok(()) => {
+            let mut features: Vec<_> =
+                FEATURES.iter().copied().filter(|feature| !missing.contains(feature)).collect();
+            features.sort_unstable();
+            report.verdict(Verdict {
+                generation: said.generation,
+                supported_features: features,
+                ..Verdict::new(class.key.clone(), "Accepted", true, ("Accepted", fine))
+            });
+        }
+        no => said.whole(report, ("Accepted", ""), no, "spec.parametersRef"),
+    }
+    let supported = release(index).map_err(|why| ("UnsupportedVersion", why));
+    match supported {
+        Ok(()) => report.verdict(Verdict {
+            generation: said.generation,
+            ..Verdict::new(class.key.clone(), SUPPORTED, true, (SUPPORTED, known()))
+        }),
+        no => said.whole(report, (SUPPORTED, ""), &no, "spec.controllerName"),
+    }
 }
 
 fn known() -> String {

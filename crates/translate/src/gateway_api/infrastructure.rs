@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use limen_resources::core::Service;
-use limen_resources::{Kind, Made, Object, ObjectKey};
+use limen_resources::{Kind, Made, Meta, Now, Object, ObjectKey};
 use serde_json::{Value, json};
 
 use super::gateways::OwnGateway;
@@ -15,11 +15,11 @@ use super::listeners::Listener;
 use crate::index::Index;
 
 /// Whose a Service is, in the API's words.
-const GATEWAY: &str = "gateway.networking.k8s.io/gateway-name";
-const CLASS: &str = "gateway.networking.k8s.io/gateway-class-name";
-const MANAGER: &str = "app.kubernetes.io/managed-by";
+pub(super) const GATEWAY: &str = "gateway.networking.k8s.io/gateway-name";
+pub(super) const CLASS: &str = "gateway.networking.k8s.io/gateway-class-name";
+pub(super) const MANAGER: &str = "app.kubernetes.io/managed-by";
 /// The digest of all that a Service was made with: what was taken out since is seen by it.
-const DIGEST: &str = "limen.dev/made-of";
+pub(super) const DIGEST: &str = "limen.dev/made-of";
 /// The longest name of a Service, and the longest value of a label, in bytes.
 const LONGEST: usize = 63;
 
@@ -41,9 +41,10 @@ pub(super) fn made(index: &Index<'_>, gateways: &[OwnGateway<'_>], listeners: &[
         let (key, content) = service(gateway, &ports);
         let known = index.snapshot.services().get(&key.namespace, &key.name);
         // A Service of that name which somebody else made is not ours to change.
-        if known.is_none_or(|known| ours(index, known) && !holds(known, &content)) {
-            let owner = gateway.object.key.clone();
-            changes.push(Made { key: key.clone(), owner, content: Some(content) });
+        if known.is_none_or(|known| ours(index, known) && !has(&known.meta, &content)) {
+            let (owner, now) =
+                (Some(gateway.object.key.clone()), known.map_or(Now::Absent, |_| Now::Changed));
+            changes.push(Made { key: key.clone(), owner, content: Some(content), now });
         }
         wanted.insert(key);
     }
@@ -52,8 +53,8 @@ pub(super) fn made(index: &Index<'_>, gateways: &[OwnGateway<'_>], listeners: &[
             continue;
         }
         let name = service.meta.labels.get(GATEWAY).cloned().unwrap_or_default();
-        let owner = ObjectKey::new(Kind::ApiGateway, Arc::clone(&service.key.namespace), name);
-        changes.push(Made { key: service.key.clone(), owner, content: None });
+        let owner = Some(ObjectKey::new(Kind::ApiGateway, Arc::clone(&service.key.namespace), name));
+        changes.push(Made { key: service.key.clone(), owner, content: None, now: Now::Changed });
     }
     changes
 }
@@ -72,14 +73,14 @@ fn ours(index: &Index<'_>, service: &Object<Service>) -> bool {
 }
 
 /// Is all there that is to be there, and was it made with nothing else?
-fn holds(known: &Object<Service>, content: &Value) -> bool {
+pub(super) fn has(known: &Meta, content: &Value) -> bool {
     let has = |field: &str, known: &BTreeMap<String, String>| {
         let wanted = content.pointer(&format!("/metadata/{field}")).and_then(Value::as_object);
         wanted.is_none_or(|wanted| {
             wanted.iter().all(|(name, value)| known.get(name).map(String::as_str) == value.as_str())
         })
     };
-    has("labels", &known.meta.labels) && has("annotations", &known.meta.annotations)
+    has("labels", &known.labels) && has("annotations", &known.annotations)
 }
 
 fn service(gateway: &OwnGateway<'_>, ports: &BTreeSet<(u16, &'static str)>) -> (ObjectKey, Value) {
@@ -109,19 +110,24 @@ fn service(gateway: &OwnGateway<'_>, ports: &BTreeSet<(u16, &'static str)>) -> (
     (ObjectKey::new(Kind::Service, Arc::clone(&own.namespace), name), content)
 }
 
-fn protocol(listener: &str) -> &'static str {
+pub(super) fn protocol(listener: &str) -> &'static str {
     if listener == "UDP" { "UDP" } else { "TCP" }
 }
 
-/// As Services are called (RFC 1035): begins with a letter, has no dots.
+/// As Services are called (RFC 1035).
 fn service_name(name: &str) -> String {
+    shortened(&plain(name))
+}
+
+/// Begins with a letter, has no dots.
+pub(super) fn plain(name: &str) -> String {
     let plain = name.replace('.', "-");
     let first = plain.starts_with(|letter: char| letter.is_ascii_lowercase());
-    shortened(&if first { plain } else { format!("g-{plain}") })
+    if first { plain } else { format!("g-{plain}") }
 }
 
 /// As a label can have it: a name that is too long ends in its digest.
-fn shortened(name: &str) -> String {
+pub(super) fn shortened(name: &str) -> String {
     if name.len() <= LONGEST {
         return name.to_owned();
     }

@@ -3,7 +3,7 @@
 //! In order: `classes` with `features` and `gateways` (which are ours, and where they listen), `listeners` and
 //! `listener_sets` (what they open, and what is wrong with it), `infrastructure` (what is kept in the cluster for them),
 //! `routes` with `filters` and `backends` (what is done with requests), `l4` (where connections and datagrams go), `attach` (which routes hang on which
-//! listeners), `offers` (listeners and route tables, to be joined with those of other APIs), `conclude` (conditions).
+//! listeners), `alone` and `deployed` (Gateways with instances of their own), `offers` (listeners and route tables, to be joined with those of other APIs), `conclude` (conditions).
 
 mod alone;
 pub(crate) mod attach;
@@ -11,6 +11,7 @@ pub(crate) mod backend_tls;
 mod backends;
 mod classes;
 mod conclude;
+pub(crate) mod deployed;
 mod features;
 mod filters;
 mod frontend;

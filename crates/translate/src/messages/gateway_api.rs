@@ -55,6 +55,12 @@ pub(crate) fn dropped(at: At<'_>, why: &str) -> Problem {
     at.say(NOT_SERVED, format!("{why}; what it would match is refused"), "write the rule without it")
 }
 
+/// What is to be made for a Gateway cannot be, as there is something else.
+pub(crate) fn somebody_elses(at: At<'_>, key: &ObjectKey) -> Problem {
+    let message = format!("{key}, which is to be made for it, is somebody else's, and is left as it is");
+    at.say(codes::INVALID, message, "rename or delete that one")
+}
+
 /// A host that another object has, which comes first.
 pub(crate) fn host_conflict(at: At<'_>, why: &str) -> Problem {
     let message = format!("{why}: what is said of it here is not served");

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 
 use limen_ir::Address;
 use limen_resources::core::SecretBytes;
-use limen_resources::{Event, Kind, Level, ObjectKey, Snapshot, Store, parse};
-use limen_translate::{BackendOverride, GatewayInstance, IdentityFiles, Settings};
+use limen_resources::{Event, Kind, Level, ObjectKey, Snapshot, Store, parse, parse_object};
+use limen_translate::{BackendOverride, Deployer, GatewayInstance, IdentityFiles, Settings};
 use serde_json::Value;
 
 /// What the private keys of the cases are made of, in plain and in base64, as they stand in inputs.
@@ -43,6 +43,23 @@ impl Case {
                 "ignore-policy" => {
                     let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == value).expect("a kind");
                     settings.ignored_policies.insert(kind);
+                }
+                "deploy" => {
+                    settings.gateway_api.deployer = Some(Deployer {
+                        controller: "limen.dev/gateway-deployer".to_owned(),
+                        image: value.to_owned(),
+                        service_account: "limen".to_owned(),
+                        arguments: vec!["--drain".to_owned(), "30000ms".to_owned()],
+                        grace_seconds: 45,
+                    });
+                }
+                // Files have none.
+                "deployment" => {
+                    let object: Value = serde_json::from_str(value).expect("JSON");
+                    let parsed = parse_object(&"the cluster".into(), Kind::Deployment, &object);
+                    for object in parsed.objects {
+                        store.apply(Event::Apply(object));
+                    }
                 }
                 "only-gateway" => {
                     let (namespace, name) = value.split_once('/').expect("NS/NAME");

@@ -1,0 +1,192 @@
+//! Gateways that get instances of their own: a Deployment and a Service is made for each, in the namespace of this
+//! process. This one binds nothing for them.
+//!
+//! They do not stand in the namespace of the Gateway: their Pods have the rights of a gateway, and whoever may make Pods
+//! there, or execute something in them, is not to get those.
+
+mod merge;
+mod objects;
+mod parameters;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use limen_resources::core::{IntOrString, Service};
+use limen_resources::gateway_api::{Gateway, Listener};
+use limen_resources::{Kind, Level, Made, Meta, Now, Object, ObjectKey};
+use serde_json::Value;
+
+use super::gateways::OwnGateway;
+use super::infrastructure::{MANAGER, has};
+use super::{classes, listener_sets, status};
+use crate::index::Index;
+use crate::messages::{At, gateway_api as messages};
+use crate::report::Report;
+use crate::settings::Deployer;
+use objects::{CONTROLLER, GATEWAY, Ports};
+pub(super) use parameters::Parameters;
+
+/// What there is to do about Gateways with instances of their own.
+#[derive(Debug, Default)]
+pub(crate) struct Deployed {
+    /// What is made for them.
+    pub(crate) made: Vec<Made>,
+    /// Which group of instances serves each of them, and each ListenerSet that hangs on one.
+    pub(crate) elsewhere: BTreeMap<ObjectKey, String>,
+}
+
+/// Sees to what is made for each such Gateway, and that what was made for others goes.
+pub(crate) fn deployed(index: &Index<'_>, report: &mut Report) -> Deployed {
+    let mut deployed = Deployed::default();
+    let Some(deployer) = &index.settings.gateway_api.deployer else { return deployed };
+    let classes = classes::deployed(index, deployer, report);
+    let mut gateways: Vec<_> = index.snapshot.api_gateways().iter().collect();
+    gateways.retain(|gateway| classes.contains_key(&*gateway.spec.gateway_class_name));
+    gateways.sort_by_key(|gateway| status::age(gateway));
+    let own: Vec<_> = gateways.iter().map(|gateway| unbound(gateway)).collect();
+    let sets = listener_sets::listener_sets(index, &own);
+    let mut wanted = BTreeSet::new();
+    for (number, gateway) in gateways.into_iter().enumerate() {
+        let own = sets.iter().filter(|set| set.gateway == number);
+        let allowed = own.clone().filter(|set| set.allowed.is_ok());
+        let more = allowed.flat_map(|set| &set.object.spec.listeners);
+        let listeners: Vec<&Listener> = gateway.spec.listeners.iter().chain(more).collect();
+        let name = objects::name(gateway);
+        let class = classes.get(&*gateway.spec.gateway_class_name).and_then(Option::as_ref);
+        let made = Making { index, deployer, gateway, name: &name };
+        wanted.extend(made.keys());
+        let parameters = Parameters::of_gateway(index, gateway);
+        if let (Some(class), Ok(parameters)) = (class, parameters) {
+            let changes = made.made(&Ports::of(&listeners), [class, &parameters]);
+            deployed
+                .made
+                .extend(changes.into_iter().filter_map(|(key, content)| made.change(key, content, report)));
+        }
+        let keys = own.map(|set| set.object.key.clone()).chain([gateway.key.clone()]);
+        deployed.elsewhere.extend(keys.map(|key| (key, name.clone())));
+    }
+    deployed.made.extend(stale(index, deployer, &wanted));
+    deployed
+}
+
+/// As a Gateway of ours that is not bound here.
+fn unbound<'a>(object: &'a Arc<Object<Gateway>>) -> OwnGateway<'a> {
+    OwnGateway { object, binds: Vec::new(), addresses: Vec::new(), accepted: Ok(()), addressed: Ok(()) }
+}
+
+/// What is made for one Gateway.
+struct Making<'m, 'a> {
+    index: &'m Index<'a>,
+    deployer: &'m Deployer,
+    gateway: &'a Object<Gateway>,
+    name: &'m str,
+}
+
+impl Making<'_, '_> {
+    fn keys(&self) -> [ObjectKey; 2] {
+        let namespace = &*self.index.settings.workload_namespace;
+        [Kind::Deployment, Kind::Service].map(|kind| ObjectKey::new(kind, namespace, self.name))
+    }
+
+    fn made(&self, ports: &Ports, parameters: [&Parameters; 2]) -> [(ObjectKey, Value); 2] {
+        let [deployment, service] = self.keys();
+        let (settings, deployer) = (self.index.settings, self.deployer);
+        let ground = (&*settings.workload_namespace, deployer);
+        let all = parameters.into_iter();
+        let contents = objects::objects(ground, (self.gateway, self.name), ports, all);
+        let [first, second] = contents;
+        [(deployment, first), (service, second)]
+    }
+
+    /// What is to be done so that an object holds this, if anything.
+    fn change(&self, key: ObjectKey, content: Value, report: &mut Report) -> Option<Made> {
+        let (snapshot, deployer) = (self.index.snapshot, self.deployer);
+        let now = match key.kind {
+            Kind::Deployment => {
+                let known = snapshot.deployments().get(&key.namespace, &key.name);
+                let right = |known: &Object<_>| has(&known.meta, &content);
+                let generation = |known: &Object<_>| known.meta.generation.unwrap_or_default();
+                now(deployer, known.map(|known| (&known.meta, right(known).then(|| generation(known)))))
+            }
+            _ => {
+                let known = snapshot.services().get(&key.namespace, &key.name);
+                if known.is_some_and(|known| has(&known.meta, &content) && leads(&known.spec, &content)) {
+                    return None;
+                }
+                now(deployer, known.map(|known| (&known.meta, None)))
+            }
+        };
+        if now.is_none() {
+            let at = At::new(self.gateway, "metadata.name");
+            report.problem(messages::somebody_elses(at, &key));
+        }
+        Some(Made { key, owner: None, content: Some(content), now: now? })
+    }
+}
+
+/// How an object is known. `known`: its metadata, and its generation if it was made of what it is to be made of. `None`:
+/// it is somebody else's.
+fn now(deployer: &Deployer, known: Option<(&Meta, Option<u64>)>) -> Option<Now> {
+    match known {
+        None => Some(Now::Absent),
+        Some((meta, _)) if !ours(deployer, meta) => None,
+        Some((_, Some(generation))) => Some(Now::Made(generation)),
+        Some((_, None)) => Some(Now::Changed),
+    }
+}
+
+/// Was it made here?
+fn ours(deployer: &Deployer, meta: &Meta) -> bool {
+    let by = |of: &BTreeMap<String, String>, name: &str, value: &str| {
+        of.get(name).is_some_and(|written| written == value)
+    };
+    by(&meta.labels, MANAGER, "limen") && by(&meta.annotations, CONTROLLER, &deployer.controller)
+}
+
+/// Does a Service lead where it is to lead? What else it says has no generation to tell of a change.
+fn leads(known: &Service, content: &Value) -> bool {
+    let text = |pointer: &str| content.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let selector = content.pointer("/spec/selector").and_then(Value::as_object);
+    let selected = selector.is_some_and(|selector| {
+        selector.len() == known.selector.len()
+            && selector
+                .iter()
+                .all(|(name, value)| known.selector.get(name).map(String::as_str) == value.as_str())
+    });
+    let ports =
+        content.pointer("/spec/ports").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let same = ports.len() == known.ports.len()
+        && ports.iter().zip(&known.ports).all(|(wanted, known)| {
+            let number = |field: &str| wanted.get(field).and_then(Value::as_u64);
+            let text = |field: &str| wanted.get(field).and_then(Value::as_str).unwrap_or_default();
+            let target = match &known.target_port {
+                None => Some(u64::from(known.port)),
+                Some(IntOrString::Int(port)) => Some(u64::from(*port)),
+                Some(IntOrString::String(_)) => None,
+            };
+            number("port") == Some(u64::from(known.port))
+                && number("targetPort") == target
+                && (text("name"), text("protocol")) == (&*known.name, &*known.protocol)
+        });
+    text("/spec/type") == known.service_type && selected && same
+}
+
+/// What was made for Gateways that are not such any more.
+fn stale(index: &Index<'_>, deployer: &Deployer, wanted: &BTreeSet<ObjectKey>) -> Vec<Made> {
+    let namespace = &*index.settings.workload_namespace;
+    let deployments = index.snapshot.deployments().in_namespace(namespace);
+    let deployments = deployments.map(|object| (&object.key, &object.meta));
+    let services = index.snapshot.services().in_namespace(namespace);
+    let all = deployments.chain(services.map(|object| (&object.key, &object.meta)));
+    // A Gateway that cannot be read is there all the same.
+    let unread = |meta: &Meta| {
+        let of = meta.annotations.get(GATEWAY).map(String::as_str).unwrap_or_default();
+        index.snapshot.problems().filter(|problem| problem.level == Level::Error).any(|problem| {
+            let object = problem.object.as_ref().filter(|key| key.kind == Kind::ApiGateway);
+            object.is_some_and(|key| format!("{}/{}", key.namespace, key.name) == of)
+        })
+    };
+    let gone = all.filter(|(key, meta)| ours(deployer, meta) && !wanted.contains(*key) && !unread(meta));
+    let gone = gone.map(|(key, _)| key.clone());
+    gone.map(|key| Made { key, owner: None, content: None, now: Now::Changed }).collect()
+}
