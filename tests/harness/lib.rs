@@ -6,6 +6,7 @@
 // Test code: a failed expectation is a panic with a reason.
 #![allow(clippy::unwrap_used)]
 
+mod authorization;
 pub mod calls;
 pub mod certificates;
 pub mod clients;

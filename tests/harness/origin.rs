@@ -29,6 +29,8 @@ pub enum Script {
     Reset(Vec<u32>),
     /// Says after each answer that the connection ends (HTTP/2: GOAWAY), otherwise as [`Script::echo`].
     GoAway,
+    /// Decides on requests that it is asked about by calls of Envoy's `Authorization/Check`, as they ask for (HTTP/2).
+    Decides,
     /// Reads requests and never answers.
     Never,
     /// As [`Script::echo`], but each answer waits until it is let go.
@@ -365,6 +367,7 @@ async fn connection<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, work: Work
             }
             Script::Never => {}
             Script::Close
+            | Script::Decides
             | Script::Dead
             | Script::Full
             | Script::Talk

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 
+use crate::authorization;
 use crate::origin::{Answer, Request, Script, Work, add};
 
 /// Serves a connection to its end.
@@ -47,6 +48,9 @@ async fn stream_of(
     let nth = work.hit();
     match &*work.script {
         Script::Never => std::future::pending().await,
+        Script::Decides => {
+            let _ = authorization::decide(request, &mut respond).await;
+        }
         Script::Close
         | Script::Dead
         | Script::Full

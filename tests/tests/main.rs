@@ -8,6 +8,7 @@ mod clients;
 mod deployed;
 mod ejection;
 mod examples;
+mod external_auth;
 mod grpc;
 mod grpc_web;
 mod handshakes;

@@ -77,7 +77,7 @@ fn yes() -> bool {
 struct OriginSpec {
     /// Given to the gateway as `--backend <this>=HOST:PORT`.
     backend: Option<String>,
-    /// `echo`, `never`, `close`, `goaway`, `talk`, `datagrams`, `switch` or `dead`.
+    /// `echo`, `decides`, `never`, `close`, `goaway`, `talk`, `datagrams`, `switch` or `dead`.
     answers: Option<String>,
     /// The status of the first answer, the second, and so on.
     #[serde(default)]
@@ -318,6 +318,7 @@ fn said(spec: &OriginSpec, authority: &Authority) -> Script {
     let statuses = if spec.statuses.is_empty() { vec![200] } else { spec.statuses.clone() };
     match spec.answers.as_deref() {
         None | Some("echo") => Script::Echo { statuses, headers, trailers },
+        Some("decides") => Script::Decides,
         Some("goaway") => Script::GoAway,
         Some("never") => Script::Never,
         Some("close") => Script::Close,
@@ -792,6 +793,11 @@ scenarios! {
     direct_response
     dns
     edge_profile
+    external_auth_bodies
+    external_auth_fails_closed
+    external_auth_grpc
+    external_auth_http
+    external_auth_tls
     fail_closed
     faults
     flags_of_others

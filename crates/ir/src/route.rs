@@ -10,6 +10,7 @@ use crate::cluster::ClusterKey;
 use crate::matcher::Match;
 use crate::origin::Origin;
 use crate::policy::cors::Cors;
+use crate::policy::external_auth::ExternalAuth;
 use crate::policy::fault::Fault;
 use crate::policy::hash::HashPolicy;
 use crate::policy::headers::HeaderOps;
@@ -73,6 +74,9 @@ pub struct Rule {
     pub fault: Option<Fault>,
     /// What scripts of other origins are told, whatever is done. Comes after faults.
     pub cors: Option<Cors>,
+    /// Who decides whether that is done. Comes after cross-origin rules.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub external_auth: Option<Arc<ExternalAuth>>,
     /// What is done.
     pub action: Action,
     /// Operations on the request before it is forwarded (route level).

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::table::listeners::{Inside, Serves, Tables};
-use crate::table::routes::{Action, RouteTable};
+use crate::table::routes::{Action, RouteTable, Rule};
 use crate::table::tcp::TcpDestination;
 
 /// A listener.
@@ -50,7 +50,7 @@ pub struct ServedRule {
     pub name: String,
     /// The resource and field that made it.
     pub origin: String,
-    /// What it does: `forward`, `redirect` or `reply`, with its targets.
+    /// What it does: `forward`, `redirect` or `reply`, with its targets, and who is asked before.
     pub action: String,
 }
 
@@ -93,7 +93,7 @@ fn chain(tls: Option<String>, ready: bool, routes: &RouteTable) -> ServedChain {
                 ordinal: rule.ordinal,
                 name: rule.name.to_string(),
                 origin: rule.origin.to_string(),
-                action: action(&rule.action),
+                action: asked(rule) + &action(&rule.action),
             })
             .collect(),
     });
@@ -109,6 +109,13 @@ fn chain(tls: Option<String>, ready: bool, routes: &RouteTable) -> ServedChain {
 fn connections(tls: Option<String>, ready: bool, to: &[TcpDestination]) -> ServedChain {
     let to = to.iter().map(|to| format!("{} x{}", to.cluster_name, to.weight));
     ServedChain { tls, ready, routes: String::new(), hosts: Vec::new(), connections: to.collect() }
+}
+
+fn asked(rule: &Rule) -> String {
+    let Some(Action::Forward(to)) = rule.external_auth.as_ref().map(|asked| &asked.rule.action) else {
+        return String::new();
+    };
+    to.destinations.iter().map(|to| format!("ask {}, then ", to.cluster_name)).collect()
 }
 
 fn action(action: &Action) -> String {

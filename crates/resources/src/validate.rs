@@ -4,6 +4,7 @@ mod api_gateway;
 mod api_routes;
 mod core;
 mod destination_rule;
+mod external_auth;
 mod gateway;
 mod gateway_api;
 mod http_route;

@@ -257,6 +257,7 @@ pub(crate) fn rule(
         matches: draft.matches.clone()?,
         fault: route.fault.clone(),
         cors: route.cors.clone(),
+        external_auth: None,
         action: action(&route.action, meanings, site),
         request_headers: route.request_headers.clone(),
         response_headers: route.response_headers.clone(),

@@ -102,6 +102,7 @@ fn denial(policy: &Object<Policy>) -> Rule {
         name: String::new(),
         matches: Match::any(),
         fault: None,
+        external_auth: None,
         cors: None,
         action: Action::Reply(Reply { status: 403, body, details: "unenforced_policy".to_owned() }),
         request_headers: HeaderOps::default(),

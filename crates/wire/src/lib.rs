@@ -11,6 +11,7 @@ pub mod grpc_web;
 pub mod h1;
 pub mod h2;
 pub mod head;
+pub mod protobuf;
 pub mod proxy_protocol;
 mod spelling;
 mod trailers;

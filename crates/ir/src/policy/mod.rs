@@ -1,6 +1,7 @@
 //! Policies that rules carry: one file each, named as the same feature is named at every stage.
 
 pub mod cors;
+pub mod external_auth;
 pub mod fault;
 pub mod hash;
 pub mod headers;

@@ -1,5 +1,6 @@
 //! Route tables. Virtual hosts that are the same object as before are shared with the last generation.
 
+mod aside;
 mod header_ops;
 mod policy;
 
@@ -19,19 +20,13 @@ use crate::filter::field::RequestField;
 use crate::filter::headers::HeaderOps;
 use crate::filter::redirect::{Redirect, RedirectPath, RedirectPort};
 use crate::filter::rewrite::PathRewrite;
-use crate::filter::share::Share;
 use crate::table::cors::Cors;
 use crate::table::matcher::{HeaderTest, Matcher, PathTest, QueryTest, TextTest};
 use crate::table::pattern::{Engines, Pattern};
-use crate::table::retry::Retry;
 use crate::table::routes::{
-    Action, ClusterSlot, Destination, Forward, Instead, Mirror, Origin, Reply, Rewrite, RouteTable, Rule,
-    VirtualHost,
+    Action, ClusterSlot, Destination, Forward, Instead, Origin, Reply, Rewrite, RouteTable, Rule, VirtualHost,
 };
 use crate::table::substitution::{Piece, Substitution};
-
-/// Milliseconds that a mirror may take where the rule's timeout does not say.
-const MIRROR_TIMEOUT_MS: u64 = 60_000;
 
 /// Gives a cluster its slot.
 type Clusters<'a> = dyn FnMut(&ClusterKey) -> ClusterSlot + 'a;
@@ -152,7 +147,17 @@ impl<'i> Room<'_, '_, 'i> {
     }
 
     fn rule(&mut self, ordinal: u32, rule: &'i ir::Rule) -> Rule {
-        let ir::Rule { name, matches, fault, cors, action, request_headers, response_headers, origin } = rule;
+        let ir::Rule {
+            name,
+            matches,
+            fault,
+            cors,
+            external_auth,
+            action,
+            request_headers,
+            response_headers,
+            origin,
+        } = rule;
         let matcher = self.matcher(matches).unwrap_or_else(|error| {
             let message = format!("the rule is left out, its regular expression is refused: {error}");
             let mend = "write the expression in RE2's syntax, or a smaller one";
@@ -170,6 +175,7 @@ impl<'i> Room<'_, '_, 'i> {
         }
         let fault = fault.as_ref().map(policy::fault);
         let cors = cors.as_ref().map(|cors| self.cors(cors, origin));
+        let external_auth = external_auth.as_ref().map(|own| Box::new(self.external_auth(own)));
         let name = self.memo.text(name);
         let origin = Origin {
             kind: self.memo.text(&origin.kind),
@@ -177,7 +183,18 @@ impl<'i> Room<'_, '_, 'i> {
             name: self.memo.text(&origin.name),
             field: self.memo.text(&origin.field),
         };
-        Rule { ordinal, name, matcher, fault, cors, action, request_headers, response_headers, origin }
+        Rule {
+            ordinal,
+            name,
+            matcher,
+            fault,
+            cors,
+            external_auth,
+            action,
+            request_headers,
+            response_headers,
+            origin,
+        }
     }
 
     /// What a rule does. The operations of a destination that stands alone join the rule's.
@@ -269,49 +286,6 @@ impl<'i> Room<'_, '_, 'i> {
             hash: hash.iter().map(policy::hash).collect(),
             session: session.as_ref().map(|session| Box::new(policy::session(session))),
         })
-    }
-
-    fn mirror(&mut self, mirror: &'i ir::Mirror, timeout: Option<limen_ir::Millis>) -> Mirror {
-        let ir::Mirror { cluster, share } = mirror;
-        let nothing = self.memo.text("");
-        let (cluster, cluster_name) = self.cluster(cluster);
-        let to = Destination {
-            cluster,
-            cluster_name,
-            weight: 1,
-            request_headers: HeaderOps::default(),
-            response_headers: HeaderOps::default(),
-            instead: None,
-        };
-        let forward = Forward {
-            total_weight: 1,
-            destinations: vec![to],
-            no_cluster_status: 503,
-            path_rewrite: None,
-            host_rewrite: None,
-            timeout_ms: Some(timeout.map_or(MIRROR_TIMEOUT_MS, limen_ir::Millis::get)),
-            retry: Retry::Off,
-            hash: Box::default(),
-            session: None,
-            mirrors: Box::default(),
-        };
-        let rule = Rule {
-            ordinal: 0,
-            name: nothing.clone(),
-            matcher: never(),
-            fault: None,
-            cors: None,
-            action: Action::Forward(forward),
-            request_headers: HeaderOps::default(),
-            response_headers: HeaderOps::default(),
-            origin: Origin {
-                kind: nothing.clone(),
-                namespace: nothing.clone(),
-                name: nothing.clone(),
-                field: nothing,
-            },
-        };
-        Mirror { share: Share::new(share.millionths()), rule: Arc::new(rule) }
     }
 
     fn cluster(&mut self, cluster: &'i ClusterKey) -> (ClusterSlot, Arc<str>) {

@@ -56,6 +56,9 @@ pub(super) async fn respond<F: Front>(
     for cookie in &exchange.cookies {
         exchange.response.fields.add(b"set-cookie", cookie.as_bytes());
     }
+    for (name, value) in &exchange.granted {
+        exchange.response.fields.add(name, value);
+    }
     if let Action::Forward(Forward { session: Some(session), .. }) = &rule.action {
         session::tell(live, session, endpoint.address);
     }

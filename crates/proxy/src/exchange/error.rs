@@ -155,6 +155,18 @@ impl Error {
         Error::new(Fault::Client, 408, Flags::NONE, "request_overall_timeout", "request timeout")
     }
 
+    /// The request's body is longer than what is to be told of it.
+    pub(crate) fn too_long_a_body() -> Error {
+        Error::new(Fault::Client, 413, Flags::NONE, "request_payload_too_large", "Payload Too Large")
+    }
+
+    /// Whoever decides on the request did not, for this reason.
+    pub(crate) fn undecided(why: String) -> Error {
+        let mut error = Error::new(Fault::Origin, 403, Flags::UAEX, "ext_authz_error", "");
+        error.transport = why;
+        error
+    }
+
     /// The client broke the framing of its body.
     pub(crate) fn bad_body() -> Error {
         Error::new(Fault::Client, 400, Flags::DPE, "http1.codec_error", "Bad Request")

@@ -41,8 +41,16 @@ pub(crate) fn begin<F: Front>(
     }
     let drawn = to.mirrors.iter().filter(|mirror| mirror.share.holds(live.worker.random_u32()));
     let rules: Vec<_> = drawn.map(|mirror| mirror.rule.clone()).collect();
-    let body = live.worker.shadows.body();
-    (!rules.is_empty()).then(|| Box::new(Copies { tables: tables.clone(), rules, body }))
+    if rules.is_empty() {
+        return None;
+    }
+    let mut body = live.worker.shadows.body();
+    // What has been read of the body before it is sent.
+    if !body.push(&live.exchange.replay) {
+        live.worker.counters.add(Counter::MirrorsDropped, rules.len() as u64);
+        return None;
+    }
+    Some(Box::new(Copies { tables: tables.clone(), rules, body }))
 }
 
 /// A piece of the request's body is being sent.

@@ -8,6 +8,7 @@ pub(crate) mod apart;
 pub(crate) mod cors;
 mod download;
 pub(crate) mod error;
+mod external_auth;
 pub(crate) mod fault;
 pub(crate) mod forward;
 pub(crate) mod front;
@@ -62,8 +63,15 @@ pub(crate) async fn run<F: Front>(worker: &Worker, conn: &ConnInfo, front: &mut 
             };
             let preflight =
                 injected.is_ok() && rule.cors.as_ref().is_some_and(|policy| cors::begin(&mut live, policy));
-            match (injected, &rule.action) {
+            let asked = match &rule.external_auth {
+                Some(auth) if injected.is_ok() && !preflight => {
+                    seldom(external_auth::ask(&mut live, &tables, auth)).await
+                }
+                _ => Ok(None),
+            };
+            match (injected.and(asked), &rule.action) {
                 (Err(error), _) => Err(error),
+                (Ok(Some(denial)), _) => apart!(reply::denied(&mut live, rule, &denial)),
                 _ if preflight => apart!(reply::preflight(&mut live, rule)),
                 (_, Action::Forward(to)) => {
                     let destination = forward::choose(&mut live, to);

@@ -10,6 +10,7 @@ use super::cors;
 use super::error::{Error, Fault};
 use super::front::{Front, FrontFail};
 use super::live::{Live, context};
+use crate::filter::external_auth::Denial;
 use crate::filter::grpc_timeout;
 use crate::filter::redirect::{self, Redirect};
 use crate::filter::response;
@@ -88,6 +89,27 @@ pub(crate) async fn fixed<F: Front>(
     Ok(())
 }
 
+/// The answer of whoever refuses the request.
+pub(crate) async fn denied<F: Front>(
+    live: &mut Live<'_, '_, F>,
+    rule: &Rule,
+    denial: &Denial,
+) -> Result<(), Error> {
+    let Denial { status, fields, body } = denial;
+    let call = grpc_timeout::is_call(&live.exchange.request);
+    live.outcome(if call { 200 } else { *status }, Flags::UAEX, "ext_authz_denied".into());
+    let response = &mut live.exchange.response;
+    response.clear();
+    fields.iter().for_each(|(_, name, value)| response.fields.add(name, value));
+    if call {
+        response.fields.set(b"content-type", b"application/grpc");
+        response.fields.set(b"grpc-status", grpc_status_of(*status).to_string().as_bytes());
+    }
+    let body = if call { &b""[..] } else { body };
+    let _ = send(live, if call { 200 } else { *status }, body, Some(rule)).await;
+    Ok(())
+}
+
 /// A rule's redirect.
 pub(crate) async fn redirect<F: Front>(
     live: &mut Live<'_, '_, F>,
@@ -157,7 +179,7 @@ async fn send<F: Front>(
         _ if bodyless => BodyLength::None,
         length => BodyLength::Known(length),
     };
-    if !body.is_empty() && !bodyless {
+    if !body.is_empty() && !bodyless && exchange.response.fields.get(b"content-type").is_none() {
         exchange.response.fields.add(b"content-type", b"text/plain");
     }
     let of_destination = live.note.destination.map(|destination| &destination.response_headers);

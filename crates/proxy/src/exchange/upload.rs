@@ -8,6 +8,16 @@ use super::live::Live;
 use super::mirror;
 use crate::upstream::back::Back;
 
+/// What it means that a request's body cannot be read.
+#[cold]
+pub(super) fn unread(fail: &FrontFail) -> Error {
+    match fail {
+        FrontFail::Framing => Error::bad_body(),
+        FrontFail::Late => Error::late(),
+        FrontFail::Gone => Error::client_gone(),
+    }
+}
+
 /// The request's body on its way to the origin.
 pub(super) struct Upload {
     /// Bytes of the replay buffer that this attempt has sent.
@@ -67,9 +77,7 @@ impl Upload {
                     live.note.last_byte_us = Some(passed_us);
                     continue;
                 }
-                Poll::Ready(Err(FrontFail::Framing)) => return Poll::Ready(Err(Error::bad_body())),
-                Poll::Ready(Err(FrontFail::Late)) => return Poll::Ready(Err(Error::late())),
-                Poll::Ready(Err(FrontFail::Gone)) => return Poll::Ready(Err(Error::client_gone())),
+                Poll::Ready(Err(fail)) => return Poll::Ready(Err(unread(&fail))),
                 Poll::Pending => {
                     if let Poll::Ready(Err(_)) = back.poll_flush(cx, &live.worker.buffers) {
                         return self.deaf();

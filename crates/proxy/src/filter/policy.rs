@@ -41,7 +41,9 @@ pub(crate) struct HttpPolicy {
 }
 
 /// What holds where no listener has been asked yet.
-pub(crate) static DEFAULT: HttpPolicy = HttpPolicy {
+pub(crate) static DEFAULT: HttpPolicy = DEFAULT_POLICY;
+
+const DEFAULT_POLICY: HttpPolicy = HttpPolicy {
     path: PathPolicy { escaped_slashes: EscapedSlashes::Keep, normalize: true, merge_slashes: false },
     underscores: Underscores::Allow,
     trusted_hops: 0,
@@ -66,6 +68,20 @@ pub(crate) static DEFAULT: HttpPolicy = HttpPolicy {
     stream_window: None,
     connection_window: None,
     grpc_web: false,
+};
+
+/// For what the gateway asks of its own accord: nothing is added, and answers stay as they are.
+pub(crate) static OWN: HttpPolicy = HttpPolicy {
+    added: AddedHeaders {
+        server: ServerName::PassOn,
+        request_id: false,
+        attempt_count: false,
+        envoy: false,
+        forwarded_host: false,
+        forwarded_port: false,
+        peer_metadata_in_mesh: true,
+    },
+    ..DEFAULT_POLICY
 };
 
 /// How paths are spelt, in the order in which it is done.

@@ -120,10 +120,18 @@ pub struct Registry {
 }
 
 /// One cell for each process metric.
-#[derive(Default)]
 struct Numbers {
     counters: [AtomicU64; Counter::COUNT],
     gauges: [AtomicI64; Gauge::COUNT],
+}
+
+impl Default for Numbers {
+    fn default() -> Numbers {
+        Numbers {
+            counters: [const { AtomicU64::new(0) }; Counter::COUNT],
+            gauges: [const { AtomicI64::new(0) }; Gauge::COUNT],
+        }
+    }
 }
 
 /// What one worker writes and readers read.

@@ -163,6 +163,12 @@ metrics! {
     Mirrors Counter "limen_mirrors_total" "requests" "Copies of requests sent to mirrors.",
     MirrorsDropped Counter "limen_mirrors_dropped_total" "requests"
         "Copies of requests not sent, because a body was too long or too many were under way.",
+    ExternalAuthAllowed Counter "limen_external_auth_allowed_total" "requests"
+        "Requests that a service that was asked let in.",
+    ExternalAuthDenied Counter "limen_external_auth_denied_total" "requests"
+        "Requests that a service that was asked refused.",
+    ExternalAuthFailed Counter "limen_external_auth_failed_total" "requests"
+        "Requests refused because a service that was asked gave no answer that is understood.",
     SpansSent Counter "limen_spans_sent_total" "spans" "Spans that a collector took.",
     SpansLost Counter "limen_spans_lost_total" "spans"
         "Spans that no collector took, because it was slow or gone.",

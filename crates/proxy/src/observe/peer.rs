@@ -81,6 +81,11 @@ impl Peer {
         })
     }
 
+    /// What a certificate says who it is for, in one word: its first URI, else name of a host.
+    pub fn principal(&self) -> &str {
+        self.names.uris.first().or_else(|| self.names.dns.first()).map_or("", |name| name)
+    }
+
     /// A part, as access logs show it; empty: there is none.
     pub fn part(&self, part: PeerPart) -> &str {
         let [uris, dns, ips, emails] = &self.joined;

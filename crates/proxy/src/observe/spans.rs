@@ -6,7 +6,6 @@ mod http1;
 mod http2;
 mod line;
 mod otlp;
-mod protobuf;
 mod skywalking;
 mod zipkin;
 

@@ -11,6 +11,7 @@ use super::index::RuleIndex;
 use super::matcher::{MatchScratch, Matcher, Request, Why};
 use super::retry::Retry;
 use super::substitution::Substitution;
+use crate::filter::external_auth;
 use crate::filter::fault::Fault;
 use crate::filter::hash::HashPolicy;
 use crate::filter::headers::HeaderOps;
@@ -104,6 +105,8 @@ pub(crate) struct Rule {
     pub(crate) fault: Option<Fault>,
     /// What scripts of other origins are told, whatever is done.
     pub(crate) cors: Option<Cors>,
+    /// Who decides whether that is done.
+    pub(crate) external_auth: Option<Box<ExternalAuth>>,
     /// What is done.
     pub(crate) action: Action,
     /// Operations on the request before it is forwarded. Those of a single destination are already among them.
@@ -189,6 +192,17 @@ pub(crate) struct Mirror {
     pub(crate) share: Share,
     /// A rule that no request matches: it forwards copies.
     pub(crate) rule: Arc<Rule>,
+}
+
+/// A service that decides on requests.
+#[derive(Debug)]
+pub(crate) struct ExternalAuth {
+    /// How it is asked.
+    pub(crate) form: external_auth::Form,
+    /// Bytes of the body that it is told at the most; `None`: it is told nothing of it.
+    pub(crate) body_most: Option<usize>,
+    /// A rule that no request matches: it forwards questions.
+    pub(crate) rule: Rule,
 }
 
 /// What becomes of a path.

@@ -31,6 +31,7 @@ fn rule(ordinal: u32, matcher: Matcher) -> Arc<Rule> {
         name: "".into(),
         matcher,
         fault: None,
+        external_auth: None,
         cors: None,
         action: Action::Reply(Reply { status: 200, body: [].into(), details: "".into() }),
         request_headers: HeaderOps::default(),

@@ -6,6 +6,7 @@ use limen_wire::head::{Fields, RequestHead, ResponseHead};
 
 use crate::address::Address;
 use crate::clock::{Clock, Timer};
+use crate::filter::external_auth::Granted;
 use crate::filter::headers::HeaderScratch;
 use crate::filter::session::Kept;
 use crate::observe::messages::Messages;
@@ -38,6 +39,8 @@ pub(crate) struct Exchange {
     pub(crate) session: Option<Kept>,
     /// Cookies that the client is to be given.
     pub(crate) cookies: Vec<String>,
+    /// Other fields that the client is to be given, whoever answers the request.
+    pub(crate) granted: Granted,
     /// Why the origin's transport failed.
     pub(crate) transport: String,
     /// The deadlines of the exchange.
@@ -74,6 +77,7 @@ impl Exchange {
             hash: None,
             session: None,
             cookies: Vec::new(),
+            granted: Granted::new(),
             transport: String::new(),
             timer: Rc::new(clock.timer()),
         }
@@ -92,6 +96,7 @@ impl Exchange {
         self.tried.clear();
         (self.hash, self.session) = (None, None);
         self.cookies.clear();
+        self.granted.clear();
         self.transport.clear();
         self.timer.release();
         (self.trailers, self.grpc) = (None, None);

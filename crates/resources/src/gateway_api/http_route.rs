@@ -1,7 +1,8 @@
 //! `HTTPRoute`: which requests go where.
 
+use super::external_auth::HttpExternalAuth;
 use super::route::{BackendReference, DefaultScope, ParentReference};
-use crate::decode::{Json, spec, words};
+use crate::decode::{spec, words};
 use crate::duration::GoDuration;
 
 spec! {
@@ -149,7 +150,7 @@ spec! {
         /// What scripts of other origins are told.
         "cors" => cors: Option<HttpCors>,
         /// Somebody else decides.
-        "externalAuth" => external_auth: Option<Json>,
+        "externalAuth" => external_auth: Option<HttpExternalAuth>,
         /// An object of another API.
         "extensionRef" => extension_ref: Option<super::LocalReference>,
     }

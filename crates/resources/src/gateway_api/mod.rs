@@ -1,6 +1,7 @@
 //! Kinds of the Gateway API: `gateway.networking.k8s.io`. Versions of a kind have one schema.
 
 mod backend_tls_policy;
+mod external_auth;
 mod gateway;
 mod gateway_class;
 mod grpc_route;
@@ -10,6 +11,7 @@ mod reference_grant;
 mod route;
 
 pub use backend_tls_policy::*;
+pub use external_auth::*;
 pub use gateway::*;
 pub use gateway_class::*;
 pub use grpc_route::*;

@@ -252,6 +252,9 @@ fn filter(check: &mut Check<'_>, at: Path<'_>, filter: &HttpRouteFilter, only_pr
             modified(check, at.field(field), modifier);
         }
     }
+    if let Some(own) = external_auth {
+        super::external_auth::external_auth(check, at.field("externalAuth"), own);
+    }
     if let Some(mirror) = request_mirror {
         self::mirror(check, at.field("requestMirror"), mirror);
     }

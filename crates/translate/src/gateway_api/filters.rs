@@ -8,8 +8,8 @@ use limen_ir::policy::headers::{HeaderOps, HeaderValue, ValuePart};
 use limen_ir::policy::rewrite::PathRewrite;
 use limen_ir::route::{Instead, Redirect, RedirectPath, RedirectPort};
 use limen_resources::gateway_api::{
-    FilterType, HeaderModifier, HttpCors, HttpHeader, HttpRouteFilter, PathModifier, RequestMirror,
-    RequestRedirect, UrlRewrite,
+    FilterType, HeaderModifier, HttpCors, HttpExternalAuth, HttpHeader, HttpRouteFilter, PathModifier,
+    RequestMirror, RequestRedirect, UrlRewrite,
 };
 
 use super::No;
@@ -26,6 +26,8 @@ pub(crate) struct Filters<'a> {
     pub(crate) cors: Option<Cors>,
     /// With their places in the list.
     pub(crate) mirrors: Vec<(usize, &'a RequestMirror)>,
+    /// With its place in the list.
+    pub(crate) external_auth: Option<(usize, &'a HttpExternalAuth)>,
     /// What stands in for the rule: the status of the answer, and why.
     pub(crate) instead: Option<(u16, No)>,
 }
@@ -51,14 +53,13 @@ pub(crate) fn filters(written: &[HttpRouteFilter]) -> Filters<'_> {
         if let Some(written) = &filter.cors {
             read.cors = Some(cors(written));
         }
+        if let Some(written) = &filter.external_auth {
+            read.external_auth = Some((place, written));
+        }
         // Nothing that may deny is passed over.
-        let unserved = match filter.filter_type {
-            FilterType::ExternalAuth => Some((403, "filters of type ExternalAuth are not enforced yet")),
-            FilterType::ExtensionRef => Some((500, "no filters of other APIs are known")),
-            _ => None,
-        };
-        if let Some((status, why)) = unserved {
-            read.instead.get_or_insert((status, ("UnsupportedValue", why.to_owned())));
+        if filter.filter_type == FilterType::ExtensionRef {
+            let why = "no filters of other APIs are known".to_owned();
+            read.instead.get_or_insert((500, ("UnsupportedValue", why)));
         }
     }
     read

@@ -79,15 +79,20 @@ impl Identities {
 
     /// A rule as a Gateway has it.
     pub(super) fn rule(&self, gateway: usize, rule: &Arc<Rule>) -> Arc<Rule> {
-        let Action::Forward(forward) = &rule.action else { return Arc::clone(rule) };
         if !self.shown.get(gateway).is_some_and(Option::is_some) {
             return Arc::clone(rule);
         }
-        let mut forward = forward.clone();
-        let destinations = forward.destinations.iter_mut().map(|to| &mut to.cluster);
-        let all = destinations.chain(forward.mirrors.iter_mut().map(|mirror| &mut mirror.cluster));
-        all.for_each(|cluster| *cluster = self.cluster(gateway, cluster).0);
-        Arc::new(Rule { action: Action::Forward(forward), ..Rule::clone(rule) })
+        let mut rule = Rule::clone(rule);
+        if let Some(asked) = &mut rule.external_auth {
+            let asked = Arc::make_mut(asked);
+            asked.cluster = self.cluster(gateway, &asked.cluster).0;
+        }
+        if let Action::Forward(forward) = &mut rule.action {
+            let destinations = forward.destinations.iter_mut().map(|to| &mut to.cluster);
+            let all = destinations.chain(forward.mirrors.iter_mut().map(|mirror| &mut mirror.cluster));
+            all.for_each(|cluster| *cluster = self.cluster(gateway, cluster).0);
+        }
+        Arc::new(rule)
     }
 
     /// A route of connections as a Gateway has it.

@@ -2,7 +2,7 @@
 //!
 //! In order: `classes` with `features` and `gateways` (which are ours, and where they listen), `listeners` and
 //! `listener_sets` (what they open, and what is wrong with it), `infrastructure` (what is kept in the cluster for them),
-//! `routes` with `filters` and `backends` (what is done with requests), `l4` (where connections and datagrams go), `attach` (which routes hang on which
+//! `routes` with `filters`, `external_auth` and `backends` (what is done with requests), `l4` (where connections and datagrams go), `attach` (which routes hang on which
 //! listeners), `alone` and `deployed` (Gateways with instances of their own), `offers` (listeners and route tables, to be joined with those of other APIs), `conclude` (conditions).
 
 mod alone;
@@ -12,6 +12,7 @@ mod backends;
 mod classes;
 mod conclude;
 pub(crate) mod deployed;
+mod external_auth;
 mod features;
 mod filters;
 mod frontend;

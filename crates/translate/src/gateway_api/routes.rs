@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use limen_ir::cluster::ClusterKey;
 use limen_ir::matcher::{HeaderMatch, Match, PathMatch, QueryMatch, TextMatch};
+use limen_ir::policy::external_auth::ExternalAuth;
 use limen_ir::policy::headers::HeaderOps;
 use limen_ir::policy::retry::{Retry, RetryOn, RetryPolicy};
 use limen_ir::route::{Action, Destination, Forward, Mirror, Reply, Rule};
@@ -19,6 +20,7 @@ use limen_resources::{AnyObject, Object, ObjectKey, Snapshot};
 use super::No;
 use super::attach::{Asking, RouteKind};
 use super::backends::{self, Backend, Carries, Needed};
+use super::external_auth;
 use super::filters::{self, Filters};
 use super::grants::{Grants, Referrer};
 use super::precedence::{PathRank, PathSort, Precedence};
@@ -250,7 +252,7 @@ impl Building<'_> {
     /// Adds a rule. Is it served?
     fn rule(&mut self, ground: (&Index<'_>, &Grants), number: usize, mut written: Written<'_>) -> bool {
         let field = format!("spec.rules[{number}]");
-        let read = filters::filters(written.filters);
+        let mut read = filters::filters(written.filters);
         let mut served = true;
         let mut matches = Vec::new();
         for own in std::mem::take(&mut written.matches) {
@@ -268,6 +270,7 @@ impl Building<'_> {
             let path = PathMatch::Segments(String::new());
             matches.push(Some(Matched { matches: Match { path, ..Match::any() }, rank }));
         }
+        let external_auth = self.external_auth(ground, &field, &mut read);
         if let Some((_, no)) = &read.instead {
             self.drop_rule(number, no.clone());
             served = false;
@@ -292,6 +295,7 @@ impl Building<'_> {
                 matches,
                 fault: None,
                 cors: cors.clone(),
+                external_auth: external_auth.clone(),
                 action: action.clone(),
                 request_headers: request_headers.clone(),
                 response_headers: response_headers.clone(),
@@ -402,6 +406,23 @@ impl Building<'_> {
         mirrors
     }
 
+    /// Who is asked about the requests of a rule. What cannot be asked refuses everything.
+    fn external_auth(
+        &mut self,
+        ground: (&Index<'_>, &Grants),
+        field: &str,
+        read: &mut Filters<'_>,
+    ) -> Option<Arc<ExternalAuth>> {
+        let (place, written) = read.external_auth?;
+        let field = format!("{field}.filters[{place}].externalAuth.backendRef");
+        let reference = &written.backend_ref;
+        let found = self.backend_for(ground, &field, reference, external_auth::carries(written));
+        let nowhere = || backends::nowhere(self.referrer(), reference);
+        let policy = external_auth::policy(written, found.as_ref(), nowhere);
+        self.wanted.extend(found.map(|Backend { cluster, service }| (cluster, service, field)));
+        policy.map_err(|no| read.instead = Some((403, no))).ok()
+    }
+
     fn backend(
         &mut self,
         ground: (&Index<'_>, &Grants),
@@ -409,7 +430,16 @@ impl Building<'_> {
         reference: &limen_resources::gateway_api::BackendReference,
     ) -> Option<Backend> {
         let calls = self.route.asking.kind == RouteKind::Grpc;
-        let carries = if calls { Carries::Calls } else { Carries::Requests };
+        self.backend_for(ground, field, reference, if calls { Carries::Calls } else { Carries::Requests })
+    }
+
+    fn backend_for(
+        &mut self,
+        ground: (&Index<'_>, &Grants),
+        field: &str,
+        reference: &limen_resources::gateway_api::BackendReference,
+        carries: Carries,
+    ) -> Option<Backend> {
         match backends::backend(ground, self.referrer(), reference, carries) {
             Ok(backend) => Some(backend),
             Err(no) => {

@@ -67,6 +67,11 @@ pub(super) fn is_token(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().all(|byte| is_token_byte(*byte))
 }
 
+/// Whether a field of this name and value can be written such that it is read as this one field.
+pub fn is_field(name: &[u8], value: &[u8]) -> bool {
+    is_token(name) && value.iter().all(|byte| *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f))
+}
+
 /// The elements of a comma-separated list, without white space around them and without the empty ones.
 pub(super) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|byte| *byte == b',').map(trim).filter(|element| !element.is_empty())

@@ -14,7 +14,7 @@ pub use encode::{
     CHUNK_END, LAST_CHUNK, chunked_response, encode_chunk_header, encode_last_chunk, encode_request,
     encode_response,
 };
-pub use fields::MAX_FIELDS;
+pub use fields::{MAX_FIELDS, is_field};
 pub(crate) use fields::{decimal, is_token_byte};
 pub use request::parse_request;
 pub use response::{parse_response, upgrade_accepted};

@@ -7,6 +7,7 @@ use limen_wire::head::RequestHead;
 
 use super::*;
 use crate::table::matcher::MatchScratch;
+use crate::table::retry::Retry;
 
 /// Slots as the clusters' own memo gives them: one for each key, in the order of asking.
 #[derive(Default)]
@@ -77,6 +78,7 @@ fn rule(path: PathMatch, action: ir::Action, request_headers: IrOps) -> Arc<ir::
         name: "r".to_owned(),
         matches: Match { path, ..Match::any() },
         fault: None,
+        external_auth: None,
         cors: None,
         action,
         request_headers,

@@ -1,8 +1,8 @@
 //! OTLP's request, in JSON over HTTP and in protobuf over gRPC.
 
+use limen_wire::protobuf::{self, Message, Value};
 use serde_json::json;
 
-use super::protobuf::{self, Message, Value};
 use super::{Collector, Span};
 
 /// What says that it made the spans.

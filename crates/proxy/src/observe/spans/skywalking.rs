@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::protobuf::Message;
+use limen_wire::protobuf::Message;
+
 use super::{Collector, Segment, SegmentParent, Span};
 
 /// `SpanType`

@@ -1,8 +1,8 @@
-//! Writing protobuf: as much of its encoding as messages of spans need.
+//! Protobuf: as much of its encoding as the messages need that the gateway sends and hears itself.
 
 /// A message that is being written, field after field. What protobuf takes for granted (0, nothing) is left out.
-#[derive(Default)]
-pub(super) struct Message {
+#[derive(Debug, Default)]
+pub struct Message {
     bytes: Vec<u8>,
 }
 
@@ -25,7 +25,7 @@ impl Message {
     }
 
     /// `int32`, `int64`, `bool` and enumerations; those below 0 have ten bytes, as their sign is extended.
-    pub(super) fn number(&mut self, field: u32, value: i64) -> &mut Message {
+    pub fn number(&mut self, field: u32, value: i64) -> &mut Message {
         if value != 0 {
             self.tag(field, VARINT);
             self.varint(value as u64);
@@ -33,7 +33,8 @@ impl Message {
         self
     }
 
-    pub(super) fn fixed64(&mut self, field: u32, value: u64) -> &mut Message {
+    /// `fixed64`.
+    pub fn fixed64(&mut self, field: u32, value: u64) -> &mut Message {
         if value != 0 {
             self.tag(field, FIXED64);
             self.bytes.extend(value.to_le_bytes());
@@ -41,19 +42,21 @@ impl Message {
         self
     }
 
-    pub(super) fn bytes(&mut self, field: u32, value: &[u8]) -> &mut Message {
+    /// `bytes`.
+    pub fn bytes(&mut self, field: u32, value: &[u8]) -> &mut Message {
         if !value.is_empty() {
             self.present(field, value);
         }
         self
     }
 
-    pub(super) fn text(&mut self, field: u32, value: &str) -> &mut Message {
+    /// `string`.
+    pub fn text(&mut self, field: u32, value: &str) -> &mut Message {
         self.bytes(field, value.as_bytes())
     }
 
     /// A message in this one; it is there even if it says nothing.
-    pub(super) fn message(&mut self, field: u32, write: impl FnOnce(&mut Message)) -> &mut Message {
+    pub fn message(&mut self, field: u32, write: impl FnOnce(&mut Message)) -> &mut Message {
         let mut inner = Message::default();
         write(&mut inner);
         self.present(field, &inner.bytes);
@@ -67,7 +70,7 @@ impl Message {
     }
 
     /// Adds it to `body` as a message of gRPC: not compressed, its length before it.
-    pub(super) fn frame(&self, body: &mut Vec<u8>) {
+    pub fn frame(&self, body: &mut Vec<u8>) {
         let length = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
         body.push(0);
         body.extend(length.to_be_bytes());
@@ -77,13 +80,15 @@ impl Message {
 
 /// A field's value as it is read.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Value<'a> {
+pub enum Value<'a> {
+    /// Whatever is written as a varint.
     Number(u64),
+    /// Whatever has a length: `bytes`, `string`, messages; and numbers of a fixed length.
     Bytes(&'a [u8]),
 }
 
 /// The first field of a message, and what follows it; `None`: there is none, or it is not written as it must be.
-pub(super) fn field(bytes: &[u8]) -> Option<(u64, Value<'_>, &[u8])> {
+pub fn field(bytes: &[u8]) -> Option<(u64, Value<'_>, &[u8])> {
     let (tag, rest) = varint(bytes)?;
     let (value, rest) = match tag & 7 {
         VARINT => {

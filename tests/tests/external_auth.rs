@@ -1,0 +1,112 @@
+//! Services that are asked about requests: bodies that are told and sent, clients that leave, services that are slow.
+// Test code: a failed expectation is a panic with a reason.
+#![allow(clippy::unwrap_used)]
+
+use limen_e2e::gateway::Gateway;
+use limen_e2e::origin::{Origin, Script};
+use limen_e2e::shop::{self, Metrics};
+use limen_e2e::within;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
+
+const CONFIG: &str = "
+{apiVersion: gateway.networking.k8s.io/v1, kind: GatewayClass, metadata: {name: limen}, spec: {controllerName: limen.dev/gateway-controller}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: edge}
+spec: {gatewayClassName: limen, listeners: [{name: web, port: 80, protocol: HTTP}]}
+---
+{apiVersion: v1, kind: Service, metadata: {name: shop}, spec: {ports: [{port: 80}]}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: authz}, spec: {ports: [{port: 80}]}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: shadow}, spec: {ports: [{port: 80}]}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: shop}
+spec:
+  parentRefs: [{name: edge}]
+  rules:
+  - retry: {attempts: 1, codes: [503], backoff: 1ms}
+    filters:
+    - type: ExternalAuth
+      externalAuth: {protocol: HTTP, backendRef: {name: authz, port: 80}, http: {}, forwardBody: {maxSize: 16}}
+    - {type: RequestMirror, requestMirror: {backendRef: {name: shadow, port: 80}}}
+    backendRefs: [{name: shop, port: 80}]
+";
+
+async fn start(shop: &Origin, authz: &Origin, shadow: &TcpListener) -> Gateway {
+    let shadow = shadow.local_addr().unwrap();
+    let flags = format!("--workers 1 --backend authz={} --backend shadow={shadow}", authz.address);
+    shop::start(CONFIG, &[shop], &flags).await
+}
+
+async fn nobody() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").await.unwrap()
+}
+
+#[tokio::test]
+async fn a_body_that_a_service_is_told_goes_to_the_backend_again_and_to_mirrors() {
+    let failing = Script::Echo { statuses: vec![503, 200], headers: Vec::new(), trailers: Vec::new() };
+    let shop = Origin::start("shop", failing).await;
+    let authz = Origin::start("authz", Script::echo()).await;
+    let shadow = nobody().await;
+    let gateway = start(&shop, &authz, &shadow).await;
+    let mut client = shop::connect(&gateway).await;
+    client.send(b"POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 9\r\n\r\n").await;
+    let leave = within("leave to send", client.read_head()).await.unwrap();
+    assert_eq!((leave.status, authz.hits()), (100, 0), "the body is read before anybody is asked");
+    client.send(b"nine byte").await;
+    let reply = within("an answer", client.read_final("POST")).await.unwrap();
+    assert_eq!((reply.status, &reply.seen()["body"]), (200, &"nine byte".into()), "{reply:?}");
+    assert_eq!((authz.hits(), shop.hits()), (1, 2), "asked once, tried twice");
+    let (mut copy, _) = within("a copy", shadow.accept()).await.unwrap();
+    let mut heard = Vec::new();
+    within("all of it", async {
+        while !heard.ends_with(b"nine byte") {
+            assert!(copy.read_buf(&mut heard).await.unwrap() > 0, "{heard:?}");
+        }
+    })
+    .await;
+    // One whose length is not said before is refused as soon as it is too long.
+    client
+        .send(b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n11\r\nseventeen bytes..\r\n")
+        .await;
+    assert_eq!(within("an answer", client.read("POST")).await.unwrap().status, 413);
+    assert_eq!((authz.hits(), shop.hits()), (1, 2));
+    let lines = gateway.stop().await;
+    assert_eq!(lines[0]["bytes_received"], 9);
+}
+
+#[tokio::test]
+async fn who_leaves_while_a_service_decides_goes_nowhere() {
+    let shop = Origin::start("shop", Script::echo()).await;
+    let authz = Origin::start("authz", Script::Never).await;
+    let shadow = nobody().await;
+    let gateway = start(&shop, &authz, &shadow).await;
+    let client = shop::send(&gateway, "/").await;
+    authz.hit(1).await;
+    drop(client);
+    authz.ended(1).await;
+    let lines = gateway.stop().await;
+    assert_eq!(lines[0]["response_flags"], "DC");
+    assert_eq!((lines.len(), shop.hits()), (1, 0));
+}
+
+#[tokio::test]
+async fn a_service_that_takes_too_long_lets_nobody_in_and_is_counted() {
+    let shop = Origin::start("shop", Script::echo()).await;
+    let authz = Origin::start("authz", Script::Never).await;
+    let shadow = nobody().await;
+    let gateway = start(&shop, &authz, &shadow).await;
+    let reply = shop::ask(&gateway, "/").await;
+    assert_eq!((reply.status, shop.hits()), (403, 0), "{reply:?}");
+    let counted = |metrics: &Metrics| metrics.value(&["limen_external_auth_failed_total"]) == 1.0;
+    let metrics = Metrics::when(&gateway, "the failure", counted).await;
+    assert_eq!(metrics.value(&["limen_external_auth_allowed_total"]), 0.0);
+    let lines = gateway.stop().await;
+    assert_eq!(lines[0]["response_code_details"], "ext_authz_error");
+    assert_eq!(lines[0]["upstream_transport_failure_reason"], "response_timeout");
+}
