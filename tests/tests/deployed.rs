@@ -51,10 +51,21 @@ spec:
 
 /// An instance of the group that serves the Gateway of that name.
 async fn instance_for(cluster: &Cluster, gateway: &str) -> Gateway {
-    let only = format!("default/{gateway}");
-    let flags =
-        ["--gateway-controller", "limen.dev/gateway-deployer", "--only-gateway", &only, "--group", gateway];
-    Gateway::start_kube(cluster, &flags.map(str::to_owned)).await
+    instance_of(cluster, gateway, gateway).await
+}
+
+async fn instance_of(cluster: &Cluster, group: &str, gateway: &str) -> Gateway {
+    let (only, label) = (format!("default/{gateway}"), format!("limen.dev/group={group}"));
+    let flags = [
+        ["--gateway-controller", "limen.dev/gateway-deployer"],
+        ["--only-gateway", &only],
+        ["--group", group],
+        ["--instance", "one"],
+        ["--workload-namespace", "default"],
+        ["--labels", &label],
+    ];
+    let flags: Vec<String> = flags.concat().into_iter().map(str::to_owned).collect();
+    Gateway::start_kube(cluster, &flags).await
 }
 
 /// Whose entries a route has, by the parent that they are about.
@@ -218,4 +229,73 @@ async fn the_rights_of_its_manifest_are_enough_for_who_makes_instances_and_each_
         "{problems:?}"
     );
     gateway.stop().await;
+}
+
+/// `status reason message` of a condition of a Gateway.
+fn condition(cluster: &Cluster, gateway: &str, name: &str) -> String {
+    let status = status(cluster, gateway);
+    let found = status["conditions"].as_array().and_then(|all| all.iter().find(|one| one["type"] == name));
+    let text = |field: &str| found.and_then(|one| one[field].as_str()).unwrap_or_default().to_owned();
+    ["status", "reason", "message"].map(text).join(" ")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_makes_instances_speaks_of_their_gateway_only_as_long_as_they_are_not_there() {
+    let cluster = Cluster::new();
+    [CLASS, &api_gateway("a", 80)].into_iter().for_each(|text| cluster.apply(text));
+    let maker = Gateway::start_kube(&cluster, &deploying()).await;
+    let programmed = |cluster: &Cluster| condition(cluster, "a", "Programmed");
+    let absent = "False Pending none of the instances that are made for it is there";
+    cluster.until("that nobody is there", |cluster| programmed(cluster) == absent).await;
+    assert_eq!(condition(&cluster, "a", "Accepted"), "Unknown Pending its own instances judge it");
+    let class = cluster.get("gatewayclasses", "", "limen-deployed").unwrap();
+    assert_eq!(class["status"]["conditions"][0]["status"], "True");
+    let mut service = made(&cluster, "services").unwrap();
+    let group = service["metadata"]["name"].as_str().unwrap().to_owned();
+    let instance = instance_of(&cluster, &group, "a").await;
+    let waits = "False AddressNotAssigned its Service has no address yet";
+    cluster.until("the instance", |cluster| programmed(cluster) == waits).await;
+    // The balancer comes.
+    service["metadata"].as_object_mut().unwrap().remove("resourceVersion");
+    service["status"] = serde_json::json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.7"}]}});
+    cluster.apply(&service.to_string());
+    let served = "True Programmed its listeners are served, by 1/1 instances";
+    cluster.until("the address", |cluster| programmed(cluster) == served).await;
+    let writes =
+        |cluster: &Cluster| cluster.writes().iter().filter(|line| line.contains("gateways/status")).count();
+    let before = writes(&cluster);
+    cluster.apply(&route("web"));
+    let attached = |cluster: &Cluster| status(cluster, "a")["listeners"][0]["attachedRoutes"] == 1;
+    cluster.until("the route", attached).await;
+    assert_eq!(writes(&cluster), before + 1, "{:?}", cluster.writes());
+    instance.stop().await;
+    cluster.until("that nobody is there again", |cluster| programmed(cluster) == absent).await;
+    assert_eq!(status(&cluster, "a")["addresses"][0]["value"], "192.0.2.7", "clients find it all the same");
+    maker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_instances_leave_behind_is_cleared_away_by_who_made_them() {
+    let cluster = Cluster::new();
+    let both = [api_gateway("a", 80), api_gateway("b", 8080)];
+    [CLASS, &both[0], &both[1], &route("web")].into_iter().for_each(|text| cluster.apply(text));
+    let maker = Gateway::start_kube(&cluster, &deploying()).await;
+    cluster.until("what is made", |cluster| writes_of(cluster, "services").len() == 2).await;
+    let services = writes_of(&cluster, "services");
+    let group = |gateway: &str| {
+        let own = services.iter().find(|line| line.contains(&format!("/{gateway}-limen-deployed"))).unwrap();
+        own.rsplit('/').next().unwrap().to_owned()
+    };
+    let (first, second) =
+        (instance_of(&cluster, &group("a"), "a").await, instance_of(&cluster, &group("b"), "b").await);
+    let all = ["a", "a-more", "b", "b-more"];
+    cluster.until("entries of both", |cluster| parents(cluster, "web") == all).await;
+    first.stop().await;
+    cluster.delete(&api_gateway("a", 80));
+    cluster.until("its entries to go", |cluster| parents(cluster, "web") == ["b", "b-more"]).await;
+    let lease = |cluster: &Cluster| cluster.get("leases", "default", &group("a"));
+    cluster.until("its Lease to go", |cluster| lease(cluster).is_none()).await;
+    assert!(cluster.get("leases", "default", &group("b")).is_some());
+    second.stop().await;
+    maker.stop().await;
 }

@@ -1,9 +1,10 @@
 //! What the cluster is told: of every state that every worker serves, its verdicts and problems.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use limen_resources::{Kind, Level, Made, Problem, Verdict, Verdicts};
+use limen_resources::{Kind, Level, Made, ObjectKey, Problem, Verdict, Verdicts};
 use limen_sources::{Report, Reports};
 use tokio::sync::watch;
 
@@ -18,6 +19,7 @@ struct Served {
     verdicts: Arc<Verdicts>,
     problems: Arc<Vec<Problem>>,
     made: Arc<Vec<Made>>,
+    elsewhere: Arc<BTreeMap<ObjectKey, String>>,
 }
 
 /// Tells until the views end or the gateway drains.
@@ -40,15 +42,17 @@ pub(crate) async fn tell(mut views: watch::Receiver<Arc<View>>, reports: Reports
                 verdicts,
                 problems: Arc::new(problems),
                 made: Arc::clone(&view.made),
+                elsewhere: Arc::clone(&view.elsewhere),
             });
         }
-        if let Some(Served { digest, verdicts, problems, made }) = &served {
+        if let Some(Served { digest, verdicts, problems, made, elsewhere }) = &served {
             reports.tell(Report {
                 snapshot: view.digest,
                 applied: *digest,
                 verdicts: Arc::clone(verdicts),
                 problems: Arc::clone(problems),
                 made: Arc::clone(made),
+                elsewhere: Arc::clone(elsewhere),
                 ready: view.phase == Phase::Ready,
             });
         }

@@ -32,7 +32,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 pub use crate::kube::{Cluster, ClusterError};
 use crate::status::Writer;
-pub use crate::status::{Report, Writing};
+pub use crate::status::{Heir, Report, Writing};
 use dns::{Asker, Rhythm, WantedNames};
 use files::FileSource;
 

@@ -5,17 +5,20 @@
 //! some do not come to serve is told with their number, and *Programmed* is false there.
 
 mod book;
+mod elsewhere;
 mod events;
 mod failures;
 mod keep;
 mod lease;
 mod members;
 mod object;
+mod orphans;
 mod said;
 mod speaker;
 mod task;
 mod written;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,12 +44,23 @@ pub struct Writing {
     pub controller: String,
     /// The only Gateway of the Gateway API that is served, and written of; `None`: all.
     pub only: Option<ObjectKey>,
+    /// For whose instances it speaks where those do not; `None`: for nobody's.
+    pub heir: Option<Heir>,
     /// Instances of one group share a leader. Named like objects are.
     pub group: String,
     /// The name of this instance, which no other of the group has.
     pub instance: String,
     /// Where the Leases are; none: where the Pod is, or the namespace of the context.
     pub namespace: Option<String>,
+}
+
+/// Somebody who makes other instances, and speaks of their Gateways where they do not.
+#[derive(Debug, Clone)]
+pub struct Heir {
+    /// What entries of theirs say of who wrote them.
+    pub controller: String,
+    /// The namespaces whose Gateways are seen; none: all.
+    pub namespaces: BTreeSet<String>,
 }
 
 /// What a gateway has to say at one moment.
@@ -62,6 +76,8 @@ pub struct Report {
     pub problems: Arc<Vec<Problem>>,
     /// What is to be changed of the objects that are kept in the cluster for Gateways.
     pub made: Arc<Vec<Made>>,
+    /// Which group of instances serves those Gateways, and ListenerSets of them, that this one makes instances for.
+    pub elsewhere: Arc<BTreeMap<ObjectKey, String>>,
     /// Does it take traffic? Who does not is not waited for.
     pub ready: bool,
 }
@@ -82,6 +98,8 @@ pub(crate) enum Seen {
 pub(crate) struct Mark {
     uid: Box<str>,
     stored: u64,
+    /// What entries of instances are about that we made, or somebody before us.
+    about: Box<[ObjectKey]>,
 }
 
 /// Makes marks.
@@ -90,15 +108,16 @@ pub(crate) struct Marker(Arc<Speaker>);
 
 impl Marker {
     pub(crate) fn new(writing: &Writing) -> Marker {
-        let Writing { controller, only, group, .. } = writing.clone();
-        Marker(Arc::new(Speaker::new(controller, group, only)))
+        let Writing { controller, only, heir, group, .. } = writing.clone();
+        Marker(Arc::new(Speaker::new(controller, group, only).with(heir)))
     }
 
     /// `None`: nothing is written into objects of this kind.
     pub(crate) fn mark(&self, kind: Kind, object: &Value) -> Option<Mark> {
         let layout = Layout::of(kind)?;
         let uid = object.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default();
-        Some(Mark { uid: uid.into(), stored: object::digest(&said::stored(layout, object, &self.0)) })
+        let about = self.0.heir.as_ref().map(|heir| heir.about(layout, object)).unwrap_or_default();
+        Some(Mark { uid: uid.into(), about, stored: object::digest(&said::stored(layout, object, &self.0)) })
     }
 }
 

@@ -158,6 +158,9 @@ async fn objects_are_found_by_their_labels() {
     let (code, list) =
         server.get(&format!("{}?labelSelector=example.com%2Fcolour%3Dred", server.path(MAPS))).await;
     assert_eq!((code, names(&list)), (200, vec!["map-1", "map-3"]));
+    server.apply(&map("map-4", "").to_string()).await;
+    let (code, list) = server.get(&format!("{}?labelSelector=example.com%2Fcolour", server.path(MAPS))).await;
+    assert_eq!((code, names(&list)), (200, vec!["map-1", "map-2", "map-3"]), "whatever it says");
 }
 
 #[tokio::test]

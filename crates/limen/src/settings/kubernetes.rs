@@ -7,7 +7,7 @@ use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args};
 use limen_resources::istio::MESH_CONFIG_MAP;
 use limen_resources::{Kind, ObjectKey};
-use limen_sources::{Cluster, Writing};
+use limen_sources::{Cluster, Heir, Writing};
 
 use super::Meaning;
 
@@ -75,6 +75,10 @@ impl Kubernetes {
             writing: (!self.no_status).then(|| Writing {
                 controller: meaning.gateway_controller.clone(),
                 only: meaning.deploying.only_gateway.clone(),
+                heir: meaning.deploying.deploy_image.as_ref().map(|_| Heir {
+                    controller: meaning.deploying.deploy_controller.clone(),
+                    namespaces: watch_namespaces.iter().filter(|name| !name.is_empty()).cloned().collect(),
+                }),
                 group: self.group.clone(),
                 instance: self.instance.clone().unwrap_or_else(own_name),
                 namespace: self.lease_namespace.clone(),

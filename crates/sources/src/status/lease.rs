@@ -29,11 +29,16 @@ pub(super) struct Progress {
     pub(super) ready: bool,
 }
 
-/// A Lease of the group, read.
+/// A Lease of a group, read.
 #[derive(Debug)]
 pub(super) enum Seen {
     Leader(Held),
     Instance(Instance),
+    /// One of another group.
+    Other {
+        group: String,
+        lease: Box<Seen>,
+    },
 }
 
 /// Where the Leases of a group are.
@@ -51,13 +56,22 @@ pub(super) fn resource() -> ApiResource {
     ApiResource::from_gvk_with_plural(&kind, "leases")
 }
 
-/// The selector of a group's Leases.
-pub(super) fn selector(group: &str) -> String {
-    format!("{GROUP_LABEL}={group}")
+/// The selector of a group's Leases, or of those of all groups.
+pub(super) fn selector(group: &str, all: bool) -> String {
+    if all { GROUP_LABEL.to_owned() } else { format!("{GROUP_LABEL}={group}") }
 }
 
-/// Reads a Lease of a group.
+/// Reads a Lease, of this group or of another one.
 pub(super) fn read(group: &str, lease: &Value) -> Option<Seen> {
+    let labelled = lease.get("metadata")?.get("labels").map(|all| text(all, GROUP_LABEL)).unwrap_or_default();
+    if labelled.is_empty() || labelled == group {
+        return read_own(group, lease);
+    }
+    let seen = Box::new(read_own(&labelled, lease)?);
+    Some(Seen::Other { group: labelled, lease: seen })
+}
+
+fn read_own(group: &str, lease: &Value) -> Option<Seen> {
     let (metadata, spec) = (lease.get("metadata")?, lease.get("spec")?);
     let (name, version) = (text(metadata, "name"), text(metadata, "resourceVersion"));
     let holder = text(spec, "holderIdentity");
@@ -121,8 +135,12 @@ impl Leases {
 
     /// Removes the Lease of an instance that is no more.
     pub(super) async fn remove(&self, instance: &str) -> Result<(), Failure> {
-        let request = self.request().delete(&self.name_of(instance), &DeleteParams::default());
-        send(&self.client, request).await.map(|_| ())
+        self.remove_named(&self.name_of(instance)).await
+    }
+
+    /// Removes a Lease.
+    pub(super) async fn remove_named(&self, name: &str) -> Result<(), Failure> {
+        send(&self.client, self.request().delete(name, &DeleteParams::default())).await.map(|_| ())
     }
 
     fn spec(&self, holder: &str) -> Value {

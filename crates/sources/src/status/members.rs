@@ -103,6 +103,11 @@ impl Members {
         share
     }
 
+    /// Does any of them live and take traffic?
+    pub(super) fn anybody(&self, now: Instant) -> bool {
+        self.others.values().any(|member| member.alive(now) && member.instance.ready)
+    }
+
     /// When the next instance stops counting if it stays silent.
     pub(super) fn next_end(&self, now: Instant) -> Option<Instant> {
         self.others.values().filter(|member| member.alive(now)).map(Member::end).min()

@@ -227,7 +227,13 @@ fn condition(verdict: &Verdict, share: Option<Share>) -> Condition {
     let Verdict { condition, status, reason, message, generation, .. } = verdict;
     let mut said = Condition {
         name: (*condition).to_owned(),
-        status: if *status { "True" } else { "False" }.to_owned(),
+        status: match (*status, *condition, *reason) {
+            (true, ..) => "True",
+            // The API has no other word for what somebody else is to find out.
+            (false, "Accepted", "Pending") => "Unknown",
+            (false, ..) => "False",
+        }
+        .to_owned(),
         reason: (*reason).to_owned(),
         message: cut(message, LONGEST).to_owned(),
         generation: *generation,

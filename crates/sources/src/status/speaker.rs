@@ -1,12 +1,13 @@
 //! Who speaks, and what of what is said in the cluster is its own.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{PoisonError, RwLock};
 
 use limen_resources::{Kind, ObjectKey, Verdicts};
 use serde_json::Value;
 
-use super::said::{GROUP, Layout, OWN, entries_of, text};
+use super::Heir;
+use super::said::{GROUP, Layout, OWN, entries_of, list, text};
 
 /// Who speaks.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub(super) struct Speaker {
     pub(super) group: String,
     /// `None`: all entries of the controller are its own.
     alone: Option<Alone>,
+    /// Whose entries it clears away when nobody else does.
+    pub(super) heir: Option<Heir>,
 }
 
 /// A group that serves one Gateway: other groups write entries of the same controller, for other Gateways.
@@ -31,7 +34,12 @@ impl Speaker {
     /// `gateway`: the only one that it speaks of, if so.
     pub(super) fn new(controller: String, group: String, gateway: Option<ObjectKey>) -> Speaker {
         let alone = gateway.map(|gateway| Alone { own: RwLock::new([gateway.clone()].into()), gateway });
-        Speaker { controller, group, alone }
+        Speaker { controller, group, alone, heir: None }
+    }
+
+    /// The same as the heir of others.
+    pub(super) fn with(self, heir: Option<Heir>) -> Speaker {
+        Speaker { heir, ..self }
     }
 
     /// This is what it has to say from now on.
@@ -57,6 +65,51 @@ impl Speaker {
         let Some(alone) = self.alone.as_ref().filter(|_| controllers) else { return controllers };
         let own = alone.own.read().unwrap_or_else(PoisonError::into_inner);
         parent(layout, object, entry).is_some_and(|parent| own.contains(&parent))
+    }
+}
+
+impl Heir {
+    /// What the entries are about that instances have written which we make.
+    pub(super) fn about(&self, layout: Layout, object: &Value) -> Box<[ObjectKey]> {
+        self.entries(layout, object).filter_map(|entry| parent(layout, object, entry)).collect()
+    }
+
+    fn entries<'v>(&self, layout: Layout, object: &'v Value) -> impl Iterator<Item = &'v Value> {
+        let theirs = |entry: &&Value| self.wrote(entry);
+        let all = matches!(layout, Layout::Parents | Layout::Ancestors).then(|| {
+            let (field, _) = entries_of(layout);
+            list(object.get("status").and_then(|status| status.get(field)))
+        });
+        all.into_iter().flatten().filter(theirs)
+    }
+
+    fn wrote(&self, entry: &Value) -> bool {
+        entry.get("controllerName").and_then(Value::as_str) == Some(&*self.controller)
+    }
+
+    /// Is nobody there who could write of this? `living`: those who are spoken of.
+    pub(super) fn orphaned(&self, about: &ObjectKey, living: &BTreeMap<ObjectKey, String>) -> bool {
+        let seen = self.namespaces.is_empty() || self.namespaces.contains(&*about.namespace);
+        seen && !living.contains_key(about)
+    }
+
+    /// The status without entries that nobody minds any more; `None`: it has none such.
+    pub(super) fn cleared(
+        &self,
+        layout: Layout,
+        object: &Value,
+        living: &BTreeMap<ObjectKey, String>,
+    ) -> Option<Value> {
+        let (field, _) = entries_of(layout);
+        let orphan = |entry: &Value| {
+            self.wrote(entry)
+                && parent(layout, object, entry).is_some_and(|about| self.orphaned(&about, living))
+        };
+        let mut status = object.get("status")?.clone();
+        let entries = status.get_mut(field)?.as_array_mut()?;
+        let before = entries.len();
+        entries.retain(|entry| !orphan(entry));
+        (entries.len() < before).then_some(status)
     }
 }
 

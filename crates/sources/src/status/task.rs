@@ -1,5 +1,7 @@
 //! The task that writes: what it hears, and what it does about it.
 
+mod others;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,12 +13,14 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{oneshot, watch};
 
 use super::book::{Book, Written};
+use super::elsewhere::Elsewhere;
 use super::events::{self, About};
 use super::failures::Failures;
-use super::keep::{self, Kept, Owner};
+use super::keep::Kept;
 use super::lease::{self, Leases, Progress};
 use super::members::{Members, Share};
 use super::object::{self, digest};
+use super::orphans::Orphans;
 use super::said::{Layout, Said};
 use super::speaker::Speaker;
 use super::{Mark, Report, Seen, Writing};
@@ -51,6 +55,7 @@ enum Done {
     Event(Result<(), Failure>),
     Kept(ObjectKey, Result<Option<u64>, Failure>),
     Removed,
+    Cleared(Result<(), Failure>),
 }
 
 /// A state that is not yet served everywhere.
@@ -106,6 +111,10 @@ struct Task {
     spoken: Option<Spoken>,
     told: events::Told,
     kept: Kept,
+    elsewhere: Elsewhere,
+    /// Gateways that others serve and that nobody speaks of but we.
+    unspoken: BTreeSet<ObjectKey>,
+    orphans: Orphans,
     failures: Failures,
     done: UnboundedSender<Done>,
 }
@@ -123,7 +132,7 @@ pub(super) async fn run(
         resource: lease::resource(),
         namespace: Some(namespace.clone()),
         name: None,
-        labels: Some(lease::selector(&group)),
+        labels: Some(lease::selector(&group, by.heir.is_some())),
         metadata: false,
     };
     let (heard, leases_heard) = unbounded_channel();
@@ -152,6 +161,9 @@ pub(super) async fn run(
         spoken: None,
         told: events::Told::default(),
         kept: Kept::default(),
+        elsewhere: Elsewhere::default(),
+        unspoken: BTreeSet::new(),
+        orphans: Orphans::default(),
         failures: Failures::new(out),
         done,
     };
@@ -177,6 +189,7 @@ impl Task {
                 report.into_iter().for_each(|report| self.take(report, now));
             }
             self.settle(now);
+            self.tend_elsewhere(now);
             self.tend_leases(now);
             self.write(now);
             let wake = self.wake(now);
@@ -213,13 +226,17 @@ impl Task {
             Seen::Kind(kind, resource) => {
                 self.kinds.insert(kind, resource);
             }
-            Seen::Object(key, Mark { uid, stored }) => {
+            Seen::Object(key, Mark { uid, stored, about }) => {
                 self.book.see(&key, &uid, stored);
+                self.orphans.see(&key, about, &self.by, Instant::now());
                 if stored != digest(&Said::default()) {
                     self.clear_unspoken(&key);
                 }
             }
-            Seen::Gone(key) => self.book.gone(&key),
+            Seen::Gone(key) => {
+                self.book.gone(&key);
+                self.orphans.gone(&key);
+            }
         }
     }
 
@@ -271,6 +288,7 @@ impl Task {
         let former = before.as_ref().map(|before| Arc::clone(&before.report.verdicts)).unwrap_or_default();
         let verdicts = Arc::clone(&spoken.report.verdicts);
         self.by.speaks_of(&verdicts);
+        self.elsewhere.serve(&spoken.report.elsewhere);
         let (mut old, mut new) = (former.groups().iter().peekable(), verdicts.groups().iter().peekable());
         while let Some(key) = first_of(old.peek().copied(), new.peek().copied()) {
             let was = old.next_if(|group| on(group) == Some(key));
@@ -278,7 +296,9 @@ impl Task {
             if was == is && (same_share || !shared(key.kind)) {
                 continue;
             }
+            let theirs = self.elsewhere.has(key) && !self.unspoken.contains(key);
             let wanted = match is {
+                _ if theirs => None,
                 Some(verdicts) => Some(digest(&Said::of(key.kind, verdicts, spoken.share, &self.by))),
                 None => {
                     Layout::of(key.kind).filter(|layout| layout.cleared()).map(|_| digest(&Said::default()))
@@ -304,6 +324,7 @@ impl Task {
                 self.failures.mend("leases");
                 let mut names = BTreeSet::new();
                 let mut leader = None;
+                let mut others = Vec::new();
                 for seen in all {
                     match seen {
                         lease::Seen::Leader(held) => leader = Some(held),
@@ -311,13 +332,17 @@ impl Task {
                             names.insert(instance.name.clone());
                             self.see_instance(instance, now);
                         }
+                        lease::Seen::Other { group, lease } => others.push((group, *lease)),
                     }
                 }
+                self.elsewhere.all(others, now);
                 self.members.retain(&names);
                 self.election.see(leader, now);
             }
             Heard::One(lease::Seen::Leader(held)) => self.election.see(Some(held), now),
             Heard::One(lease::Seen::Instance(instance)) => self.see_instance(instance, now),
+            Heard::One(lease::Seen::Other { group, lease }) => self.elsewhere.see(group, *lease, now),
+            Heard::Gone(lease::Seen::Other { group, lease }) => self.elsewhere.gone(&group, &lease),
             Heard::Gone(lease::Seen::Leader(_)) => self.election.see(None, now),
             Heard::Gone(lease::Seen::Instance(instance)) => self.members.leave(&instance.name),
             Heard::Failed(failure) => self.failures.fail("leases", failure),
@@ -383,14 +408,9 @@ impl Task {
         }
         for name in self.members.dead(now) {
             self.members.leave(&name);
-            let leases = self.leases.clone();
-            self.begin(async move {
-                if let Err(failure) = leases.remove(&name).await {
-                    tracing::debug!(?failure, name, "a Lease that nobody renews");
-                }
-                Done::Removed
-            });
+            self.remove_lease(self.leases.name_of(&name));
         }
+        self.clear(now);
         self.keep(&report, now);
         for problem in self.told.due(now) {
             let Some(key) = problem.object.clone() else { continue };
@@ -401,23 +421,6 @@ impl Task {
             let about = About { resource, uid: uid.to_owned(), key };
             let (client, instance) = (self.client.clone(), self.leases.me.clone());
             self.begin(async move { Done::Event(events::tell(client, instance, about, problem).await) });
-        }
-    }
-
-    /// Changes what is kept in the cluster for Gateways.
-    fn keep(&mut self, report: &Report, now: Instant) {
-        for made in self.kept.due(&report.made, now) {
-            let owner = made.owner.as_ref().and_then(|owner| {
-                let (resource, uid) = self.kinds.get(&owner.kind).cloned().zip(self.book.uid(owner))?;
-                Some(Owner { resource, uid: uid.to_owned() })
-            });
-            // What is there for a Gateway goes with it.
-            if made.owner.is_some() && owner.is_none() && made.content.is_some() {
-                continue;
-            }
-            let Some(resource) = self.kinds.get(&made.key.kind).cloned() else { continue };
-            let (client, key) = (self.client.clone(), made.key.clone());
-            self.begin(async move { Done::Kept(key, keep::keep(client, resource, made, owner).await) });
         }
     }
 
@@ -490,6 +493,8 @@ impl Task {
                 }
             }
             Done::Removed => {}
+            Done::Cleared(Ok(())) => self.failures.mend("status"),
+            Done::Cleared(Err(failure)) => self.failures.fail("status", failure),
         }
     }
 
@@ -505,8 +510,10 @@ impl Task {
         let member = self.members.next_end(now);
         let kept = self.kept.next();
         let event = self.told.next();
+        let elsewhere = [self.elsewhere.next(now), self.orphans.next()];
         let times = [kept, event, lease, Some(election), pending, object, member, self.election.end()];
-        let next = times.into_iter().flatten().filter(|at| *at > now).min();
+        let times = times.into_iter().chain(elsewhere);
+        let next = times.flatten().filter(|at| *at > now).min();
         next.unwrap_or(now + RENEWS)
     }
 

@@ -13,13 +13,15 @@ use std::sync::Arc;
 
 use limen_resources::core::{IntOrString, Service};
 use limen_resources::gateway_api::{Gateway, Listener};
-use limen_resources::{Kind, Level, Made, Meta, Now, Object, ObjectKey};
+use limen_resources::{Kind, Level, Made, Meta, Now, Object, ObjectKey, Verdict};
 use serde_json::Value;
 
 use super::gateways::OwnGateway;
 use super::infrastructure::{MANAGER, has};
-use super::{classes, listener_sets, status};
+use super::status::{self, Said};
+use super::{No, classes, listener_sets};
 use crate::index::Index;
+use crate::istio::addresses;
 use crate::messages::{At, gateway_api as messages};
 use crate::report::Report;
 use crate::settings::Deployer;
@@ -56,12 +58,16 @@ pub(crate) fn deployed(index: &Index<'_>, report: &mut Report) -> Deployed {
         let made = Making { index, deployer, gateway, name: &name };
         wanted.extend(made.keys());
         let parameters = Parameters::of_gateway(index, gateway);
-        if let (Some(class), Ok(parameters)) = (class, parameters) {
-            let changes = made.made(&Ports::of(&listeners), [class, &parameters]);
-            deployed
-                .made
-                .extend(changes.into_iter().filter_map(|(key, content)| made.change(key, content, report)));
+        let mut waits = Ok(());
+        if let (Some(class), Ok(parameters)) = (class, &parameters) {
+            for (key, content) in made.made(&Ports::of(&listeners), [class, parameters]) {
+                match made.change(key, content) {
+                    Ok(change) => deployed.made.extend(change),
+                    Err(key) => waits = Err(made.somebody_elses(&key, report)),
+                }
+            }
         }
+        made.say(&parameters.map(|_| ()), waits, report);
         let keys = own.map(|set| set.object.key.clone()).chain([gateway.key.clone()]);
         deployed.elsewhere.extend(keys.map(|key| (key, name.clone())));
     }
@@ -98,8 +104,8 @@ impl Making<'_, '_> {
         [(deployment, first), (service, second)]
     }
 
-    /// What is to be done so that an object holds this, if anything.
-    fn change(&self, key: ObjectKey, content: Value, report: &mut Report) -> Option<Made> {
+    /// What is to be done so that an object holds this, if anything. An error: it is somebody else's.
+    fn change(&self, key: ObjectKey, content: Value) -> Result<Option<Made>, ObjectKey> {
         let (snapshot, deployer) = (self.index.snapshot, self.deployer);
         let now = match key.kind {
             Kind::Deployment => {
@@ -111,16 +117,43 @@ impl Making<'_, '_> {
             _ => {
                 let known = snapshot.services().get(&key.namespace, &key.name);
                 if known.is_some_and(|known| has(&known.meta, &content) && leads(&known.spec, &content)) {
-                    return None;
+                    return Ok(None);
                 }
                 now(deployer, known.map(|known| (&known.meta, None)))
             }
         };
-        if now.is_none() {
-            let at = At::new(self.gateway, "metadata.name");
-            report.problem(messages::somebody_elses(at, &key));
+        match now {
+            Some(now) => Ok(Some(Made { key, owner: None, content: Some(content), now })),
+            None => Err(key),
         }
-        Some(Made { key, owner: None, content: Some(content), now: now? })
+    }
+
+    fn somebody_elses(&self, key: &ObjectKey, report: &mut Report) -> No {
+        report.problem(messages::somebody_elses(At::new(self.gateway, "metadata.name"), key));
+        ("Invalid", format!("{key}, which is to be made for it, is somebody else's"))
+    }
+
+    /// What there is to be said of the Gateway as long as its instances do not speak. `waits`: why nothing can be made.
+    fn say(&self, parameters: &Result<(), No>, waits: Result<(), No>, report: &mut Report) {
+        let said = Said::of(self.gateway);
+        match parameters {
+            Ok(()) => report.verdict(Verdict {
+                generation: said.generation,
+                ..Verdict::new(said.key.clone(), "Accepted", false, ("Pending", "its own instances judge it"))
+            }),
+            no => said.whole(report, ("Accepted", ""), no, "spec.infrastructure.parametersRef"),
+        }
+        let [_, service] = self.keys();
+        let service = self.index.snapshot.services().get(&service.namespace, &service.name);
+        let made = service.filter(|service| ours(self.deployer, &service.meta));
+        let addresses = made.map(|service| addresses::of_made(self.index, service, report));
+        let none = "none of the instances that are made for it is there".to_owned();
+        let (reason, message) = waits.err().unwrap_or(("Pending", none));
+        report.verdict(Verdict {
+            generation: said.generation,
+            addresses: addresses.unwrap_or_default(),
+            ..Verdict::new(said.key.clone(), Verdict::PROGRAMMED, false, (reason, message))
+        });
     }
 }
 

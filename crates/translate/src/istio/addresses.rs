@@ -22,19 +22,12 @@ pub(crate) fn addresses(
     instance: &GatewayInstance,
     report: &mut Report,
 ) -> Vec<GatewayAddress> {
-    let (mut outside, mut inside) = (Vec::new(), Vec::new());
+    let (mut outside, mut within) = (Vec::new(), Vec::new());
     for service in selecting(index, instance) {
         outside.extend(from_outside(index, service, report));
-        let spec = &service.spec;
-        let all = if spec.cluster_ips.is_empty() {
-            std::slice::from_ref(&spec.cluster_ip)
-        } else {
-            &spec.cluster_ips
-        };
-        inside
-            .extend(all.iter().filter(|ip| !matches!(&***ip, "" | "None")).cloned().map(GatewayAddress::ip));
+        within.extend(inside(service));
     }
-    let mut found = if outside.is_empty() { inside } else { outside };
+    let mut found = if outside.is_empty() { within } else { outside };
     if found.is_empty() && !instance.bind.is_unspecified() {
         found.push(GatewayAddress::ip(instance.bind.to_string()));
     }
@@ -52,6 +45,26 @@ pub(crate) fn awaited(index: &Index<'_>, instance: &GatewayInstance, report: &mu
     selecting(index, instance).any(|service| {
         service.spec.service_type == "LoadBalancer" && from_outside(index, service, report).is_empty()
     })
+}
+
+/// Those of a Service that was made for a Gateway: of its balancer, or else inside of the cluster.
+pub(crate) fn of_made(
+    index: &Index<'_>,
+    service: &Object<Service>,
+    report: &mut Report,
+) -> Vec<GatewayAddress> {
+    let outside = from_outside(index, service, report);
+    match outside.is_empty() && service.spec.service_type != "LoadBalancer" {
+        true => inside(service).collect(),
+        false => outside,
+    }
+}
+
+fn inside(service: &Object<Service>) -> impl Iterator<Item = GatewayAddress> {
+    let spec = &service.spec;
+    let all =
+        if spec.cluster_ips.is_empty() { std::slice::from_ref(&spec.cluster_ip) } else { &spec.cluster_ips };
+    all.iter().filter(|ip| !matches!(&***ip, "" | "None")).cloned().map(GatewayAddress::ip)
 }
 
 /// The Services in the gateway's namespace that select it, by name.
