@@ -46,8 +46,8 @@ pub struct Ir {
     pub listeners: Vec<Arc<Listener>>,
     /// Route tables by the name that listeners refer to.
     pub route_tables: BTreeMap<RouteTableName, Arc<RouteTable>>,
-    /// Clusters by key.
-    pub clusters: BTreeMap<ClusterKey, Arc<Cluster>>,
+    /// Clusters by key. They change less often than routes.
+    pub clusters: Arc<BTreeMap<ClusterKey, Arc<Cluster>>>,
     /// What is told of each gateway's traffic, by the number that listeners have; nothing is said of those beyond.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub telemetry: Vec<Arc<Telemetry>>,

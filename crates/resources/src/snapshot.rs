@@ -244,6 +244,11 @@ impl Snapshot {
         self.files.get(path)
     }
 
+    /// What is known of names, by name.
+    pub fn names(&self) -> &Arc<BTreeMap<Arc<str>, Arc<NameState>>> {
+        &self.names
+    }
+
     /// What is known of one name; `None` if nobody has asked yet, or there is no answer yet.
     pub fn name(&self, name: &str) -> Option<&Arc<NameState>> {
         self.names.get(name)

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use limen_ir::cluster::ClusterKey;
+use limen_ir::cluster::{Cluster, ClusterKey};
 use limen_ir::listener::{Inside, Passthrough, Serves, TlsChain};
 use limen_ir::tls::{ClientPolicy, Demand, ServerTls, TlsVersion};
 use limen_ir::{Ir, Listener, RouteTable, RouteTableName};
@@ -11,7 +11,7 @@ use limen_resources::istio::VirtualService;
 use limen_resources::{Kind, Made, Object, ObjectKey, Snapshot, Verdict, Verdicts};
 
 use crate::Wants;
-use crate::clusters::{self, ClusterPlan};
+use crate::clusters::{self, ClusterMemo, ClusterPlan};
 use crate::draft::VirtualServiceDraft;
 use crate::gateway_api::{self, RouteMemo, deployed};
 use crate::guard;
@@ -36,7 +36,8 @@ use crate::telemetry;
 #[derive(Debug, Default)]
 pub(crate) struct Assembled {
     pub(crate) ir: Arc<Ir>,
-    pub(crate) clusters: BTreeMap<ClusterKey, ClusterPlan>,
+    /// In the order of their keys.
+    pub(crate) clusters: Vec<Arc<ClusterPlan>>,
     /// What is wrong.
     pub(crate) report: Report,
     pub(crate) verdicts: Arc<Verdicts>,
@@ -56,6 +57,7 @@ pub(crate) struct AssembleMemo {
     ingresses: IngressMemo,
     merge: MergeMemo,
     routes: RouteMemo,
+    clusters: ClusterMemo,
     last: Option<(Snapshot, Arc<Assembled>)>,
 }
 
@@ -66,7 +68,8 @@ type DraftInputs = (Arc<Object<VirtualService>>, Vec<Option<Arc<Object<VirtualSe
 pub(crate) fn assemble(snapshot: &Snapshot, settings: &Settings, memo: &mut AssembleMemo) -> Arc<Assembled> {
     let last = match memo.last.take() {
         Some((before, made)) if same_inputs(&before, snapshot) => {
-            memo.last = Some((before, Arc::clone(&made)));
+            // Of what is the same the newer is kept, so that nothing else stays that is gone.
+            memo.last = Some((snapshot.clone(), Arc::clone(&made)));
             return made;
         }
         Some((_, made)) => made,
@@ -90,11 +93,17 @@ pub(crate) fn assemble(snapshot: &Snapshot, settings: &Settings, memo: &mut Asse
     let mut certificates = Certificates::new(&index, &last.ir);
     let Routing { tables, mut wanted, mut connections } = routing;
     let (own, offers) =
-        gateway_api::plan(&index, &mut certificates, &mut wanted, &mut memo.routes, &mut report);
+        gateway_api::plan(&index, &mut certificates, &mut wanted, (&mut memo.routes, &last.ir), &mut report);
     own.conclude_policies(&index, &mut report);
     let mut deployed = deployed::deployed(&index, &mut report);
     let telemetry = telemetry::telemetry(&index, &last.ir, &mut wanted, &mut report);
-    let clusters = clusters::clusters(&index, wanted, &last.clusters, &mut certificates.files, &mut report);
+    let clusters = clusters::clusters(
+        &index,
+        wanted,
+        (&mut memo.clusters, &last.clusters),
+        &mut certificates.files,
+        &mut report,
+    );
     let makers = (&mut connections, &mut certificates, &mut programmed);
     let listeners = listeners(ports, makers, &last.ir, &mut report);
     let (listeners, tables) =
@@ -110,11 +119,10 @@ pub(crate) fn assemble(snapshot: &Snapshot, settings: &Settings, memo: &mut Asse
         statistics: settings.mesh.statistics.clone(),
         listeners,
         route_tables: tables,
-        clusters: clusters.iter().map(|(key, plan)| (key.clone(), Arc::clone(&plan.cluster))).collect(),
+        clusters: by_key(&clusters, &last.ir.clusters),
         certificates: found,
         authorities,
     };
-    memo.services.turn();
     deployed.made.extend(own.made);
     let ir = keep(Some(&last.ir), ir);
     let made = Arc::new(Assembled {
@@ -129,6 +137,17 @@ pub(crate) fn assemble(snapshot: &Snapshot, settings: &Settings, memo: &mut Asse
     });
     memo.last = Some((snapshot.clone(), Arc::clone(&made)));
     made
+}
+
+type Clusters = BTreeMap<ClusterKey, Arc<Cluster>>;
+
+/// The clusters of plans, which are in the order of their keys; the former value if they are the same.
+fn by_key(plans: &[Arc<ClusterPlan>], last: &Arc<Clusters>) -> Arc<Clusters> {
+    let all = || plans.iter().map(|plan| &plan.cluster);
+    if plans.len() == last.len() && all().zip(last.values()).all(|(new, old)| new.same(old)) {
+        return Arc::clone(last);
+    }
+    Arc::new(all().map(|cluster| (cluster.key.clone(), Arc::clone(cluster))).collect())
 }
 
 /// Are all inputs of these stages the same objects?
@@ -176,7 +195,7 @@ fn joined(
     (ingresses, report): (&mut Ingresses, &mut Report),
 ) -> (Vec<Arc<Listener>>, Tables) {
     if offers.is_empty() {
-        own.conclude(&[], report);
+        own.conclude(index, &[], report);
         return (listeners, tables);
     }
     let others = offers_of_others(listeners, tables);
@@ -186,7 +205,7 @@ fn joined(
     let (of_others, lost): (Vec<_>, Vec<_>) = lost.into_iter().partition(|(place, _)| *place < before);
     say_lost(&of_others, index, ingresses, report);
     let lost: Vec<_> = lost.into_iter().map(|(place, lost)| (place - before, lost)).collect();
-    own.conclude(&lost, report);
+    own.conclude(index, &lost, report);
     (shared(listeners, last), shared_tables(tables, last))
 }
 

@@ -12,18 +12,19 @@ use limen_ir::cluster::{
     ServiceLabels,
 };
 use limen_ir::tls::{Certificate, MeshTls};
+use limen_resources::core::Namespace;
 use limen_resources::istio::{
-    ClientTls, ClientTlsMode, ConnectionPool, H2UpgradePolicy, HttpPool, LoadBalancer, ProxyProtocol,
-    ProxyProtocolVersion, SimpleLb,
+    ClientTls, ClientTlsMode, ConnectionPool, DestinationRule, H2UpgradePolicy, HttpPool, LoadBalancer,
+    ProxyProtocol, ProxyProtocolVersion, SimpleLb,
 };
-use limen_resources::{GoDuration, Kind};
+use limen_resources::{GoDuration, Kind, Object, Problem, Table};
 
 use crate::gateway_api::backend_tls::Attached;
 use crate::index::{Index, origin};
 use crate::istio::destination_rule::{Block, Merged, Policy, Rules};
 use crate::istio::{connection_pool, consistent_hash, outlier, warmup};
 use crate::locality::Spread;
-use crate::memo::{Walk, keep};
+use crate::memo::{ByValue, Memo, Same, keep};
 use crate::merge::{NamedBy, OwnTls, Wanted, WantedClusters};
 use crate::mesh::Mesh;
 use crate::messages::{At, destination as messages, gateway_api as messages_of_gateway_api, route};
@@ -44,64 +45,128 @@ pub(crate) struct ClusterPlan {
     /// It cannot be spoken to as it asks, and so gets no endpoint.
     pub(crate) blocked: bool,
     /// The first that names it.
-    pub(crate) by: NamedBy,
+    pub(crate) by: Arc<NamedBy>,
 }
 
-/// All clusters that are `wanted` and exist. `last`: those of the run before, for sharing.
+/// What was made before, for sharing.
+#[derive(Debug, Default)]
+pub(crate) struct ClusterMemo {
+    namespaces: Table<Namespace>,
+    made: Memo<Arc<ClusterKey>, Inputs, Made>,
+}
+
+/// What a cluster in clear text depends on, besides settings and namespaces.
+#[derive(Debug)]
+struct Inputs {
+    service: Arc<ServiceFacts>,
+    /// The first; all, if there may be something to say to them.
+    by: Vec<Arc<NamedBy>>,
+    instance: ByValue<usize>,
+    rules: Vec<Arc<Object<DestinationRule>>>,
+}
+
+impl Same for Inputs {
+    fn same(&self, other: &Inputs) -> bool {
+        let by = |(a, b): (&Arc<NamedBy>, &Arc<NamedBy>)| a.same(b) || NamedBy::same(a, b);
+        self.service.same(&other.service)
+            && self.instance.same(&other.instance)
+            && self.rules.same(&other.rules)
+            && self.by.len() == other.by.len()
+            && self.by.iter().zip(&other.by).all(by)
+    }
+}
+
+/// A cluster, and what is wrong with it.
+#[derive(Debug, Clone)]
+struct Made {
+    plan: Option<Arc<ClusterPlan>>,
+    problems: Arc<[Problem]>,
+    /// Is it spoken to in clear text, so that it depends on its inputs only?
+    clear: bool,
+}
+
+/// All clusters that are `wanted` and exist, in the order of their keys. `last`: those of the run before, for sharing.
 pub(crate) fn clusters(
     index: &Index<'_>,
     wanted: WantedClusters,
-    last: &BTreeMap<ClusterKey, ClusterPlan>,
+    (memo, last): (&mut ClusterMemo, &[Arc<ClusterPlan>]),
     files: &mut BTreeSet<String>,
     report: &mut Report,
-) -> BTreeMap<ClusterKey, ClusterPlan> {
-    let mut last = Walk::along(last);
-    let plans = wanted.into_sorted().into_iter().filter_map(|(key, wanted)| {
-        let plan = cluster(index, &key, wanted, last.find(&key), (&mut *files, &mut *report))?;
-        Some((key, plan))
-    });
-    plans.collect()
+) -> Vec<Arc<ClusterPlan>> {
+    if !memo.namespaces.same(index.snapshot.namespaces()) {
+        *memo = ClusterMemo { namespaces: index.snapshot.namespaces().clone(), ..ClusterMemo::default() };
+    }
+    let wanted = wanted.into_sorted();
+    let mut plans = Vec::with_capacity(last.len());
+    for all in wanted.chunk_by(|a, b| a.0 == b.0) {
+        let Some((key, first)) = all.first() else { continue };
+        let Some(gateway) = index.settings.gateways.get(first.instance) else { continue };
+        let service = &first.service;
+        let rules = index.rules.find(&service.host, &service.namespace, &gateway.labels);
+        let speakers = if key.subset.is_empty() { 1 } else { all.len() };
+        let inputs = Inputs {
+            service: Arc::clone(service),
+            by: all.iter().take(speakers).map(|(_, wanted)| Arc::clone(&wanted.by)).collect(),
+            instance: ByValue(first.instance),
+            rules: rules.map(Merged::objects).unwrap_or_default(),
+        };
+        let policy =
+            || service.port(key.port).is_some_and(|port| index.backend_tls.find(service, &port).is_some());
+        let clear = first.tls.is_none() && !in_the_mesh(index, service) && !policy();
+        let make = |inputs: &Inputs| {
+            let at = last.binary_search_by(|plan| plan.cluster.key.cmp(key)).ok();
+            let last = at.and_then(|at| last.get(at)).map(|plan| &**plan);
+            let mut report = Report::default();
+            let plan = cluster(index, (key, first, rules), (&inputs.by, last), (files, &mut report));
+            let clear = clear && plan.as_ref().is_none_or(|plan| plan.cluster.tls.is_none());
+            Made { plan: plan.map(Arc::new), problems: report.into_problems().into(), clear }
+        };
+        let made = memo.made.get_if(Arc::clone(key), inputs, |made| clear && made.clear, make);
+        report.problems(&*made.problems);
+        plans.extend(made.plan);
+    }
+    memo.made.turn();
+    plans
 }
 
 fn cluster(
     index: &Index<'_>,
-    key: &ClusterKey,
-    wanted: Wanted,
-    last: Option<&ClusterPlan>,
+    (key, wanted, rules): (&ClusterKey, &Wanted, Option<&Merged<'_>>),
+    (by, last): (&[Arc<NamedBy>], Option<&ClusterPlan>),
     (files, report): (&mut BTreeSet<String>, &mut Report),
 ) -> Option<ClusterPlan> {
-    let Wanted { service, by, instance, tls: own, identity } = wanted;
+    let first = by.first()?;
+    let Wanted { service, by: _, instance: _, tls: own, identity } = wanted;
     let port = if key.datagrams { service.datagram_port(key.port) } else { service.port(key.port) }?;
     let protocol = port.protocol.unwrap_or(Protocol::Udp);
-    let instance = index.settings.gateways.get(instance)?;
-    let rules = index.rules.find(&service.host, &service.namespace, &instance.labels);
     let subset = match (&*key.subset, rules) {
         ("", _) => None,
         (name, rules) => match rules.and_then(|rules| rules.subset(name)) {
             Some(subset) => Some(subset),
             None => {
-                say_unknown_subset(key, rules, &by, report);
+                say_unknown_subset(key, rules, by, report);
                 return None;
             }
         },
     };
-    say_waypoint(index, &service, report);
+    say_waypoint(index, service, report);
     let mesh = &index.settings.mesh;
     let mut policy =
         rules.map_or_else(|| Policy::of_mesh(mesh), |rules| rules.policy(key.port, subset, mesh));
     // What clients have encrypted already is not encrypted again, and has no PROXY header put in front (Istio). There is
     // neither for datagrams.
     let as_it_is = key.by_server_name || key.datagrams;
-    let attached = index.backend_tls.find(&service, &port).filter(|_| !as_it_is && own.is_none());
-    if let Some(OwnTls { said, field }) = &own {
-        policy.tls = Some(by.first()?.block_at(field.clone(), said));
+    let attached = index.backend_tls.find(service, &port).filter(|_| !as_it_is && own.is_none());
+    if let Some(OwnTls { said, field }) = own {
+        policy.tls = Some(first.block_at(field.clone(), said));
     }
     let tls = match as_it_is {
         true => None,
-        false => tls((index, &service), key, (&policy, attached), by.first()?, (files, &mut *report)),
+        false => tls((index, service), key, (&policy, attached), first, (files, &mut *report)),
     };
-    let tls = tls
-        .map(|tls| if attached.is_some() && policy.tls.is_none() { shown(tls, key, identity) } else { tls });
+    let tls = tls.map(|tls| {
+        if attached.is_some() && policy.tls.is_none() { shown(tls, key, identity.clone()) } else { tls }
+    });
     let mut reader = Reader { report, blocked: false, mesh };
     let (balance, mut connection) = (reader.balance(&policy), reader.connection(&policy, protocol));
     if key.http2 {
@@ -109,13 +174,12 @@ fn cluster(
     }
     connection.proxy_protocol = connection.proxy_protocol.filter(|_| !as_it_is);
     let locality = policy.load_balancer.as_ref().and_then(|block| block.said.locality_lb_setting.as_ref());
-    let distribution = distribution(index, &service);
+    let distribution = distribution(index, service);
     let spread = Spread::of(locality, distribution, mesh.locality(), policy.outlier_detection.is_some());
     let warmup = policy.load_balancer.as_ref().and_then(|block| warmup::warmup(block.said));
     let outlier = policy.outlier_detection.as_ref().map(|block| outlier::detection(block.said));
     reader.rest(&policy);
     let blocked = reader.blocked;
-    let by = by.into_iter().next()?;
     let shaping = subset.map(|(rule, at, _)| origin(&rule.key, format!("spec.subsets[{at}]")));
     let cluster = Cluster {
         key: key.clone(),
@@ -141,11 +205,11 @@ fn cluster(
     Some(ClusterPlan {
         cluster: keep(last.map(|last| &last.cluster), cluster),
         labels: keep(last.map(|last| &last.labels), labels),
-        service,
+        service: Arc::clone(service),
         port,
         spread,
         blocked,
-        by,
+        by: Arc::clone(first),
     })
 }
 
@@ -167,14 +231,18 @@ fn tls(
     if let Some(attached) = attached {
         return Some(attached.tls.clone());
     }
-    let of_itself = index.settings.mesh.auto_mtls() && index.settings.identity.is_some();
-    if !of_itself || service.external {
+    if !in_the_mesh(index, service) {
         return None;
     }
     let said = ClientTls { mode: ClientTlsMode::IstioMutual, ..ClientTls::default() };
     let block = by.block(&said);
     let mut reader = OriginTls { index, block: &block, files, report };
     Some(reader.in_the_mesh(key, MeshTls::Speakers))
+}
+
+/// Does the mesh speak TLS to a service of itself?
+fn in_the_mesh(index: &Index<'_>, service: &ServiceFacts) -> bool {
+    index.settings.mesh.auto_mtls() && index.settings.identity.is_some() && !service.external
 }
 
 /// The same with the certificate that a Gateway shows. One that is named and cannot be used is not left out in silence: no
@@ -216,10 +284,16 @@ fn distribution<'a>(index: &'a Index<'_>, service: &'a ServiceFacts) -> &'a str 
         .unwrap_or_default()
 }
 
-fn say_unknown_subset(key: &ClusterKey, rules: Option<&Merged<'_>>, by: &[NamedBy], report: &mut Report) {
+fn say_unknown_subset(
+    key: &ClusterKey,
+    rules: Option<&Merged<'_>>,
+    by: &[Arc<NamedBy>],
+    report: &mut Report,
+) {
     let known = Rules::subset_names(rules);
     // What is no route names those that there are for the gateway that it belongs to.
-    for NamedBy { object, field, .. } in by.iter().filter(|by| by.route) {
+    for by in by.iter().filter(|by| by.route) {
+        let NamedBy { object, field, .. } = &**by;
         let field = format!("{field}.subset");
         report.problem(messages::unknown_subset(At::any(object, &field), &key.subset, &key.host, &known));
     }

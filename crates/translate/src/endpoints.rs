@@ -12,15 +12,14 @@ use std::sync::Arc;
 
 use limen_ir::cluster::ClusterKey;
 use limen_ir::endpoint::{Address, ClusterEndpoints, Endpoint, Endpoints, Health};
-use limen_resources::core::{EndpointSlice, Node, Pod};
+use limen_resources::core::{EndpointSlice, Node, Pod, Service};
 use limen_resources::istio::WorkloadEntry;
-use limen_resources::{NameState, Object, Problem, Snapshot};
+use limen_resources::{NameState, Object, Problem, Snapshot, Table};
 
 use crate::clusters::ClusterPlan;
 use crate::istio::names;
 use crate::locality::{self, Own, Spread, locality, with_topology};
-use crate::lookup::Lookup;
-use crate::memo::{ByValue, Memo, Same, keep};
+use crate::memo::{ByValue, Same, keep};
 use crate::messages::destination as messages;
 use crate::report::Report;
 use crate::services::{PortFacts, ServiceFacts, ServiceSource};
@@ -36,8 +35,30 @@ type Labels = BTreeMap<String, String>;
 /// What was made before, for sharing.
 #[derive(Debug, Default)]
 pub(crate) struct EndpointMemo {
-    clusters: Memo<ClusterKey, Inputs, Found>,
+    ground: Option<Ground>,
+    /// In the order of the keys of clusters.
+    known: Vec<Known>,
     last: Option<Arc<Endpoints>>,
+}
+
+/// What all endpoints are made from, besides clusters and settings.
+#[derive(Debug, Clone)]
+struct Ground {
+    slices: Table<EndpointSlice>,
+    pods: Table<Pod>,
+    workload_entries: Table<WorkloadEntry>,
+    nodes: Table<Node>,
+    names: Arc<BTreeMap<Arc<str>, Arc<NameState>>>,
+    own: Arc<Own>,
+    by_service: Arc<Slices>,
+}
+
+/// What was made for one cluster, and of what.
+#[derive(Debug)]
+struct Known {
+    plan: Arc<ClusterPlan>,
+    inputs: Inputs,
+    found: Found,
 }
 
 /// The endpoints of one cluster, and what is wrong with them.
@@ -69,7 +90,7 @@ struct Inputs {
     /// Those that its Pods and slices name, by name.
     nodes: Vec<Arc<Object<Node>>>,
     spread: ByValue<Spread>,
-    own: ByValue<Arc<Own>>,
+    own: Arc<Own>,
 }
 
 impl Same for Inputs {
@@ -91,68 +112,194 @@ impl Same for Inputs {
 /// process itself may listen on. Adds to `names` what DNS is to be asked for.
 pub(crate) fn endpoints(
     (snapshot, settings): (&Snapshot, &Settings),
-    (clusters, taken): (&BTreeMap<ClusterKey, ClusterPlan>, &BTreeSet<u16>),
+    (clusters, taken): (&[Arc<ClusterPlan>], &BTreeSet<u16>),
     memo: &mut EndpointMemo,
     names: &mut BTreeSet<String>,
     report: &mut Report,
 ) -> (Arc<Endpoints>, AccountsOf) {
-    let slices = slices_by_service(snapshot);
-    let own = Arc::new(own(snapshot, settings));
+    let (ground, holds) = Ground::next(snapshot, settings, memo.ground.take());
     let last = memo.last.take().unwrap_or_default();
-    let mut all = Vec::with_capacity(clusters.len());
-    let mut accounts = AccountsOf::new();
-    for (key, plan) in clusters {
-        if plan.blocked {
-            continue;
-        }
-        let inputs = inputs((plan, &own), snapshot, &slices);
-        names.extend(inputs.names.iter().map(|(name, _)| name.0.to_string()));
-        let found = memo.clusters.get(key.clone(), inputs, |inputs| {
-            let mut collector = Collector {
-                inputs,
-                settings,
-                endpoints: BTreeMap::new(),
-                labels: BTreeMap::new(),
-                problems: Vec::new(),
-                explained: false,
-            };
-            collector.collect();
-            let Collector { mut endpoints, labels, problems, explained, .. } = collector;
-            locality::spread(&mut endpoints, &labels, &inputs.spread.0, &inputs.own.0);
-            let endpoints = ClusterEndpoints { endpoints: endpoints.into_values().collect() };
-            let endpoints = keep(last.clusters.get(key), endpoints);
-            let accounts = accounts::accounts(inputs, settings);
-            Found { endpoints, problems: problems.into(), explained, accounts }
-        });
-        if !found.accounts.is_empty() && verified::asks_nobody(&plan.cluster) {
-            accounts.insert(key.clone(), found.accounts);
-        }
-        report.problems(&*found.problems);
-        if found.endpoints.endpoints.is_empty() {
-            if !found.explained {
-                say_empty(key, plan, settings, taken, report);
+    let mut before = std::mem::take(&mut memo.known).into_iter().peekable();
+    let mut made = Made { all: Vec::with_capacity(clusters.len()), accounts: AccountsOf::new(), new: false };
+    for plan in clusters.iter().filter(|plan| !plan.blocked) {
+        let key = &plan.cluster.key;
+        let mut former = before.next_if(|known| known.plan.same(plan));
+        if former.is_none() {
+            while before.next_if(|known| known.plan.cluster.key < *key).is_some() {
+                made.new = true;
             }
-        } else {
-            all.push((key.clone(), found.endpoints));
+            former = before.next_if(|known| known.plan.cluster.key == *key);
         }
+        let known = match former {
+            Some(known) if known.holds(plan, &holds) => known,
+            former => {
+                made.new = true;
+                let inputs = inputs((plan, &ground.own), snapshot, &ground.by_service);
+                let found = match former.filter(|former| former.inputs.same(&inputs)) {
+                    Some(former) => former.found,
+                    None => find(&inputs, settings, last.clusters.get(key)),
+                };
+                Known { plan: Arc::clone(plan), inputs, found }
+            }
+        };
+        names.extend(known.inputs.names.iter().map(|(name, _)| name.0.to_string()));
+        if !known.found.accounts.is_empty() && verified::asks_nobody(&plan.cluster) {
+            made.accounts.insert(key.clone(), Arc::clone(&known.found.accounts));
+        }
+        report.problems(&*known.found.problems);
+        if known.found.endpoints.endpoints.is_empty() && !known.found.explained {
+            say_empty(key, plan, settings, taken, report);
+        }
+        made.all.push(known);
     }
-    memo.clusters.turn();
-    let all = keep(Some(&last), Endpoints { clusters: all.into_iter().collect() });
+    memo.ground = Some(ground);
+    let all = match made.new || before.next().is_some() {
+        false => last,
+        true => {
+            let some = made.all.iter().filter(|known| !known.found.endpoints.endpoints.is_empty());
+            let clusters =
+                some.map(|known| (known.plan.cluster.key.clone(), Arc::clone(&known.found.endpoints)));
+            keep(Some(&last), Endpoints { clusters: clusters.collect() })
+        }
+    };
+    memo.known = made.all;
     memo.last = Some(Arc::clone(&all));
-    (all, accounts)
+    (all, made.accounts)
 }
 
-/// By namespace and name of the Service.
-type Slices<'a> = Lookup<(&'a str, &'a str), Vec<&'a Arc<Object<EndpointSlice>>>>;
+/// What one run makes.
+struct Made {
+    all: Vec<Known>,
+    accounts: AccountsOf,
+    /// Is anything other than before?
+    new: bool,
+}
 
-fn slices_by_service(snapshot: &Snapshot) -> Slices<'_> {
-    let mut slices = Slices::default();
-    for slice in snapshot.endpoint_slices().iter() {
-        if let Some(service) = slice.meta.labels.get(EndpointSlice::SERVICE_NAME) {
-            slices.get_or_insert_with((&slice.key.namespace, service), Vec::new).push(slice);
+/// What of the ground is as it was.
+struct Holds {
+    /// The namespaces and names of the Services whose EndpointSlices are others.
+    changed: BTreeSet<(Arc<str>, String)>,
+    /// All else.
+    rest: bool,
+}
+
+impl Ground {
+    /// What it is now, and what of that is as it was before.
+    fn next(snapshot: &Snapshot, settings: &Settings, before: Option<Ground>) -> (Ground, Holds) {
+        let own = own(snapshot, settings);
+        let Some(before) = before else {
+            let ground = Ground {
+                slices: snapshot.endpoint_slices().clone(),
+                pods: snapshot.pods().clone(),
+                workload_entries: snapshot.workload_entries().clone(),
+                nodes: snapshot.nodes().clone(),
+                names: Arc::clone(snapshot.names()),
+                own: Arc::new(own),
+                by_service: Arc::new(Slices::new(snapshot)),
+            };
+            return (ground, Holds { changed: BTreeSet::new(), rest: false });
+        };
+        let same = before.slices.same(snapshot.endpoint_slices());
+        let by_service = if same { Arc::clone(&before.by_service) } else { Arc::new(Slices::new(snapshot)) };
+        let changed = by_service.changed(&before.by_service);
+        let rest = before.pods.same(snapshot.pods())
+            && before.workload_entries.same(snapshot.workload_entries())
+            && before.nodes.same(snapshot.nodes())
+            && before.names.same(snapshot.names())
+            && *before.own == own;
+        let ground = Ground {
+            slices: snapshot.endpoint_slices().clone(),
+            pods: snapshot.pods().clone(),
+            workload_entries: snapshot.workload_entries().clone(),
+            nodes: snapshot.nodes().clone(),
+            names: Arc::clone(snapshot.names()),
+            own: keep(Some(&before.own), own),
+            by_service,
+        };
+        (ground, Holds { changed, rest })
+    }
+}
+
+impl Known {
+    /// Would it be made again just so?
+    fn holds(&self, plan: &Arc<ClusterPlan>, holds: &Holds) -> bool {
+        if !holds.rest || !self.plan.same(plan) {
+            return false;
+        }
+        let ServiceSource::Kubernetes(service) = &plan.service.source else { return true };
+        let name = || (Arc::clone(&service.key.namespace), service.key.name.to_string());
+        holds.changed.is_empty() || !holds.changed.contains(&name())
+    }
+}
+
+fn find(inputs: &Inputs, settings: &Settings, last: Option<&Arc<ClusterEndpoints>>) -> Found {
+    let mut collector = Collector {
+        inputs,
+        settings,
+        endpoints: BTreeMap::new(),
+        labels: BTreeMap::new(),
+        problems: Vec::new(),
+        explained: false,
+    };
+    collector.collect();
+    let Collector { mut endpoints, labels, problems, explained, .. } = collector;
+    locality::spread(&mut endpoints, &labels, &inputs.spread.0, &inputs.own);
+    let endpoints = keep(last, ClusterEndpoints { endpoints: endpoints.into_values().collect() });
+    Found { endpoints, problems: problems.into(), explained, accounts: accounts::accounts(inputs, settings) }
+}
+
+/// EndpointSlices by namespace and name of the Service, and then in their own order.
+#[derive(Debug)]
+struct Slices(Vec<Arc<Object<EndpointSlice>>>);
+
+impl Slices {
+    fn new(snapshot: &Snapshot) -> Slices {
+        let all = snapshot.endpoint_slices().iter();
+        let mut all: Vec<_> = all.filter(|slice| service_of(slice).is_some()).cloned().collect();
+        // Their names begin with that of the Service, mostly, so that they are almost in order.
+        all.sort_by(|a, b| (&a.key.namespace, service_of(a)).cmp(&(&b.key.namespace, service_of(b))));
+        Slices(all)
+    }
+
+    /// The namespaces and names of the Services that have others than `before`.
+    fn changed(&self, before: &Slices) -> BTreeSet<(Arc<str>, String)> {
+        let (mut old, mut new) = (before.0.iter().peekable(), self.0.iter().peekable());
+        let mut changed = BTreeSet::new();
+        let mut add = |slice: &Object<EndpointSlice>| {
+            let name = service_of(slice).unwrap_or_default().to_owned();
+            changed.insert((Arc::clone(&slice.key.namespace), name));
+        };
+        let place = |slice: &Arc<Object<EndpointSlice>>| {
+            (Arc::clone(&slice.key.namespace), service_of(slice).map(str::to_owned), slice.key.clone())
+        };
+        loop {
+            let next = match (old.peek(), new.peek()) {
+                (None, None) => return changed,
+                (Some(a), Some(b)) if Arc::ptr_eq(a, b) => {
+                    (old.next(), new.next());
+                    continue;
+                }
+                (Some(a), Some(b)) if place(b) < place(a) => new.next(),
+                (Some(_), _) => old.next(),
+                (None, Some(_)) => new.next(),
+            };
+            next.into_iter().for_each(|slice| add(slice));
         }
     }
-    slices
+
+    fn of(&self, service: &Object<Service>) -> &[Arc<Object<EndpointSlice>>] {
+        let wanted = (&service.key.namespace, Some(&*service.key.name));
+        let place =
+            |slice: &Arc<Object<EndpointSlice>>| (&slice.key.namespace, service_of(slice)).cmp(&wanted);
+        let from = self.0.partition_point(|slice| place(slice).is_lt());
+        let rest = self.0.get(from..).unwrap_or_default();
+        let count = rest.iter().take_while(|slice| place(slice).is_eq()).count();
+        rest.get(..count).unwrap_or_default()
+    }
+}
+
+fn service_of(slice: &Object<EndpointSlice>) -> Option<&str> {
+    slice.meta.labels.get(EndpointSlice::SERVICE_NAME).map(String::as_str)
 }
 
 /// The gateway itself, as its labels, the settings and its node say it.
@@ -163,7 +310,7 @@ fn own(snapshot: &Snapshot, settings: &Settings) -> Own {
     Own::new(&labels, settings.locality.as_deref(), (host, node))
 }
 
-fn inputs((plan, own): (&ClusterPlan, &Arc<Own>), snapshot: &Snapshot, slices: &Slices<'_>) -> Inputs {
+fn inputs((plan, own): (&ClusterPlan, &Arc<Own>), snapshot: &Snapshot, slices: &Slices) -> Inputs {
     let mut inputs = Inputs {
         service: Arc::clone(&plan.service),
         port: ByValue(plan.port.clone()),
@@ -174,12 +321,12 @@ fn inputs((plan, own): (&ClusterPlan, &Arc<Own>), snapshot: &Snapshot, slices: &
         names: Vec::new(),
         nodes: Vec::new(),
         spread: ByValue(plan.spread.clone()),
-        own: ByValue(Arc::clone(own)),
+        own: Arc::clone(own),
     };
     match &plan.service.source {
         ServiceSource::Kubernetes(service) => {
             let (namespace, selector) = (&*service.key.namespace, &service.spec.selector);
-            let slices = slices.get(&(namespace, &*service.key.name)).map(Vec::as_slice).unwrap_or_default();
+            let slices = slices.of(service);
             inputs.slices = kubernetes::in_order(service, slices);
             let pods = slices.iter().flat_map(|slice| kubernetes::slice_pods(slice, snapshot));
             inputs.pods = pods.cloned().collect();

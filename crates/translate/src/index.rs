@@ -22,7 +22,7 @@ pub(crate) struct Index<'a> {
     /// Oldest first.
     pub(crate) virtual_services: Vec<&'a Arc<Object<VirtualService>>>,
     /// Services by host name.
-    pub(crate) services: Registry,
+    pub(crate) services: Arc<Registry>,
     /// DestinationRules by namespace and host.
     pub(crate) rules: Rules<'a>,
     /// BackendTLSPolicies by Service.
@@ -45,7 +45,7 @@ impl<'a> Index<'a> {
             settings,
             gateways,
             virtual_services,
-            services: Registry::new(snapshot, settings, memo),
+            services: memo.registry(snapshot, settings),
             rules: Rules::new(oldest_first(snapshot.destination_rules()), settings),
             backend_tls: BackendTls::new(snapshot, settings, &sought),
             sought,
@@ -81,8 +81,8 @@ pub(crate) fn oldest_first<S>(table: &Table<S>) -> Vec<&Arc<Object<S>>> {
     let mut objects: Vec<_> = table.iter().collect();
     objects.sort_by(|a, b| {
         let names =
-            |object: &Arc<Object<S>>| (Arc::clone(&object.key.name), Arc::clone(&object.key.namespace));
-        age(&a.meta).cmp(&age(&b.meta)).then_with(|| names(a).cmp(&names(b)))
+            |a: &ObjectKey, b: &ObjectKey| a.name.cmp(&b.name).then_with(|| a.namespace.cmp(&b.namespace));
+        age(&a.meta).cmp(&age(&b.meta)).then_with(|| names(&a.key, &b.key))
     });
     objects
 }

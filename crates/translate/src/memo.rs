@@ -2,13 +2,8 @@
 //!
 //! Inputs are compared by identity: objects are immutable and held by the memo, so the same address is the same object.
 
-use std::collections::{BTreeMap, btree_map};
-use std::hash::Hash;
-use std::iter::Peekable;
 use std::mem;
 use std::sync::Arc;
-
-use crate::lookup::Lookup;
 
 /// Are these the very same inputs? May say no of equal ones, never yes of different ones.
 pub(crate) trait Same {
@@ -55,50 +50,96 @@ impl<T: PartialEq> Same for ByValue<T> {
 
 /// Results of one stage by name, with the inputs that they were made from. What one run does not ask for is forgotten
 /// at its end.
+///
+/// Keys are best asked for in ascending order: then each is found where the one before it was.
 #[derive(Debug)]
 pub(crate) struct Memo<K, I, V> {
-    last: Lookup<K, (I, V)>,
-    next: Lookup<K, (I, V)>,
+    /// Sorted by key, each once.
+    last: Vec<(K, Known<I, V>)>,
+    /// Where the next key is likely to be.
+    at: usize,
+    next: Vec<(K, Known<I, V>)>,
+}
+
+/// What a run knows.
+#[derive(Debug)]
+enum Known<I, V> {
+    Here(I, V),
+    /// The next run has it, at that place.
+    Taken(usize),
 }
 
 impl<K, I, V> Default for Memo<K, I, V> {
     fn default() -> Memo<K, I, V> {
-        Memo { last: Lookup::default(), next: Lookup::default() }
+        Memo { last: Vec::new(), at: 0, next: Vec::new() }
     }
 }
 
-impl<K: Eq + Hash, I: Same, V: Clone> Memo<K, I, V> {
+impl<K: Ord, I: Same, V: Clone> Memo<K, I, V> {
     /// What `make` makes of `inputs`. `key` only says which former result to compare with.
     pub(crate) fn get(&mut self, key: K, inputs: I, make: impl FnOnce(&I) -> V) -> V {
-        let known = self.next.get(&key).or_else(|| self.last.get(&key));
-        let made = match known {
-            Some((before, made)) if before.same(&inputs) => made.clone(),
-            _ => make(&inputs),
+        self.get_if(key, inputs, |_| true, make)
+    }
+
+    /// The same, if the former result is still `good` as well.
+    pub(crate) fn get_if(
+        &mut self,
+        key: K,
+        inputs: I,
+        good: impl FnOnce(&V) -> bool,
+        make: impl FnOnce(&I) -> V,
+    ) -> V {
+        let place = self.next.len();
+        let known = self.find(&key).and_then(|at| self.last.get_mut(at)).map(|(_, known)| known);
+        let known = match known {
+            Some(slot @ Known::Here(..)) => match mem::replace(slot, Known::Taken(place)) {
+                Known::Here(inputs, made) => Some((inputs, made)),
+                Known::Taken(_) => None,
+            },
+            Some(Known::Taken(at)) => {
+                // It is asked for again within one run.
+                match self.next.get(*at) {
+                    Some((_, Known::Here(before, made))) if before.same(&inputs) && good(made) => {
+                        return made.clone();
+                    }
+                    _ => return self.add(key, inputs, make),
+                }
+            }
+            None => None,
         };
-        self.next.insert(key, (inputs, made.clone()));
+        match known {
+            Some((before, made)) if before.same(&inputs) && good(&made) => {
+                self.next.push((key, Known::Here(before, made.clone())));
+                made
+            }
+            _ => self.add(key, inputs, make),
+        }
+    }
+
+    fn add(&mut self, key: K, inputs: I, make: impl FnOnce(&I) -> V) -> V {
+        let made = make(&inputs);
+        self.next.push((key, Known::Here(inputs, made.clone())));
         made
+    }
+
+    fn find(&mut self, key: &K) -> Option<usize> {
+        let found = match self.last.get(self.at) {
+            Some((known, _)) if known == key => Ok(self.at),
+            _ => self.last.binary_search_by(|(known, _)| known.cmp(key)),
+        };
+        self.at = found.map_or_else(|place| place, |place| place + 1);
+        found.ok()
     }
 
     /// Ends a run.
     pub(crate) fn turn(&mut self) {
         self.last = mem::take(&mut self.next);
-    }
-}
-
-/// Finds keys that come in ascending order in a map, going along it once.
-pub(crate) struct Walk<'m, K, V> {
-    rest: Peekable<btree_map::Iter<'m, K, V>>,
-}
-
-impl<'m, K: Ord, V> Walk<'m, K, V> {
-    pub(crate) fn along(map: &'m BTreeMap<K, V>) -> Walk<'m, K, V> {
-        Walk { rest: map.iter().peekable() }
-    }
-
-    /// What the map has for `key`, which must not be less than the one asked for before.
-    pub(crate) fn find(&mut self, key: &K) -> Option<&'m V> {
-        while self.rest.next_if(|(known, _)| *known < key).is_some() {}
-        self.rest.peek().filter(|(known, _)| *known == key).map(|(_, value)| *value)
+        if !self.last.is_sorted_by(|a, b| a.0 < b.0) {
+            self.last.sort_by(|a, b| a.0.cmp(&b.0));
+            self.last.dedup_by(|a, b| a.0 == b.0);
+        }
+        self.next.reserve(self.last.len());
+        self.at = 0;
     }
 }
 

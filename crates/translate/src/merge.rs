@@ -25,7 +25,7 @@ use crate::istio::destination_rule::Block;
 use crate::istio::gateway::{InsidePlan, PassthroughPlan, PlainPlan, PortPlan, ServerPlan, ServesPlan};
 use crate::istio::names;
 use crate::lookup::Lookup;
-use crate::memo::{ByValue, Memo, keep};
+use crate::memo::{ByValue, Memo, Same, keep};
 use crate::messages::{At, ingress as messages};
 use crate::report::Report;
 use crate::services::ServiceFacts;
@@ -59,30 +59,22 @@ pub(crate) struct Routing {
 /// The clusters that routes name.
 #[derive(Default)]
 pub(crate) struct WantedClusters {
-    list: Vec<(ClusterKey, Wanted)>,
-    /// Where each stands in the list.
-    places: Lookup<ClusterKey, usize>,
+    list: Vec<(Arc<ClusterKey>, Wanted)>,
 }
 
 impl WantedClusters {
     pub(crate) fn add(&mut self, key: ClusterKey, service: Arc<ServiceFacts>, instance: usize, by: NamedBy) {
-        self.add_wanted(key, Wanted { service, by: vec![by], instance, tls: None, identity: None });
+        let by = Arc::new(by);
+        self.add_wanted(Arc::new(key), Wanted { service, by, instance, tls: None, identity: None });
     }
 
     /// The same, with all that is known of it.
-    pub(crate) fn add_wanted(&mut self, key: ClusterKey, new: Wanted) {
-        let known = self.places.get(&key).and_then(|at| self.list.get_mut(*at));
-        match known {
-            Some((_, wanted)) => wanted.by.extend(new.by),
-            None => {
-                self.places.insert(key.clone(), self.list.len());
-                self.list.push((key, new));
-            }
-        }
+    pub(crate) fn add_wanted(&mut self, key: Arc<ClusterKey>, new: Wanted) {
+        self.list.push((key, new));
     }
 
-    /// In the order of their keys.
-    pub(crate) fn into_sorted(self) -> Vec<(ClusterKey, Wanted)> {
+    /// In the order of their keys; those of one key in the order in which they were named.
+    pub(crate) fn into_sorted(self) -> Vec<(Arc<ClusterKey>, Wanted)> {
         let mut list = self.list;
         list.sort_by(|a, b| a.0.cmp(&b.0));
         list
@@ -96,6 +88,14 @@ pub(crate) struct NamedBy {
     pub(crate) field: String,
     /// It is a destination of a route, and not, say, a server whose clients may name it.
     pub(crate) route: bool,
+}
+
+impl Same for NamedBy {
+    fn same(&self, other: &NamedBy) -> bool {
+        // Objects are held by those who name them: what has one address is one object.
+        std::ptr::eq(self.object.key(), other.object.key())
+            && (&self.field, self.route) == (&other.field, other.route)
+    }
 }
 
 impl NamedBy {
@@ -124,11 +124,11 @@ impl NamedBy {
     }
 }
 
-/// A cluster that routes name.
+/// A cluster that something names. Of all that name one, the first says what it is.
 pub(crate) struct Wanted {
     pub(crate) service: Arc<ServiceFacts>,
-    pub(crate) by: Vec<NamedBy>,
-    /// The labels of the gateway, which may decide on DestinationRules. Of the first that names it.
+    pub(crate) by: Arc<NamedBy>,
+    /// The labels of the gateway, which may decide on DestinationRules.
     pub(crate) instance: usize,
     /// How it is spoken to, whatever DestinationRules say.
     pub(crate) tls: Option<OwnTls>,

@@ -27,6 +27,11 @@ impl Report {
         self.verdicts.push(verdict);
     }
 
+    /// All that is to be said of an object.
+    pub(crate) fn group(&mut self, group: &Arc<[Verdict]>) {
+        self.groups.push(Arc::clone(group));
+    }
+
     /// Takes the verdicts out.
     pub(crate) fn take_verdicts(&mut self) -> Arc<Verdicts> {
         Arc::new(Verdicts::new(std::mem::take(&mut self.verdicts), std::mem::take(&mut self.groups)))

@@ -7,7 +7,7 @@ use limen_ir::cluster::{ClusterKey, Protocol};
 use limen_ir::origin::Origin;
 use limen_resources::core::{Service, ServicePort};
 use limen_resources::istio::{Resolution, ServiceEntry};
-use limen_resources::{Object, ObjectKey, Problem, Snapshot};
+use limen_resources::{Object, ObjectKey, Problem, Snapshot, Table};
 
 use crate::index::{oldest_first, origin};
 use crate::istio::{names, service_entry};
@@ -121,13 +121,25 @@ pub(crate) struct ServiceMemo {
     services: Memo<ObjectKey, Arc<Object<Service>>, Arc<ServiceFacts>>,
     entries: Memo<(String, String), Entries, Arc<ServiceFacts>>,
     backends: Memo<(String, String), Vec<Arc<()>>, Arc<ServiceFacts>>,
+    last: Option<(Table<Service>, Table<ServiceEntry>, Arc<Registry>)>,
 }
 
 impl ServiceMemo {
-    pub(crate) fn turn(&mut self) {
+    /// The services that there are; the former value if none has changed.
+    pub(crate) fn registry(&mut self, snapshot: &Snapshot, settings: &Settings) -> Arc<Registry> {
+        let (services, entries) = (snapshot.services(), snapshot.service_entries());
+        match &self.last {
+            Some((before, entered, registry)) if before.same(services) && entered.same(entries) => {
+                return Arc::clone(registry);
+            }
+            _ => {}
+        }
+        let registry = Arc::new(Registry::new(snapshot, settings, self));
         self.services.turn();
         self.entries.turn();
         self.backends.turn();
+        self.last = Some((services.clone(), entries.clone(), Arc::clone(&registry)));
+        registry
     }
 }
 
@@ -140,6 +152,7 @@ pub(crate) struct Found<'r> {
 }
 
 /// Services by host. Those of one host: Kubernetes' first, then the oldest.
+#[derive(Debug)]
 pub(crate) struct Registry {
     /// What is wrong with services as they stand beside one another.
     pub(crate) problems: Vec<Problem>,
@@ -149,7 +162,7 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    pub(crate) fn new(snapshot: &Snapshot, settings: &Settings, memo: &mut ServiceMemo) -> Registry {
+    fn new(snapshot: &Snapshot, settings: &Settings, memo: &mut ServiceMemo) -> Registry {
         let mut hosts: Lookup<String, Vec<Arc<ServiceFacts>>> = Lookup::default();
         for service in snapshot.services().iter().filter(|service| service_visible(service, settings)) {
             let facts = memo.services.get(service.key.clone(), Arc::clone(service), |service| {
@@ -226,10 +239,14 @@ impl Registry {
     /// The cluster of a service's port. Where services of several namespaces have one host, the first of them has the plain
     /// name, and the others, which only objects of their namespaces mean, names of their own.
     pub(crate) fn cluster(&self, service: &Arc<ServiceFacts>, port: u16, subset: &str) -> ClusterKey {
-        let first = self.hosts.get(&service.host).and_then(|services| services.first());
-        let apart = first.is_some_and(|first| !Arc::ptr_eq(first, service));
-        let namespace = if apart { service.namespace.clone() } else { String::new() };
+        let namespace = if self.is_apart(service) { service.namespace.clone() } else { String::new() };
         ClusterKey { namespace, ..ClusterKey::new(port, subset, &service.host) }
+    }
+
+    /// Has a service of another namespace the same host, and comes first?
+    pub(crate) fn is_apart(&self, service: &Arc<ServiceFacts>) -> bool {
+        let first = self.hosts.get(&service.host).and_then(|services| services.first());
+        first.is_some_and(|first| !Arc::ptr_eq(first, service))
     }
 
     fn named(&self, host: &str, namespace: &str) -> Option<&Arc<ServiceFacts>> {

@@ -45,14 +45,14 @@ pub(crate) fn verify(from: &Arc<Ir>, accounts: AccountsOf, memo: &mut VerifiedMe
         Some(last) if last.from.same(from) && last.accounts == accounts => Arc::clone(&last.made),
         last => {
             let last = last.as_ref();
-            let mut clusters = from.clusters.clone();
+            let mut clusters = BTreeMap::clone(&from.clusters);
             for (key, names) in &accounts {
                 if let Some(cluster) = clusters.get_mut(key) {
                     *cluster =
                         keep(last.and_then(|last| last.made.clusters.get(key)), asking(cluster, names));
                 }
             }
-            keep(last.map(|last| &last.made), Ir { clusters, ..Ir::clone(from) })
+            keep(last.map(|last| &last.made), Ir { clusters: Arc::new(clusters), ..Ir::clone(from) })
         }
     };
     memo.last = Some(Verified { from: Arc::clone(from), accounts, made: Arc::clone(&made) });

@@ -104,7 +104,11 @@ impl Stage {
         };
         let known = to.iter().filter(|(name, ..)| *name != "absent");
         let clusters = known.map(|(name, ..)| (key(name), Arc::new(cluster(name, origin()))));
-        let ir = Ir { listeners: vec![Arc::new(listener)], clusters: clusters.collect(), ..Ir::default() };
+        let ir = Ir {
+            listeners: vec![Arc::new(listener)],
+            clusters: Arc::new(clusters.collect()),
+            ..Ir::default()
+        };
         let generation = self.proxy.install(&ir, &endpoints(to));
         self.swapped(generation);
         self.bound = self.proxy.applied().borrow().listeners[0].bound.unwrap();

@@ -19,11 +19,11 @@ use crate::workload::pod_workload;
 /// Those of the Service's first family before the others, so that a Pod with addresses of both is reached by that.
 pub(super) fn in_order(
     service: &Object<Service>,
-    slices: &[&Arc<Object<EndpointSlice>>],
+    slices: &[Arc<Object<EndpointSlice>>],
 ) -> Vec<Arc<Object<EndpointSlice>>> {
     let first = if first_is_v6(&service.spec) { AddressType::Ipv6 } else { AddressType::Ipv4 };
     let (of_first, others): (Vec<_>, Vec<_>) =
-        slices.iter().copied().cloned().partition(|slice| slice.spec.address_type == first);
+        slices.iter().cloned().partition(|slice| slice.spec.address_type == first);
     of_first.into_iter().chain(others).collect()
 }
 

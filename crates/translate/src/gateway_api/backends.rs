@@ -9,6 +9,7 @@ use limen_resources::gateway_api::BackendReference;
 use super::No;
 use super::grants::{Grants, Referrer};
 use crate::index::Index;
+use crate::merge::NamedBy;
 use crate::services::{ServiceFacts, ServiceSource};
 
 /// What a route sends to its backends.
@@ -22,8 +23,59 @@ pub(crate) enum Carries {
     Datagrams,
 }
 
-/// A cluster that a route needs, its service, and the field that names it.
-pub(crate) type Needed = (ClusterKey, Arc<ServiceFacts>, String);
+/// A cluster that a route needs.
+#[derive(Debug, Clone)]
+pub(crate) struct Needed {
+    pub(crate) cluster: Arc<ClusterKey>,
+    pub(crate) service: Arc<ServiceFacts>,
+    /// The field that names it.
+    pub(crate) by: Arc<NamedBy>,
+}
+
+/// What a reference led to when it was followed.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    /// The host and namespace that were looked up.
+    host: String,
+    namespace: String,
+    sight: Sight,
+}
+
+/// The service of that name, the one that it stands for, and whether others have its host, too.
+type Sight = Option<(Arc<ServiceFacts>, Arc<ServiceFacts>, bool)>;
+
+impl Seen {
+    pub(crate) fn new(index: &Index<'_>, from: Referrer<'_>, reference: &BackendReference) -> Seen {
+        let namespace = namespace_of(from, reference).to_owned();
+        let host = host_of(index, &namespace, &reference.name);
+        Seen { sight: sight(index, &host, &namespace), host, namespace }
+    }
+
+    /// Does it still lead there?
+    pub(crate) fn holds(&self, index: &Index<'_>) -> bool {
+        match (&self.sight, sight(index, &self.host, &self.namespace)) {
+            (None, None) => true,
+            (Some((named, service, apart)), Some((now, meant, divided))) => {
+                Arc::ptr_eq(named, &now) && Arc::ptr_eq(service, &meant) && *apart == divided
+            }
+            _ => false,
+        }
+    }
+}
+
+fn sight(index: &Index<'_>, host: &str, namespace: &str) -> Sight {
+    let found = index.services.find(host, namespace)?;
+    let apart = index.services.is_apart(found.service);
+    Some((Arc::clone(found.named), Arc::clone(found.service), apart))
+}
+
+fn namespace_of<'a>(from: Referrer<'a>, reference: &'a BackendReference) -> &'a str {
+    if reference.namespace.is_empty() { from.namespace } else { &reference.namespace }
+}
+
+fn host_of(index: &Index<'_>, namespace: &str, name: &str) -> String {
+    format!("{name}.{namespace}.svc.{}", index.settings.cluster_domain).to_ascii_lowercase()
+}
 
 /// A backend that there is.
 #[derive(Debug)]
@@ -39,9 +91,9 @@ pub(crate) fn backend(
     reference: &BackendReference,
     carries: Carries,
 ) -> Result<Backend, No> {
-    let BackendReference { group, kind, name, namespace, port, weight: _ } = reference;
+    let BackendReference { group, kind, name, namespace: _, port, weight: _ } = reference;
     let kind = if kind.is_empty() { "Service" } else { kind };
-    let namespace = if namespace.is_empty() { from.namespace } else { namespace };
+    let namespace = namespace_of(from, reference);
     let title = format!("{kind} {namespace}/{name}");
     // Whether it exists is nobody's business without a grant.
     if !grants.allow(from, (group, kind), (namespace, name)) {
@@ -52,7 +104,7 @@ pub(crate) fn backend(
     if !group.is_empty() || kind != "Service" {
         return Err(("InvalidKind", format!("{title} is no Service")));
     }
-    let host = format!("{name}.{namespace}.svc.{}", index.settings.cluster_domain).to_ascii_lowercase();
+    let host = host_of(index, namespace, name);
     let absent = || ("BackendNotFound", format!("there is no {title}"));
     let found = index.services.find(&host, namespace).ok_or_else(absent)?;
     let number = port.unwrap_or_default();
@@ -91,9 +143,9 @@ fn written_port(service: &ServiceFacts, number: u16) -> Option<&ServicePort> {
 
 /// The name of what a reference leads to that leads nowhere: of no service, as they have no spaces in their names.
 pub(crate) fn nowhere(from: Referrer<'_>, reference: &BackendReference) -> ClusterKey {
-    let BackendReference { kind, name, namespace, port, .. } = reference;
+    let BackendReference { kind, name, port, .. } = reference;
     let kind = if kind.is_empty() { "Service" } else { kind };
-    let namespace = if namespace.is_empty() { from.namespace } else { namespace };
+    let namespace = namespace_of(from, reference);
     ClusterKey::new(port.unwrap_or_default(), "", &format!("{kind} {namespace}/{name}"))
 }
 

@@ -1,18 +1,18 @@
 //! What is said of Gateways, their listeners and routes in the end.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use limen_ir::Origin;
-use limen_ir::atoms::HostPattern;
 use limen_resources::{ObjectKey, Part, Verdict};
 
 use super::frontend;
 use super::listener_sets::OwnSet;
 use super::listeners::Listener;
+use super::standing::{Field, TakenHosts};
 use super::status::Said;
 use super::{No, Plan};
-use crate::index::origin;
+use crate::index::{Index, origin};
 use crate::join::Lost;
 use crate::messages::{At, gateway_api as messages};
 use crate::report::Report;
@@ -20,15 +20,15 @@ use crate::report::Report;
 /// What others have taken: of a Gateway, by route, its hosts and who has them; and by listener who has its place.
 #[derive(Default)]
 struct Taken<'l> {
-    hosts: BTreeMap<(usize, &'l Origin), BTreeMap<&'l HostPattern, &'l Origin>>,
+    hosts: TakenHosts<'l>,
     listeners: BTreeMap<&'l Origin, (&'static str, &'l Origin)>,
 }
 
 impl Plan<'_> {
     /// Says what became of everything. `lost`: what others have of what was offered, by the place of the offer.
-    pub(crate) fn conclude(&self, lost: &[(usize, Lost)], report: &mut Report) {
-        let taken = self.taken(lost);
-        let counts = self.counts(&taken);
+    pub(crate) fn conclude(&self, index: &Index<'_>, lost: &[(usize, Lost)], report: &mut Report) {
+        let (taken, field) = (self.taken(lost), self.field(index));
+        let counts = self.counts(&field, &taken);
         for (number, gateway) in self.gateways.iter().enumerate() {
             let said = Said::of(gateway.object);
             let served = self.say_listeners(said.key, (&counts, &taken), report);
@@ -39,8 +39,8 @@ impl Plan<'_> {
             }
             self.say_gateway(number, said, (served, sets), report);
         }
-        for (at, draft) in self.routes.iter().enumerate() {
-            self.say_route(at, &draft.route().said, &taken, report);
+        for (draft, standing) in self.routes() {
+            field.conclude(draft.route(), standing, &taken.hosts, report);
         }
     }
 
@@ -114,19 +114,14 @@ impl Plan<'_> {
     }
 
     /// How many routes hang on each listener.
-    fn counts(&self, taken: &Taken<'_>) -> Vec<usize> {
-        let mut counts: Vec<BTreeSet<usize>> = self.listeners.iter().map(|_| BTreeSet::new()).collect();
-        for (route, outcomes) in self.outcomes.iter().enumerate() {
-            for (place, outcome) in outcomes.iter().enumerate() {
-                if self.accepted(route, place, taken).is_none_or(|accepted| accepted.is_err()) {
-                    continue;
-                }
-                for attachment in outcome.iter().flatten().flatten() {
-                    counts.get_mut(attachment.listener).map(|routes| routes.insert(route));
-                }
+    fn counts(&self, field: &Field<'_, '_>, taken: &Taken<'_>) -> Vec<usize> {
+        let mut counts = vec![0; self.listeners.len()];
+        for (draft, standing) in self.routes() {
+            for listener in field.counted_by(draft.route(), standing, &taken.hosts) {
+                counts.get_mut(listener).into_iter().for_each(|count| *count += 1);
             }
         }
-        counts.iter().map(BTreeSet::len).collect()
+        counts
     }
 
     /// Is a listener served? Says so.
@@ -243,117 +238,5 @@ impl Plan<'_> {
             attached_listener_sets: (sets > 0).then_some(sets),
             ..Verdict::new(said.key.clone(), Verdict::PROGRAMMED, status, (reason, message))
         });
-    }
-
-    /// Has the parent at `place` taken the route up? `None`: it is not ours.
-    fn accepted(&self, route: usize, place: usize, taken: &Taken<'_>) -> Option<Result<(), No>> {
-        let draft = self.routes.get(route)?;
-        let attached = match self.outcomes.get(route)?.get(place)?.as_ref()? {
-            Err(refusal) => return Some(Err((refusal.reason(), refusal.message().to_owned()))),
-            Ok(attached) => attached,
-        };
-        let made = draft.route();
-        if made.accepted.is_err() || taken.hosts.is_empty() {
-            return Some(made.accepted.clone());
-        }
-        let own = origin(made.said.key, String::new());
-        let mut winner = None;
-        for attachment in attached {
-            let gateway = self.listeners.get(attachment.listener)?.gateway;
-            let lost = taken.hosts.get(&(gateway, &own));
-            for host in &attachment.hosts {
-                match lost.and_then(|lost| lost.get(host)) {
-                    Some(first) => winner = Some((host, *first)),
-                    None => return Some(Ok(())),
-                }
-            }
-        }
-        let Some((host, winner)) = winner else { return Some(Ok(())) };
-        Some(Err(("HostConflict", format!("{winner} has host {host}, and comes first"))))
-    }
-
-    /// A host that others have at the parent at `place`, and who.
-    fn lost_host<'t>(
-        &self,
-        route: usize,
-        place: usize,
-        taken: &Taken<'t>,
-    ) -> Option<(&'t HostPattern, &'t Origin)> {
-        let own = origin(self.routes.get(route)?.route().said.key, String::new());
-        let attached = self.outcomes.get(route)?.get(place)?.as_ref()?.as_ref().ok()?;
-        attached.iter().find_map(|attachment| {
-            let gateway = self.listeners.get(attachment.listener)?.gateway;
-            let lost = taken.hosts.get(&(gateway, &own))?;
-            lost.iter()
-                .find(|(host, _)| attachment.hosts.contains(host))
-                .map(|(host, winner)| (*host, *winner))
-        })
-    }
-
-    /// Does the Gateway or ListenerSet at `place` take the route?
-    fn claimed(&self, route: usize, place: usize) -> bool {
-        let outcome =
-            self.outcomes.get(route).and_then(|outcomes| outcomes.get(place)).and_then(Option::as_ref);
-        outcome.is_some_and(Result::is_ok)
-    }
-
-    /// Why a route that asks for default Gateways gets none; `None`: it does, or gets one of somebody else's, or names it.
-    fn unclaimed(&self, at: usize) -> Option<&'static str> {
-        let route = self.routes.get(at)?.route();
-        if !route.by_default || self.foreign_default {
-            return None;
-        }
-        let mut why = "there is none";
-        for outcome in self.outcomes.get(at)?.iter().skip(route.parents.len()) {
-            match outcome {
-                Some(Err(refusal)) => why = refusal.message(),
-                Some(Ok(_)) | None => return None,
-            }
-        }
-        Some(why)
-    }
-
-    fn say_route(&self, at: usize, said: &Said<'_>, taken: &Taken<'_>, report: &mut Report) {
-        let Some(draft) = self.routes.get(at) else { return };
-        let route = draft.route();
-        let default_field = "spec.useDefaultGateways";
-        if let Some(why) = self.unclaimed(at) {
-            report.problem(messages::no_default_gateway(At::of(said.key, said.source, default_field), why));
-        }
-        let defaults = self.defaults.iter().filter(|_| route.by_default);
-        for (place, parent) in route.parents.iter().chain(defaults).enumerate() {
-            let Some(accepted) = self.accepted(at, place, taken) else { continue };
-            let owner: Option<ObjectKey> = super::attach::parent_key(parent, route.asking.namespace);
-            let (part, field) = match place < route.parents.len() {
-                true => (Some(Part::ParentRef(place)), format!("spec.parentRefs[{place}]")),
-                // One that does not take it up is no default for it.
-                false if !self.claimed(at, place) => continue,
-                false => (Some(Part::DefaultGateway), default_field.to_owned()),
-            };
-            let mut say = |condition: (&'static str, &'static str), is: &Result<(), No>, field: &str| {
-                said.condition(report, condition, is, (part.clone(), owner.clone(), field));
-            };
-            say(("Accepted", "it is served"), &accepted, &field);
-            say(("ResolvedRefs", "what it refers to is there"), &route.resolved, &route.unresolved);
-            if let (Ok(()), Some((host, winner))) = (&accepted, self.lost_host(at, place, taken)) {
-                let why = format!("{winner} has host {host}, and comes first");
-                report.problem(messages::host_conflict(At::of(said.key, said.source, &field), &why));
-                report.verdict(Verdict {
-                    part: part.clone(),
-                    parent: owner.clone(),
-                    generation: said.generation,
-                    ..Verdict::new(said.key.clone(), "HostConflict", true, ("HostConflict", why))
-                });
-            }
-            if let Some((reason, why)) = &route.dropped {
-                report.problem(messages::dropped(At::of(said.key, said.source, "spec.rules"), why));
-                report.verdict(Verdict {
-                    part,
-                    parent: owner,
-                    generation: said.generation,
-                    ..Verdict::new(said.key.clone(), "PartiallyInvalid", true, (reason, why.clone()))
-                });
-            }
-        }
     }
 }

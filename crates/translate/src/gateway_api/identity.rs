@@ -51,11 +51,14 @@ impl Identities {
 
     /// Takes a note of those of the clusters that are to be shown what Gateways have.
     pub(super) fn note(&mut self, index: &Index<'_>, needed: &[Needed]) {
-        for (cluster, service, _) in needed.iter().filter(|_| self.shown.iter().any(Option::is_some)) {
+        if self.shown.iter().all(Option::is_none) {
+            return;
+        }
+        for Needed { cluster, service, .. } in needed {
             let port = service.port(cluster.port);
             let policy = port.is_some_and(|port| index.backend_tls.find(service, &port).is_some());
             if policy && !cluster.by_server_name {
-                self.clusters.insert(cluster.clone());
+                self.clusters.insert(ClusterKey::clone(cluster));
             }
         }
     }
@@ -67,30 +70,44 @@ impl Identities {
     }
 
     /// A cluster as a Gateway speaks to it, with what it shows it.
-    pub(super) fn cluster(&self, gateway: usize, key: &ClusterKey) -> (ClusterKey, Option<Arc<Certificate>>) {
-        match self.shown.get(gateway) {
-            Some(Some(own)) if self.clusters.contains(key) => {
-                let key = ClusterKey { gateway: own.gateway.clone(), ..key.clone() };
-                (key, own.certificate.as_ref().ok().cloned())
-            }
-            _ => (key.clone(), None),
+    pub(super) fn cluster(
+        &self,
+        gateway: usize,
+        key: &Arc<ClusterKey>,
+    ) -> (Arc<ClusterKey>, Option<Arc<Certificate>>) {
+        match (self.shown.get(gateway), self.name(gateway, key)) {
+            (Some(Some(own)), Some(key)) => (Arc::new(key), own.certificate.as_ref().ok().cloned()),
+            _ => (Arc::clone(key), None),
         }
+    }
+
+    /// What a Gateway calls the cluster to which it shows something.
+    fn name(&self, gateway: usize, key: &ClusterKey) -> Option<ClusterKey> {
+        let own = self.shown.get(gateway)?.as_ref().filter(|_| self.clusters.contains(key))?;
+        Some(ClusterKey { gateway: own.gateway.clone(), ..key.clone() })
+    }
+
+    /// Does a Gateway show anything?
+    pub(super) fn shows(&self, gateway: usize) -> bool {
+        self.shown.get(gateway).is_some_and(Option::is_some)
     }
 
     /// A rule as a Gateway has it.
     pub(super) fn rule(&self, gateway: usize, rule: &Arc<Rule>) -> Arc<Rule> {
-        if !self.shown.get(gateway).is_some_and(Option::is_some) {
+        if !self.shows(gateway) {
             return Arc::clone(rule);
         }
         let mut rule = Rule::clone(rule);
-        if let Some(asked) = &mut rule.external_auth {
-            let asked = Arc::make_mut(asked);
-            asked.cluster = self.cluster(gateway, &asked.cluster).0;
-        }
+        let auth = rule.external_auth.as_mut().map(|asked| &mut Arc::make_mut(asked).cluster);
+        let mut all: Vec<&mut ClusterKey> = auth.into_iter().collect();
         if let Action::Forward(forward) = &mut rule.action {
-            let destinations = forward.destinations.iter_mut().map(|to| &mut to.cluster);
-            let all = destinations.chain(forward.mirrors.iter_mut().map(|mirror| &mut mirror.cluster));
-            all.for_each(|cluster| *cluster = self.cluster(gateway, cluster).0);
+            all.extend(forward.destinations.iter_mut().map(|to| &mut to.cluster));
+            all.extend(forward.mirrors.iter_mut().map(|mirror| &mut mirror.cluster));
+        }
+        for cluster in all {
+            if let Some(name) = self.name(gateway, cluster) {
+                *cluster = name;
+            }
         }
         Arc::new(rule)
     }
@@ -99,7 +116,9 @@ impl Identities {
     pub(super) fn route(&self, gateway: usize, route: &TcpRoute) -> TcpRoute {
         let mut route = route.clone();
         for destination in &mut route.destinations {
-            destination.cluster = self.cluster(gateway, &destination.cluster).0;
+            if let Some(name) = self.name(gateway, &destination.cluster) {
+                destination.cluster = name;
+            }
         }
         route
     }

@@ -4,21 +4,20 @@ use std::sync::Arc;
 
 use limen_ir::cluster::ClusterKey;
 use limen_ir::tcp::{TcpDestination, TcpRoute};
-use limen_resources::gateway_api::{self as spec, DefaultScope, L4RouteRule};
+use limen_resources::gateway_api::{self as spec, L4RouteRule};
 use limen_resources::{AnyObject, Object};
 
 use super::attach::RouteKind;
 use super::backends::{self, Backend, Carries, Needed};
+use super::drafts::Route;
 use super::grants::{Grants, Referrer};
-use super::routes::{Route, route};
 use crate::index::{Index, origin};
-use crate::merge::timed;
+use crate::merge::{NamedBy, timed};
 
 /// A route for connections or datagrams.
 #[derive(Debug)]
-pub(crate) struct L4Draft<'a> {
-    pub(crate) route: Route<'a>,
-    pub(crate) object: AnyObject,
+pub(crate) struct L4Draft {
+    pub(crate) route: Route,
     /// Where they go. What leads nowhere has its share, too, and loses it.
     pub(crate) to: TcpRoute,
     /// Where what clients have encrypted already goes as it is, if a policy encrypts what goes to the others; else empty.
@@ -26,7 +25,7 @@ pub(crate) struct L4Draft<'a> {
     pub(crate) wanted: Vec<Needed>,
 }
 
-impl L4Draft<'_> {
+impl L4Draft {
     /// Where connections go that are decrypted here, or else passed through.
     pub(crate) fn route_for(&self, decrypted: bool) -> TcpRoute {
         if decrypted || self.encrypted.is_empty() {
@@ -37,38 +36,31 @@ impl L4Draft<'_> {
 }
 
 /// What a TLSRoute says.
-pub(crate) fn tls<'a>(ground: (&Index<'_>, &Grants), object: &'a Arc<Object<spec::TlsRoute>>) -> L4Draft<'a> {
-    let spec::TlsRoute { parent_refs, hostnames, rules, use_default_gateways } = &object.spec;
-    let route = route(object, RouteKind::Tls, parent_refs, hostnames);
-    let route = Route { by_default: *use_default_gateways == DefaultScope::All, ..route };
-    draft(ground, route, AnyObject::TlsRoute(Arc::clone(object)), rules)
+pub(crate) fn tls(ground: (&Index<'_>, &Grants), object: &Arc<Object<spec::TlsRoute>>) -> L4Draft {
+    let whole = AnyObject::TlsRoute(Arc::clone(object));
+    let route = Route::new(whole, RouteKind::Tls, object.spec.use_default_gateways);
+    draft(ground, route, &object.spec.rules)
 }
 
 /// What a TCPRoute says.
-pub(crate) fn tcp<'a>(ground: (&Index<'_>, &Grants), object: &'a Arc<Object<spec::TcpRoute>>) -> L4Draft<'a> {
-    let spec::TcpRoute { parent_refs, rules, use_default_gateways } = &object.spec;
-    let route = route(object, RouteKind::Tcp, parent_refs, &[]);
-    let route = Route { by_default: *use_default_gateways == DefaultScope::All, ..route };
-    draft(ground, route, AnyObject::TcpRoute(Arc::clone(object)), rules)
+pub(crate) fn tcp(ground: (&Index<'_>, &Grants), object: &Arc<Object<spec::TcpRoute>>) -> L4Draft {
+    let whole = AnyObject::TcpRoute(Arc::clone(object));
+    let route = Route::new(whole, RouteKind::Tcp, object.spec.use_default_gateways);
+    draft(ground, route, &object.spec.rules)
 }
 
 /// What a UDPRoute says.
-pub(crate) fn udp<'a>(ground: (&Index<'_>, &Grants), object: &'a Arc<Object<spec::UdpRoute>>) -> L4Draft<'a> {
-    let spec::UdpRoute { parent_refs, rules, use_default_gateways } = &object.spec;
-    let route = route(object, RouteKind::Udp, parent_refs, &[]);
-    let route = Route { by_default: *use_default_gateways == DefaultScope::All, ..route };
-    draft(ground, route, AnyObject::UdpRoute(Arc::clone(object)), rules)
+pub(crate) fn udp(ground: (&Index<'_>, &Grants), object: &Arc<Object<spec::UdpRoute>>) -> L4Draft {
+    let whole = AnyObject::UdpRoute(Arc::clone(object));
+    let route = Route::new(whole, RouteKind::Udp, object.spec.use_default_gateways);
+    draft(ground, route, &object.spec.rules)
 }
 
 /// There is one rule; of several the first would count.
-fn draft<'a>(
-    ground: (&Index<'_>, &Grants),
-    mut route: Route<'a>,
-    object: AnyObject,
-    rules: &[L4RouteRule],
-) -> L4Draft<'a> {
-    let carries = if route.asking.kind == RouteKind::Udp { Carries::Datagrams } else { Carries::Connections };
-    let from = Referrer { kind: route.asking.kind.as_str(), namespace: route.asking.namespace };
+fn draft(ground: (&Index<'_>, &Grants), mut route: Route, rules: &[L4RouteRule]) -> L4Draft {
+    let carries = if route.kind == RouteKind::Udp { Carries::Datagrams } else { Carries::Connections };
+    let key = route.key().clone();
+    let from = Referrer { kind: route.kind.as_str(), namespace: &key.namespace };
     let mut wanted: Vec<Needed> = Vec::new();
     let mut destinations = Vec::new();
     let backends = rules.first().map_or(&[][..], |rule| &rule.backend_refs);
@@ -79,7 +71,8 @@ fn draft<'a>(
         let cluster = match found {
             Ok(Backend { cluster, service }) => {
                 if weight > 0 {
-                    wanted.push((cluster.clone(), service, field));
+                    let by = Arc::new(NamedBy::route(route.object.clone(), field));
+                    wanted.push(Needed { cluster: Arc::new(cluster.clone()), service, by });
                 }
                 cluster
             }
@@ -99,40 +92,41 @@ fn draft<'a>(
     }
     let index = ground.0;
     let labels = index.settings.gateways.first().map(|instance| &instance.labels);
-    let first = wanted.first().map(|(_, service, _)| service);
+    let first = wanted.first().map(|needed| &needed.service);
     let rules = first
         .zip(labels)
         .and_then(|(service, labels)| index.rules.find(&service.host, &service.namespace, labels));
     let pool = rules.and_then(|rules| rules.tcp_pool());
-    let to = timed(pool, destinations, origin(route.said.key, "spec.rules[0]".to_owned()));
+    let to = timed(pool, destinations, origin(&key, "spec.rules[0]".to_owned()));
     let encrypted = encrypted(index, &route, &to, &mut wanted);
-    L4Draft { route, object, to, encrypted, wanted }
+    L4Draft { route, to, encrypted, wanted }
 }
 
 /// The destinations of a TLSRoute with other clusters for those Services that a policy wants to be spoken to in TLS; empty:
 /// there are none.
 fn encrypted(
     index: &Index<'_>,
-    route: &Route<'_>,
+    route: &Route,
     to: &TcpRoute,
     wanted: &mut Vec<Needed>,
 ) -> Vec<TcpDestination> {
-    let of_policy = |(cluster, service, _): &&Needed| {
-        let port = service.port(cluster.port);
-        port.is_some_and(|port| index.backend_tls.find(service, &port).is_some())
+    let of_policy = |needed: &&Needed| {
+        let port = needed.service.port(needed.cluster.port);
+        port.is_some_and(|port| index.backend_tls.find(&needed.service, &port).is_some())
     };
-    let tls = route.asking.kind == RouteKind::Tls;
+    let tls = route.kind == RouteKind::Tls;
     let own: Vec<Needed> = wanted.iter().filter(|_| tls).filter(of_policy).cloned().collect();
     if own.is_empty() {
         return Vec::new();
     }
     let as_it_is = |cluster: &ClusterKey| ClusterKey { by_server_name: true, ..cluster.clone() };
     let destinations = to.destinations.iter().map(|TcpDestination { cluster, weight }| {
-        let is_own = own.iter().any(|(own, ..)| own == cluster);
+        let is_own = own.iter().any(|own| *own.cluster == *cluster);
         let cluster = if is_own { as_it_is(cluster) } else { cluster.clone() };
         TcpDestination { cluster, weight: *weight }
     });
     let destinations = destinations.collect();
-    wanted.extend(own.into_iter().map(|(cluster, service, field)| (as_it_is(&cluster), service, field)));
+    let passed = own.into_iter().map(|own| Needed { cluster: Arc::new(as_it_is(&own.cluster)), ..own });
+    wanted.extend(passed);
     destinations
 }

@@ -25,9 +25,9 @@ pub(super) struct ByName {
     pub(super) passthrough: Vec<Passthrough>,
 }
 
-impl<'a> Plan<'a> {
+impl Plan<'_> {
     /// Where all connections of a listener go.
-    pub(super) fn tcp_route(&self, at: usize, listener: &Listener<'_>, attached: &Attached) -> TcpRoute {
+    pub(super) fn tcp_route(&self, at: usize, listener: &Listener<'_>, attached: &Attached<'_>) -> TcpRoute {
         let first = self.oldest_first(at, listener, attached).into_iter().next();
         first.map_or_else(
             || nowhere(listener),
@@ -36,7 +36,7 @@ impl<'a> Plan<'a> {
     }
 
     /// Where all datagrams of a listener go.
-    pub(super) fn udp_route(&self, at: usize, listener: &Listener<'_>, attached: &Attached) -> UdpRoute {
+    pub(super) fn udp_route(&self, at: usize, listener: &Listener<'_>, attached: &Attached<'_>) -> UdpRoute {
         let TcpRoute { destinations, origin, .. } = self.tcp_route(at, listener, attached);
         let idle_timeout = Millis::new(FLOW_IDLE_MS).unwrap_or_else(|| unreachable!());
         UdpRoute { destinations, idle_timeout, origin }
@@ -49,7 +49,7 @@ impl<'a> Plan<'a> {
         place: Place<'_, '_>,
         (at, listener): (usize, &Listener<'_>),
         beside: &[(usize, &Listener<'_>)],
-        attached: &Attached,
+        attached: &Attached<'_>,
     ) -> ByName {
         let own = &listener.opening.host;
         let others = || beside.iter().map(|(_, other)| &other.opening.host).filter(|host| *host != own);
@@ -92,15 +92,15 @@ impl<'a> Plan<'a> {
         &'s self,
         at: usize,
         listener: &Listener<'_>,
-        attached: &'s Attached,
-    ) -> Vec<(&'s L4Draft<'a>, &'s [HostPattern])> {
+        attached: &'s Attached<'s>,
+    ) -> Vec<(&'s L4Draft, &'s [HostPattern])> {
         let closed = self.guards.get(listener.gateway).is_some_and(Option::is_some);
         if closed || !listener.served() {
             return Vec::new();
         }
-        let routes = attached.get(&at).into_iter().flatten();
+        let routes = attached.get(at).into_iter().flatten();
         let mut drafts: Vec<_> =
-            routes.filter_map(|(route, names)| Some((self.routes.get(*route)?.l4()?, &**names))).collect();
+            routes.filter_map(|(route, names)| Some((self.routes.get(*route)?.l4()?, *names))).collect();
         drafts.sort_by(|(a, _), (b, _)| a.route.age.cmp(&b.route.age));
         drafts
     }

@@ -2,8 +2,10 @@
 //!
 //! In order: `classes` with `features` and `gateways` (which are ours, and where they listen), `listeners` and
 //! `listener_sets` (what they open, and what is wrong with it), `infrastructure` (what is kept in the cluster for them),
-//! `routes` with `filters`, `external_auth` and `backends` (what is done with requests), `l4` (where connections and datagrams go), `attach` (which routes hang on which
-//! listeners), `alone` and `deployed` (Gateways with instances of their own), `offers` (listeners and route tables, to be joined with those of other APIs), `conclude` (conditions).
+//! `drafts`: `routes` with `filters`, `external_auth` and `backends` (what is done with requests), `l4` (where connections
+//! and datagrams go); `standing` by `attach` (which routes hang on which listeners, and what is said of that), `alone` and
+//! `deployed` (Gateways with instances of their own), `offers` (listeners and route tables, to be joined with those of other
+//! APIs), `conclude` (conditions).
 
 mod alone;
 pub(crate) mod attach;
@@ -12,6 +14,7 @@ mod backends;
 mod classes;
 mod conclude;
 pub(crate) mod deployed;
+mod drafts;
 mod external_auth;
 mod features;
 mod filters;
@@ -29,78 +32,41 @@ mod pool;
 mod precedence;
 mod routes;
 mod session;
+mod standing;
 pub(crate) mod status;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use limen_ir::Ir;
 use limen_ir::route::Rule;
+use limen_resources::Made;
 use limen_resources::gateway_api::ParentReference;
-use limen_resources::{AnyObject, Made};
 
-use attach::{Attachment, Refusal};
 use backend_tls::Routed;
-use backends::Needed;
+use drafts::{Draft, DraftMemo};
 use gateways::OwnGateway;
 use grants::Grants;
 use identity::Identities;
-use l4::L4Draft;
 use listener_sets::OwnSet;
 use listeners::Listener;
-use precedence::Precedence;
-pub(crate) use routes::RouteMemo;
-use routes::{HttpDraft, Route};
+use standing::{Field, Standing, StandingMemo};
 
 use crate::guard;
 use crate::index::Index;
 use crate::join::Offer;
-use crate::merge::{NamedBy, Wanted, WantedClusters};
+use crate::merge::{Wanted, WantedClusters};
 use crate::report::Report;
 use crate::secrets::Certificates;
 
 /// A condition that does not hold: its reason, and why.
 type No = (&'static str, String);
 
-/// What became of a route at one of its parents; `None`: the parent is not ours.
-type Outcome = Option<Result<Vec<Attachment>, Refusal>>;
-
-/// A route of any kind.
-enum Draft<'a> {
-    Http(HttpDraft<'a>),
-    L4(L4Draft<'a>),
-}
-
-impl<'a> Draft<'a> {
-    fn route(&self) -> &Route<'a> {
-        match self {
-            Draft::Http(draft) => &draft.route,
-            Draft::L4(draft) => &draft.route,
-        }
-    }
-
-    /// The object, and the clusters that it needs.
-    fn wanted(&self) -> (&AnyObject, &[Needed]) {
-        match self {
-            Draft::Http(draft) => (&draft.object, &draft.wanted),
-            Draft::L4(draft) => (&draft.object, &draft.wanted),
-        }
-    }
-
-    /// What is done with requests.
-    fn rules(&self) -> &[(Precedence, Arc<Rule>)] {
-        match self {
-            Draft::Http(draft) => &draft.rules,
-            Draft::L4(_) => &[],
-        }
-    }
-
-    /// Where connections or datagrams go.
-    fn l4(&self) -> Option<&L4Draft<'a>> {
-        match self {
-            Draft::Http(_) => None,
-            Draft::L4(draft) => Some(draft),
-        }
-    }
+/// What was made before, for sharing.
+#[derive(Debug, Default)]
+pub(crate) struct RouteMemo {
+    drafts: DraftMemo,
+    standings: StandingMemo,
 }
 
 /// All that is ours of the Gateway API, and what it comes to.
@@ -108,13 +74,13 @@ pub(crate) struct Plan<'a> {
     gateways: Vec<OwnGateway<'a>>,
     sets: Vec<OwnSet<'a>>,
     listeners: Vec<Listener<'a>>,
-    routes: Vec<Draft<'a>>,
+    routes: Vec<Arc<Draft>>,
     /// The Gateways that routes attach to which name none of ours there.
     defaults: Vec<ParentReference>,
     /// Is there such a Gateway of somebody else's?
     foreign_default: bool,
-    /// For each route, by its parentRefs, and behind them by default Gateways if it asks for them.
-    outcomes: Vec<Vec<Outcome>>,
+    /// For each route.
+    standings: Vec<Arc<Standing>>,
     /// For each Gateway the rule that stands in for all others, if a policy closes it.
     guards: Vec<Option<Arc<Rule>>>,
     identities: Identities,
@@ -129,7 +95,7 @@ pub(crate) fn plan<'a>(
     index: &Index<'a>,
     certificates: &mut Certificates<'_, '_>,
     wanted: &mut WantedClusters,
-    memo: &mut RouteMemo,
+    (memo, last): (&mut RouteMemo, &Ir),
     report: &mut Report,
 ) -> (Plan<'a>, Vec<Offer>) {
     let gateways = gateways::gateways(index, report);
@@ -141,7 +107,7 @@ pub(crate) fn plan<'a>(
             routes: Vec::new(),
             defaults: Vec::new(),
             foreign_default: false,
-            outcomes: Vec::new(),
+            standings: Vec::new(),
             guards: Vec::new(),
             identities: Identities::default(),
             offered: Vec::new(),
@@ -152,41 +118,25 @@ pub(crate) fn plan<'a>(
     let grants = Grants::new(index.snapshot);
     let sets = listener_sets::listener_sets(index, &gateways);
     let listeners = listeners::listeners((index, &grants), (&gateways, &sets), certificates);
-    let openings: Vec<_> = listeners.iter().map(|listener| listener.opening.clone()).collect();
     let ground = (index, &grants);
-    memo.begin(index.snapshot);
-    let http = index.snapshot.http_routes().iter();
-    let http: Vec<_> = http.map(|route| Draft::Http(routes::http(ground, route, memo))).collect();
-    let grpc = index.snapshot.grpc_routes().iter();
-    let grpc: Vec<_> = grpc.map(|route| Draft::Http(routes::grpc(ground, route, memo))).collect();
-    memo.turn();
-    let tls = index.snapshot.tls_routes().iter().map(|route| Draft::L4(l4::tls(ground, route)));
-    let tcp = index.snapshot.tcp_routes().iter().map(|route| Draft::L4(l4::tcp(ground, route)));
-    let udp = index.snapshot.udp_routes().iter().map(|route| Draft::L4(l4::udp(ground, route)));
-    let routes: Vec<_> = http.into_iter().chain(grpc).chain(tls).chain(tcp).chain(udp).collect();
+    let routes = memo.drafts.drafts(ground);
     let defaults = attach::defaults(gateways.iter().map(|gateway| &**gateway.object));
-    let outcomes = routes.iter().map(|draft| {
-        let route = draft.route();
-        let outcome = |parent| {
-            let owner = attach::parent_key(parent, route.asking.namespace)?;
-            let own = gateways.iter().any(|gateway| gateway.object.key == owner)
-                || sets.iter().any(|set| set.object.key == owner);
-            own.then(|| attach::attach((parent, &owner), route.asking, &openings, index.snapshot))
-        };
-        let unnamed =
-            |default: &&ParentReference| !attach::names(route.parents, route.asking.namespace, default);
-        let default = |default| Some(default).filter(unnamed).and_then(outcome);
-        let defaults = defaults.iter().filter(|_| route.by_default);
-        route.parents.iter().map(outcome).chain(defaults.map(default)).collect::<Vec<_>>()
-    });
-    let outcomes: Vec<_> = outcomes.collect();
+    let all_defaults = attach::defaults(index.snapshot.api_gateways().iter().map(|gateway| &**gateway));
+    let foreign_default = all_defaults.len() > defaults.len();
+    let field = Field {
+        snapshot: index.snapshot,
+        gateways: &gateways,
+        sets: &sets,
+        listeners: &listeners,
+        defaults: &defaults,
+        foreign_default,
+    };
+    let standings = memo.standings.standings(&field, &routes);
     let identities = Identities::new(ground, &gateways);
     let guards =
         gateways.iter().map(|gateway| guard::of_gateway_api(index, gateway.object, report)).collect();
     let made = infrastructure::made(index, &gateways, &listeners);
     let offered = Vec::new();
-    let all_defaults = attach::defaults(index.snapshot.api_gateways().iter().map(|gateway| &**gateway));
-    let foreign_default = all_defaults.len() > defaults.len();
     let mut plan = Plan {
         gateways,
         sets,
@@ -194,34 +144,44 @@ pub(crate) fn plan<'a>(
         routes,
         defaults,
         foreign_default,
-        outcomes,
+        standings,
         guards,
         identities,
         offered,
         made,
     };
     plan.want(index, wanted);
-    let offers = plan.offers(index);
+    let offers = plan.offers(index, last);
     (plan, offers)
 }
 
-impl Plan<'_> {
+impl<'a> Plan<'a> {
+    /// Where routes may be.
+    fn field<'f>(&'f self, index: &Index<'f>) -> Field<'f, 'a> {
+        Field {
+            snapshot: index.snapshot,
+            gateways: &self.gateways,
+            sets: &self.sets,
+            listeners: &self.listeners,
+            defaults: &self.defaults,
+            foreign_default: self.foreign_default,
+        }
+    }
+
+    /// The routes, each with what it is to its parents.
+    fn routes(&self) -> impl Iterator<Item = (&Draft, &Standing)> {
+        self.routes.iter().zip(&self.standings).map(|(draft, standing)| (&**draft, &**standing))
+    }
+
     /// Names the clusters that routes need: those of each Gateway that takes them.
     fn want(&mut self, index: &Index<'_>, wanted: &mut WantedClusters) {
-        for at in 0..self.routes.len() {
-            let gateways = self.taken_by(at);
-            let Some(draft) = self.routes.get(at) else { continue };
-            let (object, clusters) = draft.wanted();
-            self.identities.note(index, clusters);
-            for gateway in gateways {
-                for (cluster, service, field) in clusters {
-                    let by = NamedBy::route(object.clone(), field.clone());
-                    let (cluster, identity) = self.identities.cluster(gateway, cluster);
-                    let service = Arc::clone(service);
-                    wanted.add_wanted(
-                        cluster,
-                        Wanted { service, by: vec![by], instance: 0, tls: None, identity },
-                    );
+        for (draft, standing) in self.routes.iter().zip(&self.standings) {
+            self.identities.note(index, draft.wanted());
+            for gateway in &standing.taken_by {
+                for needed in draft.wanted() {
+                    let (cluster, identity) = self.identities.cluster(*gateway, &needed.cluster);
+                    let (service, by) = (Arc::clone(&needed.service), Arc::clone(&needed.by));
+                    wanted.add_wanted(cluster, Wanted { service, by, instance: 0, tls: None, identity });
                 }
             }
         }
@@ -234,23 +194,13 @@ impl Plan<'_> {
         }
         let mut routed: Vec<Routed<'_>> =
             self.gateways.iter().map(|gateway| (&gateway.object.key, BTreeSet::new())).collect();
-        for (at, draft) in self.routes.iter().enumerate() {
-            for gateway in self.taken_by(at) {
-                let Some((_, services)) = routed.get_mut(gateway) else { continue };
-                let (_, clusters) = draft.wanted();
-                services.extend(
-                    clusters.iter().map(|(_, service, _)| (&*service.namespace, service.flag_name())),
-                );
+        for (draft, standing) in self.routes() {
+            for gateway in &standing.taken_by {
+                let Some((_, services)) = routed.get_mut(*gateway) else { continue };
+                let wanted = draft.wanted().iter().map(|needed| &needed.service);
+                services.extend(wanted.map(|service| (&*service.namespace, service.flag_name())));
             }
         }
         index.backend_tls.conclude(&routed, report);
-    }
-
-    /// The Gateways that have taken up a route, in their order; none if it is not right by itself.
-    fn taken_by(&self, route: usize) -> BTreeSet<usize> {
-        let right = self.routes.get(route).is_some_and(|draft| draft.route().accepted.is_ok());
-        let outcomes = self.outcomes.get(route).filter(|_| right);
-        let attached = outcomes.into_iter().flatten().flatten().flatten().flatten();
-        attached.filter_map(|attachment| Some(self.listeners.get(attachment.listener)?.gateway)).collect()
     }
 }

@@ -5,29 +5,27 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use limen_ir::Origin;
 use limen_ir::atoms::{HostPattern, Port};
 use limen_ir::listener::{Inside, Serves, TlsChain};
 use limen_ir::route::{FilterOrder, RouteTable, RouteTableName, Rule, VirtualHost};
 use limen_ir::tls::{ClientPolicy, ServerTls, TlsVersion};
+use limen_ir::{Ir, Origin};
 
 use super::Plan;
 use super::attach::within;
+use super::drafts::Draft;
 use super::l4_offers::ByName;
 use super::listeners::{Listener, Protocol};
-use super::precedence::Precedence;
 use crate::index::{Index, origin};
 use crate::join::{Offer, SlotKey};
+use crate::memo::Same;
 
-/// By the place of the listener: the places of the routes on it, each with the names under which it is there.
-pub(super) type Attached = BTreeMap<usize, BTreeMap<usize, Vec<HostPattern>>>;
-
-/// The rules of a host, in no order yet.
-type Rules<'p> = Vec<&'p (Precedence, Arc<Rule>)>;
+/// By the place of the listener: the places of the routes on it, ascending, each with the names under which it is there.
+pub(super) type Attached<'p> = Vec<Vec<(usize, &'p [HostPattern])>>;
 
 impl Plan<'_> {
-    /// What each Gateway offers on each of its addresses and ports.
-    pub(super) fn offers(&mut self, index: &Index<'_>) -> Vec<Offer> {
+    /// What each Gateway offers on each of its addresses and ports. `last`: what was served before, for sharing.
+    pub(super) fn offers(&mut self, index: &Index<'_>, last: &Ir) -> Vec<Offer> {
         let attached = self.attached();
         let mut offers = Vec::new();
         let mut offered = Vec::new();
@@ -37,7 +35,7 @@ impl Plan<'_> {
             }
             for bind in &gateway.binds {
                 for ((declared, _), members) in self.ports(number) {
-                    let place = Place { index, number, bind: *bind, declared };
+                    let place = Place { index, last, number, bind: *bind, declared };
                     offers.extend(self.offer(place, &members, &attached));
                     offered.resize(offers.len(), number);
                 }
@@ -60,22 +58,23 @@ impl Plan<'_> {
     }
 
     /// The routes on each listener, each once, with the names under which they are there.
-    fn attached(&self) -> Attached {
-        let mut attached = Attached::new();
-        for (route, outcomes) in self.outcomes.iter().enumerate() {
-            let Some(draft) = self.routes.get(route) else { continue };
+    fn attached(&self) -> Attached<'_> {
+        let mut attached: Attached<'_> = vec![Vec::new(); self.listeners.len()];
+        for (route, (draft, standing)) in self.routes().enumerate() {
             if draft.route().accepted.is_err() {
                 continue;
             }
-            for attachment in outcomes.iter().flatten().flatten().flatten() {
-                let routes = attached.entry(attachment.listener).or_default();
-                routes.entry(route).or_insert_with(|| attachment.hosts.clone());
+            for attachment in standing.outcomes.iter().flatten().flatten().flatten() {
+                let Some(routes) = attached.get_mut(attachment.listener) else { continue };
+                if routes.last().is_none_or(|(last, _)| *last != route) {
+                    routes.push((route, &attachment.hosts));
+                }
             }
         }
         attached
     }
 
-    fn offer(&self, place: Place<'_, '_>, members: &[usize], attached: &Attached) -> Option<Offer> {
+    fn offer(&self, place: Place<'_, '_>, members: &[usize], attached: &Attached<'_>) -> Option<Offer> {
         let listeners = || members.iter().filter_map(|at| Some((*at, self.listeners.get(*at)?)));
         let of =
             |protocol| listeners().filter(move |(_, own)| own.protocol == Some(protocol)).collect::<Vec<_>>();
@@ -94,7 +93,9 @@ impl Plan<'_> {
         } else if plain.is_empty() {
             let chains = secure.iter().map(|one| {
                 let (at, listener) = one;
-                let name = add(place.chain(listener), self.hosts(place, &[(*at, listener)], attached));
+                let name = place.chain(listener);
+                let hosts = self.hosts((place, &name), &[(*at, listener)], attached);
+                let name = add(name, hosts);
                 TlsChain {
                     name: name.0.clone(),
                     server_names: vec![listener.opening.host.clone()],
@@ -114,7 +115,9 @@ impl Plan<'_> {
             }
             Serves::Tls { chains, passthrough, plain: None }
         } else {
-            Serves::Http(add(place.table(), self.hosts(place, &plain, attached)))
+            let name = place.table();
+            let hosts = self.hosts((place, &name), &plain, attached);
+            Serves::Http(add(name, hosts))
         };
         let mut origins = listeners().map(|(_, listener)| listener_origin(listener));
         let (settings, bind) = (place.index.settings, place.address());
@@ -143,11 +146,11 @@ impl Plan<'_> {
     /// no part in, whether it has routes or not.
     fn hosts(
         &self,
-        place: Place<'_, '_>,
+        (place, name): (Place<'_, '_>, &RouteTableName),
         members: &[(usize, &Listener<'_>)],
-        attached: &Attached,
+        attached: &Attached<'_>,
     ) -> Vec<Arc<VirtualHost>> {
-        let mut hosts: BTreeMap<HostPattern, Rules<'_>> = BTreeMap::new();
+        let mut hosts: Vec<(&HostPattern, Option<&Draft>)> = Vec::new();
         for (at, listener) in members {
             let own = &listener.opening.host;
             let inner = |(_, other): &&(usize, &Listener<'_>)| {
@@ -155,27 +158,41 @@ impl Plan<'_> {
             };
             let inside: BTreeSet<_> =
                 members.iter().filter(inner).map(|(_, other)| &other.opening.host).collect();
-            for host in &inside {
-                hosts.entry((*host).clone()).or_default();
-            }
-            for (route, names) in attached.get(at).into_iter().flatten() {
+            hosts.extend(inside.iter().map(|host| (*host, None)));
+            for (route, names) in attached.get(*at).into_iter().flatten() {
                 let Some(draft) = self.routes.get(*route) else { continue };
-                for name in names.iter().filter(|name| !inside.iter().any(|inner| within(name, inner))) {
-                    hosts.entry(name.clone()).or_default().extend(draft.rules());
-                }
+                let names = names.iter().filter(|name| !inside.iter().any(|inner| within(name, inner)));
+                hosts.extend(names.map(|name| (name, Some(&**draft))));
             }
         }
+        hosts.sort_by(|a, b| a.0.cmp(b.0));
         let guard = self.guards.get(place.number).and_then(Option::as_ref);
         let declared = Port::new(u32::from(place.declared));
-        let made = hosts.into_iter().filter_map(|(host, mut rules)| {
-            rules.sort_by(|a, b| a.0.cmp(&b.0));
-            let rules = match guard {
-                Some(guard) => vec![Arc::clone(guard)],
-                None => rules.into_iter().map(|(_, rule)| self.identities.rule(place.number, rule)).collect(),
+        let as_they_are = !self.identities.shows(place.number);
+        let mut last = place.hosts_before(name).iter().peekable();
+        let made = hosts.chunk_by(|a, b| a.0 == b.0).filter_map(|group| {
+            let (host, _) = group.first()?;
+            while last.next_if(|known| known.domains.first().is_none_or(|known| known < *host)).is_some() {}
+            let known = last.peek().copied().filter(|known| Some(known.declared) == declared);
+            let known = known.filter(|known| matches!(&*known.domains, [known] if known == *host));
+            let mut drafts = group.iter().filter_map(|(_, draft)| *draft);
+            let rules = match (guard, group) {
+                (Some(guard), _) => vec![Arc::clone(guard)],
+                (None, [(_, Some(only))]) if as_they_are => {
+                    let same = |known: &&Arc<VirtualHost>| only.is_all_of(&known.rules);
+                    if let Some(known) = known.filter(same) {
+                        return Some(Arc::clone(known));
+                    }
+                    self.rules(place.number, &mut drafts)
+                }
+                (None, _) => self.rules(place.number, &mut drafts),
             };
+            if let Some(known) = known.filter(|known| known.rules.same(&rules)) {
+                return Some(Arc::clone(known));
+            }
             Some(Arc::new(VirtualHost {
                 name: format!("{host}:{}", place.declared),
-                domains: vec![host],
+                domains: vec![HostPattern::clone(host)],
                 declared: declared?,
                 https_redirect: false,
                 rules,
@@ -183,18 +200,31 @@ impl Plan<'_> {
         });
         made.collect()
     }
+
+    /// What routes do with the requests of one host, as a Gateway has it, in order.
+    fn rules<'d>(&self, gateway: usize, drafts: &mut dyn Iterator<Item = &'d Draft>) -> Vec<Arc<Rule>> {
+        let mut rules: Vec<_> = drafts.flat_map(Draft::rules).collect();
+        rules.sort_by(|a, b| a.0.cmp(&b.0));
+        rules.into_iter().map(|(_, rule)| self.identities.rule(gateway, rule)).collect()
+    }
 }
 
 /// An address and port of a Gateway.
 #[derive(Clone, Copy)]
 pub(super) struct Place<'a, 'i> {
     index: &'a Index<'i>,
+    last: &'a Ir,
     number: usize,
     bind: IpAddr,
     declared: u16,
 }
 
-impl Place<'_, '_> {
+impl<'a> Place<'a, '_> {
+    /// The hosts that a table had.
+    fn hosts_before(self, name: &RouteTableName) -> &'a [Arc<VirtualHost>] {
+        self.last.route_tables.get(name).map(|table| &*table.hosts).unwrap_or_default()
+    }
+
     fn address(self) -> SocketAddr {
         let bound = self.index.settings.port_map.get(&self.declared).copied().unwrap_or(self.declared);
         (self.bind, bound).into()

@@ -11,70 +11,34 @@ use limen_ir::policy::retry::{Retry, RetryOn, RetryPolicy};
 use limen_ir::route::{Action, Destination, Forward, Mirror, Reply, Rule};
 use limen_ir::{Millis, Pattern};
 use limen_resources::gateway_api::{
-    DefaultScope, GrpcMethodMatch, GrpcRoute, HttpBackendReference, HttpRoute, HttpRouteFilter,
-    HttpRouteMatch, HttpRouteRetry, HttpRouteTimeouts, HttpValueMatch, ParentReference, PathMatchType,
-    SessionPersistence, ValueMatchType,
+    GrpcMethodMatch, GrpcRoute, HttpBackendReference, HttpRoute, HttpRouteFilter, HttpRouteMatch,
+    HttpRouteRetry, HttpRouteTimeouts, HttpValueMatch, PathMatchType, SessionPersistence, ValueMatchType,
 };
-use limen_resources::{AnyObject, Object, ObjectKey, Snapshot};
+use limen_resources::{AnyObject, Object};
 
 use super::No;
-use super::attach::{Asking, RouteKind};
-use super::backends::{self, Backend, Carries, Needed};
+use super::attach::RouteKind;
+use super::backends::{self, Backend, Carries, Needed, Seen};
+use super::drafts::Route;
 use super::external_auth;
 use super::filters::{self, Filters};
 use super::grants::{Grants, Referrer};
 use super::precedence::{PathRank, PathSort, Precedence};
 use super::session;
-use super::status::{self, Age, Said};
 use crate::index::{Index, origin};
 use crate::istio::matching;
-use crate::memo::Memo;
-
-/// What every kind of route has: where it wants to be, and whether it is right.
-#[derive(Debug)]
-pub(crate) struct Route<'a> {
-    pub(crate) said: Said<'a>,
-    pub(crate) parents: &'a [ParentReference],
-    pub(crate) asking: Asking<'a>,
-    pub(crate) age: Age,
-    /// Is it right by itself?
-    pub(crate) accepted: Result<(), No>,
-    /// Are its backends there?
-    pub(crate) resolved: Result<(), No>,
-    /// The field of the first that is not.
-    pub(crate) unresolved: String,
-    /// What of it is left out, if not all of it is.
-    pub(crate) dropped: Option<No>,
-    /// Does it attach to default Gateways?
-    pub(crate) by_default: bool,
-}
+use crate::merge::NamedBy;
+use crate::services::ServiceFacts;
 
 /// A route for requests.
 #[derive(Debug)]
-pub(crate) struct HttpDraft<'a> {
-    pub(crate) route: Route<'a>,
-    pub(crate) object: AnyObject,
-    /// One for each match of each rule.
-    pub(crate) rules: Arc<Vec<(Precedence, Arc<Rule>)>>,
-    pub(crate) wanted: Arc<Vec<Needed>>,
-}
-
-/// What the rules of a route come to.
-#[derive(Debug, Clone)]
-pub(crate) struct Rules {
-    accepted: Result<(), No>,
-    resolved: Result<(), No>,
-    unresolved: String,
-    dropped: Option<No>,
-    rules: Arc<Vec<(Precedence, Arc<Rule>)>>,
-    wanted: Arc<Vec<Needed>>,
-}
-
-/// The same while it is made.
-struct Building<'a> {
-    route: Route<'a>,
-    rules: Vec<(Precedence, Arc<Rule>)>,
-    wanted: Vec<Needed>,
+pub(crate) struct HttpDraft {
+    pub(crate) route: Route,
+    /// One for each match of each rule, in order.
+    pub(crate) rules: Vec<(Precedence, Arc<Rule>)>,
+    pub(crate) wanted: Vec<Needed>,
+    /// What its references led to.
+    pub(crate) seen: Vec<Seen>,
 }
 
 /// A rule of either kind.
@@ -95,52 +59,11 @@ struct Matched {
     rank: PathRank,
 }
 
-/// What rules came to before. It holds as long as all that they refer to is the same.
-#[derive(Debug, Default)]
-pub(crate) struct RouteMemo {
-    ground: Option<Snapshot>,
-    http: Memo<ObjectKey, Arc<Object<HttpRoute>>, Rules>,
-    grpc: Memo<ObjectKey, Arc<Object<GrpcRoute>>, Rules>,
-}
-
-impl RouteMemo {
-    /// Forgets all if anything is different that rules refer to.
-    pub(crate) fn begin(&mut self, snapshot: &Snapshot) {
-        let same = |a: &Snapshot| {
-            a.services().same(snapshot.services())
-                && a.service_entries().same(snapshot.service_entries())
-                && a.workload_entries().same(snapshot.workload_entries())
-                && a.reference_grants().same(snapshot.reference_grants())
-                && a.namespaces().same(snapshot.namespaces())
-        };
-        if !self.ground.as_ref().is_some_and(same) {
-            *self = RouteMemo::default();
-        }
-        self.ground = Some(snapshot.clone());
-    }
-
-    /// Forgets the routes that were not asked for.
-    pub(crate) fn turn(&mut self) {
-        self.http.turn();
-        self.grpc.turn();
-    }
-}
-
 /// What an HTTPRoute says.
-pub(crate) fn http<'a>(
-    ground: (&Index<'_>, &Grants),
-    object: &'a Arc<Object<HttpRoute>>,
-    memo: &mut RouteMemo,
-) -> HttpDraft<'a> {
-    let HttpRoute { parent_refs, hostnames, rules: _, use_default_gateways } = &object.spec;
-    let by_default = *use_default_gateways == DefaultScope::All;
-    let route = Route { by_default, ..route(object, RouteKind::Http, parent_refs, hostnames) };
-    let make = |object: &Arc<Object<HttpRoute>>| {
-        let own = self::route(object, RouteKind::Http, parent_refs, hostnames);
-        rules(ground, own, http_rules(&object.spec))
-    };
-    let made = memo.http.get(object.key.clone(), Arc::clone(object), make);
-    draft(route, AnyObject::HttpRoute(Arc::clone(object)), made)
+pub(crate) fn http(ground: (&Index<'_>, &Grants), object: &Arc<Object<HttpRoute>>) -> HttpDraft {
+    let whole = AnyObject::HttpRoute(Arc::clone(object));
+    let route = Route::new(whole, RouteKind::Http, object.spec.use_default_gateways);
+    draft(ground, route, http_rules(&object.spec))
 }
 
 fn http_rules(route: &HttpRoute) -> Vec<Written<'_>> {
@@ -157,20 +80,10 @@ fn http_rules(route: &HttpRoute) -> Vec<Written<'_>> {
 }
 
 /// What a GRPCRoute says.
-pub(crate) fn grpc<'a>(
-    ground: (&Index<'_>, &Grants),
-    object: &'a Arc<Object<GrpcRoute>>,
-    memo: &mut RouteMemo,
-) -> HttpDraft<'a> {
-    let GrpcRoute { parent_refs, hostnames, rules: _, use_default_gateways } = &object.spec;
-    let by_default = *use_default_gateways == DefaultScope::All;
-    let route = Route { by_default, ..route(object, RouteKind::Grpc, parent_refs, hostnames) };
-    let make = |object: &Arc<Object<GrpcRoute>>| {
-        let own = self::route(object, RouteKind::Grpc, parent_refs, hostnames);
-        rules(ground, own, grpc_rules(&object.spec))
-    };
-    let made = memo.grpc.get(object.key.clone(), Arc::clone(object), make);
-    draft(route, AnyObject::GrpcRoute(Arc::clone(object)), made)
+pub(crate) fn grpc(ground: (&Index<'_>, &Grants), object: &Arc<Object<GrpcRoute>>) -> HttpDraft {
+    let whole = AnyObject::GrpcRoute(Arc::clone(object));
+    let route = Route::new(whole, RouteKind::Grpc, object.spec.use_default_gateways);
+    draft(ground, route, grpc_rules(&object.spec))
 }
 
 fn grpc_rules(route: &GrpcRoute) -> Vec<Written<'_>> {
@@ -194,35 +107,8 @@ fn grpc_rules(route: &GrpcRoute) -> Vec<Written<'_>> {
     rules.collect()
 }
 
-/// A route of any kind, right as far as is known.
-pub(crate) fn route<'a, S>(
-    object: &'a Arc<Object<S>>,
-    kind: RouteKind,
-    parents: &'a [ParentReference],
-    hostnames: &'a [String],
-) -> Route<'a> {
-    Route {
-        said: Said::of(object),
-        parents,
-        asking: Asking { kind, namespace: &object.key.namespace, hostnames },
-        age: status::age(object),
-        accepted: Ok(()),
-        resolved: Ok(()),
-        unresolved: String::new(),
-        dropped: None,
-        by_default: false,
-    }
-}
-
-/// A route with what its rules came to.
-fn draft(route: Route<'_>, object: AnyObject, made: Rules) -> HttpDraft<'_> {
-    let Rules { accepted, resolved, unresolved, dropped, rules, wanted } = made;
-    let route = Route { accepted, resolved, unresolved, dropped, ..route };
-    HttpDraft { route, object, rules, wanted }
-}
-
-fn rules(ground: (&Index<'_>, &Grants), route: Route<'_>, rules: Vec<Written<'_>>) -> Rules {
-    let mut made = Building { route, rules: Vec::new(), wanted: Vec::new() };
+fn draft(ground: (&Index<'_>, &Grants), route: Route, rules: Vec<Written<'_>>) -> HttpDraft {
+    let mut made = HttpDraft { route, rules: Vec::new(), wanted: Vec::new(), seen: Vec::new() };
     let default = Written {
         name: "",
         filters: &[],
@@ -243,12 +129,11 @@ fn rules(ground: (&Index<'_>, &Grants), route: Route<'_>, rules: Vec<Written<'_>
     {
         made.route.accepted = Err((reason, why));
     }
-    let Building { route, rules, wanted } = made;
-    let Route { accepted, resolved, unresolved, dropped, .. } = route;
-    Rules { accepted, resolved, unresolved, dropped, rules: Arc::new(rules), wanted: Arc::new(wanted) }
+    made.rules.sort_by(|a, b| a.0.cmp(&b.0));
+    made
 }
 
-impl Building<'_> {
+impl HttpDraft {
     /// Adds a rule. Is it served?
     fn rule(&mut self, ground: (&Index<'_>, &Grants), number: usize, mut written: Written<'_>) -> bool {
         let field = format!("spec.rules[{number}]");
@@ -299,7 +184,7 @@ impl Building<'_> {
                 action: action.clone(),
                 request_headers: request_headers.clone(),
                 response_headers: response_headers.clone(),
-                origin: origin(self.route.said.key, format!("{field}.matches[{at}]")),
+                origin: origin(self.route.key(), format!("{field}.matches[{at}]")),
             };
             self.rules.push((precedence, Arc::new(rule)));
         }
@@ -335,7 +220,7 @@ impl Building<'_> {
             destinations.push(destination(backends::nothing(), 1));
         }
         let (timeout, retry) = times(written.timeouts, written.retry);
-        let session = match session::session(self.route.said.key, number, written.session) {
+        let session = match session::session(self.route.key(), number, written.session) {
             Ok(session) => session.map(Box::new),
             Err(no) => {
                 self.drop_rule(number, no);
@@ -378,7 +263,7 @@ impl Building<'_> {
             right = right.and(own.right);
             let cluster = match found {
                 Some(Backend { cluster, service }) => {
-                    self.wanted.push((cluster.clone(), service, field));
+                    self.want(&cluster, service, field);
                     cluster
                 }
                 None => backends::nowhere(self.referrer(), &reference),
@@ -399,8 +284,8 @@ impl Building<'_> {
             let field = format!("{field}.filters[{place}].requestMirror.backendRef");
             let found = self.backend(ground, &field, &mirror.backend_ref);
             if let (Some(Backend { cluster, service }), Some(share)) = (found, filters::share(mirror)) {
-                mirrors.push(Mirror { cluster: cluster.clone(), share });
-                self.wanted.push((cluster, service, field));
+                self.want(&cluster, service, field);
+                mirrors.push(Mirror { cluster, share });
             }
         }
         mirrors
@@ -419,7 +304,9 @@ impl Building<'_> {
         let found = self.backend_for(ground, &field, reference, external_auth::carries(written));
         let nowhere = || backends::nowhere(self.referrer(), reference);
         let policy = external_auth::policy(written, found.as_ref(), nowhere);
-        self.wanted.extend(found.map(|Backend { cluster, service }| (cluster, service, field)));
+        if let Some(Backend { cluster, service }) = found {
+            self.want(&cluster, service, field);
+        }
         policy.map_err(|no| read.instead = Some((403, no))).ok()
     }
 
@@ -429,7 +316,7 @@ impl Building<'_> {
         field: &str,
         reference: &limen_resources::gateway_api::BackendReference,
     ) -> Option<Backend> {
-        let calls = self.route.asking.kind == RouteKind::Grpc;
+        let calls = self.route.kind == RouteKind::Grpc;
         self.backend_for(ground, field, reference, if calls { Carries::Calls } else { Carries::Requests })
     }
 
@@ -440,7 +327,9 @@ impl Building<'_> {
         reference: &limen_resources::gateway_api::BackendReference,
         carries: Carries,
     ) -> Option<Backend> {
-        match backends::backend(ground, self.referrer(), reference, carries) {
+        let found = backends::backend(ground, self.referrer(), reference, carries);
+        self.seen.push(Seen::new(ground.0, self.referrer(), reference));
+        match found {
             Ok(backend) => Some(backend),
             Err(no) => {
                 if self.route.resolved.is_ok() {
@@ -452,8 +341,13 @@ impl Building<'_> {
         }
     }
 
+    fn want(&mut self, cluster: &ClusterKey, service: Arc<ServiceFacts>, field: String) {
+        let by = Arc::new(NamedBy::route(self.route.object.clone(), field));
+        self.wanted.push(Needed { cluster: Arc::new(cluster.clone()), service, by });
+    }
+
     fn referrer<'s>(&'s self) -> Referrer<'s> {
-        Referrer { kind: self.route.asking.kind.as_str(), namespace: self.route.asking.namespace }
+        Referrer { kind: self.route.kind.as_str(), namespace: &self.route.key().namespace }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use limen_resources::{Kind, Object, ObjectKey, Part, Snapshot, Source, Verdict};
+use limen_resources::{Kind, Meta, Object, ObjectKey, Part, Snapshot, Source, Verdict};
 
 use super::{No, attach};
 use crate::messages::{At, gateway_api as messages};
@@ -33,8 +33,12 @@ pub(crate) fn is_ours((snapshot, settings): (&Snapshot, &Settings), key: &Object
 pub(crate) type Age = (Option<i64>, Arc<str>, Arc<str>);
 
 pub(crate) fn age<S>(object: &Object<S>) -> Age {
-    let time = object.meta.creation_timestamp.as_ref().map(|time| time.unix_seconds());
-    (time, Arc::clone(&object.key.namespace), Arc::clone(&object.key.name))
+    age_of(&object.key, &object.meta)
+}
+
+pub(crate) fn age_of(key: &ObjectKey, meta: &Meta) -> Age {
+    let time = meta.creation_timestamp.as_ref().map(|time| time.unix_seconds());
+    (time, Arc::clone(&key.namespace), Arc::clone(&key.name))
 }
 
 /// The object that something is said of.

@@ -226,6 +226,11 @@ impl<'a> Merged<'a> {
         subset.or_else(|| self.rules.iter().find_map(|rule| rule.spec.traffic_policy.as_ref()).and_then(of))
     }
 
+    /// All of them.
+    pub(crate) fn objects(&self) -> Vec<Rule> {
+        self.rules.iter().map(|rule| Arc::clone(rule)).collect()
+    }
+
     /// The rule that counts as the origin.
     pub(crate) fn first(&self) -> Option<&'a Rule> {
         self.rules.first().copied()

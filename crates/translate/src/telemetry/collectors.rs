@@ -117,8 +117,10 @@ impl Collectors<'_, '_> {
         // No host of a route has a colon: what is said here of TLS is said of this cluster only.
         let key = ClusterKey::new(port, "", &format!("{host}:{port}"));
         let tls = tls_settings.clone().map(|said| OwnTls { said, field: traced.field("tlsSettings") });
-        self.wanted
-            .add_wanted(key.clone(), Wanted { service, by: vec![by], instance: number, tls, identity: None });
+        self.wanted.add_wanted(
+            Arc::new(key.clone()),
+            Wanted { service, by: Arc::new(by), instance: number, tls, identity: None },
+        );
         let Manner { protocol, path, timeout, headers } = manner;
         let authority = address.to_ascii_lowercase();
         let collector = Collector { cluster: key, authority, protocol, path, timeout: timeout?, headers };
