@@ -276,7 +276,8 @@ impl Slices {
             let next = match (old.peek(), new.peek()) {
                 (None, None) => return changed,
                 (Some(a), Some(b)) if Arc::ptr_eq(a, b) => {
-                    (old.next(), new.next());
+                    old.next();
+                    new.next();
                     continue;
                 }
                 (Some(a), Some(b)) if place(b) < place(a) => new.next(),

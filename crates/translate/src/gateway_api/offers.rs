@@ -202,7 +202,7 @@ impl Plan<'_> {
     }
 
     /// What routes do with the requests of one host, as a Gateway has it, in order.
-    fn rules<'d>(&self, gateway: usize, drafts: &mut dyn Iterator<Item = &'d Draft>) -> Vec<Arc<Rule>> {
+    fn rules(&self, gateway: usize, drafts: &mut dyn Iterator<Item = &Draft>) -> Vec<Arc<Rule>> {
         let mut rules: Vec<_> = drafts.flat_map(Draft::rules).collect();
         rules.sort_by(|a, b| a.0.cmp(&b.0));
         rules.into_iter().map(|(_, rule)| self.identities.rule(gateway, rule)).collect()
