@@ -521,6 +521,16 @@ spec:
   targetRefs: [{group: '', kind: Service, name: web}]
   validation: {hostname: web.example.com, wellKnownCACertificates: System}
 ---
+apiVersion: gateway.networking.x-k8s.io/v1alpha1
+kind: XBackend
+metadata: {name: api}
+spec: {type: ExternalHostname, externalHostname: {hostname: api.example.net}, port: {port: 443}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: outside}
+spec: {parentRefs: [{name: api}], hostnames: [api.example.com], rules: [{backendRefs: [{group: gateway.networking.x-k8s.io, kind: XBackend, name: api}]}]}
+---
 apiVersion: networking.k8s.io/v1
 kind: Ingress
 metadata: {name: web}

@@ -929,4 +929,5 @@ scenarios! {
     unix_endpoints
     upgrades
     weights_subsets
+    x_backends
 }

@@ -64,6 +64,8 @@ pub enum Kind {
     UdpRoute,
     /// `ReferenceGrant` of the Gateway API.
     ReferenceGrant,
+    /// `XBackend` of the Gateway API's experiments.
+    XBackend,
     /// Istio `AuthorizationPolicy`; can deny.
     AuthorizationPolicy,
     /// Istio `RequestAuthentication`; can deny.
@@ -78,7 +80,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 33] = [
+    pub const ALL: [Kind; 34] = [
         Kind::Gateway,
         Kind::VirtualService,
         Kind::DestinationRule,
@@ -107,6 +109,7 @@ impl Kind {
         Kind::TcpRoute,
         Kind::UdpRoute,
         Kind::ReferenceGrant,
+        Kind::XBackend,
         Kind::AuthorizationPolicy,
         Kind::RequestAuthentication,
         Kind::EnvoyFilter,
@@ -145,6 +148,7 @@ impl Kind {
             Kind::TcpRoute => "TCPRoute",
             Kind::UdpRoute => "UDPRoute",
             Kind::ReferenceGrant => "ReferenceGrant",
+            Kind::XBackend => "XBackend",
             Kind::AuthorizationPolicy => "AuthorizationPolicy",
             Kind::RequestAuthentication => "RequestAuthentication",
             Kind::EnvoyFilter => "EnvoyFilter",
@@ -192,6 +196,7 @@ impl Kind {
                 | Kind::TcpRoute
                 | Kind::UdpRoute
                 | Kind::ReferenceGrant
+                | Kind::XBackend
         )
     }
 

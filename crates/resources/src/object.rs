@@ -295,6 +295,8 @@ pub enum AnyObject {
     UdpRoute(Arc<Object<gateway_api::UdpRoute>>),
     /// A `ReferenceGrant` of the Gateway API.
     ReferenceGrant(Arc<Object<gateway_api::ReferenceGrant>>),
+    /// An `XBackend` of the Gateway API.
+    XBackend(Arc<Object<gateway_api::XBackend>>),
     /// One of the kinds for which [`Kind::can_deny`](crate::Kind::can_deny) holds; the key says which.
     Policy(Arc<Object<Policy>>),
 }
@@ -331,6 +333,7 @@ macro_rules! for_any {
             $crate::object::AnyObject::TcpRoute($object) => $body,
             $crate::object::AnyObject::UdpRoute($object) => $body,
             $crate::object::AnyObject::ReferenceGrant($object) => $body,
+            $crate::object::AnyObject::XBackend($object) => $body,
             $crate::object::AnyObject::Policy($object) => $body,
         }
     };

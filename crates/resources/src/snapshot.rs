@@ -138,6 +138,7 @@ pub struct Snapshot {
     pub(crate) tcp_routes: Table<gateway_api::TcpRoute>,
     pub(crate) udp_routes: Table<gateway_api::UdpRoute>,
     pub(crate) reference_grants: Table<gateway_api::ReferenceGrant>,
+    pub(crate) x_backends: Table<gateway_api::XBackend>,
     pub(crate) policies: BTreeMap<Kind, Table<Policy>>,
     pub(crate) files: Arc<BTreeMap<Arc<str>, FileState>>,
     pub(crate) names: Arc<BTreeMap<Arc<str>, Arc<NameState>>>,
@@ -221,6 +222,8 @@ tables! {
     udp_routes: gateway_api::UdpRoute;
     /// ReferenceGrants of the Gateway API.
     reference_grants: gateway_api::ReferenceGrant;
+    /// XBackends of the Gateway API.
+    x_backends: gateway_api::XBackend;
 }
 
 impl Snapshot {
@@ -301,6 +304,7 @@ impl Snapshot {
             Kind::TcpRoute => look!(self.tcp_routes, TcpRoute),
             Kind::UdpRoute => look!(self.udp_routes, UdpRoute),
             Kind::ReferenceGrant => look!(self.reference_grants, ReferenceGrant),
+            Kind::XBackend => look!(self.x_backends, XBackend),
             kind => look!(self.policies.get(&kind)?, Policy),
         }
     }
@@ -363,6 +367,7 @@ impl Snapshot {
             AnyObject::TcpRoute(object) => self.tcp_routes.insert(object),
             AnyObject::UdpRoute(object) => self.udp_routes.insert(object),
             AnyObject::ReferenceGrant(object) => self.reference_grants.insert(object),
+            AnyObject::XBackend(object) => self.x_backends.insert(object),
             AnyObject::Policy(object) => self.policies.entry(object.key.kind).or_default().insert(object),
         }
     }
@@ -397,6 +402,7 @@ impl Snapshot {
             Kind::TcpRoute => self.tcp_routes.remove(key),
             Kind::UdpRoute => self.udp_routes.remove(key),
             Kind::ReferenceGrant => self.reference_grants.remove(key),
+            Kind::XBackend => self.x_backends.remove(key),
             kind => self.policies.entry(kind).or_default().remove(key),
         }
     }

@@ -19,6 +19,7 @@ mod syntax;
 mod telemetry;
 mod traffic_policy;
 mod virtual_service;
+mod x_backend;
 
 pub(crate) use path::Path;
 

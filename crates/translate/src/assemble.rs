@@ -79,6 +79,7 @@ pub(crate) fn assemble(snapshot: &Snapshot, settings: &Settings, memo: &mut Asse
     let index = Index::new(snapshot, settings, &mut memo.services);
     report.problems(&index.services.problems);
     report.problems(&index.backend_tls.problems);
+    report.problems(&index.x_backends.problems);
     let (mut ports, mut programmed) = gateway::plan(&index, &mut report);
     let guards = guard::guards(&index, &mut report);
     let guarded =
@@ -112,6 +113,7 @@ pub(crate) fn assemble(snapshot: &Snapshot, settings: &Settings, memo: &mut Asse
     ingresses.conclude(&index, &programmed, &mut report);
     let Certificates { found, authorities, mut files, .. } = certificates;
     files.extend(index.backend_tls.files);
+    files.extend(index.x_backends.files);
     let wants = Wants { files, objects: index.sought.all(), ..Wants::default() };
     let taken = index.taken;
     let ir = Ir {
@@ -171,6 +173,7 @@ fn same_inputs(a: &Snapshot, b: &Snapshot) -> bool {
         && a.tcp_routes().same(b.tcp_routes())
         && a.udp_routes().same(b.udp_routes())
         && a.reference_grants().same(b.reference_grants())
+        && a.x_backends().same(b.x_backends())
         && a.namespaces().same(b.namespaces())
         && a.nodes().same(b.nodes())
         && a.secrets().same(b.secrets())

@@ -160,9 +160,10 @@ fn cluster(
     if let Some(OwnTls { said, field }) = own {
         policy.tls = Some(first.block_at(field.clone(), said));
     }
-    let tls = match as_it_is {
-        true => None,
-        false => tls((index, service), key, (&policy, attached), first, (files, &mut *report)),
+    let tls = match (as_it_is, &service.source) {
+        (true, _) => None,
+        (false, ServiceSource::XBackend(object)) => index.x_backends.tls(&object.key),
+        (false, _) => tls((index, service), key, (&policy, attached), first, (files, &mut *report)),
     };
     let tls = tls.map(|tls| {
         if attached.is_some() && policy.tls.is_none() { shown(tls, key, identity.clone()) } else { tls }

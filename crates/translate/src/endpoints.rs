@@ -20,7 +20,7 @@ use crate::clusters::ClusterPlan;
 use crate::istio::names;
 use crate::locality::{self, Own, Spread, locality, with_topology};
 use crate::memo::{ByValue, Same, keep};
-use crate::messages::destination as messages;
+use crate::messages::{At, destination as messages};
 use crate::report::Report;
 use crate::services::{PortFacts, ServiceFacts, ServiceSource};
 use crate::settings::{BackendOverride, Settings};
@@ -345,7 +345,9 @@ fn inputs((plan, own): (&ClusterPlan, &Arc<Own>), snapshot: &Snapshot, slices: &
         ServiceSource::Outside(service) => {
             inputs.names = entries::name(&service.spec.external_name, snapshot)
         }
-        ServiceSource::Address(_) => inputs.names = entries::name(&plan.service.host, snapshot),
+        ServiceSource::Address(_) | ServiceSource::XBackend(_) => {
+            inputs.names = entries::name(plan.service.spoken_to(), snapshot)
+        }
         ServiceSource::Backend => {}
     }
     inputs.find_nodes(snapshot);
@@ -409,7 +411,8 @@ impl Collector<'_> {
                     }
                 }
             }
-            ServiceSource::Address(by) => self.named(by),
+            ServiceSource::Address(by) => self.named(by.at()),
+            ServiceSource::XBackend(object) => self.named(At::new(object, "spec.externalHostname.hostname")),
             ServiceSource::Backend => {}
         }
         if self.endpoints.is_empty() {
@@ -488,6 +491,7 @@ fn say_empty(
     let mend = match &service.source {
         ServiceSource::Entries(_) => "list endpoints in its ServiceEntry".to_owned(),
         ServiceSource::Address(_) => "write the name of a service, or one that DNS knows".to_owned(),
+        ServiceSource::XBackend(_) => "write a hostname that DNS knows".to_owned(),
         ServiceSource::Kubernetes(_) | ServiceSource::Outside(_) | ServiceSource::Backend => {
             let name = (service.flag_name(), &*service.namespace);
             let flag = BackendOverride::flag(settings, name, key.port, &plan.labels, taken);

@@ -8,6 +8,7 @@ use limen_resources::istio::{Gateway, VirtualService};
 use limen_resources::{Meta, Object, ObjectKey, Snapshot, Table};
 
 use crate::gateway_api::backend_tls::BackendTls;
+use crate::gateway_api::x_backends::XBackends;
 use crate::istio::destination_rule::Rules;
 use crate::services::{Registry, ServiceMemo};
 use crate::settings::Settings;
@@ -27,6 +28,8 @@ pub(crate) struct Index<'a> {
     pub(crate) rules: Rules<'a>,
     /// BackendTLSPolicies by Service.
     pub(crate) backend_tls: BackendTls,
+    /// How XBackends are spoken to.
+    pub(crate) x_backends: XBackends,
     /// Where Secrets and ConfigMaps are looked up.
     pub(crate) sought: Sought,
     /// The ports that the process itself may listen on, for advice.
@@ -39,6 +42,7 @@ impl<'a> Index<'a> {
         let gateways = if alone { Vec::new() } else { oldest_first(snapshot.gateways()) };
         let virtual_services = if alone { Vec::new() } else { oldest_first(snapshot.virtual_services()) };
         let sought = Sought::default();
+        let x_backends = XBackends::new(snapshot, &sought);
         Index {
             taken: taken(&gateways, snapshot, settings),
             snapshot,
@@ -48,6 +52,7 @@ impl<'a> Index<'a> {
             services: memo.registry(snapshot, settings),
             rules: Rules::new(oldest_first(snapshot.destination_rules()), settings),
             backend_tls: BackendTls::new(snapshot, settings, &sought),
+            x_backends,
             sought,
         }
     }

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use limen_ir::cluster::{ClusterKey, Protocol};
 use limen_ir::origin::Origin;
 use limen_resources::core::{Service, ServicePort};
+use limen_resources::gateway_api::XBackend;
 use limen_resources::istio::{Resolution, ServiceEntry};
-use limen_resources::{Object, ObjectKey, Problem, Snapshot, Table};
+use limen_resources::{Kind, Object, ObjectKey, Problem, Snapshot, Table};
 
+use crate::gateway_api::x_backends;
 use crate::index::{oldest_first, origin};
 use crate::istio::{names, service_entry};
 use crate::lookup::Lookup;
@@ -56,6 +58,8 @@ pub(crate) enum ServiceSource {
     Backend,
     /// An address that an object names: it has whatever port is asked for.
     Address(NamedBy),
+    /// What no cluster knows, by a name that DNS does.
+    XBackend(Arc<Object<XBackend>>),
 }
 
 impl ServiceFacts {
@@ -73,6 +77,14 @@ impl ServiceFacts {
         }
     }
 
+    /// As whom it is spoken to.
+    pub(crate) fn spoken_to(&self) -> &str {
+        match &self.source {
+            ServiceSource::XBackend(object) => x_backends::hostname(&object.spec),
+            _ => &self.host,
+        }
+    }
+
     /// The port with this number, for requests and connections.
     pub(crate) fn port(&self, number: u16) -> Option<PortFacts> {
         self.port_of(number, Some(Protocol::Undetected))
@@ -86,7 +98,10 @@ impl ServiceFacts {
     /// `unsaid`: what it speaks where nothing says which ports there are.
     fn port_of(&self, number: u16, unsaid: Option<Protocol>) -> Option<PortFacts> {
         let fits = |port: &&PortFacts| port.number == number && port.protocol.is_some() == unsaid.is_some();
-        let any = !matches!(self.source, ServiceSource::Kubernetes(_) | ServiceSource::Entries(_));
+        let any = !matches!(
+            self.source,
+            ServiceSource::Kubernetes(_) | ServiceSource::Entries(_) | ServiceSource::XBackend(_)
+        );
         let unsaid = || PortFacts { number, name: String::new(), protocol: unsaid };
         self.ports.iter().find(fits).cloned().or_else(|| any.then(unsaid))
     }
@@ -97,10 +112,11 @@ impl ServiceFacts {
         entries.first().is_some_and(|entry| entry.spec.resolution == Resolution::DnsRoundRobin)
     }
 
-    /// What `--backend` calls it.
+    /// What `--backend` calls it; empty: it cannot.
     pub(crate) fn flag_name(&self) -> &str {
         match &self.source {
             ServiceSource::Outside(service) => &service.key.name,
+            ServiceSource::XBackend(_) => "",
             _ => &self.name,
         }
     }
@@ -112,6 +128,9 @@ impl ServiceFacts {
     }
 }
 
+/// All that names services.
+type Named = (Table<Service>, Table<ServiceEntry>, Table<XBackend>);
+
 /// ServiceEntries of one host and namespace, oldest first.
 type Entries = Vec<Arc<Object<ServiceEntry>>>;
 
@@ -120,16 +139,19 @@ type Entries = Vec<Arc<Object<ServiceEntry>>>;
 pub(crate) struct ServiceMemo {
     services: Memo<ObjectKey, Arc<Object<Service>>, Arc<ServiceFacts>>,
     entries: Memo<(String, String), Entries, Arc<ServiceFacts>>,
+    x_backends: Memo<ObjectKey, Arc<Object<XBackend>>, Arc<ServiceFacts>>,
     backends: Memo<(String, String), Vec<Arc<()>>, Arc<ServiceFacts>>,
-    last: Option<(Table<Service>, Table<ServiceEntry>, Arc<Registry>)>,
+    last: Option<(Named, Arc<Registry>)>,
 }
 
 impl ServiceMemo {
     /// The services that there are; the former value if none has changed.
     pub(crate) fn registry(&mut self, snapshot: &Snapshot, settings: &Settings) -> Arc<Registry> {
-        let (services, entries) = (snapshot.services(), snapshot.service_entries());
+        let named = (snapshot.services(), snapshot.service_entries(), snapshot.x_backends());
         match &self.last {
-            Some((before, entered, registry)) if before.same(services) && entered.same(entries) => {
+            Some(((services, entries, x_backends), registry))
+                if services.same(named.0) && entries.same(named.1) && x_backends.same(named.2) =>
+            {
                 return Arc::clone(registry);
             }
             _ => {}
@@ -137,8 +159,10 @@ impl ServiceMemo {
         let registry = Arc::new(Registry::new(snapshot, settings, self));
         self.services.turn();
         self.entries.turn();
+        self.x_backends.turn();
         self.backends.turn();
-        self.last = Some((services.clone(), entries.clone(), Arc::clone(&registry)));
+        let named = (named.0.clone(), named.1.clone(), named.2.clone());
+        self.last = Some((named, Arc::clone(&registry)));
         registry
     }
 }
@@ -159,6 +183,7 @@ pub(crate) struct Registry {
     hosts: Lookup<String, Vec<Arc<ServiceFacts>>>,
     /// The oldest ServiceEntry for the host of a Kubernetes Service in its namespace: it only says more of it.
     decorations: BTreeMap<(String, String), Arc<Object<ServiceEntry>>>,
+    x_backends: BTreeMap<ObjectKey, Arc<ServiceFacts>>,
 }
 
 impl Registry {
@@ -213,7 +238,17 @@ impl Registry {
                 services.push(memo.backends.get(key, Vec::new(), |_| Arc::new(by_flag(host, backend))));
             }
         }
-        Registry { hosts, decorations, problems: protocols.problems }
+        let x_backends = snapshot.x_backends().iter().map(|object| {
+            let make = |object: &Arc<Object<XBackend>>| Arc::new(x_backends::facts(object));
+            (object.key.clone(), memo.x_backends.get(object.key.clone(), Arc::clone(object), make))
+        });
+        let x_backends = x_backends.collect();
+        Registry { hosts, decorations, x_backends, problems: protocols.problems }
+    }
+
+    /// The XBackend of this name.
+    pub(crate) fn x_backend(&self, namespace: &str, name: &str) -> Option<&Arc<ServiceFacts>> {
+        self.x_backends.get(&ObjectKey::new(Kind::XBackend, namespace, name))
     }
 
     /// The service that `host` means in an object of `namespace`: the one of that namespace, else the first. An
@@ -231,7 +266,10 @@ impl Registry {
             ServiceSource::Kubernetes(_) => {
                 self.decorations.get(&(service.host.clone(), service.namespace.clone()))
             }
-            ServiceSource::Outside(_) | ServiceSource::Backend | ServiceSource::Address(_) => None,
+            ServiceSource::Outside(_)
+            | ServiceSource::Backend
+            | ServiceSource::Address(_)
+            | ServiceSource::XBackend(_) => None,
         };
         entry.map_or(&[][..], |entry| &entry.spec.subject_alt_names)
     }

@@ -62,6 +62,9 @@ const WORLD: &[&str] = &[
     "{apiVersion: gateway.networking.k8s.io/v1, kind: ReferenceGrant, metadata: {name: all}, spec: {from: [{group: gateway.networking.k8s.io, kind: GRPCRoute, namespace: team}], to: [{group: '', kind: Service}]}}",
     "{apiVersion: gateway.networking.k8s.io/v1, kind: BackendTLSPolicy, metadata: {name: t}, spec: {targetRefs: [{group: '', kind: Service, name: web}], validation: {hostname: web.example.com, caCertificateRefs: [{group: '', kind: ConfigMap, name: ca}]}}}",
     "{apiVersion: v1, kind: ConfigMap, metadata: {name: ca}, data: {ca.crt: none}}",
+    "{apiVersion: gateway.networking.x-k8s.io/v1alpha1, kind: XBackend, metadata: {name: x}, spec: {type: ExternalHostname, externalHostname: {hostname: ext.org}, port: {port: 80}}}",
+    "{apiVersion: gateway.networking.x-k8s.io/v1alpha1, kind: XBackend, metadata: {name: x}, spec: {type: ExternalHostname, externalHostname: {hostname: other.org}, port: {port: 80}, protocol: H2C, tls: {mode: ServerOnly, validation: {hostname: a.org, caCertificateRefs: [{group: '', kind: ConfigMap, name: ca}]}}}}",
+    "{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: x}, spec: {useDefaultGateways: All, parentRefs: [{name: g}], rules: [{backendRefs: [{group: gateway.networking.x-k8s.io, kind: XBackend, name: x}]}]}}",
     "{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {name: p, namespace: istio-system}, spec: {rules: [{}]}}",
     "{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {name: p, namespace: istio-system}, spec: {selector: {matchLabels: {a: b}}}}",
 ];

@@ -55,6 +55,7 @@ const POISONS: &[&str] = &[
     "{apiVersion: gateway.networking.k8s.io/v1, kind: TCPRoute, $meta, spec: {parentRefs: [{name: edge}], rules: [{backendRefs: [{name: $name, port: 80}]}]}}",
     "{apiVersion: gateway.networking.k8s.io/v1, kind: TLSRoute, $meta, spec: {parentRefs: [{name: edge}], hostnames: [$host], rules: [{backendRefs: [{name: web, port: 80}]}]}}",
     "{apiVersion: gateway.networking.k8s.io/v1, kind: BackendTLSPolicy, $meta, spec: {targetRefs: [{group: '', kind: Service, name: $name}], validation: {hostname: $host, caCertificateRefs: [{group: '', kind: ConfigMap, name: $name}]}}}",
+    "{apiVersion: gateway.networking.x-k8s.io/v1alpha1, kind: XBackend, $meta, spec: {type: ExternalHostname, externalHostname: {hostname: $host}, port: {port: 80}, tls: {mode: ClientAndServer, clientCertificateRef: {name: $name}}}}",
     "{apiVersion: gateway.networking.k8s.io/v1, kind: ReferenceGrant, $meta, spec: {from: [{group: $name, kind: $text, namespace: default}], to: [{group: '', kind: Service}]}}",
     "{apiVersion: networking.istio.io/v1, kind: VirtualService, $meta, spec: {hosts: [$host], gateways: [istio, $name], http: [{match: [{uri: {regex: $text}}], delegate: {name: poison}}]}}",
     "{apiVersion: networking.istio.io/v1, kind: VirtualService, $meta, spec: {hosts: [$host], gateways: [istio], http: [{match: [{headers: {x: {regex: $text}}}], rewrite: {uriRegexRewrite: {match: $text, rewrite: '\\\\9'}}, route: [{destination: {host: $name, subset: none}}]}]}}",

@@ -135,6 +135,9 @@ pub(super) const KINDS: &[ApiKind] = kinds! {
         "ReferenceGrant" "referencegrants" true,
         "BackendTLSPolicy" "backendtlspolicies" true,
     }
+    "gateway.networking.x-k8s.io" &["v1alpha1"] => {
+        "XBackend" "xbackends" true,
+    }
 };
 
 /// The kind that an object is of.

@@ -132,6 +132,7 @@ fn objects_of(view: &View) -> Value {
         "tcpRoutes": snapshot.tcp_routes().iter().collect::<Vec<_>>(),
         "udpRoutes": snapshot.udp_routes().iter().collect::<Vec<_>>(),
         "referenceGrants": snapshot.reference_grants().iter().collect::<Vec<_>>(),
+        "xBackends": snapshot.x_backends().iter().collect::<Vec<_>>(),
         "policies": snapshot.policies().collect::<Vec<_>>(),
     })
 }

@@ -9,6 +9,7 @@ mod http_route;
 mod l4_routes;
 mod reference_grant;
 mod route;
+mod x_backend;
 
 pub use backend_tls_policy::*;
 pub use external_auth::*;
@@ -19,6 +20,9 @@ pub use http_route::*;
 pub use l4_routes::*;
 pub use reference_grant::*;
 pub use route::*;
+pub use x_backend::*;
 
 /// The API group.
 pub const GROUP: &str = "gateway.networking.k8s.io";
+/// That of what is tried out.
+pub const X_GROUP: &str = "gateway.networking.x-k8s.io";

@@ -67,7 +67,7 @@ fn distinct(check: &mut Check<'_>, at: Path<'_>, target: &PolicyTarget, before: 
     }
 }
 
-fn validation(check: &mut Check<'_>, at: Path<'_>, said: &BackendTlsValidation) {
+pub(super) fn validation(check: &mut Check<'_>, at: Path<'_>, said: &BackendTlsValidation) {
     let BackendTlsValidation { ca_certificate_refs, well_known_ca_certificates, hostname, subject_alt_names } =
         said;
     if !is_dns_name(hostname) {

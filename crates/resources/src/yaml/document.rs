@@ -193,6 +193,7 @@ impl<'a> Reader<'a> {
             Kind::ReferenceGrant => {
                 self.read::<gateway_api::ReferenceGrant>(node, &key).map(AnyObject::ReferenceGrant)
             }
+            Kind::XBackend => self.read::<gateway_api::XBackend>(node, &key).map(AnyObject::XBackend),
             Kind::AuthorizationPolicy
             | Kind::RequestAuthentication
             | Kind::EnvoyFilter

@@ -110,7 +110,7 @@ const KNOWN: &[Known] = known! {
         "BackendTLSPolicy" Role::Read(Kind::BackendTlsPolicy),
     }
     "gateway.networking.x-k8s.io" &["v1alpha1"] => {
-        "XBackend" Role::Later,
+        "XBackend" Role::Read(Kind::XBackend),
         "XBackendTrafficPolicy" Role::Later,
         "XMesh" Role::Unused,
     }

@@ -48,6 +48,7 @@ impl Layout {
             | Kind::WorkloadEntry
             | Kind::ProxyConfig
             | Kind::Telemetry => Some(Layout::Prefixed),
+            Kind::XBackend => Some(Layout::Parents),
             Kind::MeshConfig
             | Kind::Deployment
             | Kind::Service
@@ -161,13 +162,9 @@ impl Said {
                     Some((whose, conditions(verdicts, None)))
                 };
                 said.entries = parts.iter().filter_map(entry).collect();
+                said.entries.extend(gateways(&ancestors));
             }
-            Layout::Ancestors => {
-                let entry = |(gateway, verdicts): (&&ObjectKey, &Vec<&Verdict>)| {
-                    (Whose::gateway(gateway), conditions(verdicts, None))
-                };
-                said.entries = ancestors.iter().map(entry).collect();
-            }
+            Layout::Ancestors => said.entries = gateways(&ancestors),
             Layout::LoadBalancer => said.addresses = addresses(&whole),
         }
         said
@@ -197,6 +194,14 @@ impl Said {
         let entries = self.entries.iter().flat_map(|(_, conditions)| conditions);
         self.conditions.iter().chain(entries).find_map(|condition| condition.generation)
     }
+}
+
+/// What is said for each Gateway.
+fn gateways(verdicts: &BTreeMap<&ObjectKey, Vec<&Verdict>>) -> Vec<(Whose, Vec<Condition>)> {
+    let entry = |(gateway, verdicts): (&&ObjectKey, &Vec<&Verdict>)| {
+        (Whose::gateway(gateway), conditions(verdicts, None))
+    };
+    verdicts.iter().map(entry).collect()
 }
 
 fn addresses(verdicts: &[&Verdict]) -> Vec<(String, String)> {

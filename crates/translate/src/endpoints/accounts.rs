@@ -39,7 +39,10 @@ pub(super) fn accounts(inputs: &Inputs, settings: &Settings) -> Arc<[String]> {
                 }
             }
         }
-        ServiceSource::Outside(_) | ServiceSource::Backend | ServiceSource::Address(_) => {}
+        ServiceSource::Outside(_)
+        | ServiceSource::Backend
+        | ServiceSource::Address(_)
+        | ServiceSource::XBackend(_) => {}
     }
     accounts.also_in(aliases)
 }

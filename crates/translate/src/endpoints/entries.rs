@@ -11,7 +11,6 @@ use super::{Collector, Inputs, KnownName, Labels};
 use crate::istio::names;
 use crate::locality::locality;
 use crate::memo::ByValue;
-use crate::merge::NamedBy;
 use crate::messages::{At, destination as messages};
 use crate::workload::{labels_of, workload};
 
@@ -155,11 +154,11 @@ impl Collector<'_> {
     }
 
     /// The address that an object names.
-    pub(super) fn named(&mut self, by: &NamedBy) {
-        let address = self.inputs.service.host.clone();
+    pub(super) fn named(&mut self, at: At<'_>) {
+        let address = self.inputs.service.spoken_to().to_owned();
         let itself = WorkloadEntry { address, ..WorkloadEntry::default() };
         let port = PortOf { name: "", number: self.inputs.port.0.number };
-        self.itself(&itself, port, Resolution::Dns, by.at());
+        self.itself(&itself, port, Resolution::Dns, at);
     }
 
     /// An endpoint that nobody wrote as one: the name of a service is its address.

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use limen_ir::origin::Origin;
 use limen_ir::tls::{Bundle, ClientTls, Trust, TrustedNames};
 use limen_resources::core::check_certificates;
-use limen_resources::gateway_api::{BackendTlsPolicy, LocalReference, PolicyTarget};
-use limen_resources::{Kind, Object, ObjectKey, Problem, Snapshot, Verdict};
+use limen_resources::gateway_api::{BackendTlsPolicy, BackendTlsValidation, LocalReference, PolicyTarget};
+use limen_resources::{Kind, Object, ObjectKey, Problem, Snapshot, Source, Verdict};
 
 use crate::index::{oldest_first, origin};
 use crate::messages::{At, gateway_api as messages};
@@ -68,12 +68,12 @@ struct Judged {
 pub(crate) type Routed<'g> = (&'g ObjectKey, BTreeSet<(&'g str, &'g str)>);
 
 /// What the validation of a policy comes to.
-struct Validation {
-    tls: ClientTls,
+pub(super) struct Validation {
+    pub(super) tls: ClientTls,
     /// Why nobody vouches for the server, if so.
-    accepted: Result<(), No>,
+    pub(super) accepted: Result<(), No>,
     /// Which reference is wrong, if one is.
-    resolved: Result<(), No>,
+    pub(super) resolved: Result<(), No>,
 }
 
 impl BackendTls {
@@ -81,7 +81,10 @@ impl BackendTls {
     pub(crate) fn new(snapshot: &Snapshot, settings: &Settings, sought: &Sought) -> BackendTls {
         let mut made = BackendTls::default();
         for policy in oldest_first(snapshot.backend_tls_policies()) {
-            let validation = made.validation(snapshot, policy, sought);
+            let BackendTls { problems, files, .. } = &mut made;
+            let (key, source, field) = (&policy.key, &policy.source, "spec.validation");
+            let mut reading = Reading { snapshot, sought, key, source, field, problems, files };
+            let validation = reading.validation(&policy.spec.validation);
             let mut targets = Vec::new();
             for (at, target) in policy.spec.target_refs.iter().enumerate() {
                 let field = format!("spec.targetRefs[{at}]");
@@ -177,17 +180,30 @@ impl BackendTls {
             }
         }
     }
+}
 
+/// Where it is written which certificates are good, and what is to be said of that.
+pub(super) struct Reading<'r> {
+    pub(super) snapshot: &'r Snapshot,
+    pub(super) sought: &'r Sought,
+    pub(super) key: &'r ObjectKey,
+    pub(super) source: &'r Source,
+    /// The field.
+    pub(super) field: &'r str,
+    pub(super) problems: &'r mut Vec<Problem>,
+    pub(super) files: &'r mut BTreeSet<String>,
+}
+
+impl Reading<'_> {
     /// Who vouches for the server, and under which names.
-    fn validation(&mut self, snapshot: &Snapshot, policy: &Policy, sought: &Sought) -> Validation {
-        let said = &policy.spec.validation;
+    pub(super) fn validation(&mut self, said: &BackendTlsValidation) -> Validation {
         let names = match &*said.subject_alt_names {
             [] => TrustedNames::ServerName,
             listed => TrustedNames::Listed(listed.iter().map(|name| name.name().to_owned()).collect()),
         };
         let (mut accepted, mut resolved) = (Ok(()), Ok(()));
         let authorities = if !said.ca_certificate_refs.is_empty() {
-            let (pem, wrong) = self.authorities(snapshot, policy, sought);
+            let (pem, wrong) = self.authorities(said);
             if pem.is_none() {
                 let why = "no reference leads to a certificate authority".to_owned();
                 accepted = Err(("NoValidCACertificate", why));
@@ -195,17 +211,15 @@ impl BackendTls {
             resolved = wrong.map_or(Ok(()), Err);
             pem
         } else if said.well_known_ca_certificates == "System" {
-            system_roots(snapshot, &mut self.files).unwrap_or_else(|()| {
+            system_roots(self.snapshot, self.files).unwrap_or_else(|()| {
                 let why = "this system has no list of public certificate authorities";
-                let at = "spec.validation.wellKnownCACertificates";
-                self.problems.push(messages::no_authority(At::new(policy, at), why));
+                self.say("wellKnownCACertificates", why);
                 accepted = Err(("Invalid", why.to_owned()));
                 None
             })
         } else {
             let why = format!("the authorities {} are not known", said.well_known_ca_certificates);
-            let at = "spec.validation.wellKnownCACertificates";
-            self.problems.push(messages::no_authority(At::new(policy, at), &why));
+            self.say("wellKnownCACertificates", &why);
             accepted = Err(("Invalid", why));
             None
         };
@@ -215,34 +229,33 @@ impl BackendTls {
     }
 
     /// The certificates that the references lead to, and the first reference that is wrong.
-    fn authorities(
-        &mut self,
-        snapshot: &Snapshot,
-        policy: &Policy,
-        sought: &Sought,
-    ) -> (Option<Bundle>, Option<No>) {
+    fn authorities(&mut self, said: &BackendTlsValidation) -> (Option<Bundle>, Option<No>) {
         let mut all = String::new();
         let mut first = None;
-        for (at, reference) in policy.spec.validation.ca_certificate_refs.iter().enumerate() {
-            match certificates((snapshot, sought), &policy.key.namespace, reference) {
+        for (at, reference) in said.ca_certificate_refs.iter().enumerate() {
+            match certificates((self.snapshot, self.sought), &self.key.namespace, reference) {
                 Ok(pem) => {
                     all.push_str(&pem);
                     all.push('\n');
                 }
                 Err((reason, why)) => {
-                    let field = format!("spec.validation.caCertificateRefs[{at}]");
-                    self.problems.push(messages::no_authority(At::new(policy, &field), &why));
+                    self.say(&format!("caCertificateRefs[{at}]"), &why);
                     first.get_or_insert((reason, why));
                 }
             }
         }
         ((!all.is_empty()).then(|| Bundle::new(all.into())), first)
     }
+
+    fn say(&mut self, part: &str, why: &str) {
+        let field = format!("{}.{part}", self.field);
+        self.problems.push(messages::no_authority(At::of(self.key, self.source, &field), why));
+    }
 }
 
-/// Says of a policy what it is to a Gateway, or to a Service.
-fn say(
-    policy: &Policy,
+/// Says of a policy or a backend what it is to a Gateway, or to a Service.
+pub(super) fn say<S>(
+    policy: &Object<S>,
     parent: Option<&ObjectKey>,
     (accepted, resolved): (&Result<(), No>, &Result<(), No>),
     report: &mut Report,

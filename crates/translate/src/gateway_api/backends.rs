@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use limen_ir::cluster::{ClusterKey, Protocol};
 use limen_resources::core::ServicePort;
-use limen_resources::gateway_api::BackendReference;
+use limen_resources::gateway_api::{BackendReference, X_GROUP};
 
 use super::No;
 use super::grants::{Grants, Referrer};
@@ -35,9 +35,10 @@ pub(crate) struct Needed {
 /// What a reference led to when it was followed.
 #[derive(Debug)]
 pub(crate) struct Seen {
-    /// The host and namespace that were looked up.
+    /// The host and namespace that were looked up; of an XBackend its name.
     host: String,
     namespace: String,
+    is_x_backend: bool,
     sight: Sight,
 }
 
@@ -47,13 +48,17 @@ type Sight = Option<(Arc<ServiceFacts>, Arc<ServiceFacts>, bool)>;
 impl Seen {
     pub(crate) fn new(index: &Index<'_>, from: Referrer<'_>, reference: &BackendReference) -> Seen {
         let namespace = namespace_of(from, reference).to_owned();
-        let host = host_of(index, &namespace, &reference.name);
-        Seen { sight: sight(index, &host, &namespace), host, namespace }
+        let is_x_backend = reference.kind == "XBackend";
+        let host = match is_x_backend {
+            true => reference.name.clone(),
+            false => host_of(index, &namespace, &reference.name),
+        };
+        Seen { sight: sight(index, (&host, &namespace), is_x_backend), host, namespace, is_x_backend }
     }
 
     /// Does it still lead there?
     pub(crate) fn holds(&self, index: &Index<'_>) -> bool {
-        match (&self.sight, sight(index, &self.host, &self.namespace)) {
+        match (&self.sight, sight(index, (&self.host, &self.namespace), self.is_x_backend)) {
             (None, None) => true,
             (Some((named, service, apart)), Some((now, meant, divided))) => {
                 Arc::ptr_eq(named, &now) && Arc::ptr_eq(service, &meant) && *apart == divided
@@ -63,7 +68,11 @@ impl Seen {
     }
 }
 
-fn sight(index: &Index<'_>, host: &str, namespace: &str) -> Sight {
+fn sight(index: &Index<'_>, (host, namespace): (&str, &str), is_x_backend: bool) -> Sight {
+    if is_x_backend {
+        let service = index.services.x_backend(namespace, host)?;
+        return Some((Arc::clone(service), Arc::clone(service), false));
+    }
     let found = index.services.find(host, namespace)?;
     let apart = index.services.is_apart(found.service);
     Some((Arc::clone(found.named), Arc::clone(found.service), apart))
@@ -101,6 +110,11 @@ pub(crate) fn backend(
         let why = format!("no ReferenceGrant allows {kind}s of namespace {namespace} to refer to {title}");
         return Err(("RefNotPermitted", why));
     }
+    if (&**group, kind) == (X_GROUP, "XBackend") {
+        let service = index.services.x_backend(namespace, name);
+        let service = service.ok_or_else(|| ("BackendNotFound", format!("there is no {title}")))?;
+        return x_backend(index, service, *port, (carries, &title));
+    }
     if !group.is_empty() || kind != "Service" {
         return Err(("InvalidKind", format!("{title} is no Service")));
     }
@@ -132,6 +146,32 @@ pub(crate) fn backend(
         ..cluster
     };
     Ok(Backend { cluster, service: Arc::clone(found.service) })
+}
+
+/// The only port of an XBackend, which need not be named.
+fn x_backend(
+    index: &Index<'_>,
+    service: &Arc<ServiceFacts>,
+    port: Option<u16>,
+    (carries, title): (Carries, &str),
+) -> Result<Backend, No> {
+    let own = service.ports.first().filter(|own| port.is_none_or(|port| port == own.number));
+    let Some(own) = own else {
+        return Err(("BackendNotFound", format!("{title} has no port {}", port.unwrap_or_default())));
+    };
+    let what = match carries {
+        Carries::Datagrams => Some("datagrams"),
+        Carries::Requests | Carries::Calls if own.protocol == Some(Protocol::Tcp) => Some("requests"),
+        _ => None,
+    };
+    if let Some(what) = what {
+        return Err(("UnsupportedProtocol", format!("{title} takes no {what}")));
+    }
+    let cluster = ClusterKey {
+        http2: carries == Carries::Calls && !own.protocol.is_some_and(Protocol::is_http2),
+        ..index.services.cluster(service, own.number, "")
+    };
+    Ok(Backend { cluster, service: Arc::clone(service) })
 }
 
 /// A port for requests, as it is written.

@@ -48,8 +48,9 @@ pub(super) fn policy(
             })
         }
         ExternalAuthProtocol::Grpc => AuthForm::Grpc(GrpcAuth {
-            authority: found
-                .map_or_else(String::new, |found| format!("{}:{}", found.service.host, found.cluster.port)),
+            authority: found.map_or_else(String::new, |found| {
+                format!("{}:{}", found.service.spoken_to(), found.cluster.port)
+            }),
             sends: grpc.as_ref().and_then(|grpc| some(&grpc.allowed_headers)),
         }),
     };

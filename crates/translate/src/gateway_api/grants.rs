@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use limen_resources::Snapshot;
-use limen_resources::gateway_api::GROUP;
+use limen_resources::gateway_api::{GROUP, X_GROUP};
 
 /// What is allowed.
 #[derive(Debug, Default)]
@@ -32,11 +32,16 @@ pub(crate) struct Referrer<'a> {
     pub(crate) namespace: &'a str,
 }
 
+/// The group of those that refer to others.
+fn group_of(kind: &str) -> &'static str {
+    if kind == "XBackend" { X_GROUP } else { GROUP }
+}
+
 impl Grants {
     pub(crate) fn new(snapshot: &Snapshot) -> Grants {
         let mut allowed = BTreeSet::new();
         for grant in snapshot.reference_grants().iter() {
-            for from in grant.spec.from.iter().filter(|from| from.group == GROUP) {
+            for from in grant.spec.from.iter().filter(|from| from.group == group_of(&from.kind)) {
                 for to in &grant.spec.to {
                     allowed.insert(Grant {
                         namespace: grant.key.namespace.to_string(),

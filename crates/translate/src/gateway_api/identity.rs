@@ -124,7 +124,7 @@ impl Identities {
     }
 }
 
-fn certificate(secret: &Object<Secret>) -> Result<Arc<Certificate>, No> {
+pub(super) fn certificate(secret: &Object<Secret>) -> Result<Arc<Certificate>, No> {
     let unreadable = || (listeners::INVALID_CERTIFICATE, format!("{} is not text", secret.key));
     let pair = secret.spec.server_pair().ok_or_else(unreadable)?;
     let chain = std::str::from_utf8(pair.certificate.expose()).map_err(|_| unreadable())?;

@@ -112,7 +112,8 @@ fn encrypted(
 ) -> Vec<TcpDestination> {
     let of_policy = |needed: &&Needed| {
         let port = needed.service.port(needed.cluster.port);
-        port.is_some_and(|port| index.backend_tls.find(&needed.service, &port).is_some())
+        index.x_backends.is_encrypted(&needed.service)
+            || port.is_some_and(|port| index.backend_tls.find(&needed.service, &port).is_some())
     };
     let tls = route.kind == RouteKind::Tls;
     let own: Vec<Needed> = wanted.iter().filter(|_| tls).filter(of_policy).cloned().collect();

@@ -6,7 +6,7 @@ use limen_ir::atoms::HostPattern;
 use limen_ir::tls::{CertificateId, ClientPolicy};
 use limen_resources::core::parse_pem_pair;
 use limen_resources::gateway_api::{self as spec, ListenerTlsMode, ObjectReference};
-use limen_resources::{Kind, Object, ObjectKey};
+use limen_resources::{Kind, Object, ObjectKey, Snapshot};
 
 use super::No;
 use super::attach::{Opening, RouteKind, within};
@@ -17,6 +17,7 @@ use super::listener_sets::OwnSet;
 use super::status::Said;
 use crate::index::Index;
 use crate::secrets::Certificates;
+use crate::sought::Sought;
 
 /// What a listener speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -262,6 +263,16 @@ pub(crate) fn secret<'a>(
     owner: &ObjectKey,
     reference: &ObjectReference,
 ) -> Result<&'a Arc<Object<limen_resources::core::Secret>>, No> {
+    secret_of((index.snapshot, &index.sought), grants, owner, reference)
+}
+
+/// The same before there is an index.
+pub(super) fn secret_of<'a>(
+    (snapshot, sought): (&'a Snapshot, &Sought),
+    grants: &Grants,
+    owner: &ObjectKey,
+    reference: &ObjectReference,
+) -> Result<&'a Arc<Object<limen_resources::core::Secret>>, No> {
     let ObjectReference { group, kind, name, namespace } = reference;
     let wrong = |why: String| (INVALID_CERTIFICATE, why);
     let kind = if kind.is_empty() { "Secret" } else { kind };
@@ -273,9 +284,13 @@ pub(crate) fn secret<'a>(
     if !grants.allow(referrer(owner), ("", "Secret"), (namespace, name)) {
         return Err(("RefNotPermitted", format!("no ReferenceGrant allows {owner} to refer to {title}")));
     }
-    let Some(secret) = index.sought.secret(index.snapshot, namespace, name) else {
+    let Some(secret) = sought.secret(snapshot, namespace, name) else {
         let key = ObjectKey::new(Kind::Secret, namespace, &**name);
-        let why = if index.refused(&key) { "is not valid, see its problem" } else { "does not exist" };
+        let why = if snapshot.problems().any(|problem| problem.object.as_ref() == Some(&key)) {
+            "is not valid, see its problem"
+        } else {
+            "does not exist"
+        };
         return Err(wrong(format!("{title} {why}")));
     };
     let Some(pair) = secret.spec.server_pair() else {

@@ -34,6 +34,7 @@ mod routes;
 mod session;
 mod standing;
 pub(crate) mod status;
+pub(crate) mod x_backends;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -58,6 +59,7 @@ use crate::join::Offer;
 use crate::merge::{Wanted, WantedClusters};
 use crate::report::Report;
 use crate::secrets::Certificates;
+use crate::services::ServiceSource;
 
 /// A condition that does not hold: its reason, and why.
 type No = (&'static str, String);
@@ -187,20 +189,26 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Says what became of the policies for backends.
+    /// Says what became of backends and of policies for them.
     pub(crate) fn conclude_policies(&self, index: &Index<'_>, report: &mut Report) {
-        if index.snapshot.backend_tls_policies().is_empty() {
+        if index.snapshot.backend_tls_policies().is_empty() && index.snapshot.x_backends().is_empty() {
             return;
         }
         let mut routed: Vec<Routed<'_>> =
             self.gateways.iter().map(|gateway| (&gateway.object.key, BTreeSet::new())).collect();
+        let mut backends = BTreeSet::new();
         for (draft, standing) in self.routes() {
             for gateway in &standing.taken_by {
-                let Some((_, services)) = routed.get_mut(*gateway) else { continue };
+                let Some((key, services)) = routed.get_mut(*gateway) else { continue };
                 let wanted = draft.wanted().iter().map(|needed| &needed.service);
-                services.extend(wanted.map(|service| (&*service.namespace, service.flag_name())));
+                services.extend(wanted.clone().map(|service| (&*service.namespace, service.flag_name())));
+                backends.extend(wanted.filter_map(|service| match &service.source {
+                    ServiceSource::XBackend(object) => Some((&object.key, *key)),
+                    _ => None,
+                }));
             }
         }
         index.backend_tls.conclude(&routed, report);
+        index.x_backends.conclude(&backends, report);
     }
 }

@@ -32,6 +32,12 @@ pub(crate) fn overruled(at: At<'_>, rule: &ObjectKey) -> Problem {
     at.say(NO_EFFECT, message, "remove the policy, or tls of the rule")
 }
 
+/// A name outside of the cluster that is spoken to in clear text.
+pub(crate) fn clear_outside(at: At<'_>, name: &str) -> Problem {
+    let message = format!("what goes to {name} is not encrypted");
+    at.say(NO_EFFECT, message, "write tls with mode: ServerOnly, unless the way there is safe")
+}
+
 /// An option that nothing is known of.
 pub(crate) fn unknown_option(at: At<'_>, option: &str) -> Problem {
     at.say(NO_EFFECT, format!("no option {option} is known"), "remove it")
@@ -74,9 +80,9 @@ pub(crate) fn condition(at: At<'_>, condition: &str, reason: &str, why: &str) ->
             (NOT_PERMITTED, "allow it by a ReferenceGrant in the namespace of what is referred to")
         }
         (_, "BackendNotFound") => {
-            (codes::REFERENCE_NOT_FOUND, "write the name and port of a Service that there is")
+            (codes::REFERENCE_NOT_FOUND, "write the name and port of a Service or XBackend that there is")
         }
-        (_, "InvalidKind") => (codes::REFERENCE_NOT_FOUND, "write the name of a Service"),
+        (_, "InvalidKind") => (codes::REFERENCE_NOT_FOUND, "write the name of a Service, or of an XBackend"),
         (_, "InvalidCertificateRef" | "InvalidClientCertificateRef") => {
             (codes::INVALID_CREDENTIAL, "name a Secret of type kubernetes.io/tls with tls.crt and tls.key")
         }
