@@ -99,8 +99,12 @@ pub(crate) struct Mark {
     uid: Box<str>,
     stored: u64,
     /// What entries of instances are about that we made, or somebody before us.
-    about: Box<[ObjectKey]>,
+    about: Option<Box<About>>,
 }
+
+/// The Gateways and ListenerSets that entries are about.
+#[derive(Debug, Clone)]
+pub(crate) struct About(Vec<ObjectKey>);
 
 /// Makes marks.
 #[derive(Debug, Clone)]
@@ -116,7 +120,7 @@ impl Marker {
     pub(crate) fn mark(&self, kind: Kind, object: &Value) -> Option<Mark> {
         let layout = Layout::of(kind)?;
         let uid = object.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default();
-        let about = self.0.heir.as_ref().map(|heir| heir.about(layout, object)).unwrap_or_default();
+        let about = self.0.heir.as_ref().and_then(|heir| heir.about(layout, object));
         Some(Mark { uid: uid.into(), about, stored: object::digest(&said::stored(layout, object, &self.0)) })
     }
 }

@@ -60,7 +60,9 @@ fn version(key: &ObjectKey, object: &Value) -> u64 {
     }
     if object.pointer("/metadata/generation").is_none() {
         let content = object.as_object().into_iter().flatten();
-        for (name, value) in content.filter(|(name, _)| !matches!(&***name, "metadata" | "status")) {
+        // Lists do not say of each object which kind it is of, watches do.
+        let apart = |name: &str| matches!(name, "apiVersion" | "kind" | "metadata" | "status");
+        for (name, value) in content.filter(|(name, _)| !apart(name)) {
             hasher.write(name.as_bytes());
             hasher.write(value.to_string().as_bytes());
         }

@@ -95,3 +95,19 @@ fn a_mesh_configuration_lives_and_ends_with_its_config_map() {
     cluster.hears(|l, e| l.forget(&maps, e));
     assert_eq!((found(&cluster), cluster.store.snapshot().config_maps().len()), (0, 0));
 }
+
+#[test]
+fn who_lists_and_who_watches_come_to_the_same_digest() {
+    let listed = json!({"metadata": {"namespace": "shop", "name": "web"}, "spec": {"ports": [{"port": 80}]}});
+    let mut watched = listed.clone();
+    (watched["apiVersion"], watched["kind"]) = ("v1".into(), "Service".into());
+    let digest = |object: &Value| {
+        let mut ledger = Ledger::new(source());
+        let told = Told::read(&source(), Kind::Service, object, None).unwrap();
+        ledger.one(&scope(Kind::Service), told, &mut Vec::new());
+        ledger.digest()
+    };
+    assert_eq!(digest(&listed), digest(&watched));
+    watched["spec"]["ports"][0]["port"] = 81.into();
+    assert_ne!(digest(&listed), digest(&watched));
+}

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use limen_resources::{Kind, ObjectKey};
 
-use super::lease::Seen;
+use super::lease::{Seen, lease_of};
 use super::members::Members;
 use crate::leader::Held;
 
@@ -35,6 +35,8 @@ struct Group {
     leader: Option<(Held, Instant)>,
     /// Its Gateway is none of ours any more.
     over: bool,
+    /// When its Leases were cleared away last.
+    cleared: Option<Instant>,
 }
 
 impl Group {
@@ -126,18 +128,24 @@ impl Elsewhere {
         silent.map(|(key, _)| key.clone()).collect()
     }
 
-    /// The groups that are over and have left the Lease of their leader behind.
+    /// The Leases that groups which are over have left behind, once nobody renews any of a group.
     pub(super) fn left_behind(&mut self, now: Instant) -> Vec<String> {
         let left = |group: &Group| {
             let free = |(held, seen): &(Held, Instant)| held.holder.is_empty() || now >= *seen + held.lasts;
-            group.over && group.leader.as_ref().is_some_and(free) && !group.members.anybody(now)
+            group.over && group.leader.as_ref().is_none_or(free) && group.members.next_end(now).is_none()
         };
-        let names: Vec<String> =
-            self.groups.iter().filter(|(_, group)| left(group)).map(|(name, _)| name.clone()).collect();
-        for name in &names {
-            self.groups.remove(name);
-        }
-        names
+        let mut leases = Vec::new();
+        self.groups.retain(|name, group| {
+            if !left(group) || group.cleared.is_some_and(|at| now < at + PATIENCE) {
+                return true;
+            }
+            let before = leases.len();
+            leases.extend(group.leader.as_ref().map(|_| name.clone()));
+            leases.extend(group.members.names().map(|instance| lease_of(name, instance)));
+            group.cleared = Some(now);
+            leases.len() > before
+        });
+        leases
     }
 
     /// When to look again although nothing is heard.
@@ -147,7 +155,8 @@ impl Elsewhere {
         let ends = groups().filter_map(|group| group.members.next_end(now));
         let over = groups().filter(|group| group.over).filter_map(|group| group.leader.as_ref());
         let over = over.map(|(held, seen)| *seen + held.lasts);
-        silent.chain(ends).chain(over).filter(|at| *at > now).min()
+        let again = groups().filter_map(|group| group.cleared).map(|at| at + PATIENCE);
+        silent.chain(ends).chain(over).chain(again).filter(|at| *at > now).min()
     }
 }
 

@@ -61,6 +61,13 @@ fn what_a_group_that_is_over_leaves_behind_is_cleared_away_and_nothing_else() {
     elsewhere.serve(&Arc::default());
     assert_eq!(elsewhere.left_behind(now), Vec::<String>::new(), "somebody holds it");
     elsewhere.see("edge".to_owned(), leader("2", ""), now);
-    assert_eq!(elsewhere.left_behind(now), ["edge"]);
-    assert_eq!(elsewhere.left_behind(now), Vec::<String>::new());
+    elsewhere.see("edge".to_owned(), instance("1", false), now);
+    assert_eq!(elsewhere.left_behind(now), Vec::<String>::new(), "an instance lives");
+    let now = now + Duration::from_secs(15);
+    assert_eq!(elsewhere.left_behind(now), ["edge", "edge-a"]);
+    assert_eq!(elsewhere.left_behind(now), Vec::<String>::new(), "it is being done");
+    elsewhere.gone("edge", &leader("2", ""));
+    assert_eq!(elsewhere.left_behind(now + PATIENCE), ["edge-a"], "it was not done");
+    elsewhere.gone("edge", &instance("1", false));
+    assert_eq!(elsewhere.left_behind(now + 2 * PATIENCE), Vec::<String>::new());
 }

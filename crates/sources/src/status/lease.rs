@@ -61,6 +61,11 @@ pub(super) fn selector(group: &str, all: bool) -> String {
     if all { GROUP_LABEL.to_owned() } else { format!("{GROUP_LABEL}={group}") }
 }
 
+/// The name of the Lease of an instance.
+pub(super) fn lease_of(group: &str, instance: &str) -> String {
+    format!("{group}-{instance}")
+}
+
 /// Reads a Lease, of this group or of another one.
 pub(super) fn read(group: &str, lease: &Value) -> Option<Seen> {
     let labelled = lease.get("metadata")?.get("labels").map(|all| text(all, GROUP_LABEL)).unwrap_or_default();
@@ -92,7 +97,7 @@ impl Leases {
 
     /// The name of an instance's Lease.
     pub(super) fn name_of(&self, instance: &str) -> String {
-        format!("{}-{instance}", self.group)
+        lease_of(&self.group, instance)
     }
 
     /// Writes the own Lease.

@@ -103,6 +103,11 @@ impl Members {
         share
     }
 
+    /// Those that were seen and have not taken their leave.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.others.keys().map(String::as_str)
+    }
+
     /// Does any of them live and take traffic?
     pub(super) fn anybody(&self, now: Instant) -> bool {
         self.others.values().any(|member| member.alive(now) && member.instance.ready)

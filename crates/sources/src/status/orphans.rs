@@ -9,6 +9,7 @@ use kube::core::params::{GetParams, PostParams};
 use kube::core::{ApiResource, DynamicObject, Request, Resource};
 use limen_resources::ObjectKey;
 
+use super::About;
 use super::lease::send;
 use super::said::Layout;
 use super::speaker::Speaker;
@@ -22,7 +23,7 @@ const AT_ONCE: usize = 4;
 /// What entries of other instances are about, by the object that they stand in.
 #[derive(Debug, Default)]
 pub(super) struct Orphans {
-    about: BTreeMap<ObjectKey, Box<[ObjectKey]>>,
+    about: BTreeMap<ObjectKey, Box<About>>,
     living: Arc<BTreeMap<ObjectKey, String>>,
     /// Is it known yet who lives?
     known: bool,
@@ -32,11 +33,11 @@ pub(super) struct Orphans {
 
 impl Orphans {
     /// An object was seen, with entries about these.
-    pub(super) fn see(&mut self, key: &ObjectKey, about: Box<[ObjectKey]>, by: &Speaker, now: Instant) {
-        if about.is_empty() {
+    pub(super) fn see(&mut self, key: &ObjectKey, about: Option<Box<About>>, by: &Speaker, now: Instant) {
+        let Some(about) = about else {
             self.gone(key);
             return;
-        }
+        };
         self.about.insert(key.clone(), about);
         self.look(key, by, now);
     }
@@ -59,7 +60,7 @@ impl Orphans {
 
     fn look(&mut self, key: &ObjectKey, by: &Speaker, now: Instant) {
         let Some(heir) = by.heir.as_ref().filter(|_| self.known) else { return };
-        let about = self.about.get(key).map(|about| &**about).unwrap_or_default();
+        let about = self.about.get(key).map(|about| &*about.0).unwrap_or_default();
         if about.iter().any(|about| heir.orphaned(about, &self.living)) {
             // Instances that end clear away what they said, mostly.
             self.found.entry(key.clone()).or_insert(now + REST);

@@ -6,8 +6,8 @@ use std::sync::{PoisonError, RwLock};
 use limen_resources::{Kind, ObjectKey, Verdicts};
 use serde_json::Value;
 
-use super::Heir;
 use super::said::{GROUP, Layout, OWN, entries_of, list, text};
+use super::{About, Heir};
 
 /// Who speaks.
 #[derive(Debug)]
@@ -70,8 +70,10 @@ impl Speaker {
 
 impl Heir {
     /// What the entries are about that instances have written which we make.
-    pub(super) fn about(&self, layout: Layout, object: &Value) -> Box<[ObjectKey]> {
-        self.entries(layout, object).filter_map(|entry| parent(layout, object, entry)).collect()
+    pub(super) fn about(&self, layout: Layout, object: &Value) -> Option<Box<About>> {
+        let entries = self.entries(layout, object).filter_map(|entry| parent(layout, object, entry));
+        let about: Vec<ObjectKey> = entries.collect();
+        (!about.is_empty()).then(|| Box::new(About(about)))
     }
 
     fn entries<'v>(&self, layout: Layout, object: &'v Value) -> impl Iterator<Item = &'v Value> {
