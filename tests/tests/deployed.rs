@@ -299,3 +299,33 @@ async fn what_instances_leave_behind_is_cleared_away_by_who_made_them() {
     second.stop().await;
     maker.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn parameters_change_what_is_made_and_wrong_ones_leave_it_as_it_was() {
+    let cluster = Cluster::new();
+    let gateway = api_gateway("a", 80).replace(
+        "  listeners: [{name: http, port: 80",
+        "  infrastructure: {parametersRef: {group: '', kind: ConfigMap, name: a}}\n  listeners: [{name: http, port: 80",
+    );
+    let map =
+        |data: &str| format!("{{apiVersion: v1, kind: ConfigMap, metadata: {{name: a}}, data: {{{data}}}}}");
+    [CLASS, &gateway].into_iter().for_each(|text| cluster.apply(text));
+    let maker = Gateway::start_kube(&cluster, &deploying()).await;
+    let accepted = |cluster: &Cluster| condition(cluster, "a", "Accepted");
+    let absent = "False InvalidParameters there is no ConfigMap default/a";
+    cluster.until("that they are not there", |cluster| accepted(cluster) == absent).await;
+    assert_eq!(writes_of(&cluster, "deployments"), Vec::<String>::new());
+    cluster.apply(&map("replicas: '3', type: NodePort"));
+    let replicas =
+        |cluster: &Cluster| made(cluster, "deployments").map(|made| made["spec"]["replicas"].clone());
+    cluster.until("three replicas", |cluster| replicas(cluster).is_some_and(|count| count == 3)).await;
+    cluster.until("the Service", |cluster| made(cluster, "services").is_some()).await;
+    assert_eq!(made(&cluster, "services").unwrap()["spec"]["type"], "NodePort");
+    cluster.until("that they are right", |cluster| accepted(cluster).starts_with("Unknown Pending")).await;
+    let before = (writes_of(&cluster, "deployments"), writes_of(&cluster, "services"));
+    cluster.apply(&map("replicas: '4', image: example.com/mine"));
+    let wrong = "False InvalidParameters `image` is not for a Gateway to say";
+    cluster.until("that they are wrong", |cluster| accepted(cluster).starts_with(wrong)).await;
+    maker.stop().await;
+    assert_eq!((writes_of(&cluster, "deployments"), writes_of(&cluster, "services")), before);
+}

@@ -139,6 +139,6 @@ spec:
     let view = gateway.running.view();
     let verdicts = view.verdicts();
     let whole = verdicts.iter().find(|one| one.condition == "Programmed" && one.part.is_none()).unwrap();
-    assert_eq!((whole.status, &*whole.reason), (false, "AddressNotUsable"));
+    assert_eq!((whole.status, whole.reason), (false, "AddressNotUsable"));
     assert_eq!(whole.addresses, [GatewayAddress::ip("127.0.0.1".to_owned())]);
 }

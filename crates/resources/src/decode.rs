@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 pub(crate) use fields::{is_default, spec, words};
 pub use json::Json;
+pub(crate) use json::json;
 pub(crate) use nearest::nearest;
 pub(crate) use scalars::camel;
 

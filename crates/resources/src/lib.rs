@@ -35,4 +35,6 @@ pub use revision::RevisionView;
 pub use snapshot::{FileState, NameState, Snapshot, Table};
 pub use store::{Event, Store};
 pub use verdict::{GatewayAddress, GatewayAddressType, Part, Verdict, Verdicts};
-pub use yaml::{ApiKind, Parsed, api_kinds, parse, parse_mesh, parse_object, parse_proxy_options};
+pub use yaml::{
+    ApiKind, Parsed, api_kinds, parse, parse_mesh, parse_object, parse_proxy_options, parse_value,
+};

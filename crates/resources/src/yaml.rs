@@ -109,6 +109,30 @@ pub fn parse_proxy_options(
     }
 }
 
+/// Reads a text that is one value, such as stands in a ConfigMap.
+///
+/// # Errors
+/// What is wrong with it, with its line.
+pub fn parse_value(text: &str) -> Result<serde_json::Value, String> {
+    let mut values = Vec::new();
+    let mut faults = Vec::new();
+    let broken = tree::read(text, 1, |document| {
+        values.push(crate::decode::json(&document.root));
+        faults.extend(document.faults);
+    });
+    faults.extend(broken.err());
+    if let Some(fault) = faults.into_iter().next() {
+        let problem = fault.problem(&"".into());
+        let line = problem.at.as_ref().map_or(1, |at| at.line);
+        return Err(format!("line {line}: {}", problem.message));
+    }
+    match (values.pop(), values.is_empty()) {
+        (Some(value), true) => Ok(value),
+        (None, _) => Ok(serde_json::Value::Null),
+        (Some(_), false) => Err("it is more than one document".to_owned()),
+    }
+}
+
 /// Of objects that the file holds twice the first counts.
 fn keep_first(parsed: &mut Parsed) {
     let mut first: BTreeMap<ObjectKey, AnyObject> = BTreeMap::new();

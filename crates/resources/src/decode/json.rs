@@ -16,7 +16,7 @@ impl Decode for Json {
 }
 
 /// As Kubernetes makes JSON of YAML.
-fn json(node: &Node) -> serde_json::Value {
+pub(crate) fn json(node: &Node) -> serde_json::Value {
     match &node.value {
         Value::Null => serde_json::Value::Null,
         Value::Text { text, plain: false } => serde_json::Value::from(&**text),

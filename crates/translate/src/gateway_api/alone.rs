@@ -6,6 +6,7 @@ use limen_resources::Object;
 use limen_resources::gateway_api::Gateway;
 
 use super::No;
+use super::deployed::Parameters;
 use super::gateways::{OwnGateway, known_addresses};
 use crate::index::Index;
 use crate::istio::addresses;
@@ -17,8 +18,11 @@ pub(super) fn gateway<'a>(
     report: &mut Report,
 ) -> OwnGateway<'a> {
     let accepted = known_addresses(&object.spec.addresses);
+    // Who made this instance minds what they say, and does nothing if they are wrong.
+    let parameters = Parameters::of_gateway(index, object).map(|_| ());
     let Some(instance) = index.settings.gateways.first() else {
-        return OwnGateway { object, binds: Vec::new(), addresses: Vec::new(), accepted, addressed: Ok(()) };
+        let (binds, addresses) = (Vec::new(), Vec::new());
+        return OwnGateway { object, binds, addresses, accepted, parameters, addressed: Ok(()) };
     };
     let (mut found, mut addressed) = (Vec::new(), not_assigned("its Service has no address yet"));
     if !addresses::awaited(index, instance, report) {
@@ -36,7 +40,7 @@ pub(super) fn gateway<'a>(
             found.retain(|address| requested().any(|one| one == address.value));
         }
     }
-    OwnGateway { object, binds: vec![instance.bind], addresses: found, accepted, addressed }
+    OwnGateway { object, binds: vec![instance.bind], addresses: found, accepted, parameters, addressed }
 }
 
 fn not_assigned(why: &str) -> Result<(), No> {

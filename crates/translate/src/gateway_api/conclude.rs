@@ -199,7 +199,7 @@ impl Plan<'_> {
         let whole = own().all(|listener| listener.accepted.is_ok() && listener.resolved.is_ok());
         let reason = if whole { "Accepted" } else { invalid };
         let message = if whole { "it is right" } else { "some of its listeners are not right" };
-        match &accepted {
+        match &accepted.clone().and(gateway.parameters.clone()) {
             Ok(()) => report.verdict(Verdict {
                 generation: said.generation,
                 ..Verdict::new(said.key.clone(), "Accepted", true, (reason, message))

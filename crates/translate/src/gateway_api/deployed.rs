@@ -77,7 +77,8 @@ pub(crate) fn deployed(index: &Index<'_>, report: &mut Report) -> Deployed {
 
 /// As a Gateway of ours that is not bound here.
 fn unbound<'a>(object: &'a Arc<Object<Gateway>>) -> OwnGateway<'a> {
-    OwnGateway { object, binds: Vec::new(), addresses: Vec::new(), accepted: Ok(()), addressed: Ok(()) }
+    let (accepted, parameters, addressed) = (Ok(()), Ok(()), Ok(()));
+    OwnGateway { object, binds: Vec::new(), addresses: Vec::new(), accepted, parameters, addressed }
 }
 
 /// What is made for one Gateway.

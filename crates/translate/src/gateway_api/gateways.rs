@@ -22,6 +22,8 @@ pub(crate) struct OwnGateway<'a> {
     pub(crate) addresses: Vec<GatewayAddress>,
     /// Is it right as a whole?
     pub(crate) accepted: Result<(), No>,
+    /// Is what it asks of what is made for it right? It is served all the same.
+    pub(crate) parameters: Result<(), No>,
     /// Has it an address?
     pub(crate) addressed: Result<(), No>,
 }
@@ -98,7 +100,7 @@ fn gateway<'a>(
             shown.extend(addresses::addresses(index, instance, report));
         }
     }
-    OwnGateway { object, binds, addresses: shown, accepted, addressed }
+    OwnGateway { object, binds, addresses: shown, accepted, parameters: Ok(()), addressed }
 }
 
 /// Are all addresses of a type that is known?
