@@ -526,6 +526,11 @@ kind: XBackend
 metadata: {name: api}
 spec: {type: ExternalHostname, externalHostname: {hostname: api.example.net}, port: {port: 443}}
 ---
+apiVersion: gateway.networking.x-k8s.io/v1alpha1
+kind: XBackendTrafficPolicy
+metadata: {name: web}
+spec: {targetRefs: [{group: '', kind: Service, name: web}], retryConstraint: {}}
+---
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
 metadata: {name: outside}

@@ -929,5 +929,6 @@ scenarios! {
     unix_endpoints
     upgrades
     weights_subsets
+    x_backend_traffic_policies
     x_backends
 }

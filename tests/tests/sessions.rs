@@ -124,3 +124,52 @@ async fn a_permanent_cookie_says_how_long_it_lasts() {
     let given = ask(&gateway, None).await.header("set-cookie").unwrap();
     assert!(given.starts_with("limen-session-default-r-0=") && given.contains("; Max-Age=90; "), "{given}");
 }
+
+/// A policy that says the same of Services.
+fn policy(targets: &[&str], session: &str) -> String {
+    let targets = targets.iter().map(|name| format!("{{group: '', kind: Service, name: {name}}}"));
+    let targets = targets.collect::<Vec<_>>().join(", ");
+    format!(
+        "---\n{{apiVersion: gateway.networking.x-k8s.io/v1alpha1, kind: XBackendTrafficPolicy, metadata: {{name: p}}, \
+         spec: {{targetRefs: [{targets}], sessionPersistence: {session}}}}}\n"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_policy_for_services_keeps_clients_where_their_rule_says_nothing() {
+    let mut origins = Vec::new();
+    for name in ["a1", "a2", "b1", "b2"] {
+        origins.push(Origin::start(name, Script::echo()).await);
+    }
+    let all: Vec<&Origin> = origins.iter().collect();
+    let text = config("null", &all[..2], &all[2..]) + &policy(&["a", "b"], "{}");
+    let gateway = Gateway::start(&[("config.yaml", &text)], &[]).await;
+    let mut names = BTreeSet::new();
+    for _ in 0..40 {
+        let first = ask(&gateway, None).await;
+        let (home, token) = (first.origin().unwrap(), cookie(&first).unwrap());
+        let (name, _) = token.split_once('=').unwrap();
+        assert_eq!(name, format!("limen-session-default-{}-80", &home[..1]));
+        names.insert(name.to_owned());
+        for _ in 0..5 {
+            let reply = ask(&gateway, Some(("cookie", &token))).await;
+            assert_eq!((reply.origin(), reply.header("set-cookie")), (Some(home.clone()), None));
+        }
+    }
+    assert_eq!(names.len(), 2, "each Service has a note of its own");
+    // What the rule says goes before it.
+    let generation = gateway.running.view().generation;
+    let text = config("{type: Header, sessionName: own}", &all[..2], &all[2..]) + &policy(&["a", "b"], "{}");
+    gateway.write("config.yaml", &text);
+    gateway.until("the rule", |view| view.generation > generation).await;
+    let told = async {
+        loop {
+            let reply = ask(&gateway, None).await;
+            if reply.header("own").is_some() {
+                return reply;
+            }
+        }
+    };
+    let reply = within("the header", told).await;
+    assert_eq!(reply.header("set-cookie"), None);
+}

@@ -259,6 +259,17 @@ pub enum RetryLimit {
         /// This many are always allowed.
         at_least: u32,
     },
+    /// A share of the requests of a time, which retries are counted over, too.
+    Rate {
+        /// In millionths.
+        share: u32,
+        /// The time.
+        over: Millis,
+        /// This many are always allowed…
+        at_least: u32,
+        /// … in this time.
+        per: Millis,
+    },
 }
 
 /// TCP keep-alive; `None`: as the system has it.

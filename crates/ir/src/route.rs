@@ -149,6 +149,9 @@ pub struct Destination {
     pub request_headers: HeaderOps,
     /// Operations on the response of this destination only.
     pub response_headers: HeaderOps,
+    /// How the requests of one client stay at one endpoint of it, where the rule does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session: Option<Arc<Session>>,
     /// What its requests meet with besides; `None`: what the rule says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instead: Option<Instead>,

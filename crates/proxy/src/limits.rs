@@ -4,6 +4,7 @@
 pub(crate) mod cluster;
 pub mod memory;
 pub(crate) mod outlier;
+pub(crate) mod rate;
 
 /// Bounds on what one client can cost. Times in milliseconds, sizes in bytes.
 #[derive(Debug, Clone)]

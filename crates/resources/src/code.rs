@@ -64,8 +64,6 @@ codes! {
     TOO_LARGE = "LIM0010" "DocumentTooLarge" Error;
     /// A file that cannot be read.
     UNREADABLE_FILE = "LIM0011" "UnreadableFile" Error;
-    /// A kind that is known and will be served one day.
-    NOT_SERVED_YET = "LIM0012" "KindNotServedYet" Warning;
     /// An object that another control plane is to obey.
     OTHER_REVISION = "LIM0013" "OtherRevision" Info;
     /// An API server that does not tell what it is asked for.

@@ -66,6 +66,8 @@ pub enum Kind {
     ReferenceGrant,
     /// `XBackend` of the Gateway API's experiments.
     XBackend,
+    /// `XBackendTrafficPolicy` of the Gateway API's experiments.
+    XBackendTrafficPolicy,
     /// Istio `AuthorizationPolicy`; can deny.
     AuthorizationPolicy,
     /// Istio `RequestAuthentication`; can deny.
@@ -80,7 +82,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 34] = [
+    pub const ALL: [Kind; 35] = [
         Kind::Gateway,
         Kind::VirtualService,
         Kind::DestinationRule,
@@ -110,6 +112,7 @@ impl Kind {
         Kind::UdpRoute,
         Kind::ReferenceGrant,
         Kind::XBackend,
+        Kind::XBackendTrafficPolicy,
         Kind::AuthorizationPolicy,
         Kind::RequestAuthentication,
         Kind::EnvoyFilter,
@@ -149,6 +152,7 @@ impl Kind {
             Kind::UdpRoute => "UDPRoute",
             Kind::ReferenceGrant => "ReferenceGrant",
             Kind::XBackend => "XBackend",
+            Kind::XBackendTrafficPolicy => "XBackendTrafficPolicy",
             Kind::AuthorizationPolicy => "AuthorizationPolicy",
             Kind::RequestAuthentication => "RequestAuthentication",
             Kind::EnvoyFilter => "EnvoyFilter",
@@ -197,6 +201,7 @@ impl Kind {
                 | Kind::UdpRoute
                 | Kind::ReferenceGrant
                 | Kind::XBackend
+                | Kind::XBackendTrafficPolicy
         )
     }
 

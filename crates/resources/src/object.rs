@@ -297,6 +297,8 @@ pub enum AnyObject {
     ReferenceGrant(Arc<Object<gateway_api::ReferenceGrant>>),
     /// An `XBackend` of the Gateway API.
     XBackend(Arc<Object<gateway_api::XBackend>>),
+    /// An `XBackendTrafficPolicy` of the Gateway API.
+    XBackendTrafficPolicy(Arc<Object<gateway_api::XBackendTrafficPolicy>>),
     /// One of the kinds for which [`Kind::can_deny`](crate::Kind::can_deny) holds; the key says which.
     Policy(Arc<Object<Policy>>),
 }
@@ -334,6 +336,7 @@ macro_rules! for_any {
             $crate::object::AnyObject::UdpRoute($object) => $body,
             $crate::object::AnyObject::ReferenceGrant($object) => $body,
             $crate::object::AnyObject::XBackend($object) => $body,
+            $crate::object::AnyObject::XBackendTrafficPolicy($object) => $body,
             $crate::object::AnyObject::Policy($object) => $body,
         }
     };

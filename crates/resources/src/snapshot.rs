@@ -138,6 +138,7 @@ pub struct Snapshot {
     pub(crate) tcp_routes: Table<gateway_api::TcpRoute>,
     pub(crate) udp_routes: Table<gateway_api::UdpRoute>,
     pub(crate) reference_grants: Table<gateway_api::ReferenceGrant>,
+    pub(crate) x_backend_traffic_policies: Table<gateway_api::XBackendTrafficPolicy>,
     pub(crate) x_backends: Table<gateway_api::XBackend>,
     pub(crate) policies: BTreeMap<Kind, Table<Policy>>,
     pub(crate) files: Arc<BTreeMap<Arc<str>, FileState>>,
@@ -222,6 +223,8 @@ tables! {
     udp_routes: gateway_api::UdpRoute;
     /// ReferenceGrants of the Gateway API.
     reference_grants: gateway_api::ReferenceGrant;
+    /// XBackendTrafficPolicies of the Gateway API.
+    x_backend_traffic_policies: gateway_api::XBackendTrafficPolicy;
     /// XBackends of the Gateway API.
     x_backends: gateway_api::XBackend;
 }
@@ -305,6 +308,7 @@ impl Snapshot {
             Kind::UdpRoute => look!(self.udp_routes, UdpRoute),
             Kind::ReferenceGrant => look!(self.reference_grants, ReferenceGrant),
             Kind::XBackend => look!(self.x_backends, XBackend),
+            Kind::XBackendTrafficPolicy => look!(self.x_backend_traffic_policies, XBackendTrafficPolicy),
             kind => look!(self.policies.get(&kind)?, Policy),
         }
     }
@@ -368,6 +372,7 @@ impl Snapshot {
             AnyObject::UdpRoute(object) => self.udp_routes.insert(object),
             AnyObject::ReferenceGrant(object) => self.reference_grants.insert(object),
             AnyObject::XBackend(object) => self.x_backends.insert(object),
+            AnyObject::XBackendTrafficPolicy(object) => self.x_backend_traffic_policies.insert(object),
             AnyObject::Policy(object) => self.policies.entry(object.key.kind).or_default().insert(object),
         }
     }
@@ -403,6 +408,7 @@ impl Snapshot {
             Kind::UdpRoute => self.udp_routes.remove(key),
             Kind::ReferenceGrant => self.reference_grants.remove(key),
             Kind::XBackend => self.x_backends.remove(key),
+            Kind::XBackendTrafficPolicy => self.x_backend_traffic_policies.remove(key),
             kind => self.policies.entry(kind).or_default().remove(key),
         }
     }

@@ -20,6 +20,7 @@ mod telemetry;
 mod traffic_policy;
 mod virtual_service;
 mod x_backend;
+mod x_backend_traffic_policy;
 
 pub(crate) use path::Path;
 

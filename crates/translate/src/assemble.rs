@@ -80,6 +80,7 @@ pub(crate) fn assemble(snapshot: &Snapshot, settings: &Settings, memo: &mut Asse
     report.problems(&index.services.problems);
     report.problems(&index.backend_tls.problems);
     report.problems(&index.x_backends.problems);
+    report.problems(&index.traffic.problems);
     let (mut ports, mut programmed) = gateway::plan(&index, &mut report);
     let guards = guard::guards(&index, &mut report);
     let guarded =
@@ -174,6 +175,7 @@ fn same_inputs(a: &Snapshot, b: &Snapshot) -> bool {
         && a.udp_routes().same(b.udp_routes())
         && a.reference_grants().same(b.reference_grants())
         && a.x_backends().same(b.x_backends())
+        && a.x_backend_traffic_policies().same(b.x_backend_traffic_policies())
         && a.namespaces().same(b.namespaces())
         && a.nodes().same(b.nodes())
         && a.secrets().same(b.secrets())

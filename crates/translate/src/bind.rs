@@ -287,6 +287,7 @@ fn action(draft: &ActionDraft, meanings: &[Meaning], site: Site<'_>) -> Action {
                 weight: draft.weight,
                 request_headers: draft.request_headers.clone(),
                 response_headers: draft.response_headers.clone(),
+                session: None,
                 instead: None,
             })
             .collect(),

@@ -13,6 +13,7 @@ use limen_ir::cluster::{
 };
 use limen_ir::tls::{Certificate, MeshTls};
 use limen_resources::core::Namespace;
+use limen_resources::gateway_api::XBackendTrafficPolicy;
 use limen_resources::istio::{
     ClientTls, ClientTlsMode, ConnectionPool, DestinationRule, H2UpgradePolicy, HttpPool, LoadBalancer,
     ProxyProtocol, ProxyProtocolVersion, SimpleLb,
@@ -63,6 +64,8 @@ struct Inputs {
     by: Vec<Arc<NamedBy>>,
     instance: ByValue<usize>,
     rules: Vec<Arc<Object<DestinationRule>>>,
+    /// The one in force, if there is one.
+    traffic: Vec<Arc<Object<XBackendTrafficPolicy>>>,
 }
 
 impl Same for Inputs {
@@ -71,6 +74,7 @@ impl Same for Inputs {
         self.service.same(&other.service)
             && self.instance.same(&other.instance)
             && self.rules.same(&other.rules)
+            && self.traffic.same(&other.traffic)
             && self.by.len() == other.by.len()
             && self.by.iter().zip(&other.by).all(by)
     }
@@ -109,6 +113,7 @@ pub(crate) fn clusters(
             by: all.iter().take(speakers).map(|(_, wanted)| Arc::clone(&wanted.by)).collect(),
             instance: ByValue(first.instance),
             rules: rules.map(Merged::objects).unwrap_or_default(),
+            traffic: index.traffic.find(service).into_iter().cloned().collect(),
         };
         let policy =
             || service.port(key.port).is_some_and(|port| index.backend_tls.find(service, &port).is_some());
@@ -170,6 +175,8 @@ fn cluster(
     });
     let mut reader = Reader { report, blocked: false, mesh };
     let (balance, mut connection) = (reader.balance(&policy), reader.connection(&policy, protocol));
+    // What DestinationRules say of retries goes before it.
+    connection.max_retries = connection.max_retries.or_else(|| index.traffic.retries(service));
     if key.http2 {
         connection.http = HttpVersion::Http2;
     }

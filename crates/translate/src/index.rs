@@ -8,6 +8,7 @@ use limen_resources::istio::{Gateway, VirtualService};
 use limen_resources::{Meta, Object, ObjectKey, Snapshot, Table};
 
 use crate::gateway_api::backend_tls::BackendTls;
+use crate::gateway_api::traffic::Traffic;
 use crate::gateway_api::x_backends::XBackends;
 use crate::istio::destination_rule::Rules;
 use crate::services::{Registry, ServiceMemo};
@@ -28,6 +29,8 @@ pub(crate) struct Index<'a> {
     pub(crate) rules: Rules<'a>,
     /// BackendTLSPolicies by Service.
     pub(crate) backend_tls: BackendTls,
+    /// XBackendTrafficPolicies by backend.
+    pub(crate) traffic: Traffic,
     /// How XBackends are spoken to.
     pub(crate) x_backends: XBackends,
     /// Where Secrets and ConfigMaps are looked up.
@@ -52,6 +55,7 @@ impl<'a> Index<'a> {
             services: memo.registry(snapshot, settings),
             rules: Rules::new(oldest_first(snapshot.destination_rules()), settings),
             backend_tls: BackendTls::new(snapshot, settings, &sought),
+            traffic: Traffic::new(snapshot, settings),
             x_backends,
             sought,
         }

@@ -136,6 +136,7 @@ pub(super) const KINDS: &[ApiKind] = kinds! {
         "BackendTLSPolicy" "backendtlspolicies" true,
     }
     "gateway.networking.x-k8s.io" &["v1alpha1"] => {
+        "XBackendTrafficPolicy" "xbackendtrafficpolicies" true,
         "XBackend" "xbackends" true,
     }
 };

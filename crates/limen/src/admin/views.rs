@@ -133,6 +133,7 @@ fn objects_of(view: &View) -> Value {
         "udpRoutes": snapshot.udp_routes().iter().collect::<Vec<_>>(),
         "referenceGrants": snapshot.reference_grants().iter().collect::<Vec<_>>(),
         "xBackends": snapshot.x_backends().iter().collect::<Vec<_>>(),
+        "xBackendTrafficPolicies": snapshot.x_backend_traffic_policies().iter().collect::<Vec<_>>(),
         "policies": snapshot.policies().collect::<Vec<_>>(),
     })
 }

@@ -21,6 +21,7 @@ use super::warmup::Ages;
 use crate::applied::Ejected;
 use crate::limits::cluster::{Allowed, ClusterLimits, RetryLimit};
 use crate::limits::outlier::{Notice, Watch, Why};
+use crate::limits::rate::RetryRate;
 use crate::observe::ClusterId;
 use crate::observe::counters::{Registry, ServiceLabels};
 use crate::table::clusters::{Balance, Cluster, EndpointSet, KeepAlive, Protocol, Speaks};
@@ -408,6 +409,12 @@ fn allowed(ir: &IrCluster) -> Allowed {
             IrRetryLimit::Budget { share, at_least } => {
                 RetryLimit::Budget { share: *share, at_least: *at_least }
             }
+            IrRetryLimit::Rate { share, over, at_least, per } => RetryLimit::Rate(RetryRate {
+                share: *share,
+                over_ms: over.get(),
+                at_least: *at_least,
+                per_ms: per.get(),
+            }),
         }),
     }
 }

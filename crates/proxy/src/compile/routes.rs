@@ -284,6 +284,7 @@ impl<'i> Room<'_, '_, 'i> {
             retry: policy::retry(retry),
             mirrors,
             hash: hash.iter().map(policy::hash).collect(),
+            resumes: session.is_some() || forward.destinations.iter().any(|to| to.session.is_some()),
             session: session.as_ref().map(|session| Box::new(policy::session(session))),
         })
     }
@@ -299,7 +300,8 @@ impl<'i> Room<'_, '_, 'i> {
         matched: &PathMatch,
         refused: &mut Vec<String>,
     ) -> Result<Destination, String> {
-        let ir::Destination { cluster, weight, request_headers, response_headers, instead } = destination;
+        let ir::Destination { cluster, weight, request_headers, response_headers, session, instead } =
+            destination;
         let (cluster, cluster_name) = self.cluster(cluster);
         let instead = match instead {
             None => None,
@@ -317,6 +319,7 @@ impl<'i> Room<'_, '_, 'i> {
             weight: *weight,
             request_headers: header_ops::request(request_headers, refused),
             response_headers: header_ops::response(response_headers, refused),
+            session: session.as_ref().map(|session| Box::new(policy::session(session))),
             instead: instead.map(Box::new),
         })
     }

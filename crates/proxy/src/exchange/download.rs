@@ -19,7 +19,7 @@ use crate::clock::Timer;
 use crate::filter::response;
 use crate::observe::Flags;
 use crate::table::clusters::Cluster;
-use crate::table::routes::{Action, Destination, Forward, Rule};
+use crate::table::routes::{Action, Destination, Rule};
 use crate::upstream::back::Back;
 use crate::upstream::fail::Fail;
 use crate::upstream::{EndpointState, InFlight};
@@ -59,7 +59,10 @@ pub(super) async fn respond<F: Front>(
     for (name, value) in &exchange.granted {
         exchange.response.fields.add(name, value);
     }
-    if let Action::Forward(Forward { session: Some(session), .. }) = &rule.action {
+    if let Action::Forward(to) = &rule.action
+        && to.resumes
+        && let Some(session) = session::session_of(to, destination)
+    {
         session::tell(live, session, endpoint.address);
     }
     let exchange = &mut *live.exchange;

@@ -40,7 +40,7 @@ const NEVER: u64 = u64::MAX;
 
 /// The destination of a request: the one that its client's session is at, else one in proportion to the weights.
 pub(crate) fn choose<'t, F: Front>(live: &mut Live<'_, '_, F>, to: &'t Forward) -> &'t Destination {
-    let resumed = to.session.as_ref().and_then(|session| session::resume(live, session, to));
+    let resumed = if to.resumes { session::resume(live, to) } else { None };
     resumed.unwrap_or_else(|| &to.destinations[to.pick(live.worker.random_u32())])
 }
 
@@ -58,7 +58,9 @@ pub(crate) async fn run<'t, F: Front>(
     };
     live.note.service = cluster.service;
     live.note.cluster = Some(cluster.series);
-    let _permit = Permit::request(cluster.limits.as_ref()).ok_or_else(|| overflow(worker, cluster))?;
+    let now_ms = || worker.clock.epoch_ms(worker.clock.recent_us());
+    let permit = Permit::request(cluster.limits.as_ref(), now_ms);
+    let _permit = permit.ok_or_else(|| overflow(worker, cluster))?;
     let mut retrying = None;
     if !to.hash.is_empty() {
         let ends = Ends { remote: live.note.client, local: live.conn.local };
@@ -142,7 +144,7 @@ fn within(next: Next, held: &mut Option<Permit>, cluster: &Cluster, worker: &Wor
         }
         Next::Final | Next::Overflow => return next,
     }
-    *held = Permit::retry(cluster.limits.as_ref());
+    *held = Permit::retry(cluster.limits.as_ref(), worker.clock.epoch_ms(worker.clock.recent_us()));
     if held.is_none() {
         worker.count(Counter::RetryOverflows);
         count(ClusterStat::RqRetryOverflow);

@@ -9,19 +9,22 @@ use crate::table::routes::{Destination, Forward};
 /// The destination with the endpoint that the client notes, which is kept in mind. `None`: it notes none, or the endpoint
 /// may not be chosen any more.
 #[cold]
-pub(super) fn resume<'t, F: Front>(
-    live: &mut Live<'_, '_, F>,
-    session: &Session,
-    to: &'t Forward,
-) -> Option<&'t Destination> {
-    let (text, began_s) = session.noted(&live.exchange.request, now_s(live))?;
+pub(super) fn resume<'t, F: Front>(live: &mut Live<'_, '_, F>, to: &'t Forward) -> Option<&'t Destination> {
+    let now_s = now_s(live);
     let found = to.destinations.iter().filter(|destination| destination.redirect().is_none());
-    let (destination, address) = found.into_iter().find_map(|destination| {
+    let (destination, kept) = found.into_iter().find_map(|destination| {
+        let session = session_of(to, destination)?;
+        let (text, began_s) = session.noted(&live.exchange.request, now_s)?;
         let state = live.worker.upstreams.cluster(destination)?;
-        Some((destination, state.chosen_at(&text)?))
+        Some((destination, Kept { address: state.chosen_at(&text)?, began_s }))
     })?;
-    live.exchange.session = Some(Kept { address, began_s });
+    live.exchange.session = Some(kept);
     Some(destination)
+}
+
+/// How clients stay at endpoints of a destination: the rule's way, else its own.
+pub(super) fn session_of<'t>(to: &'t Forward, destination: &'t Destination) -> Option<&'t Session> {
+    to.session.as_deref().or(destination.session.as_deref())
 }
 
 /// Tells the client where its session is, if it is not where it was.

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::rate::{RateCounts, RetryRate};
+
 /// One counter, on a cache line of its own.
 #[derive(Debug, Default)]
 #[repr(align(128))]
@@ -38,6 +40,8 @@ pub(crate) enum RetryLimit {
     Count(u32),
     /// A share of the requests in flight, in millionths; so many are always allowed.
     Budget { share: u32, at_least: u32 },
+    /// A share of the requests of a time.
+    Rate(RetryRate),
 }
 
 /// What is allowed; `None`: no limit.
@@ -76,6 +80,7 @@ pub(crate) struct ClusterLimits {
     pending: Gauge,
     requests: Gauge,
     retries: Gauge,
+    rate: Option<Box<RateCounts>>,
 }
 
 impl ClusterLimits {
@@ -90,6 +95,10 @@ impl ClusterLimits {
                 pending: Gauge::default(),
                 requests: Gauge::default(),
                 retries: Gauge::default(),
+                rate: match allowed.retries {
+                    Some(RetryLimit::Rate(rate)) => Some(Box::new(RateCounts::new(rate))),
+                    _ => None,
+                },
             })
         })
     }
@@ -145,6 +154,8 @@ impl ClusterLimits {
                     let budget = u64::from(self.requests.get()) * u64::from(share) / 1_000_000;
                     Some(at_least.max(u32::try_from(budget).unwrap_or(u32::MAX)))
                 }
+                // It is not about how many are under way.
+                RetryLimit::Rate(_) => None,
             },
         }
     }
@@ -190,13 +201,24 @@ impl Permit {
         Permit::take(limits, Which::Pending)
     }
 
-    /// A request in flight; `None`: the limit is reached.
-    pub(crate) fn request(limits: Option<&Arc<ClusterLimits>>) -> Option<Permit> {
-        Permit::take(limits, Which::Request)
+    /// A request in flight; `None`: the limit is reached. `now_ms`: since the Unix epoch.
+    pub(crate) fn request(
+        limits: Option<&Arc<ClusterLimits>>,
+        now_ms: impl FnOnce() -> u64,
+    ) -> Option<Permit> {
+        let permit = Permit::take(limits, Which::Request)?;
+        if let Some(rate) = limits.and_then(|limits| limits.rate.as_ref()) {
+            rate.request(now_ms());
+        }
+        Some(permit)
     }
 
-    /// A retry; `None`: the limit is reached.
-    pub(crate) fn retry(limits: Option<&Arc<ClusterLimits>>) -> Option<Permit> {
+    /// A retry; `None`: the limit is reached. `now_ms`: since the Unix epoch.
+    pub(crate) fn retry(limits: Option<&Arc<ClusterLimits>>, now_ms: u64) -> Option<Permit> {
+        let within = |limits: &Arc<ClusterLimits>| limits.rate.as_ref().is_none_or(|rate| rate.retry(now_ms));
+        if !limits.is_none_or(within) {
+            return None;
+        }
         Permit::take(limits, Which::Retry)
     }
 

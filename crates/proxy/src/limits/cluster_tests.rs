@@ -20,8 +20,8 @@ fn a_limit_holds_until_a_permit_is_given_back() {
 fn what_has_no_limit_is_not_counted() {
     assert!(ClusterLimits::new(Allowed::default()).is_none());
     let limits = limits(Allowed { connections: Some(0), ..Allowed::default() });
-    assert!(Permit::request(Some(&limits)).is_some());
-    assert!(Permit::request(None).is_some());
+    assert!(Permit::request(Some(&limits), || 0).is_some());
+    assert!(Permit::request(None, || 0).is_some());
     assert!(Place::take(None).is_some());
     assert!(Place::take(Some(&limits)).is_none());
 }
@@ -32,7 +32,9 @@ fn a_limit_holds_across_threads() {
     let held: usize = std::thread::scope(|scope| {
         let takers: Vec<_> = (0..4)
             .map(|_| {
-                scope.spawn(|| (0..100).filter_map(|_| Permit::request(Some(&limits))).collect::<Vec<_>>())
+                scope.spawn(|| {
+                    (0..100).filter_map(|_| Permit::request(Some(&limits), || 0)).collect::<Vec<_>>()
+                })
             })
             .collect();
         // Nobody gives back before all have taken.
@@ -65,9 +67,9 @@ fn a_budget_grows_with_the_requests_in_flight() {
         ..Allowed::default()
     });
     let limits = Some(&limits);
-    let retry = Permit::retry(limits);
+    let retry = Permit::retry(limits, 0);
     assert!(retry.is_some());
-    assert!(Permit::retry(limits).is_none());
-    let _requests: Vec<_> = (0..10).map(|_| Permit::request(limits)).collect();
-    assert!(Permit::retry(limits).is_some(), "20 % of 10 are 2");
+    assert!(Permit::retry(limits, 0).is_none());
+    let _requests: Vec<_> = (0..10).map(|_| Permit::request(limits, || 0)).collect();
+    assert!(Permit::retry(limits, 0).is_some(), "20 % of 10 are 2");
 }

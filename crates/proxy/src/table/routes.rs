@@ -181,6 +181,8 @@ pub(crate) struct Forward {
     pub(crate) hash: Box<[HashPolicy]>,
     /// How clients stay at their endpoints.
     pub(crate) session: Option<Box<Session>>,
+    /// Does it, or any destination, say that?
+    pub(crate) resumes: bool,
     /// Where copies go.
     pub(crate) mirrors: Box<[Mirror]>,
 }
@@ -227,6 +229,8 @@ pub(crate) struct Destination {
     pub(crate) request_headers: HeaderOps,
     /// Operations on the response of this destination, before the rule's. Empty where it is the only one.
     pub(crate) response_headers: HeaderOps,
+    /// How clients stay at its endpoints, where the rule does not say.
+    pub(crate) session: Option<Box<Session>>,
     /// What its requests meet with besides what the rule says.
     pub(crate) instead: Option<Box<Instead>>,
 }

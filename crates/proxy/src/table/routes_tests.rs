@@ -180,6 +180,7 @@ fn destinations_are_picked_in_proportion() {
         weight,
         request_headers: HeaderOps::default(),
         response_headers: HeaderOps::default(),
+        session: None,
         instead: None,
     };
     let forward = |weights: &[u32]| Forward {
@@ -193,6 +194,7 @@ fn destinations_are_picked_in_proportion() {
         mirrors: Box::default(),
         hash: Box::default(),
         session: None,
+        resumes: false,
     };
     let table: [&[u32]; 5] = [&[1], &[1, 3], &[10, 1, 5], &[100; 16], &[u32::MAX, u32::MAX]];
     for weights in table {

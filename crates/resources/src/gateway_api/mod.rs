@@ -10,6 +10,7 @@ mod l4_routes;
 mod reference_grant;
 mod route;
 mod x_backend;
+mod x_backend_traffic_policy;
 
 pub use backend_tls_policy::*;
 pub use external_auth::*;
@@ -21,6 +22,7 @@ pub use l4_routes::*;
 pub use reference_grant::*;
 pub use route::*;
 pub use x_backend::*;
+pub use x_backend_traffic_policy::*;
 
 /// The API group.
 pub const GROUP: &str = "gateway.networking.k8s.io";

@@ -118,11 +118,6 @@ impl<'a> Reader<'a> {
         match role {
             Some(Role::Read(kind)) => self.read_named(node, kind, name),
             Some(Role::Unused | Role::Kept(_)) => self.ignore(kind),
-            Some(Role::Later) => {
-                let message = format!("{kind} {} is not served yet", name.unwrap_or("without a name"));
-                self.problem(node, Problem::new(codes::NOT_SERVED_YET, message, ""));
-                self.ignore(kind);
-            }
             None => {}
         }
     }
@@ -194,6 +189,9 @@ impl<'a> Reader<'a> {
                 self.read::<gateway_api::ReferenceGrant>(node, &key).map(AnyObject::ReferenceGrant)
             }
             Kind::XBackend => self.read::<gateway_api::XBackend>(node, &key).map(AnyObject::XBackend),
+            Kind::XBackendTrafficPolicy => self
+                .read::<gateway_api::XBackendTrafficPolicy>(node, &key)
+                .map(AnyObject::XBackendTrafficPolicy),
             Kind::AuthorizationPolicy
             | Kind::RequestAuthentication
             | Kind::EnvoyFilter

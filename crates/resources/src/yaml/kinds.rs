@@ -13,8 +13,6 @@ pub(super) enum Role {
     Kept(Kind),
     /// Counted: a gateway has no use for it.
     Unused,
-    /// Counted, and said so: it will be served one day.
-    Later,
 }
 
 /// Why a kind cannot be placed.
@@ -111,7 +109,7 @@ const KNOWN: &[Known] = known! {
     }
     "gateway.networking.x-k8s.io" &["v1alpha1"] => {
         "XBackend" Role::Read(Kind::XBackend),
-        "XBackendTrafficPolicy" Role::Later,
+        "XBackendTrafficPolicy" Role::Read(Kind::XBackendTrafficPolicy),
         "XMesh" Role::Unused,
     }
 };
@@ -135,7 +133,7 @@ pub fn api_kinds() -> impl Iterator<Item = ApiKind> {
         Role::Read(kind) | Role::Kept(kind) => {
             Some(ApiKind { kind, group: known.group, name: known.kind, versions: known.versions })
         }
-        Role::Unused | Role::Later => None,
+        Role::Unused => None,
     })
 }
 

@@ -49,6 +49,7 @@ impl Layout {
             | Kind::ProxyConfig
             | Kind::Telemetry => Some(Layout::Prefixed),
             Kind::XBackend => Some(Layout::Parents),
+            Kind::XBackendTrafficPolicy => Some(Layout::Ancestors),
             Kind::MeshConfig
             | Kind::Deployment
             | Kind::Service

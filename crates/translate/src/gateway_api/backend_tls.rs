@@ -171,12 +171,12 @@ impl BackendTls {
                 let mut own = targets.iter().filter(routed).peekable();
                 if own.peek().is_some() {
                     let accepted = own.map(|(_, accepted)| accepted.clone()).find(Result::is_err);
-                    say(policy, Some(gateway), (&accepted.unwrap_or(Ok(())), resolved), report);
+                    say(policy, Some(gateway), (&accepted.unwrap_or(Ok(())), Some(resolved)), report);
                     said = true;
                 }
             }
             for (service, accepted) in targets.iter().filter(|_| !said) {
-                say(policy, service.as_ref(), (accepted, resolved), report);
+                say(policy, service.as_ref(), (accepted, Some(resolved)), report);
             }
         }
     }
@@ -257,12 +257,11 @@ impl Reading<'_> {
 pub(super) fn say<S>(
     policy: &Object<S>,
     parent: Option<&ObjectKey>,
-    (accepted, resolved): (&Result<(), No>, &Result<(), No>),
+    (accepted, resolved): (&Result<(), No>, Option<&Result<(), No>>),
     report: &mut Report,
 ) {
-    let both =
-        [("Accepted", "it is in force", accepted), ("ResolvedRefs", "what it refers to is there", resolved)];
-    for (condition, fine, holds) in both {
+    let resolved = resolved.map(|resolved| ("ResolvedRefs", "what it refers to is there", resolved));
+    for (condition, fine, holds) in [("Accepted", "it is in force", accepted)].into_iter().chain(resolved) {
         let (reason, message) = match holds {
             Ok(()) => (condition, Cow::Borrowed(fine)),
             Err((reason, message)) => (*reason, Cow::Owned(message.clone())),

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use limen_ir::route::Rule;
-use limen_resources::gateway_api::{DefaultScope, GrpcRoute, HttpRoute, ParentReference, ReferenceGrant};
+use limen_resources::gateway_api::{
+    DefaultScope, GrpcRoute, HttpRoute, ParentReference, ReferenceGrant, XBackendTrafficPolicy,
+};
 use limen_resources::{AnyObject, Kind, Object, ObjectKey, Snapshot, Table};
 
 use super::No;
@@ -138,7 +140,8 @@ impl Draft {
 /// What routes came to before. It holds as long as all that they refer to is the same.
 #[derive(Debug, Default)]
 pub(crate) struct DraftMemo {
-    grants: Option<Table<ReferenceGrant>>,
+    /// Of all routes.
+    policies: Option<(Table<ReferenceGrant>, Table<XBackendTrafficPolicy>)>,
     services: Option<Arc<crate::services::Registry>>,
     http: Memo<ObjectKey, Arc<Object<HttpRoute>>, Arc<Draft>>,
     grpc: Memo<ObjectKey, Arc<Object<GrpcRoute>>, Arc<Draft>>,
@@ -149,7 +152,11 @@ impl DraftMemo {
     pub(crate) fn drafts(&mut self, ground: (&Index<'_>, &Grants)) -> Vec<Arc<Draft>> {
         let (index, _) = ground;
         let snapshot: &Snapshot = index.snapshot;
-        if !self.grants.as_ref().is_some_and(|grants| grants.same(snapshot.reference_grants())) {
+        let (grants, traffic) = (snapshot.reference_grants(), snapshot.x_backend_traffic_policies());
+        let same = |(before, said): &(Table<ReferenceGrant>, Table<XBackendTrafficPolicy>)| {
+            before.same(grants) && said.same(traffic)
+        };
+        if !self.policies.as_ref().is_some_and(same) {
             *self = DraftMemo::default();
         }
         let same = self.services.as_ref().is_some_and(|services| services.same(&index.services));
@@ -165,7 +172,7 @@ impl DraftMemo {
         }
         self.http.turn();
         self.grpc.turn();
-        self.grants = Some(snapshot.reference_grants().clone());
+        self.policies = Some((grants.clone(), traffic.clone()));
         self.services = Some(Arc::clone(&index.services));
         let l4 = |draft| Arc::new(Draft::L4(draft));
         drafts.extend(snapshot.tls_routes().iter().map(|route| l4(l4::tls(ground, route))));

@@ -34,6 +34,7 @@ mod routes;
 mod session;
 mod standing;
 pub(crate) mod status;
+pub(crate) mod traffic;
 pub(crate) mod x_backends;
 
 use std::collections::BTreeSet;
@@ -191,16 +192,22 @@ impl<'a> Plan<'a> {
 
     /// Says what became of backends and of policies for them.
     pub(crate) fn conclude_policies(&self, index: &Index<'_>, report: &mut Report) {
-        if index.snapshot.backend_tls_policies().is_empty() && index.snapshot.x_backends().is_empty() {
+        let snapshot = index.snapshot;
+        let policies = !snapshot.x_backend_traffic_policies().is_empty();
+        if snapshot.backend_tls_policies().is_empty() && snapshot.x_backends().is_empty() && !policies {
             return;
         }
         let mut routed: Vec<Routed<'_>> =
             self.gateways.iter().map(|gateway| (&gateway.object.key, BTreeSet::new())).collect();
-        let mut backends = BTreeSet::new();
+        let (mut backends, mut targets_of) = (BTreeSet::new(), traffic::Routed::new());
         for (draft, standing) in self.routes() {
             for gateway in &standing.taken_by {
                 let Some((key, services)) = routed.get_mut(*gateway) else { continue };
                 let wanted = draft.wanted().iter().map(|needed| &needed.service);
+                if policies {
+                    let targets = wanted.clone().filter_map(|service| traffic::target_of(service));
+                    targets_of.extend(targets.map(|target| (target, *key)));
+                }
                 services.extend(wanted.clone().map(|service| (&*service.namespace, service.flag_name())));
                 backends.extend(wanted.filter_map(|service| match &service.source {
                     ServiceSource::XBackend(object) => Some((&object.key, *key)),
@@ -210,5 +217,6 @@ impl<'a> Plan<'a> {
         }
         index.backend_tls.conclude(&routed, report);
         index.x_backends.conclude(&backends, report);
+        index.traffic.conclude(&targets_of, report);
     }
 }

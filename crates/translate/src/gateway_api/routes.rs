@@ -220,7 +220,7 @@ impl HttpDraft {
             destinations.push(destination(backends::nothing(), 1));
         }
         let (timeout, retry) = times(written.timeouts, written.retry);
-        let session = match session::session(self.route.key(), number, written.session) {
+        let session = match session::of_rule(self.route.key(), number, written.session) {
             Ok(session) => session.map(Box::new),
             Err(no) => {
                 self.drop_rule(number, no);
@@ -261,14 +261,17 @@ impl HttpDraft {
             }
             let own = filters::of_backend(&written.filters);
             right = right.and(own.right);
+            let mut session = None;
             let cluster = match found {
                 Some(Backend { cluster, service }) => {
+                    session = ground.0.traffic.session(&service, cluster.port);
                     self.want(&cluster, service, field);
                     cluster
                 }
                 None => backends::nowhere(self.referrer(), &reference),
             };
             destinations.push(Destination {
+                session,
                 request_headers: filters::one_after_the_other(&read.request, &own.request),
                 response_headers: filters::one_after_the_other(&own.response, &read.response),
                 instead: own.instead,
@@ -364,6 +367,7 @@ fn destination(cluster: ClusterKey, weight: u32) -> Destination {
         weight,
         request_headers: HeaderOps::default(),
         response_headers: HeaderOps::default(),
+        session: None,
         instead: None,
     }
 }

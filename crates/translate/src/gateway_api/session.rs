@@ -8,16 +8,22 @@ use limen_resources::gateway_api::SessionPersistence;
 use super::No;
 
 /// What a rule of a route, by its number, says of sessions.
-pub(super) fn session(
+pub(super) fn of_rule(
     route: &ObjectKey,
     number: usize,
     written: Option<&SessionPersistence>,
 ) -> Result<Option<Session>, No> {
-    let Some(SessionPersistence { session_name, absolute_timeout, persistence_type, cookie_config }) =
-        written
-    else {
-        return Ok(None);
-    };
+    // Rules have other backends each, so each needs a note of its own.
+    let name = || format!("limen-session-{}-{}-{number}", route.namespace, route.name);
+    written.map(|written| session(written, name)).transpose()
+}
+
+/// What is written of sessions. `unwritten`: the name of their notes where none is.
+pub(super) fn session(
+    written: &SessionPersistence,
+    unwritten: impl FnOnce() -> String,
+) -> Result<Session, No> {
+    let SessionPersistence { session_name, absolute_timeout, persistence_type, cookie_config } = written;
     let no = |why: String| ("UnsupportedValue", why);
     let lasts = absolute_timeout.and_then(|time| Millis::new(time.millis()));
     let permanent = match cookie_config.as_ref().map(|config| &*config.lifetime_type) {
@@ -33,15 +39,14 @@ pub(super) fn session(
         (other, _) => return Err(no(format!("sessions of type {other} are not known"))),
     };
     let name = match &**session_name {
-        // Rules have other backends each, so each needs a note of its own.
-        "" => format!("limen-session-{}-{}-{number}", route.namespace, route.name),
+        "" => unwritten(),
         name => name.to_owned(),
     };
     if !name.bytes().all(is_token) {
         return Err(no(format!("`{name}` can be no name of a cookie or header")));
     }
     let name = if kept == SessionKept::Header { name.to_ascii_lowercase() } else { name };
-    Ok(Some(Session { name, kept, lasts }))
+    Ok(Session { name, kept, lasts })
 }
 
 /// RFC 9110 5.6.2.

@@ -91,7 +91,7 @@ impl XBackends {
     pub(crate) fn conclude(&self, routed: &BTreeSet<(&ObjectKey, &ObjectKey)>, report: &mut Report) {
         for (backend, gateway) in routed {
             if let Some(Judged { object, accepted, resolved, .. }) = self.judged.get(*backend) {
-                say(object, Some(gateway), (accepted, resolved), report);
+                say(object, Some(gateway), (accepted, Some(resolved)), report);
             }
         }
     }

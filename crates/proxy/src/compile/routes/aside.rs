@@ -53,6 +53,7 @@ impl<'i> Room<'_, '_, 'i> {
             weight: 1,
             request_headers: HeaderOps::default(),
             response_headers: HeaderOps::default(),
+            session: None,
             instead: None,
         };
         let forward = Forward {
@@ -65,6 +66,7 @@ impl<'i> Room<'_, '_, 'i> {
             retry,
             hash: Box::default(),
             session: None,
+            resumes: false,
             mirrors: Box::default(),
         };
         Rule {

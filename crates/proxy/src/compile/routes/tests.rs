@@ -47,6 +47,7 @@ fn destination(host: &str, set: &[(&str, &str)]) -> ir::Destination {
         weight: 1,
         request_headers: ops(set),
         response_headers: IrOps::default(),
+        session: None,
         instead: None,
     }
 }
