@@ -33,6 +33,7 @@ func (i *inside) deployed(check func(string, func(context.Context) error)) {
 	check("a route on two of them says so of each", i.hangs)
 	check("two instances count when both serve it", func(ctx context.Context) error { return i.grows(ctx, "edge") })
 	check("an edit of what was made is taken back", func(ctx context.Context) error { return i.mends(ctx, "edge") })
+	check("parameters change what is made, and wrong ones are told and change nothing", i.changes)
 	check("nobody lacks a right", i.allowedAll)
 	check("all that was made goes with the Gateway, and what was said for it", i.goes)
 }
@@ -89,6 +90,10 @@ func (i *inside) own(ctx context.Context, gateway string) error {
 
 // tells waits until a Gateway says this of whether it is programmed.
 func (i *inside) tells(ctx context.Context, gateway, wanted string) error {
+	return i.tellsOf(ctx, gateway, "Programmed", wanted)
+}
+
+func (i *inside) tellsOf(ctx context.Context, gateway, kind, wanted string) error {
 	return until(ctx, func(ctx context.Context) error {
 		object, err := i.object(ctx, "gateways", gateway)
 		if err != nil {
@@ -97,7 +102,7 @@ func (i *inside) tells(ctx context.Context, gateway, wanted string) error {
 		conditions, _, err := unstructured.NestedSlice(object.Object, "status", "conditions")
 		for _, one := range conditions {
 			one := one.(map[string]any)
-			if said := fmt.Sprint(one["reason"], " ", one["message"]); one["type"] == "Programmed" && strings.Contains(said, wanted) {
+			if said := fmt.Sprint(one["reason"], " ", one["message"]); one["type"] == kind && strings.Contains(said, wanted) {
 				return nil
 			}
 		}
@@ -199,6 +204,46 @@ func (i *inside) mends(ctx context.Context, gateway string) error {
 		}
 		return nil
 	})
+}
+
+// changes has the other Gateway name a ConfigMap, which is right at first.
+func (i *inside) changes(ctx context.Context) error {
+	maps := i.client.CoreV1().ConfigMaps("shop")
+	own := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "other"},
+		Data: map[string]string{"type": "ClusterIP", "replicas": "2"}}
+	own, err := maps.Create(ctx, own, metav1.CreateOptions{})
+	if err != nil {
+		return err
+	}
+	kind := schema.GroupVersionResource{Group: "gateway.networking.k8s.io", Version: "v1", Resource: "gateways"}
+	patch := []byte(`{"spec": {"infrastructure": {"parametersRef": {"group": "", "kind": "ConfigMap", "name": "other"}}}}`)
+	gateways := i.dynamic.Resource(kind).Namespace("shop")
+	if _, err := gateways.Patch(ctx, "other", types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+		return err
+	}
+	if err := i.tells(ctx, "other", "by 2/2 instances"); err != nil {
+		return err
+	}
+	before, service, err := i.made(ctx, "other")
+	if err != nil {
+		return err
+	}
+	if service.Spec.Type != corev1.ServiceTypeClusterIP {
+		return fmt.Errorf("its Service is of type %s", service.Spec.Type)
+	}
+	own.Data["image"] = "example.com/own"
+	own.Data["replicas"] = "1"
+	if _, err := maps.Update(ctx, own, metav1.UpdateOptions{}); err != nil {
+		return err
+	}
+	if err := i.tellsOf(ctx, "other", "Accepted", "InvalidParameters"); err != nil {
+		return err
+	}
+	after, _, err := i.made(ctx, "other")
+	if err == nil && after.Generation != before.Generation {
+		err = errors.New("its Deployment was changed")
+	}
+	return err
 }
 
 func (i *inside) allowedAll(ctx context.Context) error {

@@ -87,7 +87,7 @@ pub fn start(options: Options) -> anyhow::Result<Running> {
         limen_translate::Settings { files: cluster.is_none(), ..settings.meaning.translation() };
     if let (Some(deployer), Some(cluster)) = (&mut translation.gateway_api.deployer, &cluster) {
         let own = &translation.workload_namespace;
-        deploying::complete(deployer, own, &cluster.namespaces, settings.serving.drain);
+        deploying::complete(deployer, own, cluster, settings.serving.drain);
     }
     let config = limen_sources::Config {
         roots,

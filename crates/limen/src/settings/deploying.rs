@@ -1,10 +1,10 @@
 //! Gateways that get instances of their own.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use clap::Args;
 use limen_resources::{Kind, ObjectKey};
+use limen_sources::Cluster;
 use limen_translate::Deployer;
 
 use super::Meaning;
@@ -77,17 +77,20 @@ impl Deploying {
     }
 }
 
-/// Completes what is told to instances by what does not concern the meaning of resources. `namespaces`: those that are
-/// read, if not all.
-pub(crate) fn complete(deployer: &mut Deployer, own: &str, namespaces: &BTreeSet<String>, drain: Duration) {
-    if !namespaces.is_empty() {
+/// Completes what is told to instances by what does not concern the meaning of resources.
+pub(crate) fn complete(deployer: &mut Deployer, own: &str, cluster: &Cluster, drain: Duration) {
+    let mut tell = |flag: &str, value: String| deployer.arguments.extend([flag.to_owned(), value]);
+    if !cluster.namespaces.is_empty() {
         // Where their own Service is.
-        let mut all = namespaces.clone();
+        let mut all = cluster.namespaces.clone();
         all.insert(own.to_owned());
         let all: Vec<String> = all.into_iter().collect();
-        deployer.arguments.extend(["--watch-namespaces".to_owned(), all.join(",")]);
+        tell("--watch-namespaces", all.join(","));
     }
-    deployer.arguments.extend(["--drain".to_owned(), format!("{}ms", drain.as_millis())]);
+    if let Some(leases) = cluster.writing.as_ref().and_then(|writing| writing.namespace.clone()) {
+        tell("--lease-namespace", leases);
+    }
+    tell("--drain", format!("{}ms", drain.as_millis()));
     deployer.grace_seconds += drain.as_secs();
 }
 

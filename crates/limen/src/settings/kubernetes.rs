@@ -41,7 +41,7 @@ pub struct Kubernetes {
     pub watch_namespaces: Vec<String>,
 
     /// Write nothing into the cluster: no status of any object, no Events, no Leases
-    #[arg(long, env = "LIMEN_NO_STATUS", value_parser = FalseyValueParser::new(), requires = "kube", help_heading = KUBERNETES)]
+    #[arg(long, env = "LIMEN_NO_STATUS", value_parser = FalseyValueParser::new(), requires = "kube", conflicts_with = "deploy_image", help_heading = KUBERNETES)]
     pub no_status: bool,
 
     /// Gateways of one group stand for each other: one of them writes, and what it writes holds for all
@@ -62,6 +62,7 @@ impl Kubernetes {
     pub fn cluster(&self, meaning: &Meaning) -> Option<Cluster> {
         let Kubernetes { kube, kubeconfig, context, watch_namespaces, .. } = self;
         let root = meaning.translation().root_namespace;
+        let own = &meaning.workload_namespace;
         let mesh = ObjectKey::new(Kind::ConfigMap, root, MESH_CONFIG_MAP);
         kube.then(|| Cluster {
             kubeconfig: kubeconfig.clone(),
@@ -69,7 +70,7 @@ impl Kubernetes {
             namespaces: watch_namespaces.iter().filter(|name| !name.is_empty()).cloned().collect(),
             // Nothing is to be served for a moment as if there were none.
             first: BTreeSet::from([mesh]),
-            deployments: meaning.deploying.deploy_image.as_ref().map(|_| meaning.workload_namespace.clone()),
+            deployments: meaning.deploying.deploy_image.as_ref().map(|_| own.clone()),
             // The names of their accounts, which only whole Pods tell, are asked for by who has an identity.
             whole_pods: meaning.identity_cert.is_some(),
             writing: (!self.no_status).then(|| Writing {
@@ -81,7 +82,11 @@ impl Kubernetes {
                 }),
                 group: self.group.clone(),
                 instance: self.instance.clone().unwrap_or_else(own_name),
-                namespace: self.lease_namespace.clone(),
+                // Where the Leases of the instances are that it makes.
+                namespace: self
+                    .lease_namespace
+                    .clone()
+                    .or_else(|| meaning.deploying.deploy_image.as_ref().map(|_| own.clone())),
             }),
         })
     }

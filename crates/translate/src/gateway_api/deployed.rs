@@ -99,8 +99,7 @@ impl Making<'_, '_> {
         let [deployment, service] = self.keys();
         let (settings, deployer) = (self.index.settings, self.deployer);
         let ground = (&*settings.workload_namespace, deployer);
-        let all = parameters.into_iter();
-        let contents = objects::objects(ground, (self.gateway, self.name), ports, all);
+        let contents = objects::objects(ground, (self.gateway, self.name), ports, parameters);
         let [first, second] = contents;
         [(deployment, first), (service, second)]
     }

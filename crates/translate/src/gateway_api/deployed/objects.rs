@@ -64,18 +64,20 @@ pub(super) fn name(gateway: &Object<Gateway>) -> String {
 }
 
 /// The Deployment and the Service for a Gateway, under this name, with the changes in their order.
-pub(super) fn objects<'p>(
+pub(super) fn objects(
     (namespace, deployer): (&str, &Deployer),
     (gateway, name): (&Object<Gateway>, &str),
     ports: &Ports,
-    parameters: impl Iterator<Item = &'p Parameters>,
+    parameters: [&Parameters; 2],
 ) -> [Value; 2] {
     let maker = Maker { namespace, deployer, gateway, name };
     let (mut deployment, mut service) = (maker.deployment(), maker.service(ports));
-    for Parameters { deployment: first, service: second } in parameters {
+    for Parameters { deployment: first, service: second, .. } in parameters {
         first.iter().for_each(|patch| merge(&mut deployment, patch));
         second.iter().for_each(|patch| merge(&mut service, patch));
     }
+    let metadata = maker.of_pods(parameters);
+    merge(&mut deployment, &json!({ "spec": { "template": { "metadata": metadata } } }));
     // Whose it is, and which Pods are meant, is not for parameters to say.
     merge(&mut deployment, &maker.identity("apps/v1", "Deployment"));
     let labels = maker.own_labels();
@@ -139,8 +141,18 @@ impl Maker<'_> {
         })
     }
 
-    /// An object with what the Gateway asks for. Its Pods do not get that: what labels and annotations of Pods do in the
-    /// namespace of the gateways is not for its owner to decide.
+    /// What Pods get of that which the Gateway asks for: what labels and annotations of Pods do in the namespace of the
+    /// gateways is not for its owner to decide.
+    fn of_pods(&self, parameters: [&Parameters; 2]) -> Value {
+        let asked = self.gateway.spec.infrastructure.clone().unwrap_or_default();
+        let passed = |mut asked: BTreeMap<String, String>| {
+            asked.retain(|name, _| parameters.iter().any(|parameters| parameters.passes(name)));
+            asked
+        };
+        json!({ "labels": passed(asked.labels), "annotations": passed(asked.annotations) })
+    }
+
+    /// An object with what the Gateway asks for.
     fn object(&self, version: &str, kind: &str, spec: Value) -> Value {
         let asked = self.gateway.spec.infrastructure.clone().unwrap_or_default();
         let mut object = json!({ "metadata": { "labels": asked.labels, "annotations": asked.annotations } });
@@ -217,14 +229,14 @@ impl Maker<'_> {
             ("--node", "$(NODE_NAME)"),
         ];
         let own = own.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value.to_owned()]);
-        let all = ["run", "--kube"].into_iter().map(str::to_owned).chain(own);
+        // The Service leads to the ports as they are declared.
+        let all = ["run", "--kube", "--strict-ports"].into_iter().map(str::to_owned).chain(own);
         all.chain(self.deployer.arguments.iter().cloned()).collect()
     }
 
     fn service(&self, ports: &Ports) -> Value {
         let mut spec = json!({
             "type": "LoadBalancer",
-            "ipFamilyPolicy": "PreferDualStack",
             "ports": ports.of_service(),
         });
         let first = self.gateway.spec.addresses.first();

@@ -24,10 +24,13 @@ pub(crate) struct Parameters {
     pub(super) deployment: Option<Value>,
     /// To the Service.
     pub(super) service: Option<Value>,
+    /// Which labels and annotations that Gateways ask for Pods get, too; one that ends in `/` means all that begin so.
+    pub(super) pod_metadata: Vec<String>,
 }
 
 impl Parameters {
-    /// Those of a class: the keys `deployment` and `service`, what to put into the one and the other.
+    /// Those of a class: the keys `deployment` and `service`, what to put into the one and the other, and `podMetadata`,
+    /// what of `spec.infrastructure` also goes to Pods.
     pub(crate) fn of_class(index: &Index<'_>, class: &Object<GatewayClass>) -> Result<Parameters, No> {
         let Some(reference) = &class.spec.parameters_ref else { return Ok(Parameters::default()) };
         let mut parameters = Parameters::default();
@@ -35,7 +38,15 @@ impl Parameters {
             let place = match &**key {
                 "deployment" => &mut parameters.deployment,
                 "service" => &mut parameters.service,
-                other => return Err(invalid(format!("`{other}` is neither `deployment` nor `service`"))),
+                "podMetadata" => {
+                    let names = text.split([',', ' ', '\n']).filter(|name| !name.is_empty());
+                    parameters.pod_metadata = names.map(str::to_owned).collect();
+                    continue;
+                }
+                other => {
+                    let known = "`deployment`, `service`, `podMetadata`";
+                    return Err(invalid(format!("`{other}` is none of {known}")));
+                }
             };
             let value = parse_value(text).map_err(|why| invalid(format!("`{key}` is no YAML: {why}")))?;
             if !value.is_object() {
@@ -53,6 +64,14 @@ impl Parameters {
             return Ok(Parameters::default());
         };
         harmless(texts(index, reference, &gateway.key.namespace)?)
+    }
+}
+
+impl Parameters {
+    /// Do Pods get a label or an annotation of this name that a Gateway asks for?
+    pub(super) fn passes(&self, name: &str) -> bool {
+        let mut names = self.pod_metadata.iter();
+        names.any(|known| known == name || (known.ends_with('/') && name.starts_with(known.as_str())))
     }
 }
 
@@ -125,7 +144,7 @@ fn harmless(texts: &BTreeMap<String, String>) -> Result<Parameters, No> {
     if service.pointer("/spec/type").is_some_and(|kind| kind == "ClusterIP") {
         alone_inside(&mut service, texts)?;
     }
-    Ok(Parameters { deployment: Some(deployment), service: Some(service) })
+    Ok(Parameters { deployment: Some(deployment), service: Some(service), pod_metadata: Vec::new() })
 }
 
 /// A Service that nobody finds from outside has nothing that says how it is found from there.
