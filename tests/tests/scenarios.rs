@@ -848,6 +848,7 @@ scenarios! {
     ingress_backends_absent
     ingress_classes
     ingress_default_backend
+    ingress_default_certificate
     ingress_gateways
     ingress_host_conflicts
     ingress_hosts

@@ -17,6 +17,7 @@ use crate::gateway_api::{self, RouteMemo, deployed};
 use crate::guard;
 use crate::index::Index;
 use crate::ingress::{self, IngressMemo, Ingresses};
+use crate::istio::addresses;
 use crate::istio::client_tls::ClientPlan;
 use crate::istio::gateway::{self, ChainPlan, InsidePlan, PlainPlan, PortPlan, ServerPlan, ServesPlan};
 use crate::istio::programmed::Programmed;
@@ -67,7 +68,9 @@ type DraftInputs = (Arc<Object<VirtualService>>, Vec<Option<Arc<Object<VirtualSe
 /// The stages in order. A snapshot that differs in endpoints only gives the former result.
 pub(crate) fn assemble(snapshot: &Snapshot, settings: &Settings, memo: &mut AssembleMemo) -> Arc<Assembled> {
     let last = match memo.last.take() {
-        Some((before, made)) if same_inputs(&before, snapshot) => {
+        Some((before, made))
+            if same_inputs(&before, snapshot) && same_places(&before, snapshot, settings) =>
+        {
             // Of what is the same the newer is kept, so that nothing else stays that is gone.
             memo.last = Some((snapshot.clone(), Arc::clone(&made)));
             return made;
@@ -151,6 +154,18 @@ fn by_key(plans: &[Arc<ClusterPlan>], last: &Arc<Clusters>) -> Arc<Clusters> {
         return Arc::clone(last);
     }
     Arc::new(all().map(|cluster| (cluster.key.clone(), Arc::clone(cluster))).collect())
+}
+
+/// Does the gateway run where it did, as far as status says that? Endpoints count for nothing else here.
+fn same_places(a: &Snapshot, b: &Snapshot, settings: &Settings) -> bool {
+    if a.endpoint_slices().same(b.endpoint_slices()) {
+        return true;
+    }
+    let slices = |snapshot| -> Vec<_> {
+        let of = |instance| addresses::slices(snapshot, settings, instance);
+        settings.gateways.iter().flat_map(of).cloned().collect()
+    };
+    slices(a).same(&slices(b))
 }
 
 /// Are all inputs of these stages the same objects?

@@ -66,6 +66,8 @@ codes! {
     HOST_CONFLICT = "LIM0131" "HostConflict" Error;
     /// A path or a certificate of a host that an older Ingress has.
     PATH_CONFLICT = "LIM0132" "IngressPathConflict" Warning;
+    /// A certificate of an Ingress that the default one stands in for.
+    DEFAULT_SHOWN = "LIM0133" "DefaultCertificateShown" Warning;
 }
 
 pub(crate) mod gateway_api;

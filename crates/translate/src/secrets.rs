@@ -62,7 +62,7 @@ impl<'a, 'i> Certificates<'a, 'i> {
         let at = server.at().field(&reference.field);
         match &reference.credential {
             Credential::Secret(name) => self.secret(server, name, at, report),
-            Credential::Own(name) => self.own_secret(server, name, at, report),
+            Credential::Of(namespace, name) => self.secret_of((namespace, name), at, report),
             Credential::Files(chain, key) => {
                 let id = CertificateId(format!("file-cert:{chain}~{key}"));
                 self.pair_of_files(server, id, (chain, key), reference, report)
@@ -199,15 +199,13 @@ impl<'a, 'i> Certificates<'a, 'i> {
         CertificateId(format!("kubernetes://{}", sought.name))
     }
 
-    /// A Secret of the namespace of the object that the server is of.
-    fn own_secret(
+    /// The Secret of this namespace and name.
+    fn secret_of(
         &mut self,
-        server: &ServerPlan,
-        name: &str,
+        (namespace, name): (&str, &str),
         at: At<'_>,
         report: &mut Report,
     ) -> CertificateId {
-        let namespace = &*server.object.key().namespace;
         let id = CertificateId(format!("kubernetes://{namespace}/{name}"));
         match self.look(name, &[namespace]) {
             Look::Found(secret) => self.take_secret(secret, &id, at, report),
@@ -342,6 +340,6 @@ pub(crate) fn without_keys(pem: &str) -> String {
 }
 
 /// Helm's releases and the tokens of accounts are Secrets, too.
-fn holds_credentials(secret: &Object<Secret>) -> bool {
+pub(crate) fn holds_credentials(secret: &Object<Secret>) -> bool {
     !matches!(&*secret.spec.secret_type, "helm.sh/release.v1" | "kubernetes.io/service-account-token")
 }

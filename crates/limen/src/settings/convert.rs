@@ -47,7 +47,11 @@ impl Meaning {
             IstioIngress::Strict => limen_translate::IstioIngress::Strict,
             IstioIngress::Default => limen_translate::IstioIngress::Default,
         });
-        IngressSettings { class: self.ingress_class.clone(), istio }
+        IngressSettings {
+            class: self.ingress_class.clone(),
+            istio,
+            default_certificate: self.ingress_default_certificate.clone(),
+        }
     }
 
     /// The workload's identity; clap wants all of its files or none.

@@ -80,6 +80,17 @@ pub struct Meaning {
     #[arg(long, env = "LIMEN_INGRESS_CLASS", default_value = "limen", value_name = "NAME", help_heading = FILES)]
     pub ingress_class: String,
 
+    /// The Secret whose certificate is shown where an Ingress names none for its hosts, or one that cannot be used [default:
+    /// handshakes for such hosts are reset]
+    #[arg(
+        long,
+        env = "LIMEN_INGRESS_DEFAULT_CERTIFICATE",
+        value_name = "NAMESPACE/SECRET",
+        value_parser = parse::namespaced,
+        help_heading = FILES
+    )]
+    pub ingress_default_certificate: Option<(String, String)>,
+
     /// Which Ingresses are taken as Istio does [default: as the mesh configuration says, else `strict`]
     #[arg(long, env = "LIMEN_ISTIO_INGRESS", value_name = "WHICH", help_heading = FILES)]
     pub istio_ingress: Option<IstioIngress>,

@@ -102,6 +102,16 @@ pub(super) fn gateway(text: &str) -> Result<GatewayIdentity, String> {
     Ok(GatewayIdentity { name: name.to_owned(), labels: labels(labels_text)?, bind })
 }
 
+/// `NAMESPACE/NAME`.
+pub(super) fn namespaced(text: &str) -> Result<(String, String), String> {
+    match text.split_once('/') {
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
+            Ok((namespace.to_owned(), name.to_owned()))
+        }
+        _ => Err(format!("expected NAMESPACE/NAME, found {text:?}")),
+    }
+}
+
 pub(super) fn policy_kind(text: &str) -> Result<Kind, String> {
     let mut kinds = Kind::ALL.into_iter().filter(|kind| kind.can_deny());
     kinds.clone().find(|kind| kind.as_str().eq_ignore_ascii_case(text)).ok_or_else(|| {

@@ -27,6 +27,9 @@ pub struct IngressSettings {
     pub class: String,
     /// How Ingresses of Istio's class are taken; `None`: as the mesh configuration says.
     pub istio: Option<IstioIngress>,
+    /// Namespace and name of the Secret whose certificate is shown where an Ingress that is not of Istio's class names none,
+    /// or one that cannot be used; `None`: no other one is.
+    pub default_certificate: Option<(String, String)>,
 }
 
 /// Which Ingresses are served as Istio does.
@@ -42,7 +45,7 @@ pub enum IstioIngress {
 
 impl Default for IngressSettings {
     fn default() -> IngressSettings {
-        IngressSettings { class: "limen".to_owned(), istio: None }
+        IngressSettings { class: "limen".to_owned(), istio: None, default_certificate: None }
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use limen_ir::atoms::{HostPattern, Port};
 use limen_ir::origin::Origin;
 use limen_ir::route::RouteTableName;
+use limen_resources::core::parse_pem_pair;
 use limen_resources::istio::{Server, ServerTls, TlsMode};
 use limen_resources::{AnyObject, ObjectKey};
 
@@ -18,6 +19,7 @@ use crate::istio::gateway::{ChainPlan, InsidePlan, PlainPlan, PortPlan, ServerPl
 use crate::istio::server_tls::{self, Credential, CredentialRef, TlsPlan};
 use crate::messages::{At, ingress as messages};
 use crate::report::Report;
+use crate::secrets::holds_credentials;
 use crate::settings::GatewayInstance;
 
 /// Puts the Ingresses of one gateway onto its ports.
@@ -191,10 +193,10 @@ impl Joiner<'_, '_, '_> {
     ) -> Option<ChainPlan> {
         let field = format!("spec.tls[{}]", tls.number);
         let at = At::new(&draft.object, &field);
-        if tls.secret.is_empty() {
+        let Some(credential) = self.credential(draft, tls) else {
             self.report.problem(messages::no_secret(at));
             return None;
-        }
+        };
         let mut server_names = Vec::new();
         for host in hosts {
             let name = draft.pattern(host);
@@ -225,7 +227,7 @@ impl Joiner<'_, '_, '_> {
             declared: place.declared,
         };
         let name = format!("{}.{}.{}.{}", place.table, tls.number, key.name, key.namespace);
-        let plan = self.handshake(&server, draft, tls);
+        let plan = self.handshake(&server, credential);
         Some(ChainPlan {
             name,
             server_names,
@@ -235,15 +237,31 @@ impl Joiner<'_, '_, '_> {
         })
     }
 
+    /// What is shown: the certificate that is named, or else the default one, if there is one.
+    fn credential(&mut self, draft: &IngressDraft, tls: &TlsDraft) -> Option<Credential> {
+        let named = !tls.secret.is_empty();
+        if draft.behaviour == Behaviour::Istio {
+            return named.then(|| Credential::Secret(tls.secret.clone()));
+        }
+        let namespace = &*draft.object.key.namespace;
+        let own = || Credential::Of(namespace.to_owned(), tls.secret.clone());
+        let Some((of, name)) = &self.index.settings.ingress.default_certificate else {
+            return named.then(own);
+        };
+        if named {
+            let Some(why) = unusable(self.index, namespace, &tls.secret) else { return Some(own()) };
+            let field = format!("spec.tls[{}].secretName", tls.number);
+            let at = At::new(&draft.object, &field);
+            self.report.problem(messages::default_shown(at, &why, &format!("{of}/{name}")));
+        }
+        Some(Credential::Of(of.clone(), name.clone()))
+    }
+
     /// As a server of mode SIMPLE is, by what the mesh says of TLS.
-    fn handshake(&mut self, plan: &ServerPlan, draft: &IngressDraft, tls: &TlsDraft) -> Option<TlsPlan> {
+    fn handshake(&mut self, plan: &ServerPlan, credential: Credential) -> Option<TlsPlan> {
         let simple = ServerTls { mode: TlsMode::Simple, ..ServerTls::default() };
         let completed = self.index.settings.mesh.tls.complete(&simple);
         let server = Server { tls: Some(completed), ..Server::default() };
-        let credential = match draft.behaviour {
-            Behaviour::Standard => Credential::Own(tls.secret.clone()),
-            Behaviour::Istio => Credential::Secret(tls.secret.clone()),
-        };
         let field = format!("{}.secretName", plan.field);
         let made = server_tls::plan(plan, &server, self.report)?;
         Some(TlsPlan { credentials: vec![CredentialRef { credential, field }], ..made })
@@ -283,6 +301,18 @@ impl Joiner<'_, '_, '_> {
         }
         ingresses.sites.insert(site_id(port), site);
     }
+}
+
+/// Why the certificate of a Secret cannot be shown, if so.
+fn unusable(index: &Index<'_>, namespace: &str, name: &str) -> Option<String> {
+    let title = format!("Secret {namespace}/{name}");
+    let Some(secret) = index.sought.secret(index.snapshot, namespace, name) else {
+        return Some(format!("{title} does not exist or is not valid"));
+    };
+    let pair = secret.spec.server_pair().filter(|_| holds_credentials(secret));
+    let Some(pair) = pair else { return Some(format!("{title} has no certificate with a key")) };
+    let wrong = parse_pem_pair(pair.certificate.expose(), pair.private_key.expose()).err();
+    wrong.map(|(_, error)| format!("{title}: {error}"))
 }
 
 impl IngressSite {

@@ -1,16 +1,16 @@
 //! Where clients find a gateway, as a status says it: the addresses of the Services that select its Pods.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use limen_resources::core::Service;
-use limen_resources::{GatewayAddress, Object};
+use limen_resources::core::{EndpointSlice, Service};
+use limen_resources::{GatewayAddress, Object, Snapshot};
 
 use super::names;
 use crate::index::Index;
 use crate::messages::{At, gateway as messages};
 use crate::report::Report;
-use crate::settings::GatewayInstance;
+use crate::settings::{GatewayInstance, Settings};
 
 /// Names the nodes whose addresses lead to a Service of type NodePort: a JSON object of labels, empty for all.
 const NODE_SELECTOR: &str = "traffic.istio.io/nodeSelector";
@@ -28,8 +28,11 @@ pub(crate) fn addresses(
         within.extend(inside(service));
     }
     let mut found = if outside.is_empty() { within } else { outside };
-    if found.is_empty() && !instance.bind.is_unspecified() {
-        found.push(GatewayAddress::ip(instance.bind.to_string()));
+    if found.is_empty() {
+        match instance.bind.is_unspecified() {
+            true => found = of_own_nodes(index, instance),
+            false => found.push(GatewayAddress::ip(instance.bind.to_string())),
+        }
     }
     let mut seen = Vec::new();
     found.retain(|address| {
@@ -38,6 +41,40 @@ pub(crate) fn addresses(
         new
     });
     found
+}
+
+/// The first address outside of each node that a gateway runs on which no Service has an address for: it is reached there
+/// where it listens in the nodes' own network. The nodes are those that the endpoints of a headless Service name, or else its own.
+fn of_own_nodes(index: &Index<'_>, instance: &GatewayInstance) -> Vec<GatewayAddress> {
+    let slices = slices(index.snapshot, index.settings, instance);
+    let endpoints = slices.flat_map(|slice| &slice.spec.endpoints);
+    let ready = endpoints.filter(|endpoint| endpoint.conditions.ready.unwrap_or(true));
+    let mut nodes: BTreeSet<&str> =
+        ready.map(|endpoint| &*endpoint.node_name).filter(|node| !node.is_empty()).collect();
+    if nodes.is_empty() {
+        nodes.extend(index.settings.node.as_deref());
+    }
+    let nodes = nodes.into_iter().filter_map(|node| index.snapshot.nodes().get("", node));
+    nodes.filter_map(|node| node.spec.external_ips.first().cloned().map(GatewayAddress::ip)).collect()
+}
+
+/// The EndpointSlices of the Services that select a gateway, which tell where it runs.
+pub(crate) fn slices<'s>(
+    snapshot: &'s Snapshot,
+    settings: &'s Settings,
+    instance: &'s GatewayInstance,
+) -> impl Iterator<Item = &'s Arc<Object<EndpointSlice>>> {
+    let namespace = &settings.workload_namespace;
+    snapshot.endpoint_slices().in_namespace(namespace).filter(move |slice| {
+        let name = slice.meta.labels.get(EndpointSlice::SERVICE_NAME);
+        let service = name.and_then(|name| snapshot.services().get(namespace, name));
+        service.is_some_and(|service| selects(service, instance))
+    })
+}
+
+fn selects(service: &Object<Service>, instance: &GatewayInstance) -> bool {
+    let selector = &service.spec.selector;
+    !selector.is_empty() && names::selects(selector, &instance.labels)
 }
 
 /// Has a Service that selects the gateway a balancer that has no address yet, and no other one outside of the cluster?
@@ -73,10 +110,7 @@ fn selecting<'s>(
     instance: &'s GatewayInstance,
 ) -> impl Iterator<Item = &'s Arc<Object<Service>>> {
     let services = index.snapshot.services().in_namespace(&index.settings.workload_namespace);
-    services.filter(|service| {
-        let selector = &service.spec.selector;
-        !selector.is_empty() && names::selects(selector, &instance.labels)
-    })
+    services.filter(|service| selects(service, instance))
 }
 
 /// Those of one Service outside of the cluster; of an ExternalName Service, that name.

@@ -33,8 +33,8 @@ pub(crate) struct CredentialRef {
 pub(crate) enum Credential {
     /// A reference as it is written.
     Secret(String),
-    /// A Secret of the object's own namespace.
-    Own(String),
+    /// A Secret of this namespace and name.
+    Of(String, String),
     /// Paths of the chain and of its key.
     Files(String, String),
     /// The workload's own.

@@ -49,7 +49,17 @@ pub(crate) fn certificate_conflict(at: At<'_>, host: &str, first: &ObjectKey) ->
 pub(crate) fn no_secret(at: At<'_>) -> Problem {
     let message =
         "no Secret is named and there is no default certificate: handshakes for these names are reset";
-    at.say(codes::REFERENCE_NOT_FOUND, message, "write secretName")
+    at.say(
+        codes::REFERENCE_NOT_FOUND,
+        message,
+        "write secretName, or start with --ingress-default-certificate",
+    )
+}
+
+/// A certificate that cannot be shown, where another one is instead.
+pub(crate) fn default_shown(at: At<'_>, why: &str, default: &str) -> Problem {
+    let message = format!("{why}: the default certificate, of Secret {default}, is shown instead");
+    at.say(DEFAULT_SHOWN, message, "name a Secret of type kubernetes.io/tls with tls.crt and tls.key")
 }
 
 /// A backend that is no Service.
