@@ -49,6 +49,9 @@ func insideMain() (int, error) {
 		return 0, err
 	}
 	go node.run(ctx)
+	if s.balance {
+		go node.balance(ctx)
+	}
 	for _, path := range s.apply {
 		if err := apply(ctx, c.config, path); err != nil {
 			return 0, err

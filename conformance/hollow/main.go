@@ -37,6 +37,7 @@ type settings struct {
 	state   string       // where keys, data, volumes and logs are kept
 	pods    netip.Prefix // addresses of Pods; the first is the node's own
 	local   netip.Prefix // addresses that any process inside may bind, for gateways
+	balance bool         // Services of type LoadBalancer get the address of one of their Pods
 	command []string     // empty: stay until told to end
 }
 
@@ -77,6 +78,7 @@ func readSettings() (settings, error) {
 	flag.StringVar(&s.state, "state", "", "folder for keys, data and logs, kept (default: a temporary one)")
 	flag.TextVar(&s.pods, "pods", netip.MustParsePrefix("10.244.0.0/16"), "addresses of Pods")
 	flag.TextVar(&s.local, "local", netip.MustParsePrefix("10.245.0.0/16"), "addresses that gateways may bind")
+	flag.BoolVar(&s.balance, "balance", false, "give Services of type LoadBalancer the address of one of their Pods")
 	flag.Parse()
 	s.command = flag.Args()
 	if s.parts == "" {

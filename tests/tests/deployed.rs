@@ -5,6 +5,7 @@
 use limen_e2e::cluster::Cluster;
 use limen_e2e::gateway::Gateway;
 use limen_e2e::server::{deployer_manifest, manifest, rights_of};
+use limen_resources::Kind;
 use serde_json::Value;
 
 const CLASS: &str = "
@@ -328,4 +329,24 @@ async fn parameters_change_what_is_made_and_wrong_ones_leave_it_as_it_was() {
     cluster.until("that they are wrong", |cluster| accepted(cluster).starts_with(wrong)).await;
     maker.stop().await;
     assert_eq!((writes_of(&cluster, "deployments"), writes_of(&cluster, "services")), before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_reads_some_namespaces_sees_what_it_makes_in_its_own() {
+    let cluster = Cluster::new();
+    let elsewhere = api_gateway("a", 80).replace("metadata: {", "metadata: {namespace: shop, ");
+    [CLASS, &elsewhere].into_iter().for_each(|text| cluster.apply(text));
+    let flags: Vec<String> =
+        deploying().into_iter().chain(["--watch-namespaces", "shop"].map(str::to_owned)).collect();
+    let maker = Gateway::start_kube(&cluster, &flags).await;
+    let both = |cluster: &Cluster| made(cluster, "deployments").zip(made(cluster, "services"));
+    cluster.until("what is made", |cluster| both(cluster).is_some()).await;
+    let (deployment, service) = both(&cluster).unwrap();
+    let told = deployment["spec"]["template"]["spec"]["containers"][0]["args"].to_string();
+    assert!(told.contains(r#""--watch-namespaces","default,shop""#), "{told}");
+    // Once it sees that, nothing is left to be done.
+    let name = service["metadata"]["name"].as_str().unwrap();
+    maker.until("the Service", |view| view.snapshot.services().get("default", name).is_some()).await;
+    maker.until("that it is right", |view| view.made.iter().all(|made| made.key.kind != Kind::Service)).await;
+    maker.stop().await;
 }

@@ -294,7 +294,8 @@ fn resource(
         _ => {
             let mut state = shared.state();
             let verb = if asked.applies { "apply" } else { verb };
-            let written = write(&mut state, verb, &place, body);
+            let how = if asked.applies && !asked.is("force") { "claim" } else { verb };
+            let written = write(&mut state, how, &place, body);
             if let (Ok((_, object)), true) = (&written, verb != "get" && !asked.administrator) {
                 let name = object["metadata"]["name"].as_str().unwrap_or_default();
                 let namespace = place.namespace.as_deref().unwrap_or("-");
@@ -381,10 +382,14 @@ fn write(state: &mut State, verb: &str, place: &Place, body: &Bytes) -> Result<(
             settle(&mut object, place);
             state.put(&object, on_status).map(|object| (200, object))
         }
-        // There is one writer who applies: what that does not say any more goes.
-        "apply" => {
+        // There is one writer who applies: what that does not say any more goes. Without force it claims only what nobody
+        // else has said.
+        "apply" | "claim" => {
             let before = state.objects.get(&key(name)).cloned();
             let mut object = parsed()?;
+            if verb == "claim" && before.as_ref().is_some_and(|before| clashes(before, &object)) {
+                return Err((409, "Conflict", "Apply failed with 1 conflict".to_owned()));
+            }
             keep_status(&mut object, before.as_ref().and_then(|before| before.get("status")));
             settle(&mut object, place);
             state.put(&object, false).map(|object| (if before.is_some() { 200 } else { 201 }, object))
@@ -401,6 +406,18 @@ fn write(state: &mut State, verb: &str, place: &Place, body: &Bytes) -> Result<(
         }
         "delete" => state.delete(&key(name)).map(|object| (200, object)).ok_or_else(absent),
         other => panic!("the double has no verb {other}"),
+    }
+}
+
+/// Does an object say something else where both say something? Of what others wrote nothing is taken by who applies
+/// without force.
+fn clashes(before: &Value, applied: &Value) -> bool {
+    match (before, applied) {
+        (Value::Object(before), Value::Object(applied)) => {
+            let both = applied.iter().filter_map(|(field, value)| Some((before.get(field)?, value)));
+            both.into_iter().any(|(before, applied)| clashes(before, applied))
+        }
+        (before, applied) => before != applied,
     }
 }
 

@@ -195,6 +195,24 @@ async fn what_is_applied_is_made_and_loses_what_it_does_not_say_any_more() {
 }
 
 #[tokio::test]
+async fn who_applies_without_force_takes_nothing_from_others() {
+    let server = Server::start("force").await;
+    let path = server.path(MAPS);
+    let map = |text: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "one"}, "data": {"a": text}});
+    assert_eq!(server.call("POST", &path, Some(&map("theirs"))).await.0, 201);
+    let path = format!("{path}/one");
+    let apply = async |query: &str| {
+        let path = format!("{path}?fieldManager=limen{query}");
+        server.call_as("PATCH", &path, Some(&map("ours")), APPLY_PATCH).await
+    };
+    let (code, answer) = apply("").await;
+    assert_eq!((code, reason(&answer)), (409, "Conflict"));
+    assert_eq!(server.get(&path).await.1["data"]["a"], "theirs");
+    assert_eq!(apply("&force=true").await.0, 200);
+    assert_eq!(server.get(&path).await.1["data"]["a"], "ours");
+}
+
+#[tokio::test]
 async fn an_event_lives_where_its_object_does() {
     let server = Server::start("event").await;
     let path = server.path("events.");

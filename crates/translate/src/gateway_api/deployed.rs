@@ -56,11 +56,16 @@ pub(crate) fn deployed(index: &Index<'_>, report: &mut Report) -> Deployed {
         let name = objects::name(gateway);
         let class = classes.get(&*gateway.spec.gateway_class_name).and_then(Option::as_ref);
         let made = Making { index, deployer, gateway, name: &name };
-        wanted.extend(made.keys());
+        let ports = Ports::of(&listeners);
+        // A Service without ports cannot be.
+        wanted.extend(made.keys().into_iter().filter(|key| key.kind != Kind::Service || !ports.is_empty()));
         let parameters = Parameters::of_gateway(index, gateway);
         let mut waits = Ok(());
         if let (Some(class), Ok(parameters)) = (class, &parameters) {
-            for (key, content) in made.made(&Ports::of(&listeners), [class, parameters]) {
+            for (key, content) in made.made(&ports, [class, parameters]) {
+                if !wanted.contains(&key) {
+                    continue;
+                }
                 match made.change(key, content) {
                     Ok(change) => deployed.made.extend(change),
                     Err(key) => waits = Err(made.somebody_elses(&key, report)),

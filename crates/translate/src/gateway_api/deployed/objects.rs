@@ -47,6 +47,10 @@ impl Ports {
         Ports(ports)
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     fn of_service(&self) -> Vec<Value> {
         let port = |((port, protocol), name): (&(u16, &str), &String)| json!({ "name": name, "port": port, "protocol": protocol, "targetPort": port });
         self.0.iter().map(port).collect()
