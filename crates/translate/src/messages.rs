@@ -131,7 +131,7 @@ impl<'a> At<'a> {
 
     /// Is it a part of a mirror's destination?
     fn is_mirror(&self) -> bool {
-        self.field.contains(".mirror")
+        self.field.contains(".mirror") || self.field.contains(".requestMirror")
     }
 
     /// What becomes of what goes there, if nothing can.
@@ -141,6 +141,10 @@ impl<'a> At<'a> {
         }
         if self.is_mirror() {
             return NOTHING_MIRRORED.to_owned();
+        }
+        // Whoever is to decide on requests and cannot be asked lets none in.
+        if self.field.contains(".externalAuth") {
+            return "requests answer 403 (flag UAEX)".to_owned();
         }
         let bytes = ["spec.tcp[", "spec.tls["].iter().any(|field| self.field.starts_with(field));
         let what = match self.key.kind {

@@ -255,3 +255,28 @@ fn what_is_not_understood_is_no_answer() {
         assert!(answer(&grpc(None), &heard, &mut request(&[])).is_err(), "{status} {body:?}");
     }
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_answer_breaks_anything_or_leaves_a_field_that_is_two(body: Vec<u8>, cut in 0..64_usize) {
+        let mut message = Message::default();
+        message.message(1, |_| {}).message(3, |ok| {
+            ok.message(2, |option| pair(option, "x-user", "ann")).bytes(2, &body).bytes(7, &body);
+        });
+        let mut framed = Vec::new();
+        message.frame(&mut framed);
+        let mut other = vec![0, 0, 0, 0, body.len() as u8];
+        other.extend(&body);
+        framed.truncate(framed.len().saturating_sub(cut));
+        for body in [&framed, &other] {
+            let head = ResponseHead { status: 200, ..ResponseHead::default() };
+            let mut trailers = Fields::default();
+            trailers.add(b"grpc-status", b"0");
+            let mut request = request(&[("x-user", "eve")]);
+            let _ = answer(&grpc(None), &Heard { head: &head, body, trailers: Some(&trailers) }, &mut request);
+            for (_, name, value) in request.fields.iter() {
+                proptest::prop_assert!(is_field(name, value), "{name:?} {value:?}");
+            }
+        }
+    }
+}
