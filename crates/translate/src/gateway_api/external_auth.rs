@@ -5,7 +5,7 @@ use std::sync::Arc;
 use limen_ir::Millis;
 use limen_ir::cluster::ClusterKey;
 use limen_ir::policy::external_auth::{AuthForm, ExternalAuth, GrpcAuth, HttpAuth};
-use limen_resources::gateway_api::{ExternalAuthProtocol, HttpExternalAuth};
+use limen_resources::gateway_api::{ExternalAuthProtocol, HttpExternalAuth, HttpRouteTimeouts};
 
 use super::No;
 use super::backends::{Backend, Carries};
@@ -26,7 +26,7 @@ pub(super) fn carries(written: &HttpExternalAuth) -> Carries {
 /// # Errors
 /// What is written does not say how.
 pub(super) fn policy(
-    written: &HttpExternalAuth,
+    (written, timeouts): (&HttpExternalAuth, Option<&HttpRouteTimeouts>),
     found: Option<&Backend>,
     nowhere: impl FnOnce() -> ClusterKey,
 ) -> Result<Arc<ExternalAuth>, No> {
@@ -55,7 +55,10 @@ pub(super) fn policy(
         }),
     };
     let body_most = forward_body.as_ref().map(|body| body.max_size).filter(|most| *most > 0);
-    let timeout = Millis::new(TIMEOUT_MS).unwrap_or_else(|| unreachable!());
+    // The whole request may take no longer.
+    let whole = timeouts.and_then(|timeouts| Millis::new(timeouts.request?.millis()));
+    let usual = Millis::new(TIMEOUT_MS).unwrap_or_else(|| unreachable!());
+    let timeout = whole.map_or(usual, |whole| whole.min(usual));
     let cluster = found.map_or_else(nowhere, |found| found.cluster.clone());
     Ok(Arc::new(ExternalAuth { cluster, form, body_most, timeout }))
 }

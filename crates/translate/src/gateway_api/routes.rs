@@ -155,7 +155,7 @@ impl HttpDraft {
             let path = PathMatch::Segments(String::new());
             matches.push(Some(Matched { matches: Match { path, ..Match::any() }, rank }));
         }
-        let external_auth = self.external_auth(ground, &field, &mut read);
+        let external_auth = self.external_auth(ground, &field, (&mut read, written.timeouts));
         if let Some((_, no)) = &read.instead {
             self.drop_rule(number, no.clone());
             served = false;
@@ -299,14 +299,14 @@ impl HttpDraft {
         &mut self,
         ground: (&Index<'_>, &Grants),
         field: &str,
-        read: &mut Filters<'_>,
+        (read, timeouts): (&mut Filters<'_>, Option<&HttpRouteTimeouts>),
     ) -> Option<Arc<ExternalAuth>> {
         let (place, written) = read.external_auth?;
         let field = format!("{field}.filters[{place}].externalAuth.backendRef");
         let reference = &written.backend_ref;
         let found = self.backend_for(ground, &field, reference, external_auth::carries(written));
         let nowhere = || backends::nowhere(self.referrer(), reference);
-        let policy = external_auth::policy(written, found.as_ref(), nowhere);
+        let policy = external_auth::policy((written, timeouts), found.as_ref(), nowhere);
         if let Some(Backend { cluster, service }) = found {
             self.want(&cluster, service, field);
         }
