@@ -19,8 +19,8 @@ const RELEASE: &str = "v1.6.";
 const SUPPORTED: &str = "SupportedVersion";
 
 /// What the Gateways of a class with instances of their own cannot do: they have the one address that a balancer gives
-/// them, and what is made for them stands in another namespace.
-const SHARED_ONLY: [&str; 2] = ["GatewayInfrastructurePropagation", "GatewayStaticAddresses"];
+/// them.
+const SHARED_ONLY: [&str; 1] = ["GatewayStaticAddresses"];
 
 /// The names of our classes whose Gateways are served. Says what becomes of each class that is ours.
 pub(super) fn classes<'a>(index: &Index<'a>, report: &mut Report) -> BTreeSet<&'a str> {

@@ -17,7 +17,7 @@ use limen_resources::{Kind, Level, Made, Meta, Now, Object, ObjectKey, Verdict};
 use serde_json::Value;
 
 use super::gateways::OwnGateway;
-use super::infrastructure::{MANAGER, has};
+use super::infrastructure::{self, CONTROLLER, MANAGER, has};
 use super::status::{self, Said};
 use super::{No, classes, listener_sets};
 use crate::index::Index;
@@ -25,7 +25,7 @@ use crate::istio::addresses;
 use crate::messages::{At, gateway_api as messages};
 use crate::report::Report;
 use crate::settings::Deployer;
-use objects::{CONTROLLER, GATEWAY, Ports};
+use objects::{GATEWAY, Ports};
 pub(super) use parameters::Parameters;
 
 /// What there is to do about Gateways with instances of their own.
@@ -47,7 +47,7 @@ pub(crate) fn deployed(index: &Index<'_>, report: &mut Report) -> Deployed {
     gateways.sort_by_key(|gateway| status::age(gateway));
     let own: Vec<_> = gateways.iter().map(|gateway| unbound(gateway)).collect();
     let sets = listener_sets::listener_sets(index, &own);
-    let mut wanted = BTreeSet::new();
+    let (mut wanted, mut bearing) = (BTreeSet::new(), Vec::new());
     for (number, gateway) in gateways.into_iter().enumerate() {
         let own = sets.iter().filter(|set| set.gateway == number);
         let allowed = own.clone().filter(|set| set.allowed.is_ok());
@@ -73,10 +73,14 @@ pub(crate) fn deployed(index: &Index<'_>, report: &mut Report) -> Deployed {
             }
         }
         made.say(&parameters.map(|_| ()), waits, report);
+        bearing.push((&**gateway, ports.numbers()));
         let keys = own.map(|set| set.object.key.clone()).chain([gateway.key.clone()]);
         deployed.elsewhere.extend(keys.map(|key| (key, name.clone())));
     }
     deployed.made.extend(stale(index, deployer, &wanted));
+    // Whoever looks for what a Gateway asks for beside it finds it there, too.
+    let beside = infrastructure::made_for(index, &deployer.controller, bearing.into_iter());
+    deployed.made.extend(beside);
     deployed
 }
 

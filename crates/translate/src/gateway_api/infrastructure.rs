@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use limen_resources::core::Service;
+use limen_resources::gateway_api::Gateway;
 use limen_resources::{Kind, Made, Meta, Now, Object, ObjectKey};
 use serde_json::{Value, json};
 
@@ -20,6 +21,8 @@ pub(super) const CLASS: &str = "gateway.networking.k8s.io/gateway-class-name";
 pub(super) const MANAGER: &str = "app.kubernetes.io/managed-by";
 /// The digest of all that a Service was made with: what was taken out since is seen by it.
 pub(super) const DIGEST: &str = "limen.dev/made-of";
+/// Of instances of a Gateway's own: the controller that made an object.
+pub(super) const CONTROLLER: &str = "limen.dev/controller";
 /// The longest name of a Service, and the longest value of a label, in bytes.
 const LONGEST: usize = 63;
 
@@ -29,26 +32,37 @@ pub(super) fn made(index: &Index<'_>, gateways: &[OwnGateway<'_>], listeners: &[
         // Who started this process makes what there is for its Gateway.
         return Vec::new();
     }
+    let ports = |number: usize| {
+        let own = listeners.iter().filter(|listener| listener.gateway == number);
+        own.map(|listener| (listener.spec.port, protocol(&listener.spec.protocol))).collect()
+    };
+    let all = gateways.iter().enumerate().map(|(number, gateway)| (&**gateway.object, ports(number)));
+    made_for(index, &index.settings.gateway_api.controller, all)
+}
+
+/// The same for all Gateways of this controller, with their ports and the protocols of those.
+pub(super) fn made_for<'g>(
+    index: &Index<'_>,
+    controller: &str,
+    gateways: impl Iterator<Item = (&'g Object<Gateway>, BTreeSet<(u16, &'static str)>)>,
+) -> Vec<Made> {
     let mut changes = Vec::new();
     let mut wanted = BTreeSet::new();
-    for (number, gateway) in gateways.iter().enumerate() {
-        let Some(asked) = &gateway.object.spec.infrastructure else { continue };
+    for (gateway, ports) in gateways {
+        let Some(asked) = &gateway.spec.infrastructure else { continue };
         if asked.labels.is_empty() && asked.annotations.is_empty() {
             continue;
         }
-        let own = listeners.iter().filter(|listener| listener.gateway == number);
-        let ports = own.map(|listener| (listener.spec.port, protocol(&listener.spec.protocol))).collect();
         let (key, content) = service(gateway, &ports);
         let known = index.snapshot.services().get(&key.namespace, &key.name);
         // A Service of that name which somebody else made is not ours to change.
-        if known.is_none_or(|known| ours(index, known) && !has(&known.meta, &content)) {
-            let (owner, now) =
-                (Some(gateway.object.key.clone()), known.map_or(Now::Absent, |_| Now::Changed));
+        if known.is_none_or(|known| ours(index, controller, known) && !has(&known.meta, &content)) {
+            let (owner, now) = (Some(gateway.key.clone()), known.map_or(Now::Absent, |_| Now::Changed));
             changes.push(Made { key: key.clone(), owner, content: Some(content), now });
         }
         wanted.insert(key);
     }
-    for service in index.snapshot.services().iter().filter(|service| ours(index, service)) {
+    for service in index.snapshot.services().iter().filter(|service| ours(index, controller, service)) {
         if wanted.contains(&service.key) {
             continue;
         }
@@ -59,17 +73,15 @@ pub(super) fn made(index: &Index<'_>, gateways: &[OwnGateway<'_>], listeners: &[
     changes
 }
 
-/// Was it made here, for a Gateway of one of our classes?
-fn ours(index: &Index<'_>, service: &Object<Service>) -> bool {
+/// Was it made here, for a Gateway of a class of this controller, to bear what that asks for?
+fn ours(index: &Index<'_>, controller: &str, service: &Object<Service>) -> bool {
     let label = |name: &str| service.meta.labels.get(name).map(String::as_str);
     let class = |name: &str| {
         let mut classes = index.snapshot.gateway_classes().iter();
-        classes.any(|class| {
-            shortened(&class.key.name) == name
-                && class.spec.controller_name == index.settings.gateway_api.controller
-        })
+        classes.any(|class| shortened(&class.key.name) == name && class.spec.controller_name == controller)
     };
-    label(MANAGER) == Some("limen") && label(CLASS).is_some_and(class)
+    let leads = service.meta.annotations.contains_key(CONTROLLER);
+    !leads && label(MANAGER) == Some("limen") && label(CLASS).is_some_and(class)
 }
 
 /// Is all there that is to be there, and was it made with nothing else?
@@ -83,9 +95,11 @@ pub(super) fn has(known: &Meta, content: &Value) -> bool {
     has("labels", &known.labels) && has("annotations", &known.annotations)
 }
 
-fn service(gateway: &OwnGateway<'_>, ports: &BTreeSet<(u16, &'static str)>) -> (ObjectKey, Value) {
-    let (own, class) = (&gateway.object.key, &gateway.object.spec.gateway_class_name);
-    let asked = gateway.object.spec.infrastructure.clone().unwrap_or_default();
+fn service(gateway: &Object<Gateway>, ports: &BTreeSet<(u16, &'static str)>) -> (ObjectKey, Value) {
+    let (own, class) = (&gateway.key, &gateway.spec.gateway_class_name);
+    let mut asked = gateway.spec.infrastructure.clone().unwrap_or_default();
+    // What is ours says whose an object is.
+    asked.annotations.retain(|name, _| !name.starts_with("limen.dev/"));
     let mut labels = asked.labels;
     labels.insert(GATEWAY.to_owned(), shortened(&own.name));
     labels.insert(CLASS.to_owned(), shortened(class));

@@ -1,18 +1,18 @@
 //! The Deployment and the Service that are made for a Gateway.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use limen_resources::gateway_api::{Gateway, Listener};
 use limen_resources::{Object, ObjectKey};
 use serde_json::{Value, json};
 
-use super::super::infrastructure::{self, CLASS, DIGEST, MANAGER, digest, plain, protocol, shortened};
+use super::super::infrastructure::{
+    self, CLASS, CONTROLLER, DIGEST, MANAGER, digest, plain, protocol, shortened,
+};
 use super::merge::merge;
 use super::parameters::Parameters;
 use crate::settings::Deployer;
 
-/// The controller that made an object.
-pub(super) const CONTROLLER: &str = "limen.dev/controller";
 /// The Gateway that it was made for, `namespace/name`.
 pub(super) const GATEWAY: &str = "limen.dev/gateway";
 /// The group of instances; every Pod of it has this label.
@@ -49,6 +49,11 @@ impl Ports {
 
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Numbers and protocols.
+    pub(super) fn numbers(&self) -> BTreeSet<(u16, &'static str)> {
+        self.0.keys().copied().collect()
     }
 
     fn of_service(&self) -> Vec<Value> {
