@@ -131,3 +131,7 @@ pub(super) fn parent(layout: Layout, object: &Value, entry: &Value) -> Option<Ob
     let own = object.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or_default();
     Some(ObjectKey::new(kind, or("namespace", own), text(reference, "name")))
 }
+
+#[cfg(test)]
+#[path = "speaker_tests.rs"]
+mod tests;
