@@ -1,5 +1,5 @@
-//! What one change costs where many routes are: `cargo bench -p limen-translate`, with `-- ROUTES KIND…` for another
-//! number, or fewer kinds.
+//! What one change costs where many routes are: `cargo bench -p limen-translate`, with `-- ROUTES CHANGES KIND…` for
+//! other numbers, or fewer kinds.
 //!
 //! Prints a table. Each line is a world of routes in which one object changes, again and again.
 #![allow(clippy::print_stdout, clippy::disallowed_methods)]
@@ -8,9 +8,6 @@ use std::time::Instant;
 
 use limen_resources::{Event, Store, parse};
 use limen_translate::{Settings, Translator};
-
-/// Changes of each sort that are measured.
-const CHANGES: usize = 40;
 
 type Text = fn(usize, usize) -> String;
 
@@ -36,6 +33,10 @@ fn http_route(number: usize, change: usize) -> String {
     )
 }
 
+fn http_route_to_one(number: usize, change: usize) -> String {
+    http_route(number, change).replace(&format!("name: s{number},"), "name: s0,")
+}
+
 fn virtual_service(number: usize, change: usize) -> String {
     format!(
         "{{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {{name: r{number}, generation: {change}}}, spec: {{hosts: [h{number}.example.com], gateways: [edge], http: [{{match: [{{uri: {{prefix: /v{change}}}}}], route: [{{destination: {{host: s{number}}}}}]}}]}}}}"
@@ -55,18 +56,21 @@ fn apply(store: &mut Store, text: &str) {
 }
 
 fn main() {
-    let count = std::env::args().filter_map(|word| word.parse().ok()).next().unwrap_or(3000);
+    let mut numbers = std::env::args().filter_map(|word| word.parse::<usize>().ok());
+    let (count, changes) = (numbers.next().unwrap_or(3000), numbers.next().unwrap_or(40).max(1));
     let wanted: Vec<String> = std::env::args().filter(|word| word.starts_with(char::is_uppercase)).collect();
     println!("| {count} of | changed | first, ms | least | p50 | most |\n|---|---|---|---|---|---|");
-    let worlds: [(&str, &[&str], Text); 3] = [
+    let worlds: [(&str, &[&str], Text); 4] = [
+        ("HTTPRoute (one Service)", &[CLASS, API_GATEWAY], http_route_to_one),
         ("HTTPRoute", &[CLASS, API_GATEWAY], http_route),
         ("VirtualService", &[GATEWAY], virtual_service),
         ("Ingress", &[], ingress),
     ];
     let changed: [(&str, Option<Text>); 3] =
         [("itself", None), ("Service", Some(service)), ("EndpointSlice", Some(slice))];
-    for (kind, frame, route) in
-        worlds.into_iter().filter(|(kind, ..)| wanted.is_empty() || wanted.iter().any(|own| own == kind))
+    for (kind, frame, route) in worlds
+        .into_iter()
+        .filter(|(kind, ..)| wanted.is_empty() || wanted.iter().any(|own| kind.starts_with(&**own)))
     {
         let (mut store, mut translator) = (Store::new(), Translator::new());
         let settings = Settings::default();
@@ -79,9 +83,9 @@ fn main() {
         let first = 1e3 * began.elapsed().as_secs_f64();
         for (name, text) in changed {
             let mut took = Vec::new();
-            for change in 1..=CHANGES {
+            for change in 1..=changes {
                 // New ones, as well as those that were there.
-                let number = if change % 2 == 0 { count + change } else { change * (count / CHANGES) };
+                let number = if change % 2 == 0 { count + change } else { change * (count / changes) };
                 apply(&mut store, &text.unwrap_or(route)(number, change));
                 let snapshot = store.snapshot();
                 let began = Instant::now();
@@ -89,7 +93,7 @@ fn main() {
                 took.push(1e3 * began.elapsed().as_secs_f64());
             }
             took.sort_by(f64::total_cmp);
-            let (least, median, most) = (took[0], took[CHANGES / 2], took[CHANGES - 1]);
+            let (least, median, most) = (took[0], took[changes / 2], took[changes - 1]);
             println!("| {kind} | {name} | {first:.1} | {least:.2} | {median:.2} | {most:.2} |");
         }
     }
