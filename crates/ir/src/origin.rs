@@ -1,6 +1,7 @@
 //! Which resource made a part of the IR: for logs, status, explanations.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -9,13 +10,13 @@ use serde::Serialize;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Origin {
     /// The kind as users write it, such as `VirtualService`.
-    pub kind: String,
+    pub kind: &'static str,
     /// Its namespace.
-    pub namespace: String,
+    pub namespace: Arc<str>,
     /// Its name.
-    pub name: String,
+    pub name: Arc<str>,
     /// The path of the field inside the object, such as `spec.http[0].match[1]`; empty for the whole object.
-    pub field: String,
+    pub field: Arc<str>,
 }
 
 impl fmt::Display for Origin {

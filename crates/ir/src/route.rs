@@ -73,7 +73,7 @@ pub struct Rule {
     /// What befalls requests before that.
     pub fault: Option<Fault>,
     /// What scripts of other origins are told, whatever is done. Comes after faults.
-    pub cors: Option<Cors>,
+    pub cors: Option<Box<Cors>>,
     /// Who decides whether that is done. Comes after cross-origin rules.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub external_auth: Option<Arc<ExternalAuth>>,
@@ -133,7 +133,7 @@ fn is_unavailable(status: &u16) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Mirror {
     /// The cluster; where the IR has none of that key nothing is sent.
-    pub cluster: ClusterKey,
+    pub cluster: Arc<ClusterKey>,
     /// Of the requests.
     pub share: Share,
 }
@@ -142,7 +142,7 @@ pub struct Mirror {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Destination {
     /// The cluster; where the IR has none of that key the rule says what is answered, flag `NC`.
-    pub cluster: ClusterKey,
+    pub cluster: Arc<ClusterKey>,
     /// Relative weight, at least 1 (destinations of weight 0 are left out by translation).
     pub weight: u32,
     /// Operations on the request for this destination only.
@@ -154,7 +154,7 @@ pub struct Destination {
     pub session: Option<Arc<Session>>,
     /// What its requests meet with besides; `None`: what the rule says.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub instead: Option<Instead>,
+    pub instead: Option<Box<Instead>>,
 }
 
 /// What is done with the requests of one destination that the rule does not say, or says otherwise.

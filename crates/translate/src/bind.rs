@@ -44,7 +44,7 @@ pub(crate) struct Target {
 /// What of a destination shapes the rules that name it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Meaning {
-    pub(crate) cluster: ClusterKey,
+    pub(crate) cluster: Arc<ClusterKey>,
     /// What its requests are hashed by.
     pub(crate) hash: Option<HashPolicy>,
 }
@@ -133,7 +133,7 @@ pub(crate) fn target(
         None => ClusterKey::new(number, &destination.subset, host),
     };
     Target {
-        meaning: Meaning { cluster, hash },
+        meaning: Meaning { cluster: Arc::new(cluster), hash },
         service,
         object: object.clone(),
         field: destination.field.clone(),
@@ -256,7 +256,7 @@ pub(crate) fn rule(
         name: draft.name.clone(),
         matches: draft.matches.clone()?,
         fault: route.fault.clone(),
-        cors: route.cors.clone(),
+        cors: route.cors.clone().map(Box::new),
         external_auth: None,
         action: action(&route.action, meanings, site),
         request_headers: route.request_headers.clone(),

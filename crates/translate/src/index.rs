@@ -99,9 +99,9 @@ pub(crate) fn oldest_first<S>(table: &Table<S>) -> Vec<&Arc<Object<S>>> {
 /// The part of a resource that made something.
 pub(crate) fn origin(key: &ObjectKey, field: String) -> Origin {
     Origin {
-        kind: key.kind.as_str().to_owned(),
-        namespace: key.namespace.to_string(),
-        name: key.name.to_string(),
-        field,
+        kind: key.kind.as_str(),
+        namespace: Arc::clone(&key.namespace),
+        name: Arc::clone(&key.name),
+        field: field.into(),
     }
 }

@@ -308,7 +308,7 @@ fn says_nothing(host: &VirtualHost) -> bool {
 
 /// The object, whichever part of it.
 fn whole(origin: &Origin) -> Origin {
-    Origin { field: String::new(), ..origin.clone() }
+    Origin { field: Arc::default(), ..origin.clone() }
 }
 
 #[cfg(test)]

@@ -63,9 +63,15 @@ pub(crate) struct WantedClusters {
 }
 
 impl WantedClusters {
-    pub(crate) fn add(&mut self, key: ClusterKey, service: Arc<ServiceFacts>, instance: usize, by: NamedBy) {
+    pub(crate) fn add(
+        &mut self,
+        key: Arc<ClusterKey>,
+        service: Arc<ServiceFacts>,
+        instance: usize,
+        by: NamedBy,
+    ) {
         let by = Arc::new(by);
-        self.add_wanted(Arc::new(key), Wanted { service, by, instance, tls: None, identity: None });
+        self.add_wanted(key, Wanted { service, by, instance, tls: None, identity: None });
     }
 
     /// The same, with all that is known of it.

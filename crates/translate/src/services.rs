@@ -408,10 +408,10 @@ fn outside(
 
 fn by_flag(host: String, backend: &crate::settings::BackendOverride) -> ServiceFacts {
     let origin = Origin {
-        kind: "--backend".to_owned(),
-        namespace: backend.namespace.clone(),
-        name: backend.service.clone(),
-        field: String::new(),
+        kind: "--backend",
+        namespace: (&*backend.namespace).into(),
+        name: (&*backend.service).into(),
+        field: Arc::default(),
     };
     ServiceFacts {
         host,

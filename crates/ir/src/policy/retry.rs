@@ -14,7 +14,7 @@ pub enum Retry {
     /// any response byte if the method is idempotent or no request byte was sent).
     Safe,
     /// Exactly what was written.
-    Policy(RetryPolicy),
+    Policy(Box<RetryPolicy>),
 }
 
 /// A written retry policy.

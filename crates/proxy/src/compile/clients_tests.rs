@@ -5,8 +5,8 @@ use rustls::crypto::aws_lc_rs;
 use super::*;
 
 fn origin() -> Origin {
-    let text = |text: &str| text.to_owned();
-    Origin { kind: text("Secret"), namespace: text("istio-system"), name: text("ca"), field: text("") }
+    let text = |text: &str| text.into();
+    Origin { kind: "Secret", namespace: text("istio-system"), name: text("ca"), field: text("") }
 }
 
 fn authority() -> CertifiedIssuer<'static, KeyPair> {

@@ -143,10 +143,10 @@ fn weighted(
     (ir.iter().map(destination).collect(), ir.iter().map(|to| u64::from(to.weight)).sum())
 }
 
-fn origin(ir: &limen_ir::Origin) -> Origin {
-    let limen_ir::Origin { kind, namespace, name, field } = ir;
-    let text = |text: &String| text.as_str().into();
-    Origin { kind: text(kind), namespace: text(namespace), name: text(name), field: text(field) }
+/// An origin; its texts are shared.
+pub(super) fn origin(ir: &limen_ir::Origin) -> Origin {
+    let limen_ir::Origin { kind, namespace, name, field } = ir.clone();
+    Origin { kind, namespace, name, field }
 }
 
 /// The map of the patterns of an IR.

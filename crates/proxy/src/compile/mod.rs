@@ -113,10 +113,10 @@ impl Compiler {
 pub(crate) fn problem(code: &'static str, origin: &Origin, message: String, mend: &str) -> AppliedProblem {
     AppliedProblem {
         code,
-        kind: origin.kind.clone(),
-        namespace: origin.namespace.clone(),
-        name: origin.name.clone(),
-        field: origin.field.clone(),
+        kind: origin.kind.to_owned(),
+        namespace: origin.namespace.to_string(),
+        name: origin.name.to_string(),
+        field: origin.field.to_string(),
         message,
         mend: mend.to_owned(),
     }

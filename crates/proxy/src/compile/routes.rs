@@ -24,7 +24,7 @@ use crate::table::cors::Cors;
 use crate::table::matcher::{HeaderTest, Matcher, PathTest, QueryTest, TextTest};
 use crate::table::pattern::{Engines, Pattern};
 use crate::table::routes::{
-    Action, ClusterSlot, Destination, Forward, Instead, Origin, Reply, Rewrite, RouteTable, Rule, VirtualHost,
+    Action, ClusterSlot, Destination, Forward, Instead, Reply, Rewrite, RouteTable, Rule, VirtualHost,
 };
 use crate::table::substitution::{Piece, Substitution};
 
@@ -47,7 +47,7 @@ struct Remembered {
     source: Arc<ir::VirtualHost>,
     compiled: Arc<VirtualHost>,
     /// The clusters it names and the slots it was compiled with.
-    slots: Vec<(ClusterKey, ClusterSlot)>,
+    slots: Box<[(Arc<ClusterKey>, ClusterSlot)]>,
     problems: Vec<AppliedProblem>,
     used: bool,
 }
@@ -102,7 +102,7 @@ impl RouteMemo {
         let compiled = Arc::new(room.virtual_host(source));
         let Room { slots, problems: own, .. } = room;
         problems.extend(own.iter().cloned());
-        let slots = slots.into_iter().map(|(key, slot)| (key.clone(), slot)).collect();
+        let slots = slots.into_iter().map(|(key, slot)| (Arc::clone(key), slot)).collect();
         let (source, result) = (source.clone(), compiled.clone());
         let remembered = Remembered { source, compiled, slots, problems: own, used: true };
         self.hosts.insert(Arc::as_ptr(&remembered.source).addr(), remembered);
@@ -135,7 +135,7 @@ impl RouteMemo {
 struct Room<'a, 'c, 'i> {
     memo: &'a mut RouteMemo,
     clusters: &'a mut Clusters<'c>,
-    slots: HashMap<&'i ClusterKey, ClusterSlot>,
+    slots: HashMap<&'i Arc<ClusterKey>, ClusterSlot>,
     problems: Vec<AppliedProblem>,
 }
 
@@ -174,15 +174,10 @@ impl<'i> Room<'_, '_, 'i> {
             self.problems.push(problem(RULE_NOT_COMPILED, origin, message, mend));
         }
         let fault = fault.as_ref().map(policy::fault);
-        let cors = cors.as_ref().map(|cors| self.cors(cors, origin));
+        let cors = cors.as_ref().map(|cors| Box::new(self.cors(cors, origin)));
         let external_auth = external_auth.as_ref().map(|own| Box::new(self.external_auth(own)));
         let name = self.memo.text(name);
-        let origin = Origin {
-            kind: self.memo.text(&origin.kind),
-            namespace: self.memo.text(&origin.namespace),
-            name: self.memo.text(&origin.name),
-            field: self.memo.text(&origin.field),
-        };
+        let origin = super::listeners::origin(origin);
         Rule {
             ordinal,
             name,
@@ -289,7 +284,7 @@ impl<'i> Room<'_, '_, 'i> {
         })
     }
 
-    fn cluster(&mut self, cluster: &'i ClusterKey) -> (ClusterSlot, Arc<str>) {
+    fn cluster(&mut self, cluster: &'i Arc<ClusterKey>) -> (ClusterSlot, Arc<str>) {
         let Room { memo, clusters, slots, .. } = self;
         (*slots.entry(cluster).or_insert_with(|| clusters(cluster)), memo.text(&cluster.to_string()))
     }
@@ -303,7 +298,7 @@ impl<'i> Room<'_, '_, 'i> {
         let ir::Destination { cluster, weight, request_headers, response_headers, session, instead } =
             destination;
         let (cluster, cluster_name) = self.cluster(cluster);
-        let instead = match instead {
+        let instead = match instead.as_deref() {
             None => None,
             Some(ir::Instead::Redirect(redirect)) => {
                 Some(Instead::Redirect(compile_redirect(redirect, matched)))

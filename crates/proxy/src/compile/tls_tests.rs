@@ -5,8 +5,8 @@ use limen_ir::{HostPattern, Origin, Port, RouteTableName};
 use super::*;
 
 fn origin() -> Origin {
-    let text = |text: &str| text.to_owned();
-    Origin { kind: text("Secret"), namespace: text("istio-system"), name: text("web"), field: text("") }
+    let text = |text: &str| text.into();
+    Origin { kind: "Secret", namespace: text("istio-system"), name: text("web"), field: text("") }
 }
 
 /// A certificate for a name, and its key.

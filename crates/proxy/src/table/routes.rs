@@ -59,7 +59,7 @@ pub(crate) struct VirtualHost {
     /// In order; the first that matches is taken.
     pub(crate) rules: Vec<Arc<Rule>>,
     /// Finds candidates where there are many rules.
-    index: Option<RuleIndex>,
+    index: Option<Box<RuleIndex>>,
 }
 
 /// Up to this many rules are checked one after the other.
@@ -73,7 +73,7 @@ impl VirtualHost {
         https_redirect: bool,
         rules: Vec<Arc<Rule>>,
     ) -> VirtualHost {
-        let index = (rules.len() > LINEAR).then(|| RuleIndex::new(&rules));
+        let index = (rules.len() > LINEAR).then(|| Box::new(RuleIndex::new(&rules)));
         VirtualHost { name, declared, https_redirect, rules, index }
     }
 
@@ -104,7 +104,7 @@ pub(crate) struct Rule {
     /// What befalls requests before that.
     pub(crate) fault: Option<Fault>,
     /// What scripts of other origins are told, whatever is done.
-    pub(crate) cors: Option<Cors>,
+    pub(crate) cors: Option<Box<Cors>>,
     /// Who decides whether that is done.
     pub(crate) external_auth: Option<Box<ExternalAuth>>,
     /// What is done.
@@ -133,7 +133,7 @@ impl Rule {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Origin {
     /// Such as `VirtualService`.
-    pub(crate) kind: Arc<str>,
+    pub(crate) kind: &'static str,
     /// Its namespace.
     pub(crate) namespace: Arc<str>,
     /// Its name.

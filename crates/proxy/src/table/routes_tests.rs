@@ -25,7 +25,7 @@ fn matcher(path: PathTest) -> Matcher {
 }
 
 fn rule(ordinal: u32, matcher: Matcher) -> Arc<Rule> {
-    let origin = Origin { kind: "".into(), namespace: "".into(), name: "".into(), field: "".into() };
+    let origin = Origin { kind: "", namespace: "".into(), name: "".into(), field: "".into() };
     Arc::new(Rule {
         ordinal,
         name: "".into(),

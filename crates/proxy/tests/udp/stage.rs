@@ -78,10 +78,10 @@ impl Stage {
     /// Puts a route to those in force.
     pub(crate) fn install(&mut self, to: To<'_>, idle_ms: u64) {
         let origin = || IrOrigin {
-            kind: "Test".to_owned(),
-            namespace: String::new(),
-            name: String::new(),
-            field: String::new(),
+            kind: "Test",
+            namespace: Arc::default(),
+            name: Arc::default(),
+            field: Arc::default(),
         };
         let destination =
             |(name, weight, _): &(&str, u32, _)| TcpDestination { cluster: key(name), weight: *weight };

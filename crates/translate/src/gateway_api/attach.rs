@@ -167,6 +167,7 @@ pub(crate) fn attach(
             attachments.push(Attachment { listener, hosts });
         }
     }
+    attachments.shrink_to_fit();
     if attachments.is_empty() { Err(refusal) } else { Ok(attachments) }
 }
 
@@ -208,6 +209,8 @@ pub(crate) fn shared_hosts(listener: &HostPattern, hostnames: &[String]) -> Vec<
         };
         shared.extend(narrower.filter(|host| !shared.contains(host)));
     }
+    // There are many of them, and they stay.
+    shared.shrink_to_fit();
     shared
 }
 

@@ -36,8 +36,8 @@ pub(crate) struct Needed {
 #[derive(Debug)]
 pub(crate) struct Seen {
     /// The host and namespace that were looked up; of an XBackend its name.
-    host: String,
-    namespace: String,
+    host: Box<str>,
+    namespace: Box<str>,
     is_x_backend: bool,
     sight: Sight,
 }
@@ -47,11 +47,11 @@ type Sight = Option<(Arc<ServiceFacts>, Arc<ServiceFacts>, bool)>;
 
 impl Seen {
     pub(crate) fn new(index: &Index<'_>, from: Referrer<'_>, reference: &BackendReference) -> Seen {
-        let namespace = namespace_of(from, reference).to_owned();
+        let namespace: Box<str> = namespace_of(from, reference).into();
         let is_x_backend = reference.kind == "XBackend";
-        let host = match is_x_backend {
-            true => reference.name.clone(),
-            false => host_of(index, &namespace, &reference.name),
+        let host: Box<str> = match is_x_backend {
+            true => (&*reference.name).into(),
+            false => host_of(index, &namespace, &reference.name).into(),
         };
         Seen { sight: sight(index, (&host, &namespace), is_x_backend), host, namespace, is_x_backend }
     }
@@ -89,7 +89,7 @@ fn host_of(index: &Index<'_>, namespace: &str, name: &str) -> String {
 /// A backend that there is.
 #[derive(Debug)]
 pub(crate) struct Backend {
-    pub(crate) cluster: ClusterKey,
+    pub(crate) cluster: Arc<ClusterKey>,
     pub(crate) service: Arc<ServiceFacts>,
 }
 
@@ -145,7 +145,7 @@ pub(crate) fn backend(
         http2: carries == Carries::Calls && !usual.is_some_and(Protocol::is_http2),
         ..cluster
     };
-    Ok(Backend { cluster, service: Arc::clone(found.service) })
+    Ok(Backend { cluster: Arc::new(cluster), service: Arc::clone(found.service) })
 }
 
 /// The only port of an XBackend, which need not be named.
@@ -171,7 +171,7 @@ fn x_backend(
         http2: carries == Carries::Calls && !own.protocol.is_some_and(Protocol::is_http2),
         ..index.services.cluster(service, own.number, "")
     };
-    Ok(Backend { cluster, service: Arc::clone(service) })
+    Ok(Backend { cluster: Arc::new(cluster), service: Arc::clone(service) })
 }
 
 /// A port for requests, as it is written.

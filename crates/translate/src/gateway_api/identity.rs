@@ -99,14 +99,14 @@ impl Identities {
         }
         let mut rule = Rule::clone(rule);
         let auth = rule.external_auth.as_mut().map(|asked| &mut Arc::make_mut(asked).cluster);
-        let mut all: Vec<&mut ClusterKey> = auth.into_iter().collect();
+        let mut all: Vec<&mut Arc<ClusterKey>> = auth.into_iter().collect();
         if let Action::Forward(forward) = &mut rule.action {
             all.extend(forward.destinations.iter_mut().map(|to| &mut to.cluster));
             all.extend(forward.mirrors.iter_mut().map(|mirror| &mut mirror.cluster));
         }
         for cluster in all {
             if let Some(name) = self.name(gateway, cluster) {
-                *cluster = name;
+                *cluster = Arc::new(name);
             }
         }
         Arc::new(rule)

@@ -72,9 +72,9 @@ fn draft(ground: (&Index<'_>, &Grants), mut route: Route, rules: &[L4RouteRule])
             Ok(Backend { cluster, service }) => {
                 if weight > 0 {
                     let by = Arc::new(NamedBy::route(route.object.clone(), field));
-                    wanted.push(Needed { cluster: Arc::new(cluster.clone()), service, by });
+                    wanted.push(Needed { cluster: Arc::clone(&cluster), service, by });
                 }
-                cluster
+                ClusterKey::clone(&cluster)
             }
             Err(no) => {
                 if route.resolved.is_ok() {

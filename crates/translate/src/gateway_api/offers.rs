@@ -16,6 +16,7 @@ use super::attach::within;
 use super::drafts::Draft;
 use super::l4_offers::ByName;
 use super::listeners::{Listener, Protocol};
+use super::precedence::Precedence;
 use crate::index::{Index, origin};
 use crate::join::{Offer, SlotKey};
 use crate::memo::Same;
@@ -203,9 +204,10 @@ impl Plan<'_> {
 
     /// What routes do with the requests of one host, as a Gateway has it, in order.
     fn rules(&self, gateway: usize, drafts: &mut dyn Iterator<Item = &Draft>) -> Vec<Arc<Rule>> {
-        let mut rules: Vec<_> = drafts.flat_map(Draft::rules).collect();
-        rules.sort_by(|a, b| a.0.cmp(&b.0));
-        rules.into_iter().map(|(_, rule)| self.identities.rule(gateway, rule)).collect()
+        let mut rules: Vec<_> =
+            drafts.flat_map(|draft| draft.rules().iter().map(|rule| (&draft.route().age, rule))).collect();
+        rules.sort_by(|(age, (a, _)), (other, (b, _))| Precedence::among((a, age), (b, other)));
+        rules.into_iter().map(|(_, (_, rule))| self.identities.rule(gateway, rule)).collect()
     }
 }
 

@@ -1,10 +1,13 @@
 //! Which of two matches goes first: the order of the Gateway API over all rules of all routes under one host name.
+//!
+//! What two routes ask alike goes by the age of the routes, and within one route by the place.
 
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 
 use super::status::Age;
 
-/// The place of a match; the least goes first. The host name is not part of it, as each has rules of its own.
+/// How much a match asks, and where it stands in its route; the least goes first. The host name is not part of it, as each
+/// has rules of its own.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Precedence {
     pub(crate) path: Reverse<PathRank>,
@@ -14,10 +17,16 @@ pub(crate) struct Precedence {
     pub(crate) headers: Reverse<usize>,
     /// Of how many query parameters.
     pub(crate) query: Reverse<usize>,
-    /// Of the route.
-    pub(crate) age: Age,
     /// Of the rule in the route, and of the match in the rule.
     pub(crate) place: (usize, usize),
+}
+
+impl Precedence {
+    /// Which of two matches goes first, each with the age of its route.
+    pub(crate) fn among((a, age): (&Precedence, &Age), (b, other): (&Precedence, &Age)) -> Ordering {
+        let asked = |of: &Precedence| (of.path, of.method, of.headers, of.query);
+        asked(a).cmp(&asked(b)).then_with(|| age.cmp(other)).then_with(|| a.place.cmp(&b.place))
+    }
 }
 
 /// How much of a path a match says; the greatest goes first.

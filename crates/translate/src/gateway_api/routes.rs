@@ -130,6 +130,10 @@ fn draft(ground: (&Index<'_>, &Grants), route: Route, rules: Vec<Written<'_>>) -
         made.route.accepted = Err((reason, why));
     }
     made.rules.sort_by(|a, b| a.0.cmp(&b.0));
+    // There are many of them, and they stay.
+    made.rules.shrink_to_fit();
+    made.wanted.shrink_to_fit();
+    made.seen.shrink_to_fit();
     made
 }
 
@@ -160,7 +164,7 @@ impl HttpDraft {
             self.drop_rule(number, no.clone());
             served = false;
         }
-        let cors = read.cors.clone();
+        let cors = read.cors.clone().map(Box::new);
         let (request_headers, response_headers) = (read.request.clone(), read.response.clone());
         let Made { action, folded } = self.action(ground, (&field, number), &written, read);
         let kept = |ops: HeaderOps| if folded { HeaderOps::default() } else { ops };
@@ -172,7 +176,6 @@ impl HttpDraft {
                 method: Reverse(matches.method.is_some()),
                 headers: Reverse(matches.headers.len()),
                 query: Reverse(matches.query.len()),
-                age: self.route.age.clone(),
                 place: (number, at),
             };
             let rule = Rule {
@@ -217,7 +220,7 @@ impl HttpDraft {
             return whole(Action::Redirect(redirect));
         }
         if destinations.is_empty() {
-            destinations.push(destination(backends::nothing(), 1));
+            destinations.push(destination(Arc::new(backends::nothing()), 1));
         }
         let (timeout, retry) = times(written.timeouts, written.retry);
         let session = match session::of_rule(self.route.key(), number, written.session) {
@@ -268,13 +271,13 @@ impl HttpDraft {
                     self.want(&cluster, service, field);
                     cluster
                 }
-                None => backends::nowhere(self.referrer(), &reference),
+                None => Arc::new(backends::nowhere(self.referrer(), &reference)),
             };
             destinations.push(Destination {
                 session,
                 request_headers: filters::one_after_the_other(&read.request, &own.request),
                 response_headers: filters::one_after_the_other(&own.response, &read.response),
-                instead: own.instead,
+                instead: own.instead.map(Box::new),
                 ..destination(cluster, weight)
             });
         }
@@ -344,9 +347,9 @@ impl HttpDraft {
         }
     }
 
-    fn want(&mut self, cluster: &ClusterKey, service: Arc<ServiceFacts>, field: String) {
+    fn want(&mut self, cluster: &Arc<ClusterKey>, service: Arc<ServiceFacts>, field: String) {
         let by = Arc::new(NamedBy::route(self.route.object.clone(), field));
-        self.wanted.push(Needed { cluster: Arc::new(cluster.clone()), service, by });
+        self.wanted.push(Needed { cluster: Arc::clone(cluster), service, by });
     }
 
     fn referrer<'s>(&'s self) -> Referrer<'s> {
@@ -361,7 +364,7 @@ struct Made {
     folded: bool,
 }
 
-fn destination(cluster: ClusterKey, weight: u32) -> Destination {
+fn destination(cluster: Arc<ClusterKey>, weight: u32) -> Destination {
     Destination {
         cluster,
         weight,
@@ -403,7 +406,7 @@ fn times(timeouts: Option<&HttpRouteTimeouts>, retry: Option<&HttpRouteRetry>) -
         avoid_previous: true,
         other_localities: false,
     };
-    (whole, Retry::Policy(policy))
+    (whole, Retry::Policy(Box::new(policy)))
 }
 
 fn http_match(written: &HttpRouteMatch) -> Result<Matched, No> {

@@ -112,7 +112,8 @@ impl Field<'_, '_> {
         let unnamed = |default: &&ParentReference| !attach::names(parents, asking.namespace, default);
         let default = |default| Some(default).filter(unnamed).and_then(outcome);
         let defaults = self.defaults.iter().filter(|_| route.by_default);
-        let outcomes: Vec<_> = parents.iter().map(outcome).chain(defaults.map(default)).collect();
+        let mut outcomes: Vec<_> = parents.iter().map(outcome).chain(defaults.map(default)).collect();
+        outcomes.shrink_to_fit();
         let right = outcomes.iter().filter(|_| route.accepted.is_ok());
         let attached = right.flatten().flatten().flatten().map(|attachment| attachment.listener);
         let counted_by: BTreeSet<usize> = attached.collect();

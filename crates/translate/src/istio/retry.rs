@@ -9,7 +9,7 @@ use crate::messages::{At, route};
 
 /// What Istio does where nothing is written.
 fn istio_default() -> Retry {
-    Retry::Policy(RetryPolicy {
+    Retry::Policy(Box::new(RetryPolicy {
         attempts: 2,
         per_try_timeout: None,
         on: default_conditions(),
@@ -17,7 +17,7 @@ fn istio_default() -> Retry {
         backoff_at_least: false,
         avoid_previous: true,
         other_localities: false,
-    })
+    }))
 }
 
 /// Where nothing is written: what the mesh says, if it says anything.
@@ -35,7 +35,7 @@ pub(crate) fn written(retries: &Retries, at: At<'_>, field: &str, problems: &mut
         return Retry::Off;
     }
     let conditions = format!("{field}.retryOn");
-    Retry::Policy(RetryPolicy {
+    Retry::Policy(Box::new(RetryPolicy {
         attempts: retries.attempts,
         per_try_timeout: retries.per_try_timeout.and_then(|timeout| Millis::new(timeout.millis())),
         on: read_conditions(&retries.retry_on, at.field(&conditions), problems),
@@ -43,7 +43,7 @@ pub(crate) fn written(retries: &Retries, at: At<'_>, field: &str, problems: &mut
         backoff_at_least: false,
         avoid_previous: retries.retry_ignore_previous_hosts.unwrap_or(true),
         other_localities: retries.retry_remote_localities.unwrap_or(false),
-    })
+    }))
 }
 
 fn default_backoff() -> Millis {

@@ -182,7 +182,7 @@ impl<'a> Merger<'a, '_, '_> {
                         route: timed(pool, vec![destination], server.origin()),
                     });
                     let by = NamedBy::other(server.object.clone(), server.field.clone());
-                    self.routing.wanted.add(cluster, Arc::clone(service), instance, by);
+                    self.routing.wanted.add(Arc::new(cluster), Arc::clone(service), instance, by);
                 }
             }
         }
@@ -209,8 +209,10 @@ impl<'a> Merger<'a, '_, '_> {
             if at == 0 {
                 pool = self.tcp_pool(&target, site);
             }
-            destinations
-                .push(TcpDestination { cluster: target.meaning.cluster.clone(), weight: destination.weight });
+            destinations.push(TcpDestination {
+                cluster: ClusterKey::clone(&target.meaning.cluster),
+                weight: destination.weight,
+            });
             self.want(target, instance);
         }
         timed(pool, destinations, origin(&draft.object.key, route.field.clone()))

@@ -189,7 +189,7 @@ impl Collectors<'_, '_> {
         let key = self.index.services.cluster(found.service, port_number, "");
         let by = NamedBy::other(AnyObject::MeshConfig(Arc::clone(config)), field);
         let authority = format!("{}:{port_number}", key.host);
-        self.wanted.add(key.clone(), Arc::clone(found.service), number, by);
+        self.wanted.add(Arc::new(key.clone()), Arc::clone(found.service), number, by);
         Some((key, authority))
     }
 }

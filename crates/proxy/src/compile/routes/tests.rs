@@ -43,7 +43,7 @@ fn key(host: &str) -> ClusterKey {
 
 fn destination(host: &str, set: &[(&str, &str)]) -> ir::Destination {
     ir::Destination {
-        cluster: key(host),
+        cluster: key(host).into(),
         weight: 1,
         request_headers: ops(set),
         response_headers: IrOps::default(),
@@ -85,10 +85,10 @@ fn rule(path: PathMatch, action: ir::Action, request_headers: IrOps) -> Arc<ir::
         request_headers,
         response_headers: IrOps::default(),
         origin: limen_ir::Origin {
-            kind: "VirtualService".to_owned(),
-            namespace: "ns".to_owned(),
-            name: "vs".to_owned(),
-            field: "spec.http[0]".to_owned(),
+            kind: "VirtualService",
+            namespace: "ns".into(),
+            name: "vs".into(),
+            field: "spec.http[0]".into(),
         },
     })
 }
@@ -330,7 +330,7 @@ fn retries() {
         other_localities: false,
     };
     let mut forward = forward(vec![destination("one", &[])]);
-    forward.retry = ir_retry::Retry::Policy(policy);
+    forward.retry = ir_retry::Retry::Policy(Box::new(policy));
     forward.timeout = Millis::new(1000);
     let (rule, _) = compiled(rule(prefix("/"), ir::Action::Forward(forward), ops(&[])));
     let compiled = forwarding(&rule);
