@@ -61,6 +61,12 @@ pub struct Meta {
 }
 
 impl Meta {
+    /// What anything depends on of a Pod's. There are many Pods, whose other annotations change often and mean nothing here.
+    pub(crate) fn of_pod(mut self) -> Meta {
+        self.annotations.retain(|name, _| name.contains("istio.io/"));
+        self
+    }
+
     fn same(&self, other: &Meta) -> bool {
         self.labels == other.labels
             && self.annotations == other.annotations

@@ -40,6 +40,19 @@ fn only_a_difference_matters() {
 }
 
 #[test]
+fn what_others_note_on_a_pod_does_not_matter() {
+    let pod = |annotations: &str| {
+        let text =
+            format!("{{apiVersion: v1, kind: Pod, metadata: {{name: a, annotations: {{{annotations}}}}}}}");
+        Event::Apply(parse("m", &text, "default").objects.remove(0))
+    };
+    let mut store = Store::new();
+    assert!(store.apply(pod("seen: '1', proxy.istio.io/config: '{}'")));
+    assert!(!store.apply(pod("seen: '2', proxy.istio.io/config: '{}'")));
+    assert!(store.apply(pod("seen: '2', proxy.istio.io/config: '{concurrency: 2}'")));
+}
+
+#[test]
 fn of_two_files_the_first_by_name_counts_and_the_other_takes_over() {
     for order in [["a", "m", "z"], ["z", "m", "a"], ["m", "z", "a"], ["a", "z", "m"]] {
         let mut store = Store::new();

@@ -268,7 +268,9 @@ impl<'i> Room<'_, '_, 'i> {
         } = forward;
         let mirrors = mirrors.iter().map(|mirror| self.mirror(mirror, *timeout)).collect();
         let destinations = destinations.iter().map(|one| self.destination(one, path, refused));
-        let destinations = destinations.collect::<Result<Vec<_>, _>>()?;
+        let mut destinations = destinations.collect::<Result<Vec<_>, _>>()?;
+        // How many there are is not known beforehand, and most rules have one.
+        destinations.shrink_to_fit();
         Ok(Forward {
             total_weight: destinations.iter().map(|destination| u64::from(destination.weight)).sum(),
             destinations,

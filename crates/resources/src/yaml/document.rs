@@ -238,6 +238,7 @@ impl<'a> Reader<'a> {
             check.annotations(&meta);
             spec.validate(&meta, &mut check);
         }
+        let meta = if key.kind == Kind::Pod { meta.of_pod() } else { meta };
         let right = decoded && !check.failed();
         if S::FAILS_CLOSED && !decoded {
             let message = "what it selects cannot be read, so it counts for everything in its namespace";
@@ -296,6 +297,7 @@ impl<'a> Reader<'a> {
         if decoded {
             spec.validate(&meta, &mut check);
         }
+        let meta = if key.kind == Kind::Pod { meta.of_pod() } else { meta };
         let right = decoded && !check.failed();
         self.parsed.problems.append(&mut problems);
         right.then(|| Arc::new(Object { key: key.clone(), meta, spec, source }))

@@ -41,7 +41,11 @@ impl Told {
     ) -> Option<Told> {
         let key = key_of(kind, object)?;
         let mark = marker.and_then(|marker| marker.mark(kind, object));
-        Some(Told { mark, version: version(&key, object), parsed: parse_object(source, kind, object), key })
+        let parsed = parse_object(source, kind, object);
+        // One name for all who keep it.
+        let key =
+            parsed.objects.first().map(|own| own.key()).filter(|own| **own == key).cloned().unwrap_or(key);
+        Some(Told { mark, version: version(&key, object), parsed, key })
     }
 }
 
@@ -80,11 +84,40 @@ fn key_of(kind: Kind, object: &Value) -> Option<ObjectKey> {
 /// What the store has of one object of the cluster.
 #[derive(Debug, Default)]
 struct Entry {
-    /// Mostly the object itself; a ConfigMap may hold a mesh configuration besides.
-    held: Vec<ObjectKey>,
+    held: Held,
     /// Was anything wrong with it?
     troubled: bool,
     version: u64,
+}
+
+/// The objects that one object of the cluster is to the store.
+#[derive(Debug, Default)]
+enum Held {
+    #[default]
+    Nothing,
+    /// Itself, and nothing else.
+    Itself,
+    /// A ConfigMap may hold a mesh configuration besides.
+    These(Box<[ObjectKey]>),
+}
+
+impl Held {
+    fn of(key: &ObjectKey, held: Vec<ObjectKey>) -> Held {
+        match &*held {
+            [] => Held::Nothing,
+            [only] if only == key => Held::Itself,
+            _ => Held::These(held.into()),
+        }
+    }
+
+    /// Their names; `key`: of the object itself.
+    fn keys(self, key: &ObjectKey) -> Vec<ObjectKey> {
+        match self {
+            Held::Nothing => Vec::new(),
+            Held::Itself => vec![key.clone()],
+            Held::These(held) => held.into(),
+        }
+    }
 }
 
 /// What the store has from the cluster.
@@ -132,7 +165,7 @@ impl Ledger {
         self.digest = self.digest.wrapping_sub(before).wrapping_add(version);
         let mut held: Vec<ObjectKey> = objects.iter().map(|object| object.key().clone()).collect();
         events.extend(objects.into_iter().map(Event::Apply));
-        for before in std::mem::take(&mut entry.held) {
+        for before in std::mem::take(&mut entry.held).keys(&key) {
             if held.contains(&before) {
                 continue;
             }
@@ -142,8 +175,7 @@ impl Ledger {
                 events.push(Event::Delete { key: before, file: Arc::clone(&self.source) });
             }
         }
-        held.shrink_to_fit();
-        entry.held = held;
+        entry.held = Held::of(&key, held);
         let troubled = !problems.is_empty();
         if std::mem::replace(&mut entry.troubled, troubled) || troubled {
             events.push(Event::Problems { file: self.problems_of(&key), problems });
@@ -155,7 +187,9 @@ impl Ledger {
         let entry = self.scopes.get_mut(scope).and_then(|known| known.remove(key));
         let Some(Entry { held, troubled, version }) = entry else { return };
         self.digest = self.digest.wrapping_sub(version);
-        events.extend(held.into_iter().map(|key| Event::Delete { key, file: Arc::clone(&self.source) }));
+        events.extend(
+            held.keys(key).into_iter().map(|key| Event::Delete { key, file: Arc::clone(&self.source) }),
+        );
         if troubled {
             events.push(Event::Problems { file: self.problems_of(key), problems: Vec::new() });
         }
