@@ -150,3 +150,43 @@ pub(crate) fn keep<T: Eq>(old: Option<&Arc<T>>, new: T) -> Arc<T> {
         _ => Arc::new(new),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a memo makes of each key with an input, and how often it had to make it.
+    fn run(memo: &mut Memo<u8, ByValue<u8>, (u8, u8)>, asked: &[(u8, u8)]) -> usize {
+        let mut made = 0;
+        for (key, input) in asked {
+            let answer = memo.get(*key, ByValue(*input), |input| {
+                made += 1;
+                (*key, input.0)
+            });
+            assert_eq!(answer, (*key, *input));
+        }
+        memo.turn();
+        made
+    }
+
+    #[test]
+    fn what_is_known_is_not_made_again_in_whatever_order_it_is_asked_for() {
+        let mut memo = Memo::default();
+        assert_eq!(run(&mut memo, &[(3, 0), (1, 0), (2, 0)]), 3);
+        assert_eq!(run(&mut memo, &[(1, 0), (2, 0), (3, 0)]), 0);
+        assert_eq!(run(&mut memo, &[(3, 0), (1, 0), (3, 0), (2, 0)]), 0, "one is asked for twice");
+        assert_eq!(run(&mut memo, &[(0, 0), (1, 0), (2, 1), (3, 0), (4, 0)]), 3, "two are new, one is other");
+        assert_eq!(run(&mut memo, &[(2, 1), (2, 0), (2, 1)]), 1, "of one key two inputs");
+        assert_eq!(run(&mut memo, &[(1, 0), (2, 1)]), 1, "what was not asked for is forgotten");
+    }
+
+    #[test]
+    fn what_no_longer_holds_is_made_again() {
+        let mut memo: Memo<u8, ByValue<u8>, u8> = Memo::default();
+        for (good, wanted) in [(true, 1), (true, 1), (false, 2), (true, 2)] {
+            let made = memo.get_if(0, ByValue(0), |_| good, |_| wanted);
+            assert_eq!(made, wanted);
+            memo.turn();
+        }
+    }
+}
