@@ -186,37 +186,33 @@ struct Holds {
 impl Ground {
     /// What it is now, and what of that is as it was before.
     fn next(snapshot: &Snapshot, settings: &Settings, before: Option<Ground>) -> (Ground, Holds) {
-        let own = own(snapshot, settings);
-        let Some(before) = before else {
-            let ground = Ground {
-                slices: snapshot.endpoint_slices().clone(),
-                pods: snapshot.pods().clone(),
-                workload_entries: snapshot.workload_entries().clone(),
-                nodes: snapshot.nodes().clone(),
-                names: Arc::clone(snapshot.names()),
-                own: Arc::new(own),
-                by_service: Arc::new(Slices::new(snapshot)),
-            };
-            return (ground, Holds { changed: BTreeSet::new(), rest: false });
+        let slices = snapshot.endpoint_slices();
+        let kept = before.as_ref().filter(|before| before.slices.same(slices));
+        let by_service = match kept {
+            Some(before) => Arc::clone(&before.by_service),
+            None => Arc::new(Slices::new(snapshot)),
         };
-        let same = before.slices.same(snapshot.endpoint_slices());
-        let by_service = if same { Arc::clone(&before.by_service) } else { Arc::new(Slices::new(snapshot)) };
-        let changed = by_service.changed(&before.by_service);
-        let rest = before.pods.same(snapshot.pods())
-            && before.workload_entries.same(snapshot.workload_entries())
-            && before.nodes.same(snapshot.nodes())
-            && before.names.same(snapshot.names())
-            && *before.own == own;
         let ground = Ground {
-            slices: snapshot.endpoint_slices().clone(),
+            slices: slices.clone(),
             pods: snapshot.pods().clone(),
             workload_entries: snapshot.workload_entries().clone(),
             nodes: snapshot.nodes().clone(),
             names: Arc::clone(snapshot.names()),
-            own: keep(Some(&before.own), own),
+            own: keep(before.as_ref().map(|before| &before.own), own(snapshot, settings)),
             by_service,
         };
-        (ground, Holds { changed, rest })
+        let holds = match before {
+            None => Holds { changed: BTreeSet::new(), rest: false },
+            Some(before) => Holds {
+                changed: ground.by_service.changed(&before.by_service),
+                rest: before.pods.same(&ground.pods)
+                    && before.workload_entries.same(&ground.workload_entries)
+                    && before.nodes.same(&ground.nodes)
+                    && before.names.same(&ground.names)
+                    && before.own.same(&ground.own),
+            },
+        };
+        (ground, holds)
     }
 }
 

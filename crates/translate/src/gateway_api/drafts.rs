@@ -6,7 +6,7 @@ use limen_ir::route::Rule;
 use limen_resources::gateway_api::{
     DefaultScope, GrpcRoute, HttpRoute, ParentReference, ReferenceGrant, XBackendTrafficPolicy,
 };
-use limen_resources::{AnyObject, Kind, Object, ObjectKey, Snapshot, Table};
+use limen_resources::{AnyObject, Object, ObjectKey, Snapshot, Table};
 
 use super::No;
 use super::attach::{Asking, RouteKind};
@@ -18,6 +18,7 @@ use super::routes::{self, HttpDraft};
 use super::status::{self, Age, Said};
 use crate::index::Index;
 use crate::memo::{Memo, Same};
+use crate::services::Registry;
 
 /// What every kind of route has: where it wants to be, and whether it is right.
 #[derive(Debug)]
@@ -142,7 +143,7 @@ impl Draft {
 pub(crate) struct DraftMemo {
     /// Of all routes.
     policies: Option<(Table<ReferenceGrant>, Table<XBackendTrafficPolicy>)>,
-    services: Option<Arc<crate::services::Registry>>,
+    services: Option<Arc<Registry>>,
     http: Memo<ObjectKey, Arc<Object<HttpRoute>>, Arc<Draft>>,
     grpc: Memo<ObjectKey, Arc<Object<GrpcRoute>>, Arc<Draft>>,
 }
@@ -178,12 +179,6 @@ impl DraftMemo {
         drafts.extend(snapshot.tls_routes().iter().map(|route| l4(l4::tls(ground, route))));
         drafts.extend(snapshot.tcp_routes().iter().map(|route| l4(l4::tcp(ground, route))));
         drafts.extend(snapshot.udp_routes().iter().map(|route| l4(l4::udp(ground, route))));
-        // So come verdicts, which are put in order anyway.
-        debug_assert!(drafts.is_sorted_by_key(|draft| place_of(draft.route().key().kind)));
         drafts
     }
-}
-
-fn place_of(kind: Kind) -> Option<usize> {
-    Kind::ALL.into_iter().position(|known| known == kind)
 }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use limen_ir::Origin;
 use limen_ir::atoms::HostPattern;
+use limen_resources::core::Namespace;
 use limen_resources::gateway_api::{Gateway, ListenerSet, ParentReference};
-use limen_resources::{Object, ObjectKey, Part, Problem, Snapshot, Verdict};
+use limen_resources::{Object, ObjectKey, Part, Problem, Snapshot, Table, Verdict};
 
 use super::No;
 use super::attach::{self, Attachment, Opening, Refusal};
@@ -56,7 +57,7 @@ pub(crate) struct Field<'f, 'a> {
 struct Ground {
     gateways: Vec<Arc<Object<Gateway>>>,
     sets: Vec<Arc<Object<ListenerSet>>>,
-    namespaces: limen_resources::Table<limen_resources::core::Namespace>,
+    namespaces: Table<Namespace>,
     rest: ByValue<(usize, bool)>,
 }
 
