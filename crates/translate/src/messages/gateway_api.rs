@@ -92,7 +92,12 @@ pub(crate) fn condition(at: At<'_>, condition: &str, reason: &str, why: &str) ->
             (NOT_ATTACHED, "write a hostname that a listener has, or give it a listener")
         }
         (_, "NotAllowed") => (NOT_ATTACHED, "admit it by allowedListeners of the Gateway"),
-        (_, "UnsupportedProtocol") => (NOT_SERVED, "write HTTP or HTTPS"),
+        ("ResolvedRefs", "UnsupportedProtocol") => (
+            NOT_SERVED,
+            "name a backend, or give its port an appProtocol, that this kind of route can speak to",
+        ),
+        (_, "UnsupportedProtocol") => (NOT_SERVED, "write HTTP, HTTPS, TLS, TCP or UDP"),
+        (_, "UnsupportedValue") => (NOT_SERVED, "say it in another way, or remove the rule"),
         (_, "HostnameConflict" | "ProtocolConflict" | "PortUnavailable" | "HostConflict") => {
             (codes::CONFLICTING_GATEWAYS, "give it another port or other hostnames, or remove one of the two")
         }
