@@ -264,9 +264,12 @@ impl Front for H2Front {
             return self.patience.poll_over(cx);
         };
         self.patience.check()?;
-        self.taken = 0;
         let more = more.map_err(gone)?;
         self.body_done = !more;
+        if more {
+            // At the end the piece stays, and is done with: who asks again is not to get it again.
+            self.taken = 0;
+        }
         if self.body_done {
             self.trailers = self.stream.take_trailers();
         }
