@@ -110,3 +110,53 @@ async fn a_service_that_takes_too_long_lets_nobody_in_and_is_counted() {
     assert_eq!(lines[0]["response_code_details"], "ext_authz_error");
     assert_eq!(lines[0]["upstream_transport_failure_reason"], "response_timeout");
 }
+
+/// Two backends, one of which has somebody who decides.
+const SHARES: &str = "
+{apiVersion: gateway.networking.k8s.io/v1, kind: GatewayClass, metadata: {name: limen}, spec: {controllerName: limen.dev/gateway-controller}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: edge}
+spec: {gatewayClassName: limen, listeners: [{name: web, port: 80, protocol: HTTP}]}
+---
+{apiVersion: v1, kind: Service, metadata: {name: shop}, spec: {ports: [{port: 80}]}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: open}, spec: {ports: [{port: 80}]}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: authz}, spec: {ports: [{port: 80}]}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: shop}
+spec:
+  parentRefs: [{name: edge}]
+  rules:
+  - backendRefs:
+    - name: shop
+      port: 80
+      filters: [{type: ExternalAuth, externalAuth: {protocol: HTTP, backendRef: {name: authz, port: 80}, http: {}}}]
+    - {name: open, port: 80}
+";
+
+#[tokio::test]
+async fn who_decides_for_one_backend_is_not_asked_about_requests_for_another() {
+    const REQUESTS: usize = 60;
+    let shop = Origin::start("shop", Script::echo()).await;
+    let open = Origin::start("open", Script::echo()).await;
+    let denies = Script::Echo { statuses: vec![401], headers: Vec::new(), trailers: Vec::new() };
+    let authz = Origin::start("authz", denies).await;
+    let flags = format!("--workers 1 --backend authz={} --backend open={}", authz.address, open.address);
+    let gateway = shop::start(SHARES, &[&shop], &flags).await;
+    let (mut served, mut refused) = (0, 0);
+    for _ in 0..REQUESTS {
+        match shop::ask(&gateway, "/").await.status {
+            200 => served += 1,
+            401 => refused += 1,
+            other => panic!("answered {other}"),
+        }
+    }
+    assert_eq!((open.hits(), authz.hits(), shop.hits()), (served, refused, 0));
+    assert!(served > 0 && refused > 0, "{served} served, {refused} refused");
+    gateway.stop().await;
+}

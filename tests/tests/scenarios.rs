@@ -793,6 +793,7 @@ scenarios! {
     direct_response
     dns
     edge_profile
+    external_auth_backends
     external_auth_bodies
     external_auth_fails_closed
     external_auth_grpc

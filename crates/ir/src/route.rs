@@ -152,6 +152,9 @@ pub struct Destination {
     /// How the requests of one client stay at one endpoint of it, where the rule does not say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<Arc<Session>>,
+    /// Who decides whether its requests are sent there, after who decides for the rule.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub external_auth: Option<Arc<ExternalAuth>>,
     /// What its requests meet with besides; `None`: what the rule says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instead: Option<Box<Instead>>,

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::table::listeners::{Inside, Serves, Tables};
-use crate::table::routes::{Action, RouteTable, Rule};
+use crate::table::routes::{Action, Destination, ExternalAuth, RouteTable};
 use crate::table::tcp::TcpDestination;
 
 /// A listener.
@@ -93,7 +93,7 @@ fn chain(tls: Option<String>, ready: bool, routes: &RouteTable) -> ServedChain {
                 ordinal: rule.ordinal,
                 name: rule.name.to_string(),
                 origin: rule.origin.to_string(),
-                action: asked(rule) + &action(&rule.action),
+                action: asked(rule.external_auth.as_deref()) + &action(&rule.action),
             })
             .collect(),
     });
@@ -111,8 +111,8 @@ fn connections(tls: Option<String>, ready: bool, to: &[TcpDestination]) -> Serve
     ServedChain { tls, ready, routes: String::new(), hosts: Vec::new(), connections: to.collect() }
 }
 
-fn asked(rule: &Rule) -> String {
-    let Some(Action::Forward(to)) = rule.external_auth.as_ref().map(|asked| &asked.rule.action) else {
+fn asked(asked: Option<&ExternalAuth>) -> String {
+    let Some(Action::Forward(to)) = asked.map(|asked| &asked.rule.action) else {
         return String::new();
     };
     to.destinations.iter().map(|to| format!("ask {}, then ", to.cluster_name)).collect()
@@ -121,8 +121,11 @@ fn asked(rule: &Rule) -> String {
 fn action(action: &Action) -> String {
     match action {
         Action::Forward(to) => {
-            let to: Vec<_> =
-                to.destinations.iter().map(|to| format!("{} x{}", to.cluster_name, to.weight)).collect();
+            let one = |to: &Destination| {
+                let asked = asked(to.external_auth.as_deref());
+                format!("{asked}{} x{}", to.cluster_name, to.weight)
+            };
+            let to: Vec<_> = to.destinations.iter().map(one).collect();
             format!("forward {}", to.join(", "))
         }
         Action::Redirect(to) => format!("redirect {}", to.code),

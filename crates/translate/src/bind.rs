@@ -288,6 +288,7 @@ fn action(draft: &ActionDraft, meanings: &[Meaning], site: Site<'_>) -> Action {
                 request_headers: draft.request_headers.clone(),
                 response_headers: draft.response_headers.clone(),
                 session: None,
+                external_auth: None,
                 instead: None,
             })
             .collect(),

@@ -297,8 +297,15 @@ impl<'i> Room<'_, '_, 'i> {
         matched: &PathMatch,
         refused: &mut Vec<String>,
     ) -> Result<Destination, String> {
-        let ir::Destination { cluster, weight, request_headers, response_headers, session, instead } =
-            destination;
+        let ir::Destination {
+            cluster,
+            weight,
+            request_headers,
+            response_headers,
+            session,
+            external_auth,
+            instead,
+        } = destination;
         let (cluster, cluster_name) = self.cluster(cluster);
         let instead = match instead.as_deref() {
             None => None,
@@ -317,6 +324,7 @@ impl<'i> Room<'_, '_, 'i> {
             request_headers: header_ops::request(request_headers, refused),
             response_headers: header_ops::response(response_headers, refused),
             session: session.as_ref().map(|session| Box::new(policy::session(session))),
+            external_auth: external_auth.as_ref().map(|own| Box::new(self.external_auth(own))),
             instead: instead.map(Box::new),
         })
     }

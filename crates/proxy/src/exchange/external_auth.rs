@@ -50,7 +50,7 @@ pub(super) async fn ask<'t, F: Front>(
         Err(error) => (Counter::ExternalAuthFailed, Err(error)),
         Ok(Verdict::Denied(denial)) => (Counter::ExternalAuthDenied, Ok(Some(Box::new(denial)))),
         Ok(Verdict::Allowed(granted)) => {
-            live.exchange.granted = granted;
+            live.exchange.granted.extend(granted);
             (Counter::ExternalAuthAllowed, Ok(None))
         }
     };
@@ -108,6 +108,8 @@ async fn read_body<F: Front>(live: &mut Live<'_, '_, F>, most: usize) -> Result<
     match request.body {
         BodyLength::None => return Ok(()),
         BodyLength::Known(length) if length > most as u64 => return Err(Error::too_long_a_body()),
+        // Another service may have been told it before, and may be told more.
+        _ if live.exchange.replay.len() > most => return Err(Error::too_long_a_body()),
         _ => {}
     }
     if std::mem::take(&mut request.expect_continue) && live.front.passes_interim() {

@@ -78,9 +78,9 @@ pub(crate) async fn run<'t, F: Front>(
     let timer = live.exchange.timer.clone();
     let timeout_ms = grpc_timeout::effective(&live.exchange.request, to.timeout_ms);
     // The time that was taken to decide on the request counts, too.
-    let from_ms = match rule.external_auth {
-        None => worker.clock.recent_ms(),
-        Some(_) => live.note.start_us / 1000,
+    let from_ms = match (&rule.external_auth, &destination.external_auth) {
+        (None, None) => worker.clock.recent_ms(),
+        _ => live.note.start_us / 1000,
     };
     let deadline_ms = timeout_ms.map_or(NEVER, |ms| from_ms.saturating_add(ms));
     let mut attempts = Attempts::new(&to.retry, live.exchange.request.method_kind);

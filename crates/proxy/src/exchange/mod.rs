@@ -76,9 +76,15 @@ pub(crate) async fn run<F: Front>(worker: &Worker, conn: &ConnInfo, front: &mut 
                 (_, Action::Forward(to)) => {
                     let destination = forward::choose(&mut live, to);
                     live.note.destination = Some(destination);
-                    match destination.redirect() {
-                        Some(elsewhere) => apart!(reply::redirect(&mut live, host, rule, elsewhere)),
-                        None => {
+                    let asked = match &destination.external_auth {
+                        None => Ok(None),
+                        Some(auth) => seldom(external_auth::ask(&mut live, &tables, auth)).await,
+                    };
+                    match (asked, destination.redirect()) {
+                        (Err(error), _) => Err(error),
+                        (Ok(Some(denial)), _) => apart!(reply::denied(&mut live, rule, &denial)),
+                        (_, Some(elsewhere)) => apart!(reply::redirect(&mut live, host, rule, elsewhere)),
+                        (_, None) => {
                             if !to.mirrors.is_empty() {
                                 live.copies = mirror::begin(&live, &tables, to);
                             }

@@ -231,6 +231,8 @@ pub(crate) struct Destination {
     pub(crate) response_headers: HeaderOps,
     /// How clients stay at its endpoints, where the rule does not say.
     pub(crate) session: Option<Box<Session>>,
+    /// Who decides on its requests, after who decides on the rule's.
+    pub(crate) external_auth: Option<Box<ExternalAuth>>,
     /// What its requests meet with besides what the rule says.
     pub(crate) instead: Option<Box<Instead>>,
 }

@@ -181,6 +181,7 @@ fn destinations_are_picked_in_proportion() {
         request_headers: HeaderOps::default(),
         response_headers: HeaderOps::default(),
         session: None,
+        external_auth: None,
         instead: None,
     };
     let forward = |weights: &[u32]| Forward {

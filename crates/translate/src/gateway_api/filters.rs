@@ -67,16 +67,18 @@ pub(crate) fn filters(written: &[HttpRouteFilter]) -> Filters<'_> {
 
 /// What the filters of a backend come to.
 #[derive(Debug)]
-pub(crate) struct OfBackend {
+pub(crate) struct OfBackend<'a> {
     pub(crate) request: HeaderOps,
     pub(crate) response: HeaderOps,
+    /// With its place in the list.
+    pub(crate) external_auth: Option<(usize, &'a HttpExternalAuth)>,
     pub(crate) instead: Option<Instead>,
     /// What is not served of them.
     pub(crate) right: Result<(), No>,
 }
 
 /// Reads the filters of a backend.
-pub(crate) fn of_backend(written: &[HttpRouteFilter]) -> OfBackend {
+pub(crate) fn of_backend(written: &[HttpRouteFilter]) -> OfBackend<'_> {
     let read = filters(written);
     let served = |filter: &FilterType| {
         matches!(
@@ -85,6 +87,7 @@ pub(crate) fn of_backend(written: &[HttpRouteFilter]) -> OfBackend {
                 | FilterType::ResponseHeaderModifier
                 | FilterType::UrlRewrite
                 | FilterType::RequestRedirect
+                | FilterType::ExternalAuth
         )
     };
     let right = match written.iter().find(|filter| !served(&filter.filter_type)) {
@@ -99,7 +102,8 @@ pub(crate) fn of_backend(written: &[HttpRouteFilter]) -> OfBackend {
         (None, None, None) => None,
         (None, host, path) => Some(Instead::Rewrite { host, path }),
     };
-    OfBackend { request: read.request, response: read.response, instead, right }
+    let Filters { request, response, external_auth, .. } = read;
+    OfBackend { request, response, external_auth, instead, right }
 }
 
 fn header_ops(modifier: &HeaderModifier) -> HeaderOps {

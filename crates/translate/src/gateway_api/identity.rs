@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use limen_ir::cluster::ClusterKey;
+use limen_ir::policy::external_auth::ExternalAuth;
 use limen_ir::route::{Action, Rule};
 use limen_ir::tcp::TcpRoute;
 use limen_ir::tls::{Certificate, CertificateId, PrivateKey};
@@ -98,10 +99,12 @@ impl Identities {
             return Arc::clone(rule);
         }
         let mut rule = Rule::clone(rule);
-        let auth = rule.external_auth.as_mut().map(|asked| &mut Arc::make_mut(asked).cluster);
-        let mut all: Vec<&mut Arc<ClusterKey>> = auth.into_iter().collect();
+        let mut all: Vec<&mut Arc<ClusterKey>> = service(&mut rule.external_auth).into_iter().collect();
         if let Action::Forward(forward) = &mut rule.action {
-            all.extend(forward.destinations.iter_mut().map(|to| &mut to.cluster));
+            for to in &mut forward.destinations {
+                all.extend(service(&mut to.external_auth));
+                all.push(&mut to.cluster);
+            }
             all.extend(forward.mirrors.iter_mut().map(|mirror| &mut mirror.cluster));
         }
         for cluster in all {
@@ -122,6 +125,11 @@ impl Identities {
         }
         route
     }
+}
+
+/// The cluster of a service that is asked about requests.
+fn service(asked: &mut Option<Arc<ExternalAuth>>) -> Option<&mut Arc<ClusterKey>> {
+    asked.as_mut().map(|asked| &mut Arc::make_mut(asked).cluster)
 }
 
 pub(super) fn certificate(secret: &Object<Secret>) -> Result<Arc<Certificate>, No> {

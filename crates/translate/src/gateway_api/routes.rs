@@ -11,8 +11,9 @@ use limen_ir::policy::retry::{Retry, RetryOn, RetryPolicy};
 use limen_ir::route::{Action, Destination, Forward, Mirror, Reply, Rule};
 use limen_ir::{Millis, Pattern};
 use limen_resources::gateway_api::{
-    GrpcMethodMatch, GrpcRoute, HttpBackendReference, HttpRoute, HttpRouteFilter, HttpRouteMatch,
-    HttpRouteRetry, HttpRouteTimeouts, HttpValueMatch, PathMatchType, SessionPersistence, ValueMatchType,
+    GrpcMethodMatch, GrpcRoute, HttpBackendReference, HttpExternalAuth, HttpRoute, HttpRouteFilter,
+    HttpRouteMatch, HttpRouteRetry, HttpRouteTimeouts, HttpValueMatch, PathMatchType, SessionPersistence,
+    ValueMatchType,
 };
 use limen_resources::{AnyObject, Object};
 
@@ -159,7 +160,11 @@ impl HttpDraft {
             let path = PathMatch::Segments(String::new());
             matches.push(Some(Matched { matches: Match { path, ..Match::any() }, rank }));
         }
-        let external_auth = self.external_auth(ground, &field, (&mut read, written.timeouts));
+        let asked = (read.external_auth, written.timeouts);
+        let external_auth = self.external_auth(ground, &field, asked).unwrap_or_else(|no| {
+            read.instead = Some((403, no));
+            None
+        });
         if let Some((_, no)) = &read.instead {
             self.drop_rule(number, no.clone());
             served = false;
@@ -208,7 +213,7 @@ impl HttpDraft {
     ) -> Made {
         let whole = |action| Made { action, folded: false };
         let mirrors = self.mirrors(ground, field, &read);
-        let (mut destinations, right) = self.destinations(ground, field, written.backends, &read);
+        let (mut destinations, right) = self.destinations(ground, field, written, &read);
         if let Err(no) = right {
             self.drop_rule(number, no);
             return whole(reply(500, "unsupported_filter"));
@@ -249,12 +254,12 @@ impl HttpDraft {
         &mut self,
         ground: (&Index<'_>, &Grants),
         field: &str,
-        backends: &[HttpBackendReference],
+        rule: &Written<'_>,
         read: &Filters<'_>,
     ) -> (Vec<Destination>, Result<(), No>) {
         let mut destinations = Vec::new();
         let mut right = Ok(());
-        for (at, written) in backends.iter().enumerate() {
+        for (at, written) in rule.backends.iter().enumerate() {
             let reference = written.reference();
             let field = format!("{field}.backendRefs[{at}]");
             let found = self.backend(ground, &field, &reference);
@@ -263,6 +268,8 @@ impl HttpDraft {
                 continue;
             }
             let own = filters::of_backend(&written.filters);
+            let asked = (own.external_auth, rule.timeouts);
+            let external_auth = self.external_auth(ground, &field, asked);
             right = right.and(own.right);
             let mut session = None;
             let cluster = match found {
@@ -273,8 +280,13 @@ impl HttpDraft {
                 }
                 None => Arc::new(backends::nowhere(self.referrer(), &reference)),
             };
+            let external_auth = external_auth.unwrap_or_else(|no| {
+                right = right.clone().and(Err(no));
+                None
+            });
             destinations.push(Destination {
                 session,
+                external_auth,
                 request_headers: filters::one_after_the_other(&read.request, &own.request),
                 response_headers: filters::one_after_the_other(&own.response, &read.response),
                 instead: own.instead.map(Box::new),
@@ -297,14 +309,17 @@ impl HttpDraft {
         mirrors
     }
 
-    /// Who is asked about the requests of a rule. What cannot be asked refuses everything.
+    /// Who is asked about the requests of a rule or of a backend, the one at `field`. Who cannot be asked refuses them all.
+    ///
+    /// # Errors
+    /// What is written does not say how.
     fn external_auth(
         &mut self,
         ground: (&Index<'_>, &Grants),
         field: &str,
-        (read, timeouts): (&mut Filters<'_>, Option<&HttpRouteTimeouts>),
-    ) -> Option<Arc<ExternalAuth>> {
-        let (place, written) = read.external_auth?;
+        (asked, timeouts): (Option<(usize, &HttpExternalAuth)>, Option<&HttpRouteTimeouts>),
+    ) -> Result<Option<Arc<ExternalAuth>>, No> {
+        let Some((place, written)) = asked else { return Ok(None) };
         let field = format!("{field}.filters[{place}].externalAuth.backendRef");
         let reference = &written.backend_ref;
         let found = self.backend_for(ground, &field, reference, external_auth::carries(written));
@@ -313,7 +328,7 @@ impl HttpDraft {
         if let Some(Backend { cluster, service }) = found {
             self.want(&cluster, service, field);
         }
-        policy.map_err(|no| read.instead = Some((403, no))).ok()
+        policy.map(Some)
     }
 
     fn backend(
@@ -371,6 +386,7 @@ fn destination(cluster: Arc<ClusterKey>, weight: u32) -> Destination {
         request_headers: HeaderOps::default(),
         response_headers: HeaderOps::default(),
         session: None,
+        external_auth: None,
         instead: None,
     }
 }

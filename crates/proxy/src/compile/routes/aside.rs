@@ -54,6 +54,7 @@ impl<'i> Room<'_, '_, 'i> {
             request_headers: HeaderOps::default(),
             response_headers: HeaderOps::default(),
             session: None,
+            external_auth: None,
             instead: None,
         };
         let forward = Forward {

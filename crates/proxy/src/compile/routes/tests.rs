@@ -48,6 +48,7 @@ fn destination(host: &str, set: &[(&str, &str)]) -> ir::Destination {
         request_headers: ops(set),
         response_headers: IrOps::default(),
         session: None,
+        external_auth: None,
         instead: None,
     }
 }
