@@ -32,10 +32,18 @@ pub(crate) struct Route {
     pub(crate) resolved: Result<(), No>,
     /// The field of the first that is not.
     pub(crate) unresolved: String,
-    /// What of it is left out, if not all of it is.
-    pub(crate) dropped: Option<No>,
+    /// What of it is left out.
+    pub(crate) dropped: Vec<Dropped>,
     /// Does it attach to default Gateways?
     pub(crate) by_default: bool,
+}
+
+/// Something that a rule is left out for.
+#[derive(Debug)]
+pub(crate) struct Dropped {
+    /// Where it is written.
+    pub(crate) field: String,
+    pub(crate) no: No,
 }
 
 impl Route {
@@ -48,7 +56,7 @@ impl Route {
             accepted: Ok(()),
             resolved: Ok(()),
             unresolved: String::new(),
-            dropped: None,
+            dropped: Vec::new(),
             by_default: default_gateways == DefaultScope::All,
         }
     }

@@ -28,8 +28,8 @@ pub(crate) struct Filters<'a> {
     pub(crate) mirrors: Vec<(usize, &'a RequestMirror)>,
     /// With its place in the list.
     pub(crate) external_auth: Option<(usize, &'a HttpExternalAuth)>,
-    /// What stands in for the rule: the status of the answer, and why.
-    pub(crate) instead: Option<(u16, No)>,
+    /// What stands in for the rule: the place in the list of what it is for, the status of the answer, and why.
+    pub(crate) instead: Option<(usize, u16, No)>,
 }
 
 /// Reads the filters of a rule.
@@ -59,7 +59,7 @@ pub(crate) fn filters(written: &[HttpRouteFilter]) -> Filters<'_> {
         // Nothing that may deny is passed over.
         if filter.filter_type == FilterType::ExtensionRef {
             let why = "no filters of other APIs are known".to_owned();
-            read.instead.get_or_insert((500, ("UnsupportedValue", why)));
+            read.instead.get_or_insert((place, 500, ("UnsupportedValue", why)));
         }
     }
     read
@@ -73,8 +73,8 @@ pub(crate) struct OfBackend<'a> {
     /// With its place in the list.
     pub(crate) external_auth: Option<(usize, &'a HttpExternalAuth)>,
     pub(crate) instead: Option<Instead>,
-    /// What is not served of them.
-    pub(crate) right: Result<(), No>,
+    /// What is not served of them, and its place in the list.
+    pub(crate) right: Result<(), (usize, No)>,
 }
 
 /// Reads the filters of a backend.
@@ -90,11 +90,11 @@ pub(crate) fn of_backend(written: &[HttpRouteFilter]) -> OfBackend<'_> {
                 | FilterType::ExternalAuth
         )
     };
-    let right = match written.iter().find(|filter| !served(&filter.filter_type)) {
+    let right = match written.iter().enumerate().find(|(_, filter)| !served(&filter.filter_type)) {
         None => Ok(()),
-        Some(filter) => {
+        Some((place, filter)) => {
             let why = format!("a backend cannot have a filter of type {}", filter.filter_type.as_str());
-            Err(("UnsupportedValue", why))
+            Err((place, ("UnsupportedValue", why)))
         }
     };
     let instead = match (read.redirect, read.host_rewrite, read.path_rewrite) {

@@ -20,7 +20,7 @@ use limen_resources::{AnyObject, Object};
 use super::No;
 use super::attach::RouteKind;
 use super::backends::{self, Backend, Carries, Needed, Seen};
-use super::drafts::Route;
+use super::drafts::{Dropped, Route};
 use super::external_auth;
 use super::filters::{self, Filters};
 use super::grants::{Grants, Referrer};
@@ -126,9 +126,9 @@ fn draft(ground: (&Index<'_>, &Grants), route: Route, rules: Vec<Written<'_>>) -
         left_out += usize::from(!made.rule(ground, number, rule));
     }
     if left_out == count
-        && let Some((reason, why)) = made.route.dropped.take()
+        && let Some(first) = made.route.dropped.first()
     {
-        made.route.accepted = Err((reason, why));
+        made.route.accepted = Err(first.no.clone());
     }
     made.rules.sort_by(|a, b| a.0.cmp(&b.0));
     // There are many of them, and they stay.
@@ -139,18 +139,16 @@ fn draft(ground: (&Index<'_>, &Grants), route: Route, rules: Vec<Written<'_>>) -
 }
 
 impl HttpDraft {
-    /// Adds a rule. Is it served?
+    /// Adds a rule. Is any of it served as it is written?
     fn rule(&mut self, ground: (&Index<'_>, &Grants), number: usize, mut written: Written<'_>) -> bool {
         let field = format!("spec.rules[{number}]");
         let mut read = filters::filters(written.filters);
-        let mut served = true;
         let mut matches = Vec::new();
-        for own in std::mem::take(&mut written.matches) {
+        for (at, own) in std::mem::take(&mut written.matches).into_iter().enumerate() {
             match own {
                 Ok(own) => matches.push(Some(own)),
-                Err((reason, why)) => {
-                    self.drop_rule(number, (reason, why));
-                    served = false;
+                Err(no) => {
+                    self.drop_rule(number, format!("{field}.matches[{at}]"), no);
                     matches.push(None);
                 }
             }
@@ -160,14 +158,14 @@ impl HttpDraft {
             let path = PathMatch::Segments(String::new());
             matches.push(Some(Matched { matches: Match { path, ..Match::any() }, rank }));
         }
+        let (left, before) = (matches.iter().any(Option::is_some), self.route.dropped.len());
         let asked = (read.external_auth, written.timeouts);
         let external_auth = self.external_auth(ground, &field, asked).unwrap_or_else(|no| {
-            read.instead = Some((403, no));
+            read.instead = read.external_auth.map(|(place, _)| (place, 403, no));
             None
         });
-        if let Some((_, no)) = &read.instead {
-            self.drop_rule(number, no.clone());
-            served = false;
+        if let Some((place, _, no)) = &read.instead {
+            self.drop_rule(number, format!("{field}.filters[{place}]"), no.clone());
         }
         let cors = read.cors.clone().map(Box::new);
         let (request_headers, response_headers) = (read.request.clone(), read.response.clone());
@@ -196,12 +194,13 @@ impl HttpDraft {
             };
             self.rules.push((precedence, Arc::new(rule)));
         }
-        served
+        left && self.route.dropped.len() == before
     }
 
-    fn drop_rule(&mut self, number: usize, (reason, why): No) {
+    /// Notes that a rule is left out, for what stands at `field`.
+    fn drop_rule(&mut self, number: usize, field: String, (reason, why): No) {
         let message = format!("Dropped Rule spec.rules[{number}]: {why}");
-        self.route.dropped.get_or_insert((reason, message));
+        self.route.dropped.push(Dropped { field, no: (reason, message) });
     }
 
     fn action(
@@ -214,11 +213,11 @@ impl HttpDraft {
         let whole = |action| Made { action, folded: false };
         let mirrors = self.mirrors(ground, field, &read);
         let (mut destinations, right) = self.destinations(ground, field, written, &read);
-        if let Err(no) = right {
-            self.drop_rule(number, no);
+        if let Err((field, no)) = right {
+            self.drop_rule(number, field, no);
             return whole(reply(500, "unsupported_filter"));
         }
-        if let Some((status, _)) = read.instead {
+        if let Some((_, status, _)) = read.instead {
             return whole(reply(status, "unenforced_filter"));
         }
         if let Some(redirect) = read.redirect {
@@ -231,7 +230,7 @@ impl HttpDraft {
         let session = match session::of_rule(self.route.key(), number, written.session) {
             Ok(session) => session.map(Box::new),
             Err(no) => {
-                self.drop_rule(number, no);
+                self.drop_rule(number, format!("{field}.sessionPersistence"), no);
                 return whole(reply(500, "unsupported_session"));
             }
         };
@@ -256,7 +255,7 @@ impl HttpDraft {
         field: &str,
         rule: &Written<'_>,
         read: &Filters<'_>,
-    ) -> (Vec<Destination>, Result<(), No>) {
+    ) -> (Vec<Destination>, Result<(), (String, No)>) {
         let mut destinations = Vec::new();
         let mut right = Ok(());
         for (at, written) in rule.backends.iter().enumerate() {
@@ -269,8 +268,12 @@ impl HttpDraft {
             }
             let own = filters::of_backend(&written.filters);
             let asked = (own.external_auth, rule.timeouts);
-            let external_auth = self.external_auth(ground, &field, asked);
-            right = right.and(own.right);
+            let (external_auth, undecided) = match self.external_auth(ground, &field, asked) {
+                Ok(external_auth) => (external_auth, Ok(())),
+                Err(no) => (None, Err((own.external_auth.map_or(0, |(place, _)| place), no))),
+            };
+            let wrong = own.right.and(undecided);
+            right = right.and(wrong.map_err(|(place, no)| (format!("{field}.filters[{place}]"), no)));
             let mut session = None;
             let cluster = match found {
                 Some(Backend { cluster, service }) => {
@@ -280,10 +283,6 @@ impl HttpDraft {
                 }
                 None => Arc::new(backends::nowhere(self.referrer(), &reference)),
             };
-            let external_auth = external_auth.unwrap_or_else(|no| {
-                right = right.clone().and(Err(no));
-                None
-            });
             destinations.push(Destination {
                 session,
                 external_auth,

@@ -11,7 +11,7 @@ use limen_resources::{Object, ObjectKey, Part, Problem, Snapshot, Table, Verdict
 
 use super::No;
 use super::attach::{self, Attachment, Opening, Refusal};
-use super::drafts::{Draft, Route};
+use super::drafts::{Draft, Dropped, Route};
 use super::gateways::OwnGateway;
 use super::listener_sets::OwnSet;
 use super::listeners::Listener;
@@ -252,6 +252,12 @@ impl Field<'_, '_> {
         if let Some(why) = self.unclaimed(route, outcomes) {
             report.problem(messages::no_default_gateway(At::of(said.key, said.source, default_field), why));
         }
+        // The first is why it is not accepted, where it is not.
+        let told = route.accepted.is_err() && outcomes.iter().flatten().any(Result::is_ok);
+        let own = outcomes.iter().flatten().next().is_some();
+        for Dropped { field, no: (_, why) } in route.dropped.iter().filter(|_| own).skip(usize::from(told)) {
+            report.problem(messages::dropped(At::of(said.key, said.source, field), why));
+        }
         let defaults = self.defaults.iter().filter(|_| route.by_default);
         for (place, parent) in parents.iter().chain(defaults).enumerate() {
             let Some(accepted) = self.accepted(route, outcomes, place, taken) else { continue };
@@ -266,7 +272,9 @@ impl Field<'_, '_> {
             let mut say = |condition: (&'static str, &'static str), is: &Result<(), No>, field: &str| {
                 said.condition(report, condition, is, (part.clone(), owner.clone(), field));
             };
-            say(("Accepted", "it is served"), &accepted, &field);
+            // What is wrong with the route itself is where that is written, whoever its parents are.
+            let wrong = route.dropped.first().filter(|_| claimed() && route.accepted.is_err());
+            say(("Accepted", "it is served"), &accepted, wrong.map_or(&field, |wrong| &wrong.field));
             say(("ResolvedRefs", "what it refers to is there"), &route.resolved, &route.unresolved);
             if let (Ok(()), Some((host, winner))) = (&accepted, self.lost_host(route, outcomes, place, taken))
             {
@@ -279,8 +287,9 @@ impl Field<'_, '_> {
                     ..Verdict::new(said.key.clone(), "HostConflict", true, ("HostConflict", why))
                 });
             }
-            if let Some((reason, why)) = &route.dropped {
-                report.problem(messages::dropped(At::of(said.key, said.source, "spec.rules"), why));
+            if let Some(Dropped { no: (reason, why), .. }) =
+                route.dropped.first().filter(|_| accepted.is_ok())
+            {
                 report.verdict(Verdict {
                     part,
                     parent: owner,
