@@ -8,7 +8,7 @@ use limen_e2e::cluster::Cluster;
 use limen_e2e::gateway::Gateway;
 use serde_json::{Value, json};
 
-use crate::talk::{EDGE, says};
+use crate::talk::{EDGE, comes_to_say, says};
 
 const API: &str = "
 apiVersion: gateway.networking.k8s.io/v1
@@ -278,6 +278,50 @@ async fn a_problem_is_an_event_of_its_object_and_a_condition() {
     cluster.apply(&says("two"));
     cluster.until("that it is mended", |cluster| status(cluster).starts_with("True")).await;
     assert_eq!(events(&cluster), known, "what is told once is not told again");
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_what_cannot_be_used_the_last_good_version_counts_and_the_status_says_so() {
+    let cluster = Cluster::new();
+    let rule = |balancer: &str| {
+        format!(
+            "
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {{name: talk}}
+spec: {{host: talk.example.com, trafficPolicy: {{loadBalancer: {{simple: {balancer}}}}}}}
+"
+        )
+    };
+    [EDGE, &says("one"), &rule("RANDOM")].into_iter().for_each(|text| cluster.apply(text));
+    let gateway = Gateway::start_kube(&cluster, &[]).await;
+    let status = |cluster: &Cluster, kind: &str| {
+        condition(&cluster.get(kind, "default", "talk").unwrap()["status"], "limen/Accepted")
+    };
+    let accepted = |cluster: &Cluster| status(cluster, "virtualservices").starts_with("True");
+    cluster.until("the condition", accepted).await;
+    assert_eq!(status(&cluster, "destinationrules"), "");
+    cluster.apply(&says("two").replace("status: 200", "status: many"));
+    cluster.apply(&rule("AT_WILL"));
+    let refused = |cluster: &Cluster, kind: &str, field: &str| {
+        status(cluster, kind).starts_with(&format!("False NotServed {field}: expected "))
+    };
+    cluster
+        .until("that both are refused", |cluster| {
+            refused(cluster, "virtualservices", "spec.http[0].directResponse.status")
+                && refused(cluster, "destinationrules", "spec.trafficPolicy.loadBalancer.simple")
+        })
+        .await;
+    comes_to_say(&gateway, "200 one", &[]).await;
+    cluster.apply(&says("two"));
+    cluster.apply(&rule("ROUND_ROBIN"));
+    cluster
+        .until("that both are mended", |cluster| {
+            accepted(cluster) && status(cluster, "destinationrules") == ""
+        })
+        .await;
+    comes_to_say(&gateway, "200 two", &[]).await;
     gateway.stop().await;
 }
 

@@ -1,6 +1,6 @@
 //! What the cluster is told: of every state that every worker serves, its verdicts and problems.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,15 +70,22 @@ fn of_its_own(view: &View) -> (Arc<Verdicts>, Vec<Problem>) {
     (verdicts, problems)
 }
 
-/// What is to be said of each object, sorted: the verdicts, and that objects are wrong which have none.
+/// What is to be said of each object, sorted: the verdicts, and that objects are wrong which have none, or of which a
+/// former version counts.
 fn verdicts(view: &View) -> Arc<Verdicts> {
     let joined = view.verdicts();
     let mut more = Vec::new();
+    // What is wrong with these was found before anything was made of them.
+    let refused: BTreeSet<&Problem> = view.snapshot.problems().collect();
     for problem in view.problems().iter().filter(|problem| problem.level == Level::Error) {
-        let Some(key) = problem.object.as_ref().filter(|key| has_no_verdicts(key.kind)) else { continue };
+        let refused = refused.contains(problem);
+        let speaks = |kind| has_no_verdicts(kind) || (refused && has_own_conditions(kind));
+        let Some(key) = problem.object.as_ref().filter(|key| speaks(key.kind)) else { continue };
         let field = if problem.field.is_empty() { String::new() } else { format!("{}: ", problem.field) };
         let message = format!("{field}{}; {}", problem.message, problem.mend);
-        let generation = view.snapshot.get(key).and_then(|object| object.meta().generation);
+        // Of what is refused no generation is known: that in the snapshot is the last good one.
+        let known = view.snapshot.get(key).filter(|_| !refused);
+        let generation = known.and_then(|object| object.meta().generation);
         more.push(Verdict {
             generation,
             ..Verdict::new(key.clone(), "Accepted", false, ("NotServed", message))
@@ -88,6 +95,11 @@ fn verdicts(view: &View) -> Arc<Verdicts> {
         return joined;
     }
     Arc::new(joined.with(more))
+}
+
+/// Istio's kinds of which something is said always.
+fn has_own_conditions(kind: Kind) -> bool {
+    matches!(kind, Kind::Gateway | Kind::VirtualService)
 }
 
 /// Kinds of which nothing is said where nothing is wrong: in a mesh most of their objects are for others.

@@ -64,6 +64,8 @@ codes! {
     TOO_LARGE = "LIM0010" "DocumentTooLarge" Error;
     /// A file that cannot be read.
     UNREADABLE_FILE = "LIM0011" "UnreadableFile" Error;
+    /// An object or text that reading fails with.
+    NOT_READ = "LIM0012" "ObjectNotRead" Error;
     /// An object that another control plane is to obey.
     OTHER_REVISION = "LIM0013" "OtherRevision" Info;
     /// An API server that does not tell what it is asked for.

@@ -5,6 +5,7 @@
 //! column where it was written ([`Source::locate`]).
 #![forbid(unsafe_code)]
 
+mod attempt;
 mod code;
 pub mod core;
 mod decode;
@@ -24,6 +25,7 @@ mod validate;
 mod verdict;
 mod yaml;
 
+pub use attempt::attempt;
 pub use code::{Code, codes};
 pub use decode::Json;
 pub use duration::GoDuration;

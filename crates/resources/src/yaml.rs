@@ -11,6 +11,7 @@ use std::sync::Arc;
 pub use kinds::{ApiKind, api_kinds};
 pub use object::parse_object;
 
+use crate::attempt::attempt;
 use crate::code::codes;
 use crate::decode::{Cursor, Decode};
 use crate::istio::{MESH_FILE, PROXY_CONFIG_ANNOTATION, ProxyOptions};
@@ -36,6 +37,30 @@ pub struct Parsed {
     pub problems: Vec<Problem>,
 }
 
+impl Parsed {
+    /// Nothing but that reading this object of this source fails, for this reason: its last good version counts, or what
+    /// denies if it could deny.
+    pub fn failed(key: &ObjectKey, source: &Arc<str>, why: &str) -> Parsed {
+        let mut parsed = Parsed { problems: vec![document::object_not_read(key, why)], ..Parsed::default() };
+        match document::denying(key, Source::elsewhere(Arc::clone(source))) {
+            Some(object) => parsed.objects.push(object),
+            None => parsed.invalid.push(key.clone()),
+        }
+        parsed
+    }
+
+    /// A text that begins in this line was read, or reading it panicked.
+    fn end_of_text(&mut self, read: Result<Result<(), Fault>, String>, file: &Arc<str>, line: u32) {
+        let problem = match read {
+            Ok(Ok(())) => return,
+            Ok(Err(fault)) => fault.problem(file),
+            Err(_) => document::text_not_read().at(file, line, 1),
+        };
+        self.broken = true;
+        self.problems.push(problem);
+    }
+}
+
 /// Reads a file of YAML or JSON: any number of documents, each an object or a list of objects.
 ///
 /// `file` is the name that users will see. A document that is no YAML harms none of its neighbours; a wrong object
@@ -46,11 +71,8 @@ pub fn parse(file: &str, text: &str, default_namespace: &str) -> Parsed {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     for chunk in chunks(text) {
         let mut reader = document::Reader::new(&file, default_namespace, &mut parsed);
-        let broken = tree::read(chunk.text, chunk.line, |document| reader.document(&document));
-        if let Err(fault) = broken {
-            parsed.broken = true;
-            parsed.problems.push(fault.problem(&file));
-        }
+        let read = attempt(|| tree::read(chunk.text, chunk.line, |document| reader.document(&document)));
+        parsed.end_of_text(read, &file, chunk.line);
     }
     keep_first(&mut parsed);
     parsed.problems.sort_by_key(|problem| problem.at.as_ref().map(|at| (at.line, at.column)));
@@ -64,11 +86,9 @@ pub fn parse_mesh(file: &str, text: &str) -> Parsed {
     let file: Arc<str> = file.into();
     let mut parsed = Parsed::default();
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    document::Reader::new(&file, "", &mut parsed).mesh(
-        text,
-        (1, 1),
-        &ObjectKey::new(Kind::MeshConfig, "", MESH_FILE),
-    );
+    let key = ObjectKey::new(Kind::MeshConfig, "", MESH_FILE);
+    let read = attempt(|| document::Reader::new(&file, "", &mut parsed).mesh(text, (1, 1), &key));
+    parsed.end_of_text(read.map(Ok), &file, 1);
     parsed
 }
 

@@ -18,7 +18,7 @@ use std::time::Instant;
 use ::kube::config::{KubeConfigOptions, Kubeconfig};
 use ::kube::core::ApiResource;
 use ::kube::{Client, Config};
-use limen_resources::{Event, Kind, ObjectKey, Problem, codes};
+use limen_resources::{Event, Kind, ObjectKey, Problem, codes, parse_object};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::AbortHandle;
@@ -344,7 +344,7 @@ impl Reader {
             let _ = writer.send(Seen::Kind(kind, resource.clone()));
         }
         let marker = self.marking.as_ref().map(|(marker, _)| marker.clone());
-        let read = move |object: &_| Told::read(&source, kind, object, marker.as_ref());
+        let read = move |object: &_| Told::read(parse_object, (&source, kind), object, marker.as_ref());
         (life, tokio::spawn(follow(self.client.clone(), target, read, tell)).abort_handle())
     }
 

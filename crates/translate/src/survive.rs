@@ -4,9 +4,7 @@
 //! Which object it is nobody says, so it is sought: of all objects in order, the shortest run that cannot be translated ends
 //! with it. That takes a translation for each time that the number of objects can be halved; it is rare.
 
-use std::any::Any;
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use limen_ir::{Endpoints, Ir};
@@ -153,15 +151,7 @@ impl Survivor {
 
 /// `Err`: why a stage panics. What stages remember then may be half done, and is forgotten.
 fn attempt(stages: &mut Stages, snapshot: &Snapshot, whole: &mut Whole<'_>) -> Result<Translation, String> {
-    catch_unwind(AssertUnwindSafe(|| whole(stages, snapshot))).map_err(|panic| {
-        *stages = Stages::default();
-        text(&*panic)
-    })
-}
-
-fn text(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no reason given".to_owned())
+    limen_resources::attempt(|| whole(stages, snapshot)).inspect_err(|_| *stages = Stages::default())
 }
 
 /// Does less happen where an object of this kind is missing? Without others more is let in, or sent in clear text.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::kinds::{self, Misfit, Role};
 use super::tree::{self, Document};
 use super::{Fault, Parsed};
+use crate::attempt::attempt;
 use crate::code::codes;
 use crate::core;
 use crate::decode::{Cursor, Decode, spec};
@@ -14,7 +15,7 @@ use crate::istio;
 use crate::key::{Kind, ObjectKey};
 use crate::networking;
 use crate::node::{Node, Value};
-use crate::object::{AnyObject, Meta, Object, Timestamp};
+use crate::object::{AnyObject, Meta, Object, Source, Timestamp};
 use crate::problem::Problem;
 use crate::validate::{Check, Validate};
 
@@ -23,7 +24,11 @@ pub(super) struct Reader<'a> {
     file: &'a Arc<str>,
     default_namespace: &'a str,
     parsed: &'a mut Parsed,
+    typed: Typed,
 }
+
+/// Reads an object of which is known what it is; `None` if it is wrong and must not be used.
+pub(super) type Typed = fn(&mut Reader<'_>, &Node, &ObjectKey) -> Option<AnyObject>;
 
 /// What a list says about those of its items that do not say it themselves.
 #[derive(Clone, Copy)]
@@ -34,7 +39,16 @@ struct Inherited<'a> {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(file: &'a Arc<str>, default_namespace: &'a str, parsed: &'a mut Parsed) -> Reader<'a> {
-        Reader { file, default_namespace, parsed }
+        Reader::with(typed, (file, default_namespace), parsed)
+    }
+
+    /// One that reads objects in this way.
+    pub(super) fn with(
+        typed: Typed,
+        (file, default_namespace): (&'a Arc<str>, &'a str),
+        parsed: &'a mut Parsed,
+    ) -> Reader<'a> {
+        Reader { file, default_namespace, parsed, typed }
     }
 
     /// Takes over the objects of a document.
@@ -142,68 +156,38 @@ impl<'a> Reader<'a> {
             None => self.default_namespace,
         };
         let key = ObjectKey::new(kind, namespace, name);
-        let object = match kind {
-            Kind::Gateway => self.read::<istio::Gateway>(node, &key).map(AnyObject::Gateway),
-            Kind::VirtualService => {
-                self.read::<istio::VirtualService>(node, &key).map(AnyObject::VirtualService)
-            }
-            Kind::DestinationRule => {
-                self.read::<istio::DestinationRule>(node, &key).map(AnyObject::DestinationRule)
-            }
-            Kind::ServiceEntry => self.read::<istio::ServiceEntry>(node, &key).map(AnyObject::ServiceEntry),
-            Kind::WorkloadEntry => {
-                self.read::<istio::WorkloadEntry>(node, &key).map(AnyObject::WorkloadEntry)
-            }
-            Kind::Telemetry => self.read::<istio::Telemetry>(node, &key).map(AnyObject::Telemetry),
-            Kind::ProxyConfig => self.read::<istio::ProxyConfig>(node, &key).map(AnyObject::ProxyConfig),
-            // It has no kind that could be written.
-            Kind::MeshConfig => return,
-            Kind::Deployment => self.read::<core::Deployment>(node, &key).map(AnyObject::Deployment),
-            Kind::Service => self.read::<core::Service>(node, &key).map(AnyObject::Service),
-            Kind::EndpointSlice => self.read::<core::EndpointSlice>(node, &key).map(AnyObject::EndpointSlice),
-            Kind::Pod => self.read::<core::Pod>(node, &key).map(AnyObject::Pod),
-            Kind::Secret => self.read::<core::Secret>(node, &key).map(AnyObject::Secret),
-            Kind::ConfigMap => self.read::<core::ConfigMap>(node, &key).map(AnyObject::ConfigMap),
-            Kind::Namespace => self.read::<core::Namespace>(node, &key).map(AnyObject::Namespace),
-            Kind::Node => self.read::<core::Node>(node, &key).map(AnyObject::Node),
-            Kind::Ingress => self.read::<networking::Ingress>(node, &key).map(AnyObject::Ingress),
-            Kind::IngressClass => {
-                self.read::<networking::IngressClass>(node, &key).map(AnyObject::IngressClass)
-            }
-            Kind::BackendTlsPolicy => {
-                self.read::<BackendTlsPolicy>(node, &key).map(AnyObject::BackendTlsPolicy)
-            }
-            Kind::GatewayClass => {
-                self.read::<gateway_api::GatewayClass>(node, &key).map(AnyObject::GatewayClass)
-            }
-            Kind::ApiGateway => self.read::<gateway_api::Gateway>(node, &key).map(AnyObject::ApiGateway),
-            Kind::ListenerSet => {
-                self.read::<gateway_api::ListenerSet>(node, &key).map(AnyObject::ListenerSet)
-            }
-            Kind::HttpRoute => self.read::<gateway_api::HttpRoute>(node, &key).map(AnyObject::HttpRoute),
-            Kind::GrpcRoute => self.read::<gateway_api::GrpcRoute>(node, &key).map(AnyObject::GrpcRoute),
-            Kind::TlsRoute => self.read::<gateway_api::TlsRoute>(node, &key).map(AnyObject::TlsRoute),
-            Kind::TcpRoute => self.read::<gateway_api::TcpRoute>(node, &key).map(AnyObject::TcpRoute),
-            Kind::UdpRoute => self.read::<gateway_api::UdpRoute>(node, &key).map(AnyObject::UdpRoute),
-            Kind::ReferenceGrant => {
-                self.read::<gateway_api::ReferenceGrant>(node, &key).map(AnyObject::ReferenceGrant)
-            }
-            Kind::XBackend => self.read::<gateway_api::XBackend>(node, &key).map(AnyObject::XBackend),
-            Kind::XBackendTrafficPolicy => self
-                .read::<gateway_api::XBackendTrafficPolicy>(node, &key)
-                .map(AnyObject::XBackendTrafficPolicy),
-            Kind::AuthorizationPolicy
-            | Kind::RequestAuthentication
-            | Kind::EnvoyFilter
-            | Kind::WasmPlugin
-            | Kind::TrafficExtension => self.read::<istio::Policy>(node, &key).map(AnyObject::Policy),
-        };
+        let read = self.typed;
+        let object = self.attempt((node, &key), |reader| read(reader, node, &key));
         if kind == Kind::ConfigMap && name == istio::MESH_CONFIG_MAP {
-            self.mesh_of(node, &key);
+            let mesh = ObjectKey::new(Kind::MeshConfig, Arc::clone(&key.namespace), Arc::clone(&key.name));
+            if self.attempt((node, &mesh), |reader| reader.mesh_of(node, &mesh)).is_none() {
+                self.parsed.invalid.push(mesh);
+            }
         }
-        match object {
+        let source = || Source::new(Arc::clone(self.file), node.line, node.column, Vec::new());
+        match object.unwrap_or_else(|| denying(&key, source())) {
             Some(object) => self.parsed.objects.push(object),
             None => self.parsed.invalid.push(key),
+        }
+    }
+
+    /// Reads something of an object. `None`: that panics, and was told.
+    fn attempt<T>(
+        &mut self,
+        (node, key): (&Node, &ObjectKey),
+        read: impl FnOnce(&mut Self) -> T,
+    ) -> Option<T> {
+        let Parsed { objects, invalid, problems, .. } = &*self.parsed;
+        let before = (objects.len(), invalid.len(), problems.len());
+        match attempt(|| read(self)) {
+            Ok(read) => Some(read),
+            Err(why) => {
+                self.parsed.objects.truncate(before.0);
+                self.parsed.invalid.truncate(before.1);
+                self.parsed.problems.truncate(before.2);
+                self.problem(node, object_not_read(key, &why));
+                None
+            }
         }
     }
 
@@ -253,8 +237,7 @@ impl<'a> Reader<'a> {
     fn mesh_of(&mut self, config_map: &Node, key: &ObjectKey) {
         let Some(node) = config_map.get("data").and_then(|data| data.get(istio::MESH_KEY)) else { return };
         let Some(text) = node.text() else { return };
-        let key = ObjectKey::new(Kind::MeshConfig, Arc::clone(&key.namespace), Arc::clone(&key.name));
-        self.mesh(text, (node.line, node.column), &key);
+        self.mesh(text, (node.line, node.column), key);
     }
 
     /// A text that is a mesh configuration and begins at this line and column.
@@ -314,6 +297,87 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Reads an object as the type that its kind has.
+fn typed(reader: &mut Reader<'_>, node: &Node, key: &ObjectKey) -> Option<AnyObject> {
+    match key.kind {
+        Kind::Gateway => reader.read::<istio::Gateway>(node, key).map(AnyObject::Gateway),
+        Kind::VirtualService => {
+            reader.read::<istio::VirtualService>(node, key).map(AnyObject::VirtualService)
+        }
+        Kind::DestinationRule => {
+            reader.read::<istio::DestinationRule>(node, key).map(AnyObject::DestinationRule)
+        }
+        Kind::ServiceEntry => reader.read::<istio::ServiceEntry>(node, key).map(AnyObject::ServiceEntry),
+        Kind::WorkloadEntry => reader.read::<istio::WorkloadEntry>(node, key).map(AnyObject::WorkloadEntry),
+        Kind::Telemetry => reader.read::<istio::Telemetry>(node, key).map(AnyObject::Telemetry),
+        Kind::ProxyConfig => reader.read::<istio::ProxyConfig>(node, key).map(AnyObject::ProxyConfig),
+        // It has no kind that could be written.
+        Kind::MeshConfig => None,
+        Kind::Deployment => reader.read::<core::Deployment>(node, key).map(AnyObject::Deployment),
+        Kind::Service => reader.read::<core::Service>(node, key).map(AnyObject::Service),
+        Kind::EndpointSlice => reader.read::<core::EndpointSlice>(node, key).map(AnyObject::EndpointSlice),
+        Kind::Pod => reader.read::<core::Pod>(node, key).map(AnyObject::Pod),
+        Kind::Secret => reader.read::<core::Secret>(node, key).map(AnyObject::Secret),
+        Kind::ConfigMap => reader.read::<core::ConfigMap>(node, key).map(AnyObject::ConfigMap),
+        Kind::Namespace => reader.read::<core::Namespace>(node, key).map(AnyObject::Namespace),
+        Kind::Node => reader.read::<core::Node>(node, key).map(AnyObject::Node),
+        Kind::Ingress => reader.read::<networking::Ingress>(node, key).map(AnyObject::Ingress),
+        Kind::IngressClass => reader.read::<networking::IngressClass>(node, key).map(AnyObject::IngressClass),
+        Kind::BackendTlsPolicy => reader.read::<BackendTlsPolicy>(node, key).map(AnyObject::BackendTlsPolicy),
+        Kind::GatewayClass => {
+            reader.read::<gateway_api::GatewayClass>(node, key).map(AnyObject::GatewayClass)
+        }
+        Kind::ApiGateway => reader.read::<gateway_api::Gateway>(node, key).map(AnyObject::ApiGateway),
+        Kind::ListenerSet => reader.read::<gateway_api::ListenerSet>(node, key).map(AnyObject::ListenerSet),
+        Kind::HttpRoute => reader.read::<gateway_api::HttpRoute>(node, key).map(AnyObject::HttpRoute),
+        Kind::GrpcRoute => reader.read::<gateway_api::GrpcRoute>(node, key).map(AnyObject::GrpcRoute),
+        Kind::TlsRoute => reader.read::<gateway_api::TlsRoute>(node, key).map(AnyObject::TlsRoute),
+        Kind::TcpRoute => reader.read::<gateway_api::TcpRoute>(node, key).map(AnyObject::TcpRoute),
+        Kind::UdpRoute => reader.read::<gateway_api::UdpRoute>(node, key).map(AnyObject::UdpRoute),
+        Kind::ReferenceGrant => {
+            reader.read::<gateway_api::ReferenceGrant>(node, key).map(AnyObject::ReferenceGrant)
+        }
+        Kind::XBackend => reader.read::<gateway_api::XBackend>(node, key).map(AnyObject::XBackend),
+        Kind::XBackendTrafficPolicy => {
+            reader.read::<gateway_api::XBackendTrafficPolicy>(node, key).map(AnyObject::XBackendTrafficPolicy)
+        }
+        Kind::AuthorizationPolicy
+        | Kind::RequestAuthentication
+        | Kind::EnvoyFilter
+        | Kind::WasmPlugin
+        | Kind::TrafficExtension => reader.read::<istio::Policy>(node, key).map(AnyObject::Policy),
+    }
+}
+
+/// What stands for an object that cannot be read and could deny: it selects everything in its namespace.
+pub(super) fn denying(key: &ObjectKey, source: Source) -> Option<AnyObject> {
+    let object =
+        || Object { key: key.clone(), meta: Meta::default(), spec: istio::Policy::default(), source };
+    key.kind.can_deny().then(|| AnyObject::Policy(Arc::new(object())))
+}
+
+/// Reading an object panics.
+pub(super) fn object_not_read(key: &ObjectKey, why: &str) -> Problem {
+    // Reasons may repeat what was read, and nothing repeats what Secrets say.
+    let why = if key.kind == Kind::Secret { String::new() } else { format!(" ({why})") };
+    Problem { object: Some(key.clone()), ..not_read(&format!("this object fails{why}")) }
+}
+
+/// The same of what may be anything, Secrets too.
+pub(super) fn text_not_read() -> Problem {
+    not_read("this text fails")
+}
+
+fn not_read(what: &str) -> Problem {
+    let message =
+        format!("reading {what}, which is a fault of Limen: what it said before stays in force, if it did");
+    Problem::new(
+        codes::NOT_READ,
+        message,
+        "report it together with the object, and change or remove the object",
+    )
+}
+
 spec! {
     /// `metadata` as it is written.
     struct WrittenMeta {
@@ -366,3 +430,7 @@ impl<S: Validate> Decode for RootWithSpec<S> {
         root
     }
 }
+
+#[cfg(test)]
+#[path = "document_tests.rs"]
+mod tests;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hasher;
 use std::sync::Arc;
 
-use limen_resources::{Event, Kind, ObjectKey, Parsed, parse_object};
+use limen_resources::{Event, Kind, ObjectKey, Parsed, attempt};
 use serde_json::Value;
 use twox_hash::XxHash64;
 
@@ -32,16 +32,19 @@ pub(super) struct Told {
 }
 
 impl Told {
-    /// Reads an object of this kind. `None`: it has no name.
+    /// Reads an object of this kind with `parse`, which is [`parse_object`](limen_resources::parse_object). `None`: it has no name.
+    ///
+    /// Whoever watches a kind goes on to watch it, whatever an object of that kind says: what panics is this object's loss.
     pub(super) fn read(
-        source: &Arc<str>,
-        kind: Kind,
+        parse: fn(&Arc<str>, Kind, &Value) -> Parsed,
+        (source, kind): (&Arc<str>, Kind),
         object: &Value,
         marker: Option<&Marker>,
     ) -> Option<Told> {
         let key = key_of(kind, object)?;
-        let mark = marker.and_then(|marker| marker.mark(kind, object));
-        let parsed = parse_object(source, kind, object);
+        let mark = marker.and_then(|marker| attempt(|| marker.mark(kind, object)).ok().flatten());
+        let parsed = attempt(|| parse(source, kind, object));
+        let parsed = parsed.unwrap_or_else(|why| Parsed::failed(&key, source, &why));
         // One name for all who keep it.
         let key =
             parsed.objects.first().map(|own| own.key()).filter(|own| **own == key).cloned().unwrap_or(key);

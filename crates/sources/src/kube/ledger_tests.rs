@@ -2,7 +2,7 @@
 // Test code: a failed expectation is a panic with a reason.
 #![allow(clippy::unwrap_used)]
 
-use limen_resources::Store;
+use limen_resources::{Store, parse_object};
 use serde_json::json;
 
 use super::*;
@@ -25,7 +25,7 @@ fn route(name: &str, host: &str) -> Told {
         "metadata": {"namespace": "shop", "name": name, "resourceVersion": "7", "managedFields": [{"a": 1}]},
         "spec": {"hosts": [host], "http": [{"directResponse": {"status": 200}}]},
     });
-    Told::read(&source(), Kind::VirtualService, &object, None).unwrap()
+    Told::read(parse_object, (&source(), Kind::VirtualService), &object, None).unwrap()
 }
 
 impl Cluster {
@@ -66,7 +66,7 @@ fn a_wrong_object_keeps_its_last_good_version_until_it_is_gone() {
     let (mut cluster, all) = (Cluster::new(), scope(Kind::VirtualService));
     let wrong = || {
         let object = json!({"metadata": {"namespace": "shop", "name": "a"}, "spec": {"hosts": 5}});
-        Told::read(&source(), Kind::VirtualService, &object, None).unwrap()
+        Told::read(parse_object, (&source(), Kind::VirtualService), &object, None).unwrap()
     };
     cluster.hears(|l, e| l.one(&all, route("a", "a.example"), e));
     for _ in 0..2 {
@@ -79,12 +79,50 @@ fn a_wrong_object_keeps_its_last_good_version_until_it_is_gone() {
     assert_eq!(cluster.holds(), [""; 0], "neither the object nor its problem");
 }
 
+/// Parses as everybody does, but for objects of one name.
+fn poisoned(source: &Arc<str>, kind: Kind, object: &Value) -> Parsed {
+    assert!(object.pointer("/metadata/name") != Some(&json!("poison")), "too much");
+    parse_object(source, kind, object)
+}
+
+#[test]
+fn reading_that_panics_harms_the_object_only() {
+    let (mut cluster, all) = (Cluster::new(), scope(Kind::VirtualService));
+    let told = |name: &str, host: &str| {
+        let object = json!({"metadata": {"namespace": "shop", "name": name, "generation": 2}, "spec": {"hosts": [host]}});
+        Told::read(poisoned, (&source(), Kind::VirtualService), &object, None).unwrap()
+    };
+    cluster.hears(|l, e| l.all(&all, vec![told("poison", "new.example"), route("sound", "a.example")], e));
+    let [sound, problem] = &cluster.holds()[..] else { panic!("{:?}", cluster.holds()) };
+    assert_eq!(sound, "sound=a.example", "none was known before");
+    assert!(problem.contains("error[LIM0012] VirtualService shop/poison"), "{problem}");
+    assert!(problem.contains("(too much), which is a fault of Limen"), "{problem}");
+
+    let mut cluster = Cluster::new();
+    cluster.hears(|l, e| l.all(&all, vec![route("poison", "good.example")], e));
+    cluster.hears(|l, e| l.one(&all, told("poison", "new.example"), e));
+    cluster.hears(|l, e| l.one(&all, route("sound", "a.example"), e));
+    let [poison, sound, _] = &cluster.holds()[..] else { panic!("{:?}", cluster.holds()) };
+    assert_eq!((&**poison, &**sound), ("poison=good.example", "sound=a.example"));
+    cluster.hears(|l, e| l.one(&all, route("poison", "mended.example"), e));
+    assert_eq!(cluster.holds(), ["poison=mended.example", "sound=a.example"]);
+}
+
+#[test]
+fn a_policy_of_which_reading_panics_denies() {
+    let (mut cluster, all) = (Cluster::new(), scope(Kind::AuthorizationPolicy));
+    let object = json!({"metadata": {"namespace": "shop", "name": "poison"}, "spec": {"action": "ALLOW"}});
+    let told = Told::read(poisoned, (&source(), Kind::AuthorizationPolicy), &object, None).unwrap();
+    cluster.hears(|l, e| l.one(&all, told, e));
+    assert!(cluster.store.snapshot().get(&ObjectKey::new(all.kind, "shop", "poison")).is_some());
+}
+
 #[test]
 fn a_mesh_configuration_lives_and_ends_with_its_config_map() {
     let (mut cluster, maps) = (Cluster::new(), scope(Kind::ConfigMap));
     let map = |data: Value| {
         let object = json!({"metadata": {"namespace": "istio-system", "name": "istio"}, "data": data});
-        Told::read(&source(), Kind::ConfigMap, &object, None).unwrap()
+        Told::read(parse_object, (&source(), Kind::ConfigMap), &object, None).unwrap()
     };
     cluster.hears(|l, e| l.one(&maps, map(json!({"mesh": "rootNamespace: root"})), e));
     let found = |cluster: &Cluster| cluster.store.snapshot().mesh_configs().len();
@@ -103,7 +141,7 @@ fn who_lists_and_who_watches_come_to_the_same_digest() {
     (watched["apiVersion"], watched["kind"]) = ("v1".into(), "Service".into());
     let digest = |object: &Value| {
         let mut ledger = Ledger::new(source());
-        let told = Told::read(&source(), Kind::Service, object, None).unwrap();
+        let told = Told::read(parse_object, (&source(), Kind::Service), object, None).unwrap();
         ledger.one(&scope(Kind::Service), told, &mut Vec::new());
         ledger.digest()
     };

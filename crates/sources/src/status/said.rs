@@ -190,10 +190,12 @@ impl Said {
         self.listeners = parts.iter().filter_map(listener).collect();
     }
 
-    /// The generation that is spoken of.
+    /// The generation that is spoken of; `None`, too, where some of it is about whichever is there.
     pub(super) fn generation(&self) -> Option<u64> {
         let entries = self.entries.iter().flat_map(|(_, conditions)| conditions);
-        self.conditions.iter().chain(entries).find_map(|condition| condition.generation)
+        let mut generations = self.conditions.iter().chain(entries).map(|condition| condition.generation);
+        let first = generations.next()??;
+        generations.all(|generation| generation.is_some()).then_some(first)
     }
 }
 
