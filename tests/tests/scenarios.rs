@@ -774,6 +774,7 @@ scenarios! {
     cluster_failures
     connect
     connect_timeout
+    connections_of_tenants
     connections_without_effect
     control_headers
     corner_hosts

@@ -318,7 +318,7 @@ spec: {{host: talk.example.com, trafficPolicy: {{loadBalancer: {{simple: {balanc
     cluster.apply(&rule("ROUND_ROBIN"));
     cluster
         .until("that both are mended", |cluster| {
-            accepted(cluster) && status(cluster, "destinationrules") == ""
+            accepted(cluster) && status(cluster, "destinationrules").is_empty()
         })
         .await;
     comes_to_say(&gateway, "200 two", &[]).await;

@@ -29,7 +29,7 @@ use crate::memo::{ByValue, Memo, Same, keep};
 use crate::messages::{At, ingress as messages};
 use crate::report::Report;
 use crate::services::ServiceFacts;
-use owners::{Owners, Ranks};
+use owners::{Names, Owners, Ranks};
 
 pub(crate) use claims::claims;
 pub(crate) use connections::{Connections, timed};
@@ -187,6 +187,7 @@ pub(crate) fn route_tables(
         ingresses,
         by_gateway,
         ranks: owners::ranks(drafts, index.settings.shared_hosts),
+        names: Names::default(),
         memo,
         report,
         routing,
@@ -210,6 +211,7 @@ pub(crate) fn route_tables(
                     taken.insert(HostPattern::Any, plain.title());
                     merger.plain(port, plain, guard);
                 }
+                merger.names = merger.names(port.instance, (passthrough, chains));
                 for PassthroughPlan { server, auto } in passthrough.iter().filter(|_| guard.is_none()) {
                     if *auto {
                         merger.auto_passthrough(port.instance, server);
@@ -232,6 +234,7 @@ pub(crate) fn route_tables(
                         InsidePlan::Tcp => merger.tcp(port.instance, &chain.server),
                     }
                 }
+                merger.names = Names::default();
             }
         }
     }
@@ -288,6 +291,8 @@ struct Merger<'a, 'm, 'i> {
     ingresses: &'a Ingresses,
     by_gateway: BTreeMap<&'a str, Attachments<'a>>,
     ranks: Ranks<'a>,
+    /// Of the port that is being served, where it is one of TLS.
+    names: Names<'a>,
     memo: &'m mut MergeMemo,
     report: &'m mut Report,
     routing: Routing,
@@ -397,7 +402,8 @@ impl<'a> Merger<'a, '_, '_> {
         shared: &mut Vec<&str>,
     ) {
         shared.retain(|host| {
-            let Some(owner) = owners.other(server, draft, host) else { return true };
+            let passed_by = || self.names.passed_by(draft, host);
+            let Some(owner) = owners.other(server, draft, host).or_else(passed_by) else { return true };
             let at = At::new(&draft.object, "spec.hosts");
             self.report.problem(messages::owned_host(at, host, owner));
             let lost = self.lost.entry((&draft.object.key, &server.gateway_name)).or_default();

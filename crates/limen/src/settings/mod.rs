@@ -118,8 +118,8 @@ pub struct Meaning {
     )]
     pub gateway_addresses: Vec<IpNet>,
 
-    /// Let VirtualServices of several namespaces add to one host, as in Istio; otherwise a host is of the namespace that
-    /// had it first, and of those that the Gateway gives it to (`NAMESPACE/HOST`)
+    /// Let VirtualServices of several namespaces add to one host, as in Istio; otherwise a host, server name or port of
+    /// connections is of the namespace that had it first, and of those that the Gateway gives it to (`NAMESPACE/HOST`)
     #[arg(long, env = "LIMEN_SHARED_HOSTS", value_parser = FalseyValueParser::new(), help_heading = FILES)]
     pub shared_hosts: bool,
 

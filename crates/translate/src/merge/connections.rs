@@ -9,16 +9,18 @@ use limen_ir::listener::Passthrough;
 use limen_ir::origin::Origin;
 use limen_ir::tcp::{TcpDestination, TcpRoute};
 use limen_resources::istio::TcpPool;
-use limen_resources::{AnyObject, ObjectKey};
+use limen_resources::{AnyObject, ObjectKey, Problem};
 
+use super::owners::{self, Names};
 use super::{Merger, NamedBy, shared_hosts};
 use crate::bind::{self, Site, Target};
-use crate::draft::{ConnectionRouteDraft, VirtualServiceDraft};
+use crate::draft::{ConnectionMatch, ConnectionRouteDraft, VirtualServiceDraft};
 use crate::index::origin;
 use crate::istio::destination_rule::Merged;
-use crate::istio::gateway::ServerPlan;
+use crate::istio::gateway::{ChainPlan, PassthroughPlan, ServerPlan};
 use crate::istio::names;
-use crate::messages::{At, gateway as gateway_messages, route as messages};
+use crate::messages::{At, gateway as gateway_messages, ingress as ownership, route as messages};
+use crate::{GatewayInstance, Settings};
 
 /// The protocols of which Istio's proxies offer one to each other.
 const MESH_ALPN: [&str; 5] = ["istio", "istio-peer-exchange", "istio-http/1.0", "istio-http/1.1", "istio-h2"];
@@ -49,43 +51,70 @@ impl Connections {
     }
 }
 
+/// Where a server is that connections come to.
+fn site<'s>(server: &'s ServerPlan, settings: &'s Settings, workload: &'s GatewayInstance) -> Site<'s> {
+    Site {
+        gateway: &server.gateway_name,
+        declared: server.declared,
+        https: false,
+        instance: workload,
+        namespace: &settings.workload_namespace,
+    }
+}
+
 impl<'a> Merger<'a, '_, '_> {
-    /// Finds the route of a server for all connections: the first that is open, of the oldest VirtualService.
+    /// The VirtualServices that share a host with a server.
+    fn sharing(&self, server: &ServerPlan) -> Vec<&'a Arc<VirtualServiceDraft>> {
+        let drafts = self.by_gateway.get(&*server.gateway_name).map(|attached| attached.candidates(server));
+        let mut drafts = drafts.unwrap_or_default();
+        drafts.retain(|draft| !shared_hosts(server, draft).is_empty());
+        drafts
+    }
+
+    /// Notes under which hosts a VirtualService is served.
+    fn attach(&mut self, server: &'a ServerPlan, draft: &'a VirtualServiceDraft) {
+        let attached = self.attached.entry((&draft.object.key, &*server.gateway_name)).or_default();
+        attached.extend(shared_hosts(server, draft).iter().map(|host| host.to_ascii_lowercase()));
+    }
+
+    /// Notes that what a VirtualService wants is another's.
+    fn lose(&mut self, server: &'a ServerPlan, draft: &'a VirtualServiceDraft, why: String, said: Problem) {
+        self.report.problem(said);
+        self.lost.entry((&draft.object.key, &*server.gateway_name)).or_default().insert(why);
+    }
+
+    /// Finds the route of a server for all connections: the first that is open, of the VirtualService whose the port is.
     pub(super) fn tcp(&mut self, instance: usize, server: &'a ServerPlan) {
         let settings = self.index.settings;
         let Some(workload) = settings.gateways.get(instance) else { return };
-        let site = Site {
-            gateway: &server.gateway_name,
-            declared: server.declared,
-            https: false,
-            instance: workload,
-            namespace: &settings.workload_namespace,
-        };
-        let drafts = self.by_gateway.get(&*server.gateway_name).map(|attached| attached.candidates(server));
+        let site = site(server, settings, workload);
+        let drafts = self.sharing(server);
+        let route_of = |draft: &'a VirtualServiceDraft| draft.tcp.iter().find(|route| takes(route, site));
+        let wanting = drafts.iter().copied().filter(|draft| route_of(draft).is_some());
+        let owner = owners::owner(server, wanting, &self.ranks);
         let mut found: Option<String> = None;
-        for draft in drafts.unwrap_or_default() {
-            let shared = shared_hosts(server, draft);
-            if shared.is_empty() {
-                continue;
-            }
-            let route = draft.tcp.iter().find(|route| takes(route, site));
-            let key = (&draft.object.key, &*server.gateway_name);
-            match (route, &found) {
-                (Some(route), None) => {
+        for draft in drafts {
+            let other = owner.filter(|owner| owner.namespace != draft.object.key.namespace);
+            match (route_of(draft), other, &found) {
+                (Some(route), Some(owner), _) => {
+                    let port = server.declared.get();
+                    let said = ownership::owned_port(At::new(&draft.object, &route.field), port, owner);
+                    self.lose(server, draft, format!("port {port} is {owner}'s"), said);
+                }
+                (Some(route), None, None) => {
                     self.report.problems(&draft.problems);
                     let made = self.connection_route(instance, draft, route, site);
                     self.routing.connections.routes.insert(id(instance, server), made);
-                    let attached = self.attached.entry(key).or_default();
-                    attached.extend(shared.iter().map(|host| host.to_ascii_lowercase()));
+                    self.attach(server, draft);
                     found = Some(format!("{} {}", draft.object.key, route.field));
                 }
-                (Some(route), Some(first)) => {
+                (Some(route), None, Some(first)) => {
                     let at = At::new(&draft.object, &route.field);
                     self.report.problem(messages::one_per_port(at, server.declared.get(), first));
-                    self.idle.insert(key);
+                    self.idle.insert((&draft.object.key, &*server.gateway_name));
                 }
-                (None, _) => {
-                    self.idle.insert(key);
+                (None, ..) => {
+                    self.idle.insert((&draft.object.key, &*server.gateway_name));
                 }
             }
         }
@@ -93,6 +122,36 @@ impl<'a> Merger<'a, '_, '_> {
             let what = "nothing listens for it";
             self.report.problem(gateway_messages::no_connection_route(server.at(), "tcp", what));
         }
+    }
+
+    /// Who wants the connections for each server name of a port, undecrypted or not.
+    pub(super) fn names(
+        &self,
+        instance: usize,
+        (passthrough, chains): (&'a [PassthroughPlan], &'a [ChainPlan]),
+    ) -> Names<'a> {
+        let (settings, mut names) = (self.index.settings, Names::default());
+        let Some(workload) = settings.gateways.get(instance) else { return names };
+        // Without other namespaces nobody takes anything, nor where all is decrypted.
+        if self.ranks.is_empty() || passthrough.is_empty() {
+            return names;
+        }
+        for server in passthrough.iter().filter(|plan| !plan.auto).map(|plan| &plan.server) {
+            let site = site(server, settings, workload);
+            for draft in self.sharing(server) {
+                let blocks = draft.tls.iter().flat_map(|route| &route.matches);
+                let wanted =
+                    blocks.filter(|block| bind::open(&block.gate, site)).flat_map(|block| &block.sni_hosts);
+                wanted.for_each(|name| names.claim(name, server, (draft, &self.ranks), true));
+            }
+        }
+        for server in chains.iter().map(|chain| &chain.server) {
+            for draft in self.sharing(server) {
+                let hosts = shared_hosts(server, draft).into_iter();
+                hosts.for_each(|host| names.claim(host, server, (draft, &self.ranks), false));
+            }
+        }
+        names
     }
 
     /// Finds what a server hands on undecrypted: every open match block of every tls route, for the names that it asks
@@ -105,26 +164,16 @@ impl<'a> Merger<'a, '_, '_> {
     ) {
         let settings = self.index.settings;
         let Some(workload) = settings.gateways.get(instance) else { return };
-        let site = Site {
-            gateway: &server.gateway_name,
-            declared: server.declared,
-            https: false,
-            instance: workload,
-            namespace: &settings.workload_namespace,
-        };
-        let drafts = self.by_gateway.get(&*server.gateway_name).map(|attached| attached.candidates(server));
+        let site = site(server, settings, workload);
         let mut made = Vec::new();
-        for draft in drafts.unwrap_or_default() {
-            let shared = shared_hosts(server, draft);
-            if shared.is_empty() {
-                continue;
-            }
-            let key = (&draft.object.key, &*server.gateway_name);
+        for draft in self.sharing(server) {
             let mut any = false;
             for route in &draft.tls {
                 for block in route.matches.iter().filter(|block| bind::open(&block.gate, site)) {
-                    let names = block.sni_hosts.iter().map(|name| HostPattern::istio(name));
-                    let server_names: Vec<HostPattern> = names.collect();
+                    let server_names = self.own_names(server, draft, block);
+                    if server_names.is_empty() {
+                        continue;
+                    }
                     let at = At::new(&draft.object, &block.field);
                     let other = server_names.iter().find_map(|name| taken.get_key_value(name));
                     if let Some((name, other)) = other {
@@ -140,10 +189,9 @@ impl<'a> Merger<'a, '_, '_> {
             }
             if any {
                 self.report.problems(&draft.problems);
-                let attached = self.attached.entry(key).or_default();
-                attached.extend(shared.iter().map(|host| host.to_ascii_lowercase()));
+                self.attach(server, draft);
             } else {
-                self.idle.insert(key);
+                self.idle.insert((&draft.object.key, &*server.gateway_name));
             }
         }
         if made.is_empty() {
@@ -151,6 +199,26 @@ impl<'a> Merger<'a, '_, '_> {
             self.report.problem(gateway_messages::no_connection_route(server.at(), "tls", what));
         }
         self.routing.connections.passthrough.insert(id(instance, server), made);
+    }
+
+    /// The names of a match block without those that are a VirtualService's of another namespace, of which it says so.
+    fn own_names(
+        &mut self,
+        server: &'a ServerPlan,
+        draft: &'a VirtualServiceDraft,
+        block: &ConnectionMatch,
+    ) -> Vec<HostPattern> {
+        let mut own = Vec::with_capacity(block.sni_hosts.len());
+        for name in &block.sni_hosts {
+            match self.names.other(draft, name) {
+                None => own.push(HostPattern::istio(name)),
+                Some(owner) => {
+                    let said = ownership::owned_host(At::new(&draft.object, &block.field), name, owner);
+                    self.lose(server, draft, format!("{name} is {owner}'s"), said);
+                }
+            }
+        }
+        own
     }
 
     /// Hands on what names a cluster by server name: any port and any subset of every service of the mesh that is within

@@ -1,5 +1,6 @@
 //! Whose a host is among VirtualServices of several namespaces: that of the first one, which others add nothing to. A
-//! Gateway may give a host to a namespace in so many words (`hosts: [shop/a.example.com]`).
+//! Gateway of both may give a host to a namespace in so many words (`hosts: [shop/a.example.com]`). The same holds of the names of
+//! connections that are handed on undecrypted, and of all connections of a port that are not looked into.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,9 +27,36 @@ pub(super) fn ranks(drafts: &[Arc<VirtualServiceDraft>], shared: bool) -> Ranks<
     by_age.into_iter().enumerate().map(|(rank, object)| (&object.key, rank)).collect()
 }
 
+/// How plainly a server gives something to a namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Given {
+    /// In so many words (`NAMESPACE/HOST`).
+    ByName,
+    /// To whoever comes.
+    ToAll,
+    /// It does not have it, or has it for others.
+    NotAtAll,
+}
+
+impl Given {
+    fn of(server: &ServerPlan, draft: &VirtualServiceDraft, hosts: &[String]) -> Given {
+        let own = &*draft.object.key.namespace;
+        let overlapping = server
+            .hosts
+            .iter()
+            .filter(|known| !names::intersection([&*known.name].into_iter(), hosts).is_empty());
+        let given = overlapping.map(|known| match known.namespace.as_deref() {
+            Some(namespace) if namespace == own => Given::ByName,
+            None => Given::ToAll,
+            Some(_) => Given::NotAtAll,
+        });
+        given.min().unwrap_or(Given::NotAtAll)
+    }
+}
+
 /// Who has each host of the servers of a port, in lower case.
 #[derive(Default)]
-pub(super) struct Owners<'a>(BTreeMap<String, (usize, &'a ObjectKey)>);
+pub(super) struct Owners<'a>(BTreeMap<String, (usize, &'a VirtualServiceDraft)>);
 
 impl<'a> Owners<'a> {
     pub(super) fn new(
@@ -45,9 +73,10 @@ impl<'a> Owners<'a> {
             for draft in attached.candidates(server) {
                 let Some(rank) = ranks.get(&draft.object.key) else { continue };
                 for host in shared_hosts(server, draft) {
-                    let new = (*rank, &draft.object.key);
-                    let known = owners.0.entry(host.to_ascii_lowercase()).or_insert(new);
-                    *known = new.min(*known);
+                    let known = owners.0.entry(host.to_ascii_lowercase()).or_insert((*rank, draft));
+                    if *rank < known.0 {
+                        *known = (*rank, draft);
+                    }
                 }
             }
         }
@@ -62,11 +91,78 @@ impl<'a> Owners<'a> {
         host: &str,
     ) -> Option<&'a ObjectKey> {
         let (_, owner) = self.0.get(&host.to_ascii_lowercase())?;
-        let own = &*draft.object.key.namespace;
-        let given = |known: &&crate::istio::gateway::ServerHost| known.namespace.as_deref() == Some(own);
-        let mut given = server.hosts.iter().filter(given);
-        let host = [host.to_owned()];
-        let is_given = given.any(|known| !names::intersection([&*known.name].into_iter(), &host).is_empty());
-        (*owner.namespace != *own && !is_given).then_some(*owner)
+        let given = || Given::of(server, draft, &[host.to_owned()]) == Given::ByName;
+        let given = hangs_on(owner, &server.gateway_name) && given();
+        (!given && foreign(&owner.object.key, draft)).then_some(&owner.object.key)
     }
+}
+
+/// Only a Gateway that the owner hangs on can give what it has to others: anybody can make a Gateway.
+fn hangs_on(owner: &VirtualServiceDraft, gateway: &str) -> bool {
+    owner.gateways.iter().any(|known| known.name == gateway)
+}
+
+/// Is it another namespace's?
+fn foreign(owner: &ObjectKey, draft: &VirtualServiceDraft) -> bool {
+    owner.namespace != draft.object.key.namespace
+}
+
+/// A VirtualService that wants the connections for a server name.
+struct Claim<'a> {
+    gateway: &'a str,
+    given: Given,
+    rank: usize,
+    draft: &'a VirtualServiceDraft,
+    undecrypted: bool,
+}
+
+/// Who wants the connections for each server name of a port, in lower case. Only one can have them.
+#[derive(Default)]
+pub(super) struct Names<'a>(BTreeMap<String, Vec<Claim<'a>>>);
+
+impl<'a> Names<'a> {
+    /// A VirtualService wants them from this server, to be handed on undecrypted or not.
+    pub(super) fn claim(
+        &mut self,
+        name: &str,
+        server: &'a ServerPlan,
+        (draft, ranks): (&'a VirtualServiceDraft, &Ranks<'a>),
+        undecrypted: bool,
+    ) {
+        let Some(rank) = ranks.get(&draft.object.key).copied() else { return };
+        let given = Given::of(server, draft, &[name.to_owned()]);
+        let claim = Claim { gateway: &server.gateway_name, given, rank, draft, undecrypted };
+        self.0.entry(name.to_ascii_lowercase()).or_default().push(claim);
+    }
+
+    /// The VirtualService of another namespace that has them: the first one to whom they are given, or the first.
+    pub(super) fn other(&self, draft: &VirtualServiceDraft, name: &str) -> Option<&'a ObjectKey> {
+        self.owner(name).map(|owner| &owner.draft.object.key).filter(|owner| foreign(owner, draft))
+    }
+
+    /// The same if it gets them undecrypted.
+    pub(super) fn passed_by(&self, draft: &VirtualServiceDraft, name: &str) -> Option<&'a ObjectKey> {
+        self.other(draft, name).filter(|_| self.owner(name).is_some_and(|owner| owner.undecrypted))
+    }
+
+    fn owner(&self, name: &str) -> Option<&Claim<'a>> {
+        let claims = self.0.get(&name.to_ascii_lowercase())?;
+        let first = claims.iter().min_by_key(|claim| (claim.given == Given::NotAtAll, claim.rank))?;
+        let given = |claim: &&Claim<'_>| claim.given == Given::ByName && hangs_on(first.draft, claim.gateway);
+        claims.iter().filter(given).min_by_key(|claim| claim.rank).or(Some(first))
+    }
+}
+
+/// Whose all connections of a server are, among VirtualServices that want them: the first one to whom they are given, or
+/// the first. `None`: nobody takes them from anybody.
+pub(super) fn owner<'a>(
+    server: &ServerPlan,
+    wanting: impl Iterator<Item = &'a Arc<VirtualServiceDraft>>,
+    ranks: &Ranks<'a>,
+) -> Option<&'a ObjectKey> {
+    let places = wanting.filter_map(|draft| {
+        let rank = ranks.get(&draft.object.key)?;
+        Some((Given::of(server, draft, &draft.hosts), *rank, &draft.object.key))
+    });
+    places.min().map(|(_, _, owner)| owner)
 }

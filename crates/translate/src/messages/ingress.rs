@@ -30,6 +30,16 @@ pub(crate) fn owned_host(at: At<'_>, host: &str, winner: &ObjectKey) -> Problem 
     at.say(HOST_CONFLICT, message, mend)
 }
 
+/// A port of connections that a VirtualService of another namespace has.
+pub(crate) fn owned_port(at: At<'_>, port: u16, winner: &ObjectKey) -> Problem {
+    let message = format!(
+        "HostConflict: all connections of port {port} are {winner}'s, of another namespace, which was first"
+    );
+    let mend = "give the server a port of its own, let the Gateway give its hosts to the namespace (`NAMESPACE/HOST`), \
+                or let namespaces share hosts with --shared-hosts";
+    at.say(HOST_CONFLICT, message, mend)
+}
+
 /// A path that an older Ingress has.
 pub(crate) fn path_conflict(at: At<'_>, first: &ObjectKey) -> Problem {
     let message = format!(
