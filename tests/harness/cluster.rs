@@ -249,6 +249,11 @@ impl Cluster {
         self.shared.state().seen.clone()
     }
 
+    /// `METHOD path` of every request that has come and is not looked at yet, because the server is slow or silent.
+    pub fn held(&self) -> Vec<String> {
+        self.shared.state().held.clone()
+    }
+
     /// `verb plural namespace/name` of every write so far that others than the test did.
     pub fn writes(&self) -> Vec<String> {
         self.shared.state().writes.clone()

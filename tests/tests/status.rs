@@ -2,9 +2,10 @@
 // Test code: a failed expectation is a panic with a reason.
 #![allow(clippy::unwrap_used)]
 
-use std::time::Instant;
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
-use limen_e2e::cluster::Cluster;
+use limen_e2e::cluster::{Cluster, Right};
 use limen_e2e::gateway::Gateway;
 use serde_json::{Value, json};
 
@@ -231,6 +232,57 @@ async fn it_is_not_programmed_before_every_instance_serves_it() {
         })
         .await;
     gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_not_ready_is_not_waited_for() {
+    let cluster = Cluster::new();
+    [API, BEHIND].into_iter().for_each(|text| cluster.apply(text));
+    let first = Gateway::start_kube(&cluster, &as_instance("a")).await;
+    let pending = "False Pending 1/2 instances serve it as it is now";
+    cluster.until("that it is not programmed", |cluster| programmed(cluster) == pending).await;
+    let slice = |conditions: &str| {
+        format!(
+            "
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: edge-1, namespace: istio-system, labels: {{kubernetes.io/service-name: edge}}}}
+addressType: IPv4
+endpoints: [{{addresses: [10.0.0.1], conditions: {{{conditions}}}, targetRef: {{kind: Pod, name: late}}}}]
+"
+        )
+    };
+    cluster.apply(&slice("ready: false"));
+    cluster.until("that its Pod does not count", |cluster| programmed(cluster) == SERVED).await;
+    cluster.apply(&slice("ready: true"));
+    cluster.until("that its Pod counts", |cluster| programmed(cluster) == pending).await;
+
+    // It begins anew, and does not come to serve anything.
+    let all: Vec<_> = ["create", "patch", "delete", "list", "watch"].map(|verb| right("leases", verb)).into();
+    let all: BTreeSet<Right> = cluster.seen().into_iter().chain(all).collect();
+    let routes = |(_, plural, verb): &Right| plural == "httproutes" && verb == "list";
+    cluster.allow(all.iter().filter(|right| !routes(right)).cloned().collect());
+    let second = Gateway::begin_kube(&cluster, &as_instance("late"));
+    cluster.until("that it does not count", |cluster| programmed(cluster) == SERVED).await;
+    assert!(cluster.get("leases", "default", "limen-late").is_none());
+    cluster.allow(all);
+    cluster.until("that both serve", |cluster| programmed(cluster).ends_with("by 2/2 instances")).await;
+
+    // It ends while it renews its Lease, which the server is slow to do: the Lease is gone all the same.
+    let lease = |cluster: &Cluster| cluster.held().iter().any(|line| line.ends_with("/leases/limen-late"));
+    cluster.slow(Duration::from_millis(700));
+    cluster.apply(&route("web"));
+    cluster.until("a renewal", lease).await;
+    cluster.slow(Duration::ZERO);
+    second.running.drain().await;
+    assert!(!lease(&cluster), "what was under way is over");
+    assert!(cluster.get("leases", "default", "limen-late").is_none());
+    cluster.until("that it is gone", |cluster| programmed(cluster) == SERVED).await;
+    drop((first, second));
+}
+
+fn right(plural: &str, verb: &str) -> Right {
+    ("coordination.k8s.io".to_owned(), plural.to_owned(), verb.to_owned())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

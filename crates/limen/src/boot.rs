@@ -103,7 +103,8 @@ pub fn start(options: Options) -> anyhow::Result<Running> {
     let reports = sources.reports();
     if let Some(reports) = reports.clone() {
         let alone = settings.meaning.deploying.only_gateway.is_some();
-        runtime.spawn(told::tell(view.clone(), reports, alone));
+        let namespace = settings.meaning.workload_namespace.clone();
+        runtime.spawn(told::tell(view.clone(), reports, (alone, namespace)));
     }
 
     // translate, in the control loop: reads Updates, hands on the Ir and Endpoints to the proxy, wants to the sources;

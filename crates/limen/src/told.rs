@@ -25,7 +25,12 @@ struct Served {
 /// Tells until the views end or the gateway drains.
 ///
 /// `alone`: the process serves one Gateway of the Gateway API only, and speaks of nothing that others serve, too.
-pub(crate) async fn tell(mut views: watch::Receiver<Arc<View>>, reports: Reports, alone: bool) {
+/// `namespace`: where its instances are.
+pub(crate) async fn tell(
+    mut views: watch::Receiver<Arc<View>>,
+    reports: Reports,
+    (alone, namespace): (bool, String),
+) {
     let mut served: Option<Served> = None;
     loop {
         let view = Arc::clone(&views.borrow_and_update());
@@ -54,6 +59,7 @@ pub(crate) async fn tell(mut views: watch::Receiver<Arc<View>>, reports: Reports
                 made: Arc::clone(made),
                 elsewhere: Arc::clone(elsewhere),
                 ready: view.phase == Phase::Ready,
+                unready: Arc::new(unready(&view, &namespace)),
             });
         }
         if views.changed().await.is_err() {
@@ -61,6 +67,18 @@ pub(crate) async fn tell(mut views: watch::Receiver<Arc<View>>, reports: Reports
         }
         tokio::time::sleep(REST).await;
     }
+}
+
+/// The Pods of a namespace that are not ready, by what EndpointSlices say of them: of Pods only the metadata is read.
+fn unready(view: &View, namespace: &str) -> BTreeSet<String> {
+    let slices = view.snapshot.endpoint_slices().in_namespace(namespace);
+    let endpoints = slices.flat_map(|slice| &slice.spec.endpoints);
+    let unready = endpoints.filter(|endpoint| {
+        endpoint.conditions.ready == Some(false) || endpoint.conditions.terminating == Some(true)
+    });
+    let pods =
+        unready.filter_map(|endpoint| endpoint.target_ref.as_ref()).filter(|target| target.kind == "Pod");
+    pods.map(|pod| pod.name.clone()).collect()
 }
 
 /// What is said of a Gateway and of what hangs on it, and of nothing else.

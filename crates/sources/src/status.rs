@@ -80,6 +80,8 @@ pub struct Report {
     pub elsewhere: Arc<BTreeMap<ObjectKey, String>>,
     /// Does it take traffic? Who does not is not waited for.
     pub ready: bool,
+    /// The Pods that the cluster calls not ready, by name, where the instances are: they are not waited for either.
+    pub unready: Arc<BTreeSet<String>>,
 }
 
 /// What the reader of the cluster tells the writer.

@@ -107,12 +107,34 @@ fn unescape(text: &str) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
+/// A request that is not looked at yet.
+struct Held(Arc<Shared>, String);
+
+impl Held {
+    fn new(shared: Arc<Shared>, request: &Request<Body>) -> Held {
+        let line = format!("{} {}", request.method(), request.uri().path());
+        shared.state().held.push(line.clone());
+        Held(shared, line)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let held = &mut self.0.state().held;
+        if let Some(at) = held.iter().position(|line| *line == self.1) {
+            held.remove(at);
+        }
+    }
+}
+
 /// Answers one request.
 pub(super) async fn answer(shared: Arc<Shared>, request: Request<Body>) -> Response<Body> {
     let faults = shared.state().faults.clone();
+    let held = Held::new(Arc::clone(&shared), &request);
     tokio::time::sleep_until(tokio::time::Instant::now() + faults.latency).await;
     let mut news = shared.news.subscribe();
     while shared.state().faults.silent && news.changed().await.is_ok() {}
+    drop(held);
     let token = token_of(&request);
     if faults.token.as_ref().is_some_and(|known| token != Some(known)) {
         return refusal((401, "Unauthorized", "Unauthorized".to_owned()));

@@ -56,6 +56,8 @@ pub(super) struct State {
     pub(super) selectors: BTreeSet<String>,
     /// `verb plural namespace/name` of every write that was done.
     pub(super) writes: Vec<String>,
+    /// `METHOD path` of every request that is not looked at yet.
+    pub(super) held: Vec<String>,
     pub(super) discoveries: usize,
     pub(super) watched_from: HashMap<String, u64>,
     /// Watches of a former age end.
@@ -77,6 +79,7 @@ impl State {
             seen: BTreeSet::new(),
             selectors: BTreeSet::new(),
             writes: Vec::new(),
+            held: Vec::new(),
             discoveries: 0,
             watched_from: HashMap::new(),
             age: 0,

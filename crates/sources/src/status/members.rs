@@ -1,7 +1,8 @@
 //! Which instances there are, and how far each has come. Pure.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// So many of our own states are remembered: another instance that is further behind has none of them.
@@ -55,6 +56,8 @@ pub(super) struct Members {
     /// The digests of what was served here, oldest first, with the number of each.
     history: VecDeque<(u64, String)>,
     served: u64,
+    /// Those that the cluster sends no traffic to, whatever they say.
+    unready: Arc<BTreeSet<String>>,
 }
 
 impl Members {
@@ -68,6 +71,11 @@ impl Members {
             }
         }
         self.served
+    }
+
+    /// The cluster sends no traffic to these.
+    pub(super) fn are_unready(&mut self, names: Arc<BTreeSet<String>>) {
+        self.unready = names;
     }
 
     /// Another instance was seen. A renewal that was seen before is no sign of life.
@@ -87,13 +95,13 @@ impl Members {
     }
 
     /// These are all there are.
-    pub(super) fn retain(&mut self, names: &std::collections::BTreeSet<String>) {
+    pub(super) fn retain(&mut self, names: &BTreeSet<String>) {
         self.others.retain(|name, _| names.contains(name));
     }
 
     /// By how many instances what we served under this number is served. Who serves something newer serves it too.
     pub(super) fn share(&self, number: u64, now: Instant) -> Share {
-        let alive = self.others.values().filter(|member| member.alive(now) && member.instance.ready);
+        let alive = self.others.values().filter(|member| self.counts(member, now));
         let mut share = Share { serving: 1, instances: 1 };
         for Member { instance, .. } in alive {
             let reached = self.history.iter().rev().find(|(_, digest)| *digest == instance.applied);
@@ -103,6 +111,11 @@ impl Members {
         share
     }
 
+    fn counts(&self, member: &Member, now: Instant) -> bool {
+        let Member { instance, .. } = member;
+        member.alive(now) && instance.ready && !self.unready.contains(&instance.name)
+    }
+
     /// Those that were seen and have not taken their leave.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.others.keys().map(String::as_str)
@@ -110,7 +123,7 @@ impl Members {
 
     /// Does any of them live and take traffic?
     pub(super) fn anybody(&self, now: Instant) -> bool {
-        self.others.values().any(|member| member.alive(now) && member.instance.ready)
+        self.others.values().any(|member| self.counts(member, now))
     }
 
     /// When the next instance stops counting if it stays silent.

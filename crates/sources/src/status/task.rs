@@ -83,6 +83,11 @@ struct OwnLease {
 }
 
 impl OwnLease {
+    /// Was it written by another process of the same name, before this one has anything to say?
+    fn is_of_former_life(&self) -> bool {
+        self.progress.is_none() && !self.busy
+    }
+
     /// When to write it. `None`: there is nothing to say, or it is being written.
     fn due(&self, now: Instant) -> Option<Instant> {
         let progress = self.progress.as_ref().filter(|_| !self.busy)?;
@@ -209,7 +214,7 @@ impl Task {
                 Some(heard) = leases.recv() => self.hear_lease(heard, Instant::now()),
                 Some(done) = results.recv() => self.finish(done, Instant::now()),
                 done = ends.recv() => {
-                    self.leave().await;
+                    self.leave(&mut results).await;
                     if let Some(done) = done {
                         // Whoever asked may have stopped waiting.
                         let _ = done.send(());
@@ -254,6 +259,7 @@ impl Task {
         let number = self.members.serve(hex(report.applied));
         let pending = Pending { report: Arc::clone(&report), number, since: now };
         self.lease.progress = Some(progress(&report));
+        self.members.are_unready(Arc::clone(&report.unready));
         match &mut self.waiting {
             [first @ None, _] => *first = Some(pending),
             [_, last] => *last = Some(pending),
@@ -353,6 +359,11 @@ impl Task {
     fn see_instance(&mut self, instance: super::members::Instance, now: Instant) {
         if instance.name != self.leases.me {
             self.members.see(instance, now);
+        } else if self.lease.is_of_former_life() {
+            // Nothing is served yet, whatever was when this instance ended without a word.
+            self.lease.busy = true;
+            let leases = self.leases.clone();
+            self.begin(async move { Done::Lease(leases.remove(&leases.me).await) });
         }
     }
 
@@ -518,22 +529,33 @@ impl Task {
     }
 
     /// Says goodbye to the others.
-    async fn leave(&mut self) {
-        let released = self.election.release(Instant::now());
-        let leases = self.leases.clone();
+    async fn leave(&mut self, results: &mut UnboundedReceiver<Done>) {
         let goodbye = async {
-            if self.lease.written.is_some() {
-                leases.remove(&leases.me).await?;
+            // What is under way would come after the goodbye, and make the Leases anew.
+            while self.lease.busy || self.electing {
+                let Some(done) = results.recv().await else { break };
+                self.finish(done, Instant::now());
             }
-            match released {
-                Some(version) => leases.release(&version).await,
-                None => Ok(()),
-            }
+            let released = self.election.release(Instant::now());
+            let leases = &self.leases;
+            let own = async {
+                match self.lease.written {
+                    Some(_) => leases.remove(&leases.me).await,
+                    None => Ok(()),
+                }
+            };
+            let leader = async {
+                match released {
+                    Some(version) => leases.release(&version).await,
+                    None => Ok(()),
+                }
+            };
+            tokio::join!(own, leader)
         };
         match tokio::time::timeout(LEASE_REST, goodbye).await {
-            Ok(Ok(())) => {}
+            Ok((Ok(()), Ok(()))) => {}
             // They are over by themselves after a while.
-            Ok(Err(failure)) => tracing::debug!(?failure, "the Leases"),
+            Ok(failures) => tracing::debug!(?failures, "the Leases"),
             Err(_) => tracing::debug!("the Leases: no answer"),
         }
     }
