@@ -124,6 +124,23 @@ fn deploying() -> Vec<String> {
         .into()
 }
 
+/// A Gateway that names parameters.
+fn with_parameters(gateway: &str) -> String {
+    gateway.replace(
+        "  listeners: [{name: http, port: 80",
+        "  infrastructure: {parametersRef: {group: '', kind: ConfigMap, name: a}}\n  listeners: [{name: http, port: 80",
+    )
+}
+
+/// Those parameters.
+fn parameters(data: &str) -> String {
+    format!("{{apiVersion: v1, kind: ConfigMap, metadata: {{name: a}}, data: {{{data}}}}}")
+}
+
+/// Parameters that ask for all that may be asked for.
+const SCALING: &str =
+    "horizontalPodAutoscaler: 'spec: {maxReplicas: 3}', podDisruptionBudget: 'spec: {minAvailable: 1}'";
+
 /// What was made of this kind last.
 fn made(cluster: &Cluster, plural: &str) -> Option<Value> {
     let begin = format!("apply {plural} default/");
@@ -217,11 +234,13 @@ async fn the_rights_of_its_manifest_are_enough_for_who_makes_instances_and_each_
     let cluster = Cluster::new();
     let more = rights_of(&deployer_manifest());
     cluster.allow(rights_of(&manifest()).union(&more).cloned().collect());
-    [CLASS, &api_gateway("a", 80)].into_iter().for_each(|text| cluster.apply(text));
+    let own = with_parameters(&api_gateway("a", 80));
+    [CLASS, &parameters(SCALING), &own].into_iter().for_each(|text| cluster.apply(text));
     let gateway = Gateway::start_kube(&cluster, &deploying()).await;
-    cluster.until("what is made", |cluster| made(cluster, "deployments").is_some()).await;
-    cluster.delete(&api_gateway("a", 80));
-    cluster.until("that it goes", |cluster| made(cluster, "deployments").is_none()).await;
+    let all = ["deployments", "services", "horizontalpodautoscalers", "poddisruptionbudgets"];
+    cluster.until("what is made", |cluster| all.iter().all(|plural| made(cluster, plural).is_some())).await;
+    cluster.delete(&own);
+    cluster.until("that it goes", |cluster| all.iter().all(|plural| made(cluster, plural).is_none())).await;
     let unused = |cluster: &Cluster| more.difference(&cluster.seen()).cloned().collect::<Vec<_>>();
     cluster.until("every right to be used", |cluster| unused(cluster).is_empty()).await;
     let problems = gateway.problems();
@@ -304,19 +323,14 @@ async fn what_instances_leave_behind_is_cleared_away_by_who_made_them() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn parameters_change_what_is_made_and_wrong_ones_leave_it_as_it_was() {
     let cluster = Cluster::new();
-    let gateway = api_gateway("a", 80).replace(
-        "  listeners: [{name: http, port: 80",
-        "  infrastructure: {parametersRef: {group: '', kind: ConfigMap, name: a}}\n  listeners: [{name: http, port: 80",
-    );
-    let map =
-        |data: &str| format!("{{apiVersion: v1, kind: ConfigMap, metadata: {{name: a}}, data: {{{data}}}}}");
+    let gateway = with_parameters(&api_gateway("a", 80));
     [CLASS, &gateway].into_iter().for_each(|text| cluster.apply(text));
     let maker = Gateway::start_kube(&cluster, &deploying()).await;
     let accepted = |cluster: &Cluster| condition(cluster, "a", "Accepted");
     let absent = "False InvalidParameters there is no ConfigMap default/a";
     cluster.until("that they are not there", |cluster| accepted(cluster) == absent).await;
     assert_eq!(writes_of(&cluster, "deployments"), Vec::<String>::new());
-    cluster.apply(&map("replicas: '3', type: NodePort"));
+    cluster.apply(&parameters("replicas: '3', type: NodePort"));
     let replicas =
         |cluster: &Cluster| made(cluster, "deployments").map(|made| made["spec"]["replicas"].clone());
     cluster.until("three replicas", |cluster| replicas(cluster).is_some_and(|count| count == 3)).await;
@@ -324,11 +338,57 @@ async fn parameters_change_what_is_made_and_wrong_ones_leave_it_as_it_was() {
     assert_eq!(made(&cluster, "services").unwrap()["spec"]["type"], "NodePort");
     cluster.until("that they are right", |cluster| accepted(cluster).starts_with("Unknown Pending")).await;
     let before = (writes_of(&cluster, "deployments"), writes_of(&cluster, "services"));
-    cluster.apply(&map("replicas: '4', image: example.com/mine"));
+    cluster.apply(&parameters("replicas: '4', image: example.com/mine"));
     let wrong = "False InvalidParameters `image` is not for a Gateway to say";
     cluster.until("that they are wrong", |cluster| accepted(cluster).starts_with(wrong)).await;
     maker.stop().await;
     assert_eq!((writes_of(&cluster, "deployments"), writes_of(&cluster, "services")), before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_scales_and_guards_the_pods_is_there_where_it_is_asked_for_and_only_as_long() {
+    let cluster = Cluster::new();
+    let own = with_parameters(&api_gateway("a", 80));
+    [CLASS, &parameters("type: NodePort"), &own].into_iter().for_each(|text| cluster.apply(text));
+    let maker = Gateway::start_kube(&cluster, &deploying()).await;
+    cluster.until("what is made", |cluster| made(cluster, "deployments").is_some()).await;
+    let both = |cluster: &Cluster| {
+        made(cluster, "horizontalpodautoscalers").zip(made(cluster, "poddisruptionbudgets"))
+    };
+    let right = |cluster: &Cluster| {
+        both(cluster).is_some_and(|(autoscaler, budget)| {
+            autoscaler["spec"]["maxReplicas"] == 3 && budget["spec"]["minAvailable"] == 1
+        })
+    };
+    assert!(both(&cluster).is_none(), "nobody asks for them");
+    cluster.apply(&parameters(SCALING));
+    cluster.until("both", right).await;
+    let (mut autoscaler, mut budget) = both(&cluster).unwrap();
+    let deployment = made(&cluster, "deployments").unwrap();
+    assert_eq!(autoscaler["spec"]["scaleTargetRef"]["name"], deployment["metadata"]["name"]);
+    assert_eq!(budget["spec"]["selector"], deployment["spec"]["selector"]);
+    // Somebody else's hand in them.
+    autoscaler["spec"]["maxReplicas"] = 9.into();
+    budget["spec"]["minAvailable"] = 0.into();
+    for touched in [&mut autoscaler, &mut budget] {
+        touched["metadata"].as_object_mut().unwrap().remove("resourceVersion");
+        cluster.apply(&touched.to_string());
+    }
+    cluster.until("both to be put right", right).await;
+    // Wrong parameters change nothing.
+    cluster.apply(&parameters("horizontalPodAutoscaler: 'spec: {maxReplicas: many}'"));
+    let wrong =
+        |cluster: &Cluster| condition(cluster, "a", "Accepted").starts_with("False InvalidParameters");
+    cluster.until("that they are wrong", wrong).await;
+    assert!(right(&cluster), "they stay as they were");
+    cluster.apply(&parameters("podDisruptionBudget: 'spec: {minAvailable: 1}'"));
+    let one = |cluster: &Cluster| {
+        made(cluster, "horizontalpodautoscalers").is_none() && made(cluster, "poddisruptionbudgets").is_some()
+    };
+    cluster.until("the autoscaler to go", one).await;
+    cluster.delete(&own);
+    cluster.until("all to go", |cluster| made(cluster, "poddisruptionbudgets").is_none()).await;
+    maker.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

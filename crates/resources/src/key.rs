@@ -26,6 +26,10 @@ pub enum Kind {
     MeshConfig,
     /// Kubernetes `Deployment`; read in a cluster only, where it may be one that was made here.
     Deployment,
+    /// Kubernetes `HorizontalPodAutoscaler`; read as Deployments are.
+    HorizontalPodAutoscaler,
+    /// Kubernetes `PodDisruptionBudget`; read as Deployments are.
+    PodDisruptionBudget,
     /// Kubernetes `Service`.
     Service,
     /// Kubernetes `EndpointSlice`.
@@ -82,7 +86,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 35] = [
+    pub const ALL: [Kind; 37] = [
         Kind::Gateway,
         Kind::VirtualService,
         Kind::DestinationRule,
@@ -92,6 +96,8 @@ impl Kind {
         Kind::Telemetry,
         Kind::MeshConfig,
         Kind::Deployment,
+        Kind::HorizontalPodAutoscaler,
+        Kind::PodDisruptionBudget,
         Kind::Service,
         Kind::EndpointSlice,
         Kind::Pod,
@@ -132,6 +138,8 @@ impl Kind {
             Kind::Telemetry => "Telemetry",
             Kind::MeshConfig => "MeshConfig",
             Kind::Deployment => "Deployment",
+            Kind::HorizontalPodAutoscaler => "HorizontalPodAutoscaler",
+            Kind::PodDisruptionBudget => "PodDisruptionBudget",
             Kind::Service => "Service",
             Kind::EndpointSlice => "EndpointSlice",
             Kind::Pod => "Pod",
@@ -159,6 +167,11 @@ impl Kind {
             Kind::WasmPlugin => "WasmPlugin",
             Kind::TrafficExtension => "TrafficExtension",
         }
+    }
+
+    /// The kinds that are read only where they may have been made here.
+    pub fn is_kept(self) -> bool {
+        matches!(self, Kind::Deployment | Kind::HorizontalPodAutoscaler | Kind::PodDisruptionBudget)
     }
 
     /// The kinds that can deny a request and are not enforced yet: what they select must answer 403.

@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
-use crate::core::{ConfigMap, Deployment, EndpointSlice, Namespace, Node, Pod, Secret, Service};
+use crate::core::{
+    ConfigMap, Deployment, EndpointSlice, HorizontalPodAutoscaler, Namespace, Node, Pod, PodDisruptionBudget,
+    Secret, Service,
+};
 use crate::gateway_api::{self, BackendTlsPolicy};
 use crate::istio::{
     DestinationRule, Gateway, MeshConfig, Policy, ProxyConfig, ServiceEntry, Telemetry, VirtualService,
@@ -263,6 +266,10 @@ pub enum AnyObject {
     MeshConfig(Arc<Object<MeshConfig>>),
     /// A `Deployment`.
     Deployment(Arc<Object<Deployment>>),
+    /// A `HorizontalPodAutoscaler`.
+    HorizontalPodAutoscaler(Arc<Object<HorizontalPodAutoscaler>>),
+    /// A `PodDisruptionBudget`.
+    PodDisruptionBudget(Arc<Object<PodDisruptionBudget>>),
     /// A `Service`.
     Service(Arc<Object<Service>>),
     /// An `EndpointSlice`.
@@ -322,6 +329,8 @@ macro_rules! for_any {
             $crate::object::AnyObject::Telemetry($object) => $body,
             $crate::object::AnyObject::MeshConfig($object) => $body,
             $crate::object::AnyObject::Deployment($object) => $body,
+            $crate::object::AnyObject::HorizontalPodAutoscaler($object) => $body,
+            $crate::object::AnyObject::PodDisruptionBudget($object) => $body,
             $crate::object::AnyObject::Service($object) => $body,
             $crate::object::AnyObject::EndpointSlice($object) => $body,
             $crate::object::AnyObject::Pod($object) => $body,

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::core::{ConfigMap, Deployment, EndpointSlice, Namespace, Node, Pod, Secret, SecretBytes, Service};
+use crate::core::{
+    ConfigMap, Deployment, EndpointSlice, HorizontalPodAutoscaler, Namespace, Node, Pod, PodDisruptionBudget,
+    Secret, SecretBytes, Service,
+};
 use crate::gateway_api::{self, BackendTlsPolicy};
 use crate::istio::{
     DestinationRule, Gateway, MeshConfig, Policy, ProxyConfig, ServiceEntry, Telemetry, VirtualService,
@@ -119,6 +122,8 @@ pub struct Snapshot {
     pub(crate) telemetries: Table<Telemetry>,
     pub(crate) mesh_configs: Table<MeshConfig>,
     pub(crate) deployments: Table<Deployment>,
+    pub(crate) horizontal_pod_autoscalers: Table<HorizontalPodAutoscaler>,
+    pub(crate) pod_disruption_budgets: Table<PodDisruptionBudget>,
     pub(crate) services: Table<Service>,
     pub(crate) endpoint_slices: Table<EndpointSlice>,
     pub(crate) pods: Table<Pod>,
@@ -185,6 +190,10 @@ tables! {
     mesh_configs: MeshConfig;
     /// Deployments, where they are read.
     deployments: Deployment;
+    /// HorizontalPodAutoscalers, where they are read.
+    horizontal_pod_autoscalers: HorizontalPodAutoscaler;
+    /// PodDisruptionBudgets, where they are read.
+    pod_disruption_budgets: PodDisruptionBudget;
     /// Services.
     services: Service;
     /// EndpointSlices.
@@ -288,6 +297,8 @@ impl Snapshot {
             Kind::Telemetry => look!(self.telemetries, Telemetry),
             Kind::MeshConfig => look!(self.mesh_configs, MeshConfig),
             Kind::Deployment => look!(self.deployments, Deployment),
+            Kind::HorizontalPodAutoscaler => look!(self.horizontal_pod_autoscalers, HorizontalPodAutoscaler),
+            Kind::PodDisruptionBudget => look!(self.pod_disruption_budgets, PodDisruptionBudget),
             Kind::Service => look!(self.services, Service),
             Kind::EndpointSlice => look!(self.endpoint_slices, EndpointSlice),
             Kind::Pod => look!(self.pods, Pod),
@@ -352,6 +363,8 @@ impl Snapshot {
             AnyObject::Telemetry(object) => self.telemetries.insert(object),
             AnyObject::MeshConfig(object) => self.mesh_configs.insert(object),
             AnyObject::Deployment(object) => self.deployments.insert(object),
+            AnyObject::HorizontalPodAutoscaler(object) => self.horizontal_pod_autoscalers.insert(object),
+            AnyObject::PodDisruptionBudget(object) => self.pod_disruption_budgets.insert(object),
             AnyObject::Service(object) => self.services.insert(object),
             AnyObject::EndpointSlice(object) => self.endpoint_slices.insert(object),
             AnyObject::Pod(object) => self.pods.insert(object),
@@ -388,6 +401,8 @@ impl Snapshot {
             Kind::Telemetry => self.telemetries.remove(key),
             Kind::MeshConfig => self.mesh_configs.remove(key),
             Kind::Deployment => self.deployments.remove(key),
+            Kind::HorizontalPodAutoscaler => self.horizontal_pod_autoscalers.remove(key),
+            Kind::PodDisruptionBudget => self.pod_disruption_budgets.remove(key),
             Kind::Service => self.services.remove(key),
             Kind::EndpointSlice => self.endpoint_slices.remove(key),
             Kind::Pod => self.pods.remove(key),

@@ -46,7 +46,8 @@ pub struct Cluster {
     pub namespaces: BTreeSet<String>,
     /// Secrets and ConfigMaps that are read from the beginning, in whatever namespace.
     pub first: BTreeSet<ObjectKey>,
-    /// The namespace in which Deployments are made, and read with the Services there; `None`: none are.
+    /// The namespace in which Deployments are made, with what belongs to them, and read with the Services there; `None`:
+    /// none are.
     pub deployments: Option<String>,
     /// Are Pods read as a whole? Otherwise only their metadata, which costs a fraction.
     pub whole_pods: bool,
@@ -282,7 +283,7 @@ impl Reader {
             let one = |namespace| (Scope { kind: *kind, namespace, name: None }, resource.clone());
             let own = self.deployments.iter().cloned().map(Some).map(one);
             match (kind, everywhere) {
-                (Kind::Deployment, _) => scopes.extend(own),
+                (kind, _) if kind.is_kept() => scopes.extend(own),
                 (_, true) => scopes.extend([one(None)]),
                 (_, false) => scopes.extend(self.namespaces.iter().cloned().map(Some).map(one)),
             }
@@ -332,7 +333,11 @@ impl Reader {
             namespace: scope.namespace.as_deref().map(str::to_owned),
             name: scope.name.as_deref().map(str::to_owned),
             labels: None,
-            metadata: (kind == Kind::Pod && !self.whole_pods) || kind == Kind::Deployment,
+            metadata: match kind {
+                Kind::Pod => !self.whole_pods,
+                Kind::Deployment | Kind::PodDisruptionBudget => true,
+                _ => false,
+            },
         };
         let (news, scope) = (self.news.clone(), scope.clone());
         let tell = move |heard| {

@@ -177,6 +177,8 @@ fn same_inputs(a: &Snapshot, b: &Snapshot) -> bool {
         && a.service_entries().same(b.service_entries())
         && a.services().same(b.services())
         && a.deployments().same(b.deployments())
+        && a.horizontal_pod_autoscalers().same(b.horizontal_pod_autoscalers())
+        && a.pod_disruption_budgets().same(b.pod_disruption_budgets())
         && a.backend_tls_policies().same(b.backend_tls_policies())
         && a.ingresses().same(b.ingresses())
         && a.ingress_classes().same(b.ingress_classes())

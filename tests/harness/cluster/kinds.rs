@@ -96,6 +96,8 @@ pub(super) const KINDS: &[ApiKind] = kinds! {
         "ClusterRoleBinding" "clusterrolebindings" false,
     }
     "apps" &["v1"] => { "Deployment" "deployments" true }
+    "autoscaling" &["v2"] => { "HorizontalPodAutoscaler" "horizontalpodautoscalers" true }
+    "policy" &["v1"] => { "PodDisruptionBudget" "poddisruptionbudgets" true }
     "discovery.k8s.io" &["v1"] => { "EndpointSlice" "endpointslices" true }
     "networking.k8s.io" &["v1"] => {
         "Ingress" "ingresses" true,

@@ -7,6 +7,7 @@ mod namespace;
 mod node;
 mod pem;
 mod pod;
+mod scaling;
 mod secret;
 mod service;
 
@@ -19,6 +20,7 @@ pub use namespace::Namespace;
 pub use node::Node;
 pub use pem::{PemError, PemPair, PemPart, check_certificates, check_pem, parse_pem_pair};
 pub use pod::{ContainerPort, Pod};
+pub use scaling::{HorizontalPodAutoscaler, PodDisruptionBudget, ScaleTarget};
 pub use secret::{AuthorityBytes, Secret, SecretBytes, ServerPair};
 pub use service::{IntOrString, LoadBalancerIngress, Service, ServicePort};
 

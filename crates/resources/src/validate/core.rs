@@ -5,8 +5,8 @@ use super::syntax::{check_port, is_ip};
 use super::{Check, DRY_RUN, Path, Validate};
 use crate::code::codes;
 use crate::core::{
-    AddressType, ConfigMap, Deployment, EndpointSlice, IntOrString, Namespace, Node, PemPart, Pod, Secret,
-    Service, ServiceStatus, parse_pem_pair,
+    AddressType, ConfigMap, Deployment, EndpointSlice, HorizontalPodAutoscaler, IntOrString, Namespace, Node,
+    PemPart, Pod, PodDisruptionBudget, Secret, Service, ServiceStatus, parse_pem_pair,
 };
 use crate::decode::{Cursor, Unknown};
 use crate::istio::Policy;
@@ -14,6 +14,19 @@ use crate::node::Entry;
 use crate::object::Meta;
 
 impl Validate for Namespace {
+    const UNKNOWN: Unknown = Unknown::Warn;
+    const WHOLE: bool = true;
+
+    fn validate(&self, _: &Meta, _: &mut Check<'_>) {}
+}
+
+impl Validate for HorizontalPodAutoscaler {
+    const UNKNOWN: Unknown = Unknown::Warn;
+
+    fn validate(&self, _: &Meta, _: &mut Check<'_>) {}
+}
+
+impl Validate for PodDisruptionBudget {
     const UNKNOWN: Unknown = Unknown::Warn;
     const WHOLE: bool = true;
 

@@ -314,6 +314,12 @@ fn typed(reader: &mut Reader<'_>, node: &Node, key: &ObjectKey) -> Option<AnyObj
         // It has no kind that could be written.
         Kind::MeshConfig => None,
         Kind::Deployment => reader.read::<core::Deployment>(node, key).map(AnyObject::Deployment),
+        Kind::HorizontalPodAutoscaler => {
+            reader.read::<core::HorizontalPodAutoscaler>(node, key).map(AnyObject::HorizontalPodAutoscaler)
+        }
+        Kind::PodDisruptionBudget => {
+            reader.read::<core::PodDisruptionBudget>(node, key).map(AnyObject::PodDisruptionBudget)
+        }
         Kind::Service => reader.read::<core::Service>(node, key).map(AnyObject::Service),
         Kind::EndpointSlice => reader.read::<core::EndpointSlice>(node, key).map(AnyObject::EndpointSlice),
         Kind::Pod => reader.read::<core::Pod>(node, key).map(AnyObject::Pod),

@@ -85,6 +85,8 @@ const KNOWN: &[Known] = known! {
         "ServiceAccount" Role::Unused,
     }
     "apps" &["v1"] => { "Deployment" Role::Kept(Kind::Deployment) }
+    "autoscaling" &["v2"] => { "HorizontalPodAutoscaler" Role::Kept(Kind::HorizontalPodAutoscaler) }
+    "policy" &["v1"] => { "PodDisruptionBudget" Role::Kept(Kind::PodDisruptionBudget) }
     "discovery.k8s.io" &["v1"] => { "EndpointSlice" Role::Read(Kind::EndpointSlice) }
     "networking.k8s.io" &["v1"] => {
         "Ingress" Role::Read(Kind::Ingress),

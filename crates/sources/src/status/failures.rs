@@ -62,8 +62,8 @@ fn problem(what: &str, failure: &Failure) -> Problem {
             format!("statuses cannot be written: {why}"),
             "give this account the rights of deploy/rbac.yaml, or start with --no-status",
         ),
-        "deployments" => (
-            format!("Deployments for Gateways cannot be written: {why}"),
+        "deployments" | "horizontalpodautoscalers" | "poddisruptionbudgets" => (
+            format!("{what} for Gateways cannot be written: {why}"),
             "give this account the rights of deploy/deployer.yaml, or start without --deploy-image",
         ),
         "services" => (

@@ -52,6 +52,8 @@ impl Layout {
             Kind::XBackendTrafficPolicy => Some(Layout::Ancestors),
             Kind::MeshConfig
             | Kind::Deployment
+            | Kind::HorizontalPodAutoscaler
+            | Kind::PodDisruptionBudget
             | Kind::Service
             | Kind::EndpointSlice
             | Kind::Pod

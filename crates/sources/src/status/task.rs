@@ -494,7 +494,12 @@ impl Task {
                 Err(failure) => self.failures.fail("events", failure),
             },
             Done::Kept(key, written) => {
-                let what = if key.kind == Kind::Deployment { "deployments" } else { "services" };
+                let what = match key.kind {
+                    Kind::Deployment => "deployments",
+                    Kind::HorizontalPodAutoscaler => "horizontalpodautoscalers",
+                    Kind::PodDisruptionBudget => "poddisruptionbudgets",
+                    _ => "services",
+                };
                 match written {
                     Ok(generation) => {
                         self.failures.mend(what);

@@ -31,10 +31,12 @@ pub(super) fn gateway<'a>(
     let requested =
         || object.spec.addresses.iter().map(|address| &*address.value).filter(|one| !one.is_empty());
     if !found.is_empty() {
-        let missing = requested().find(|one| found.iter().all(|address| address.value != **one));
-        addressed = match missing {
-            None => Ok(()),
-            Some(one) => Err(("AddressNotUsable", format!("`{one}` is no address of its Service"))),
+        let missing = requested().filter(|one| found.iter().all(|address| address.value != **one));
+        let missing: Vec<String> = missing.map(|one| format!("`{one}`")).collect();
+        addressed = match &*missing {
+            [] => Ok(()),
+            [one] => Err(("AddressNotUsable", format!("{one} is no address of its Service"))),
+            all => Err(("AddressNotUsable", format!("{} are no addresses of its Service", all.join(", ")))),
         };
         if requested().next().is_some() {
             found.retain(|address| requested().any(|one| one == address.value));

@@ -1,5 +1,5 @@
 //! Gateways that get instances of their own: a Deployment and a Service is made for each, in the namespace of this
-//! process. This one binds nothing for them.
+//! process, and what is asked for to scale it. This one binds nothing for them.
 //!
 //! They do not stand in the namespace of the Gateway: their Pods have the rights of a gateway, and whoever may make Pods
 //! there, or execute something in them, is not to get those.
@@ -7,11 +7,13 @@
 mod merge;
 mod objects;
 mod parameters;
+mod scaling;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use limen_resources::core::{IntOrString, Service};
+use limen_resources::core::{HorizontalPodAutoscaler, IntOrString, ScaleTarget, Service};
 use limen_resources::gateway_api::{Gateway, Listener};
 use limen_resources::{Kind, Level, Made, Meta, Now, Object, ObjectKey, Verdict};
 use serde_json::Value;
@@ -27,6 +29,10 @@ use crate::report::Report;
 use crate::settings::Deployer;
 use objects::{GATEWAY, Ports};
 pub(super) use parameters::Parameters;
+
+/// What may be made for a Gateway.
+const KINDS: [Kind; 4] =
+    [Kind::Deployment, Kind::Service, Kind::HorizontalPodAutoscaler, Kind::PodDisruptionBudget];
 
 /// What there is to do about Gateways with instances of their own.
 #[derive(Debug, Default)]
@@ -47,7 +53,7 @@ pub(crate) fn deployed(index: &Index<'_>, report: &mut Report) -> Deployed {
     gateways.sort_by_key(|gateway| status::age(gateway));
     let own: Vec<_> = gateways.iter().map(|gateway| unbound(gateway)).collect();
     let sets = listener_sets::listener_sets(index, &own);
-    let (mut wanted, mut bearing) = (BTreeSet::new(), Vec::new());
+    let (mut wanted, mut bearing, mut taken) = (BTreeSet::new(), Vec::new(), BTreeSet::new());
     for (number, gateway) in gateways.into_iter().enumerate() {
         let own = sets.iter().filter(|set| set.gateway == number);
         let allowed = own.clone().filter(|set| set.allowed.is_ok());
@@ -57,20 +63,22 @@ pub(crate) fn deployed(index: &Index<'_>, report: &mut Report) -> Deployed {
         let class = classes.get(&*gateway.spec.gateway_class_name).and_then(Option::as_ref);
         let made = Making { index, deployer, gateway, name: &name };
         let ports = Ports::of(&listeners);
-        // A Service without ports cannot be.
-        wanted.extend(made.keys().into_iter().filter(|key| key.kind != Kind::Service || !ports.is_empty()));
         let parameters = Parameters::of_gateway(index, gateway);
         let mut waits = Ok(());
-        if let (Some(class), Ok(parameters)) = (class, &parameters) {
-            for (key, content) in made.made(&ports, [class, parameters]) {
-                if !wanted.contains(&key) {
-                    continue;
-                }
-                match made.change(key, content) {
-                    Ok(change) => deployed.made.extend(change),
-                    Err(key) => waits = Err(made.somebody_elses(&key, report)),
+        match (class, &parameters) {
+            (Some(class), Ok(parameters)) => {
+                let both = [class, parameters];
+                let external = free(objects::external(gateway, both), &ports, &mut taken);
+                for (key, content) in made.made((&ports, &external), both) {
+                    wanted.insert(key.clone());
+                    match made.change(key, content) {
+                        Ok(change) => deployed.made.extend(change),
+                        Err(key) => waits = Err(made.somebody_elses(&key, report)),
+                    }
                 }
             }
+            // What was made before goes on as it is.
+            _ => wanted.extend(KINDS.map(|kind| made.key(kind))),
         }
         made.say(&parameters.map(|_| ()), waits, report);
         bearing.push((&**gateway, ports.numbers()));
@@ -82,6 +90,19 @@ pub(crate) fn deployed(index: &Index<'_>, report: &mut Report) -> Deployed {
     let beside = infrastructure::made_for(index, &deployer.controller, bearing.into_iter());
     deployed.made.extend(beside);
     deployed
+}
+
+/// A place at which traffic arrives.
+type Place = (IpAddr, (u16, &'static str));
+
+/// The external addresses at which no older Gateway takes what comes to any of these ports.
+fn free(asked: BTreeSet<IpAddr>, ports: &Ports, taken: &mut BTreeSet<Place>) -> Vec<IpAddr> {
+    let numbers = ports.numbers();
+    let places = |address: IpAddr| numbers.iter().map(move |port| (address, *port));
+    let free = |address: &IpAddr| places(*address).all(|place| !taken.contains(&place));
+    let free: Vec<IpAddr> = asked.into_iter().filter(free).collect();
+    taken.extend(free.iter().flat_map(|address| places(*address)));
+    free
 }
 
 /// As a Gateway of ours that is not bound here.
@@ -99,32 +120,41 @@ struct Making<'m, 'a> {
 }
 
 impl Making<'_, '_> {
-    fn keys(&self) -> [ObjectKey; 2] {
-        let namespace = &*self.index.settings.workload_namespace;
-        [Kind::Deployment, Kind::Service].map(|kind| ObjectKey::new(kind, namespace, self.name))
+    fn key(&self, kind: Kind) -> ObjectKey {
+        ObjectKey::new(kind, &*self.index.settings.workload_namespace, self.name)
     }
 
-    fn made(&self, ports: &Ports, parameters: [&Parameters; 2]) -> [(ObjectKey, Value); 2] {
-        let [deployment, service] = self.keys();
-        let (settings, deployer) = (self.index.settings, self.deployer);
-        let ground = (&*settings.workload_namespace, deployer);
-        let contents = objects::objects(ground, (self.gateway, self.name), ports, parameters);
-        let [first, second] = contents;
-        [(deployment, first), (service, second)]
+    fn made(&self, reached: (&Ports, &[IpAddr]), parameters: [&Parameters; 2]) -> Vec<(ObjectKey, Value)> {
+        let ground = (&*self.index.settings.workload_namespace, self.deployer);
+        let contents = objects::objects(ground, (self.gateway, self.name), reached, parameters);
+        contents.into_iter().map(|(kind, content)| (self.key(kind), content)).collect()
     }
 
     /// What is to be done so that an object holds this, if anything. An error: it is somebody else's.
     fn change(&self, key: ObjectKey, content: Value) -> Result<Option<Made>, ObjectKey> {
         let (snapshot, deployer) = (self.index.snapshot, self.deployer);
+        let (namespace, name) = (&*key.namespace, &*key.name);
+        let by_generation = |known: Option<&Meta>| {
+            let generation =
+                |known: &Meta| has(known, &content).then(|| known.generation.unwrap_or_default());
+            now(deployer, known.map(|known| (known, generation(known))))
+        };
         let now = match key.kind {
             Kind::Deployment => {
-                let known = snapshot.deployments().get(&key.namespace, &key.name);
-                let right = |known: &Object<_>| has(&known.meta, &content);
-                let generation = |known: &Object<_>| known.meta.generation.unwrap_or_default();
-                now(deployer, known.map(|known| (&known.meta, right(known).then(|| generation(known)))))
+                by_generation(snapshot.deployments().get(namespace, name).map(|known| &known.meta))
+            }
+            Kind::PodDisruptionBudget => {
+                by_generation(snapshot.pod_disruption_budgets().get(namespace, name).map(|known| &known.meta))
+            }
+            Kind::HorizontalPodAutoscaler => {
+                let known = snapshot.horizontal_pod_autoscalers().get(namespace, name);
+                if known.is_some_and(|known| has(&known.meta, &content) && scales(&known.spec, &content)) {
+                    return Ok(None);
+                }
+                now(deployer, known.map(|known| (&known.meta, None)))
             }
             _ => {
-                let known = snapshot.services().get(&key.namespace, &key.name);
+                let known = snapshot.services().get(namespace, name);
                 if known.is_some_and(|known| has(&known.meta, &content) && leads(&known.spec, &content)) {
                     return Ok(None);
                 }
@@ -152,7 +182,7 @@ impl Making<'_, '_> {
             }),
             no => said.whole(report, ("Accepted", ""), no, "spec.infrastructure.parametersRef"),
         }
-        let [_, service] = self.keys();
+        let service = self.key(Kind::Service);
         let service = self.index.snapshot.services().get(&service.namespace, &service.name);
         let made = service.filter(|service| ours(self.deployer, &service.meta));
         let addresses = made.map(|service| addresses::of_made(self.index, service, report));
@@ -185,6 +215,19 @@ fn ours(deployer: &Deployer, meta: &Meta) -> bool {
     by(&meta.labels, MANAGER, "limen") && by(&meta.annotations, CONTROLLER, &deployer.controller)
 }
 
+/// Does an autoscaler scale what it is to scale, as far? It has no generation to tell of a change.
+fn scales(known: &HorizontalPodAutoscaler, content: &Value) -> bool {
+    let HorizontalPodAutoscaler { scale_target_ref: ScaleTarget { kind, name }, min_replicas, max_replicas } =
+        known;
+    let text =
+        |field: &str| content.pointer(&format!("/spec/scaleTargetRef/{field}")).and_then(Value::as_str);
+    let count = |field: &str| content.pointer(&format!("/spec/{field}")).and_then(Value::as_u64);
+    text("kind") == Some(kind)
+        && text("name") == Some(name)
+        && count("minReplicas").unwrap_or(1) == u64::from(min_replicas.unwrap_or(1))
+        && count("maxReplicas") == Some(u64::from(*max_replicas))
+}
+
 /// Does a Service lead where it is to lead? What else it says has no generation to tell of a change.
 fn leads(known: &Service, content: &Value) -> bool {
     let text = |pointer: &str| content.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
@@ -210,16 +253,26 @@ fn leads(known: &Service, content: &Value) -> bool {
                 && number("targetPort") == target
                 && (text("name"), text("protocol")) == (&*known.name, &*known.protocol)
         });
-    text("/spec/type") == known.service_type && selected && same
+    let external = content.pointer("/spec/externalIPs").and_then(Value::as_array);
+    let found = external.is_none_or(|asked| {
+        asked.iter().all(|asked| known.external_ips.iter().any(|known| asked.as_str() == Some(known)))
+    });
+    text("/spec/type") == known.service_type && selected && same && found
 }
 
 /// What was made for Gateways that are not such any more.
 fn stale(index: &Index<'_>, deployer: &Deployer, wanted: &BTreeSet<ObjectKey>) -> Vec<Made> {
     let namespace = &*index.settings.workload_namespace;
-    let deployments = index.snapshot.deployments().in_namespace(namespace);
-    let deployments = deployments.map(|object| (&object.key, &object.meta));
-    let services = index.snapshot.services().in_namespace(namespace);
-    let all = deployments.chain(services.map(|object| (&object.key, &object.meta)));
+    let snapshot = index.snapshot;
+    let deployments = snapshot.deployments().in_namespace(namespace);
+    let services = snapshot.services().in_namespace(namespace);
+    let autoscalers = snapshot.horizontal_pod_autoscalers().in_namespace(namespace);
+    let budgets = snapshot.pod_disruption_budgets().in_namespace(namespace);
+    let all = deployments
+        .map(|object| (&object.key, &object.meta))
+        .chain(services.map(|object| (&object.key, &object.meta)))
+        .chain(autoscalers.map(|object| (&object.key, &object.meta)))
+        .chain(budgets.map(|object| (&object.key, &object.meta)));
     // A Gateway that cannot be read is there all the same.
     let unread = |meta: &Meta| {
         let of = meta.annotations.get(GATEWAY).map(String::as_str).unwrap_or_default();

@@ -54,9 +54,12 @@ impl Case {
                     });
                 }
                 // Files have none.
-                "deployment" => {
+                "kept" => {
                     let object: Value = serde_json::from_str(value).expect("JSON");
-                    let parsed = parse_object(&"the cluster".into(), Kind::Deployment, &object);
+                    let mut kinds = Kind::ALL.into_iter().filter(|kind| kind.is_kept());
+                    let kind =
+                        kinds.find(|kind| kind.as_str() == object["kind"]).expect("a kind that is kept");
+                    let parsed = parse_object(&"the cluster".into(), kind, &object);
                     for object in parsed.objects {
                         store.apply(Event::Apply(object));
                     }

@@ -1,9 +1,10 @@
-//! The Deployment and the Service that are made for a Gateway.
+//! The objects that are made for a Gateway: a Deployment and a Service, and what is asked for besides.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use limen_resources::gateway_api::{Gateway, Listener};
-use limen_resources::{Object, ObjectKey};
+use limen_resources::{Kind, Object, ObjectKey};
 use serde_json::{Value, json};
 
 use super::super::infrastructure::{
@@ -72,15 +73,33 @@ pub(super) fn name(gateway: &Object<Gateway>) -> String {
     format!("{start}-{end:08x}")
 }
 
-/// The Deployment and the Service for a Gateway, under this name, with the changes in their order.
+/// The addresses that a Gateway asks for.
+fn asked(gateway: &Object<Gateway>) -> impl Iterator<Item = &str> {
+    let own = gateway.spec.addresses.iter();
+    let own = own.filter(|one| matches!(&*one.address_type, "" | "IPAddress") && !one.value.is_empty());
+    own.map(|one| &*one.value)
+}
+
+/// Whoever has an external address gets what the cluster's own Pods send there, so classes say which there may be.
+fn lets_through(parameters: [&Parameters; 2], address: IpAddr) -> bool {
+    parameters.iter().any(|parameters| parameters.external.iter().any(|network| network.contains(&address)))
+}
+
+/// The external addresses that a Gateway asks for and may have.
+pub(super) fn external(gateway: &Object<Gateway>, parameters: [&Parameters; 2]) -> BTreeSet<IpAddr> {
+    let addresses = asked(gateway).filter_map(|one| one.parse().ok());
+    addresses.filter(|address| lets_through(parameters, *address)).collect()
+}
+
+/// What is made for a Gateway, under this name, with the changes in their order.
 pub(super) fn objects(
     (namespace, deployer): (&str, &Deployer),
     (gateway, name): (&Object<Gateway>, &str),
-    ports: &Ports,
+    (ports, external): (&Ports, &[IpAddr]),
     parameters: [&Parameters; 2],
-) -> [Value; 2] {
+) -> Vec<(Kind, Value)> {
     let maker = Maker { namespace, deployer, gateway, name };
-    let (mut deployment, mut service) = (maker.deployment(), maker.service(ports));
+    let (mut deployment, mut service) = (maker.deployment(), maker.service(ports, external, parameters));
     for Parameters { deployment: first, service: second, .. } in parameters {
         first.iter().for_each(|patch| merge(&mut deployment, patch));
         second.iter().for_each(|patch| merge(&mut service, patch));
@@ -95,7 +114,17 @@ pub(super) fn objects(
     merge(&mut deployment, &json!({ "spec": { "template": { "metadata": { "labels": labels } } } }));
     merge(&mut service, &maker.identity("v1", "Service"));
     set(&mut service, &["spec", "selector"], group);
-    [deployment, service].map(sealed)
+    let autoscaler = maker.autoscaler(parameters);
+    if autoscaler.is_some() {
+        // How many there are is its to say.
+        merge(&mut deployment, &json!({ "spec": { "replicas": null } }));
+    }
+    let mut made = vec![(Kind::Deployment, deployment)];
+    // A Service without ports cannot be.
+    made.extend((!ports.is_empty()).then_some((Kind::Service, service)));
+    made.extend(autoscaler.map(|autoscaler| (Kind::HorizontalPodAutoscaler, autoscaler)));
+    made.extend(maker.budget(parameters).map(|budget| (Kind::PodDisruptionBudget, budget)));
+    made.into_iter().map(|(kind, object)| (kind, sealed(object))).collect()
 }
 
 /// Puts a value at a place, whatever is there.
@@ -243,18 +272,60 @@ impl Maker<'_> {
         all.chain(self.deployer.arguments.iter().cloned()).collect()
     }
 
-    fn service(&self, ports: &Ports) -> Value {
+    /// A balancer is asked for one address, the first of those that are not external ones.
+    fn service(&self, ports: &Ports, external: &[IpAddr], parameters: [&Parameters; 2]) -> Value {
         let mut spec = json!({
             "type": "LoadBalancer",
             "ports": ports.of_service(),
         });
-        let first = self.gateway.spec.addresses.first();
-        let asked =
-            first.filter(|one| matches!(&*one.address_type, "" | "IPAddress") && !one.value.is_empty());
-        if let Some(asked) = asked {
-            merge(&mut spec, &json!({ "loadBalancerIP": asked.value }));
+        let let_through = |one: &str| one.parse().is_ok_and(|address| lets_through(parameters, address));
+        if let Some(first) = asked(self.gateway).find(|one| !let_through(one)) {
+            merge(&mut spec, &json!({ "loadBalancerIP": first }));
+        }
+        if !external.is_empty() {
+            merge(&mut spec, &json!({ "externalIPs": external }));
         }
         self.object("v1", "Service", spec)
+    }
+
+    /// Where one is asked for. How many Pods a Gateway wants goes before what its class says of more and fewer.
+    fn autoscaler(&self, [class, own]: [&Parameters; 2]) -> Option<Value> {
+        let fixed = own.deployment.as_ref().is_some_and(|own| own.pointer("/spec/replicas").is_some());
+        let patches = [class.autoscaler.as_ref().filter(|_| !fixed), own.autoscaler.as_ref()];
+        let target = json!({ "apiVersion": "apps/v1", "kind": "Deployment", "name": self.name });
+        self.asked(
+            "autoscaling/v2",
+            "HorizontalPodAutoscaler",
+            patches,
+            ("scaleTargetRef", target),
+            json!({ "maxReplicas": 1 }),
+        )
+    }
+
+    /// Where one is asked for.
+    fn budget(&self, [class, own]: [&Parameters; 2]) -> Option<Value> {
+        let group = json!({ "matchLabels": { GROUP: self.name } });
+        let patches = [class.budget.as_ref(), own.budget.as_ref()];
+        self.asked("policy/v1", "PodDisruptionBudget", patches, ("selector", group), json!({}))
+    }
+
+    /// An object of which there is none where nobody says anything of it. `about`: what it is for, which nobody changes.
+    fn asked(
+        &self,
+        version: &str,
+        kind: &str,
+        patches: [Option<&Value>; 2],
+        (field, about): (&str, Value),
+        usual: Value,
+    ) -> Option<Value> {
+        if patches.iter().all(Option::is_none) {
+            return None;
+        }
+        let mut object = self.object(version, kind, usual);
+        patches.into_iter().flatten().for_each(|patch| merge(&mut object, patch));
+        merge(&mut object, &self.identity(version, kind));
+        set(&mut object, &["spec", field], about);
+        Some(object)
     }
 }
 

@@ -12,10 +12,11 @@ use serde_json::{Value, json};
 
 use super::super::No;
 use super::merge::merge;
+use super::scaling;
 use crate::index::Index;
 
 /// The most instances that a Gateway may ask for.
-const MOST_REPLICAS: u32 = 1000;
+pub(super) const MOST_REPLICAS: u32 = 1000;
 
 /// Changes to what is made.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -24,13 +25,19 @@ pub(crate) struct Parameters {
     pub(super) deployment: Option<Value>,
     /// To the Service.
     pub(super) service: Option<Value>,
+    /// To the HorizontalPodAutoscaler; `None`: there is to be none.
+    pub(super) autoscaler: Option<Value>,
+    /// To the PodDisruptionBudget; `None`: there is to be none.
+    pub(super) budget: Option<Value>,
+    /// The networks whose addresses Gateways may ask for as external ones of their Service.
+    pub(super) external: Vec<IpNet>,
     /// Which labels and annotations that Gateways ask for Pods get, too; one that ends in `/` means all that begin so.
     pub(super) pod_metadata: Vec<String>,
 }
 
 impl Parameters {
-    /// Those of a class: the keys `deployment` and `service`, what to put into the one and the other, and `podMetadata`,
-    /// what of `spec.infrastructure` also goes to Pods.
+    /// Those of a class: what to put into each object that is made, under its name; `podMetadata`, what of
+    /// `spec.infrastructure` also goes to Pods; and `externalIPs`, which of them Gateways may ask for.
     pub(crate) fn of_class(index: &Index<'_>, class: &Object<GatewayClass>) -> Result<Parameters, No> {
         let Some(reference) = &class.spec.parameters_ref else { return Ok(Parameters::default()) };
         let mut parameters = Parameters::default();
@@ -38,21 +45,26 @@ impl Parameters {
             let place = match &**key {
                 "deployment" => &mut parameters.deployment,
                 "service" => &mut parameters.service,
+                "horizontalPodAutoscaler" => &mut parameters.autoscaler,
+                "podDisruptionBudget" => &mut parameters.budget,
+                "externalIPs" => {
+                    let wrong =
+                        || invalid("`externalIPs` is to be networks, such as 192.0.2.0/24".to_owned());
+                    parameters.external = networks(text).ok_or_else(wrong)?;
+                    continue;
+                }
                 "podMetadata" => {
                     let names = text.split([',', ' ', '\n']).filter(|name| !name.is_empty());
                     parameters.pod_metadata = names.map(str::to_owned).collect();
                     continue;
                 }
                 other => {
-                    let known = "`deployment`, `service`, `podMetadata`";
+                    let known = "`deployment`, `service`, `horizontalPodAutoscaler`, `podDisruptionBudget`, \
+                                 `podMetadata`, `externalIPs`";
                     return Err(invalid(format!("`{other}` is none of {known}")));
                 }
             };
-            let value = parse_value(text).map_err(|why| invalid(format!("`{key}` is no YAML: {why}")))?;
-            if !value.is_object() {
-                return Err(invalid(format!("`{key}` is not a part of an object, such as `spec: {{…}}`")));
-            }
-            *place = Some(value);
+            *place = Some(part(key, text)?);
         }
         Ok(parameters)
     }
@@ -75,7 +87,22 @@ impl Parameters {
     }
 }
 
-fn invalid(why: String) -> No {
+/// A part of an object.
+pub(super) fn part(key: &str, text: &str) -> Result<Value, No> {
+    let value = parse_value(text).map_err(|why| invalid(format!("`{key}` is no YAML: {why}")))?;
+    match value.is_object() {
+        true => Ok(value),
+        false => Err(invalid(format!("`{key}` is not a part of an object, such as `spec: {{…}}`"))),
+    }
+}
+
+/// Networks separated by commas or white space; `None`: they are none.
+fn networks(text: &str) -> Option<Vec<IpNet>> {
+    let written = text.split([',', ' ', '\n']).filter(|network| !network.is_empty());
+    written.map(|network| network.parse().ok()).collect()
+}
+
+pub(super) fn invalid(why: String) -> No {
     ("InvalidParameters", why)
 }
 
@@ -101,6 +128,7 @@ fn texts<'a>(
 /// The changes that anybody may ask for.
 fn harmless(texts: &BTreeMap<String, String>) -> Result<Parameters, No> {
     let (mut deployment, mut service) = (json!({}), json!({}));
+    let (mut autoscaler, mut budget) = (None, None);
     for (key, text) in texts {
         let text = text.trim();
         let wrong = |expected: &str| invalid(format!("`{key}` is {text:?}, expected {expected}"));
@@ -111,6 +139,12 @@ fn harmless(texts: &BTreeMap<String, String>) -> Result<Parameters, No> {
                 let count = count.ok_or_else(|| wrong(&format!("a number up to {MOST_REPLICAS}")))?;
                 merge(&mut deployment, &json!({ "spec": { "replicas": count } }));
             }
+            "horizontalPodAutoscaler" if texts.contains_key("replicas") => {
+                let why = "`replicas` says how many Pods there are: `horizontalPodAutoscaler` cannot, too";
+                return Err(invalid(why.to_owned()));
+            }
+            "horizontalPodAutoscaler" => autoscaler = Some(scaling::autoscaler(text)?),
+            "podDisruptionBudget" => budget = Some(scaling::budget(text)?),
             "resources" => {
                 let container = json!({ "name": "limen", "resources": resources(text)? });
                 let pod = json!({ "containers": [container] });
@@ -126,17 +160,14 @@ fn harmless(texts: &BTreeMap<String, String>) -> Result<Parameters, No> {
             "externalTrafficPolicy" => return Err(wrong("Cluster or Local")),
             "loadBalancerClass" => merge(&mut service, &of_service(text.into())),
             "loadBalancerSourceRanges" => {
-                let ranges = text.split([',', ' ', '\n']).filter(|range| !range.is_empty());
-                let ranges: Vec<&str> = ranges.collect();
-                if ranges.iter().any(|range| range.parse::<IpNet>().is_err()) {
-                    return Err(wrong("networks, such as 192.0.2.0/24"));
-                }
+                let ranges = networks(text).ok_or_else(|| wrong("networks, such as 192.0.2.0/24"))?;
+                let ranges: Vec<String> = ranges.iter().map(ToString::to_string).collect();
                 merge(&mut service, &of_service(json!(ranges)));
             }
             other => {
                 return Err(invalid(format!(
-                    "`{other}` is not for a Gateway to say: it may say replicas, resources, type, \
-                     externalTrafficPolicy, loadBalancerClass, loadBalancerSourceRanges"
+                    "`{other}` is not for a Gateway to say: it may say replicas, resources, horizontalPodAutoscaler, \
+                     podDisruptionBudget, type, externalTrafficPolicy, loadBalancerClass, loadBalancerSourceRanges"
                 )));
             }
         }
@@ -144,7 +175,8 @@ fn harmless(texts: &BTreeMap<String, String>) -> Result<Parameters, No> {
     if service.pointer("/spec/type").is_some_and(|kind| kind == "ClusterIP") {
         alone_inside(&mut service, texts)?;
     }
-    Ok(Parameters { deployment: Some(deployment), service: Some(service), pod_metadata: Vec::new() })
+    let (deployment, service) = (Some(deployment), Some(service));
+    Ok(Parameters { deployment, service, autoscaler, budget, ..Parameters::default() })
 }
 
 /// A Service that nobody finds from outside has nothing that says how it is found from there.
