@@ -171,12 +171,18 @@ impl BackendTls {
                 let mut own = targets.iter().filter(routed).peekable();
                 if own.peek().is_some() {
                     let accepted = own.map(|(_, accepted)| accepted.clone()).find(Result::is_err);
-                    say(policy, Some(gateway), (&accepted.unwrap_or(Ok(())), Some(resolved)), report);
+                    say(
+                        policy,
+                        Some(gateway),
+                        (&accepted.unwrap_or(Ok(())), Some(resolved)),
+                        IN_FORCE,
+                        report,
+                    );
                     said = true;
                 }
             }
             for (service, accepted) in targets.iter().filter(|_| !said) {
-                say(policy, service.as_ref(), (accepted, Some(resolved)), report);
+                say(policy, service.as_ref(), (accepted, Some(resolved)), IN_FORCE, report);
             }
         }
     }
@@ -253,17 +259,21 @@ impl Reading<'_> {
     }
 }
 
-/// Says of a policy or a backend what it is to a Gateway, or to a Service.
+/// What is said of a policy that holds.
+pub(super) const IN_FORCE: &str = "it is in force";
+
+/// Says of a policy or a backend what it is to a Gateway, or to a Service. `fine`: what is said where it holds.
 pub(super) fn say<S>(
     policy: &Object<S>,
     parent: Option<&ObjectKey>,
     (accepted, resolved): (&Result<(), No>, Option<&Result<(), No>>),
+    fine: &str,
     report: &mut Report,
 ) {
     let resolved = resolved.map(|resolved| ("ResolvedRefs", "what it refers to is there", resolved));
-    for (condition, fine, holds) in [("Accepted", "it is in force", accepted)].into_iter().chain(resolved) {
+    for (condition, fine, holds) in [("Accepted", fine, accepted)].into_iter().chain(resolved) {
         let (reason, message) = match holds {
-            Ok(()) => (condition, Cow::Borrowed(fine)),
+            Ok(()) => (condition, Cow::Owned(fine.to_owned())),
             Err((reason, message)) => (*reason, Cow::Owned(message.clone())),
         };
         report.verdict(Verdict {

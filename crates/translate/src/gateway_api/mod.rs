@@ -205,8 +205,11 @@ impl<'a> Plan<'a> {
                 let Some((key, services)) = routed.get_mut(*gateway) else { continue };
                 let wanted = draft.wanted().iter().map(|needed| &needed.service);
                 if policies {
-                    let targets = wanted.clone().filter_map(|service| traffic::target_of(service));
-                    targets_of.extend(targets.map(|target| (target, *key)));
+                    for target in wanted.clone().filter_map(|service| traffic::target_of(service)) {
+                        let carried: &mut traffic::Carried = targets_of.entry((target, *key)).or_default();
+                        carried.requests |= draft.l4().is_none();
+                        carried.others |= draft.l4().is_some();
+                    }
                 }
                 services.extend(wanted.clone().map(|service| (&*service.namespace, service.flag_name())));
                 backends.extend(wanted.filter_map(|service| match &service.source {

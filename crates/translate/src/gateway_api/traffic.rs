@@ -1,7 +1,7 @@
 //! XBackendTrafficPolicies: how often requests to a backend are tried again, and how clients stay at its endpoints. The
 //! oldest policy for a backend has it; what DestinationRules and rules of routes say goes before it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use limen_ir::Millis;
@@ -12,7 +12,7 @@ use limen_resources::gateway_api::{
 };
 use limen_resources::{Kind, Object, ObjectKey, Problem, Snapshot};
 
-use super::backend_tls::say;
+use super::backend_tls::{IN_FORCE, say};
 use super::{No, session};
 use crate::index::oldest_first;
 use crate::messages::{At, gateway_api as messages};
@@ -38,8 +38,15 @@ struct Judged {
     targets: Vec<(Option<ObjectKey>, Result<(), No>)>,
 }
 
-/// A backend that a Gateway routes to, and the Gateway.
-pub(crate) type Routed<'g> = BTreeSet<(ObjectKey, &'g ObjectKey)>;
+/// The backends that each Gateway routes to, and what goes there.
+pub(crate) type Routed<'g> = BTreeMap<(ObjectKey, &'g ObjectKey), Carried>;
+
+/// What goes to a backend: only requests have sessions and are tried again.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Carried {
+    pub(crate) requests: bool,
+    pub(crate) others: bool,
+}
 
 /// The object that policies mean by a backend.
 pub(crate) fn target_of(service: &ServiceFacts) -> Option<ObjectKey> {
@@ -51,6 +58,9 @@ pub(crate) fn target_of(service: &ServiceFacts) -> Option<ObjectKey> {
         }
     }
 }
+
+/// Why a policy is not in force for what goes to a backend.
+const NO_REQUESTS: &str = "connections and datagrams have no sessions and are not tried again";
 
 /// What is usual of a constraint.
 const PERCENT: u32 = 20;
@@ -158,23 +168,38 @@ impl Traffic {
     }
 
     /// Says what became of each policy: once for each Gateway that routes to a backend of it, else for each of its backends.
+    /// For connections and datagrams it says nothing that could be in force.
     pub(crate) fn conclude(&self, routed: &Routed<'_>, report: &mut Report) {
         for Judged { policy, targets } in &self.judged {
-            let mut gateways: BTreeMap<&ObjectKey, Result<(), No>> = BTreeMap::new();
-            for (target, accepted) in targets {
-                let meant = routed.iter().filter(|(backend, _)| target.as_ref() == Some(backend));
-                for (_, gateway) in meant {
-                    let said = gateways.entry(gateway).or_insert(Ok(()));
+            let mut gateways: BTreeMap<&ObjectKey, (Result<(), No>, Carried)> = BTreeMap::new();
+            for (at, (target, accepted)) in targets.iter().enumerate() {
+                let meant = routed.iter().filter(|((backend, _), _)| target.as_ref() == Some(backend));
+                for ((backend, gateway), carried) in meant {
+                    let (said, all) = gateways.entry(gateway).or_insert((Ok(()), Carried::default()));
+                    let accepted = match accepted {
+                        Ok(()) if !carried.requests => {
+                            let field = format!("spec.targetRefs[{at}]");
+                            let why = format!("{gateway} sends no requests to {backend}: {NO_REQUESTS}");
+                            report.problem(messages::no_requests(At::new(policy, &field), &why));
+                            Err(("Invalid", why))
+                        }
+                        other => other.clone(),
+                    };
+                    all.others |= carried.others;
                     if said.is_ok() {
-                        *said = accepted.clone();
+                        *said = accepted;
                     }
                 }
             }
-            for (gateway, accepted) in &gateways {
-                say(policy, Some(gateway), (accepted, None), report);
+            for (gateway, (accepted, carried)) in &gateways {
+                let fine = match carried.others {
+                    true => format!("it is in force for requests: {NO_REQUESTS}"),
+                    false => IN_FORCE.to_owned(),
+                };
+                say(policy, Some(gateway), (accepted, None), &fine, report);
             }
             for (target, accepted) in targets.iter().filter(|_| gateways.is_empty()) {
-                say(policy, target.as_ref(), (accepted, None), report);
+                say(policy, target.as_ref(), (accepted, None), IN_FORCE, report);
             }
         }
     }

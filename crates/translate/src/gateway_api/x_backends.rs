@@ -8,7 +8,7 @@ use limen_ir::tls::ClientTls;
 use limen_resources::gateway_api::{BackendTlsValidation, XBackend, XBackendProtocol, XBackendTlsMode};
 use limen_resources::{Object, ObjectKey, Problem, Snapshot};
 
-use super::backend_tls::{Reading, Validation, say};
+use super::backend_tls::{IN_FORCE, Reading, Validation, say};
 use super::grants::Grants;
 use super::{No, identity, listeners};
 use crate::index::origin;
@@ -91,7 +91,7 @@ impl XBackends {
     pub(crate) fn conclude(&self, routed: &BTreeSet<(&ObjectKey, &ObjectKey)>, report: &mut Report) {
         for (backend, gateway) in routed {
             if let Some(Judged { object, accepted, resolved, .. }) = self.judged.get(*backend) {
-                say(object, Some(gateway), (accepted, Some(resolved)), report);
+                say(object, Some(gateway), (accepted, Some(resolved)), IN_FORCE, report);
             }
         }
     }

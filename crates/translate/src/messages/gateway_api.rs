@@ -20,6 +20,15 @@ pub(crate) fn conflicted(at: At<'_>, first: &ObjectKey) -> Problem {
     at.say(POLICY_CONFLICT, message, "remove one of the two, or name another port as sectionName")
 }
 
+/// A policy for requests, where there are none.
+pub(crate) fn no_requests(at: At<'_>, why: &str) -> Problem {
+    at.say(
+        NO_EFFECT,
+        why.to_owned(),
+        "lead requests there by an HTTPRoute or GRPCRoute, or remove the target",
+    )
+}
+
 /// Nobody vouches for a server; clear text is never sent instead.
 pub(crate) fn no_authority(at: At<'_>, why: &str) -> Problem {
     let message = format!("{why}: what it would vouch for answers 503 (flag UF)");
