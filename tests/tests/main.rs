@@ -16,6 +16,7 @@ mod interim;
 mod kube;
 mod l4;
 mod live;
+mod many;
 mod mesh;
 mod mirrors;
 mod names;

@@ -2,7 +2,8 @@
 //! without it.
 //!
 //! Which object it is nobody says, so it is sought: of all objects in order, the shortest run that cannot be translated ends
-//! with it. That takes a translation for each time that the number of objects can be halved; it is rare.
+//! with it. That takes a translation for each time that the number of objects can be halved, which is long where there are
+//! tens of thousands. So it is sought first among those alone that were others when all could be translated last.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -80,18 +81,11 @@ impl Survivor {
 
     /// Finds an object that `seen` cannot be translated with, and hides it. False: there is none that may be hidden.
     fn hide_one(&mut self, seen: &Snapshot, why: &str, whole: &mut Whole<'_>) -> bool {
-        let keys = seen.keys();
-        let mut fails = |count: usize| {
-            let rest = keys.get(count..).unwrap_or_default();
-            let first = seen.patched(rest.iter().map(|key| (key, None)));
-            attempt(&mut Stages::default(), &first, whole).is_err()
-        };
-        let (mut good, mut bad) = (0, keys.len());
-        while bad - good > 1 {
-            let middle = good.midpoint(bad);
-            if fails(middle) { bad = middle } else { good = middle }
-        }
-        let Some((key, object)) = keys.get(good).and_then(|key| Some((key, seen.get(key)?))) else {
+        let found = self.among_changed(seen, whole).or_else(|| {
+            let all: Vec<_> = seen.keys().into_iter().map(|key| (key, None)).collect();
+            last_of_shortest(seen, &all, whole)
+        });
+        let Some((key, object)) = found.as_ref().and_then(|key| Some((key, seen.get(key)?))) else {
             return false;
         };
         if let Some(hidden) = self.hidden.get_mut(key) {
@@ -106,6 +100,25 @@ impl Survivor {
         }
         self.hidden.insert(key.clone(), Hidden { object, why: why.to_owned(), former });
         true
+    }
+
+    /// The same if all could be translated before some were changed.
+    fn among_changed(&self, seen: &Snapshot, whole: &mut Whole<'_>) -> Option<ObjectKey> {
+        let last = &self.last.as_ref()?.snapshot;
+        let changed: Vec<_> = seen
+            .keys()
+            .into_iter()
+            .filter_map(|key| {
+                let (now, before) = (seen.get(&key)?, last.get(&key));
+                // What has one address is one object.
+                let same = before.as_ref().is_some_and(|before| std::ptr::eq(before.key(), now.key()));
+                (!same).then_some((key, before))
+            })
+            .collect();
+        let before = seen.patched(changed.iter().map(|(key, before)| (key, before.as_ref())));
+        // Otherwise it is because of what is not there any more.
+        attempt(&mut Stages::default(), &before, whole).ok()?;
+        last_of_shortest(seen, &changed, whole)
     }
 
     fn conclude(
@@ -147,6 +160,26 @@ impl Survivor {
             elsewhere: last.map(|last| Arc::clone(&last.elsewhere)).unwrap_or_default(),
         }
     }
+}
+
+/// Of objects with what each was before: the last of the shortest run that cannot be translated beside the others as they
+/// were before.
+fn last_of_shortest(
+    seen: &Snapshot,
+    objects: &[(ObjectKey, Option<AnyObject>)],
+    whole: &mut Whole<'_>,
+) -> Option<ObjectKey> {
+    let mut fails = |count: usize| {
+        let rest = objects.get(count..).unwrap_or_default();
+        let first = seen.patched(rest.iter().map(|(key, before)| (key, before.as_ref())));
+        attempt(&mut Stages::default(), &first, whole).is_err()
+    };
+    let (mut good, mut bad) = (0, objects.len());
+    while bad - good > 1 {
+        let middle = good.midpoint(bad);
+        if fails(middle) { bad = middle } else { good = middle }
+    }
+    objects.get(good).map(|(key, _)| key.clone())
 }
 
 /// `Err`: why a stage panics. What stages remember then may be half done, and is forgotten.

@@ -87,6 +87,38 @@ fn what_was_good_before_stays_as_it_was() {
 }
 
 #[test]
+fn what_has_changed_is_suspected_first() {
+    let (mut store, mut survivor, mut stages) = (Store::new(), Survivor::default(), Stages::default());
+    apply(&mut store, GATEWAY);
+    for number in 0..200 {
+        apply(&mut store, &says(&format!("good{number:03}"), "fine"));
+    }
+    let settings = Settings::default();
+    let mut attempts = |snapshot: &Snapshot| {
+        let mut attempts = 0;
+        let made = survivor.translate(&mut stages, (snapshot, &settings), &mut |stages, snapshot| {
+            attempts += 1;
+            for service in snapshot.virtual_services().iter() {
+                assert!(!format!("{:?}", service.spec).contains("poison"), "poison");
+            }
+            stages.translate(snapshot, &settings)
+        });
+        (attempts, made.problems.len(), served(&made).matches("fine").count())
+    };
+    assert_eq!(attempts(&store.snapshot()), (1, 0, 200));
+    apply(&mut store, &says("good077", "poison"));
+    // All, all as they were, all without it.
+    assert_eq!(attempts(&store.snapshot()), (3, 1, 200), "it stays as it was");
+    apply(&mut store, &says("good078", "fine too"));
+    assert_eq!(attempts(&store.snapshot()), (1, 1, 200), "it is known");
+    for name in ["good001", "good100", "good101"] {
+        apply(&mut store, &says(name, "fine again"));
+    }
+    apply(&mut store, &says("good190", "poison"));
+    assert_eq!(attempts(&store.snapshot()), (5, 2, 200), "of four it takes two more");
+}
+
+#[test]
 fn nothing_is_served_without_what_protects_it() {
     let (mut store, mut survivor, mut stages) = (Store::new(), Survivor::default(), Stages::default());
     apply(&mut store, GATEWAY);
