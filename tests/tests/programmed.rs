@@ -90,7 +90,7 @@ fn of_listeners(view: &View) -> Vec<String> {
     let own = verdicts.iter().filter(|one| one.on.kind == Kind::ApiGateway && one.condition == "Programmed");
     own.map(|one| {
         let name = match &one.part {
-            Some(Part::Listener { name, .. }) => name,
+            Some(Part::Listener(listener)) => &listener.name,
             _ => "all",
         };
         format!("{name} {} {}", one.status, one.reason)
@@ -140,5 +140,5 @@ spec:
     let verdicts = view.verdicts();
     let whole = verdicts.iter().find(|one| one.condition == "Programmed" && one.part.is_none()).unwrap();
     assert_eq!((whole.status, whole.reason), (false, "AddressNotUsable"));
-    assert_eq!(whole.addresses, [GatewayAddress::ip("127.0.0.1".to_owned())]);
+    assert_eq!(whole.facts().addresses, [GatewayAddress::ip("127.0.0.1".to_owned())]);
 }

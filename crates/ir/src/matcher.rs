@@ -10,11 +10,11 @@ pub struct Match {
     /// On the path, without the query.
     pub path: PathMatch,
     /// On `:method`.
-    pub method: Option<TextMatch>,
+    pub method: Option<Box<TextMatch>>,
     /// On the scheme, `http` or `https`.
-    pub scheme: Option<TextMatch>,
+    pub scheme: Option<Box<TextMatch>>,
     /// On the authority as received, port included.
-    pub authority: Option<TextMatch>,
+    pub authority: Option<Box<TextMatch>>,
     /// On header fields.
     pub headers: Vec<HeaderMatch>,
     /// On query parameters.

@@ -17,6 +17,7 @@ use crate::policy::headers::HeaderOps;
 use crate::policy::retry::Retry;
 use crate::policy::rewrite::PathRewrite;
 use crate::policy::session::Session;
+use crate::rare::Rare;
 
 /// `http.<port>` or `https.<declared port>.<port name>.<gateway>.<namespace>`, as istioctl shows it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -71,7 +72,7 @@ pub struct Rule {
     /// What must hold.
     pub matches: Match,
     /// What befalls requests before that.
-    pub fault: Option<Fault>,
+    pub fault: Option<Box<Fault>>,
     /// What scripts of other origins are told, whatever is done. Comes after faults.
     pub cors: Option<Box<Cors>>,
     /// Who decides whether that is done. Comes after cross-origin rules.
@@ -80,9 +81,9 @@ pub struct Rule {
     /// What is done.
     pub action: Action,
     /// Operations on the request before it is forwarded (route level).
-    pub request_headers: HeaderOps,
+    pub request_headers: Rare<HeaderOps>,
     /// Operations on the response (route level); also on direct responses and redirects.
-    pub response_headers: HeaderOps,
+    pub response_headers: Rare<HeaderOps>,
     /// The match block (or route) that made it.
     pub origin: Origin,
 }
@@ -108,7 +109,7 @@ pub struct Forward {
     #[serde(skip_serializing_if = "is_unavailable")]
     pub no_cluster_status: u16,
     /// Path rewrite, before header operations.
-    pub path_rewrite: Option<PathRewrite>,
+    pub path_rewrite: Option<Box<PathRewrite>>,
     /// Literal Host for the upstream, where no header operation sets one at route level.
     pub host_rewrite: Option<String>,
     /// Whole time for the request including retries; `None`: no limit.
@@ -146,9 +147,9 @@ pub struct Destination {
     /// Relative weight, at least 1 (destinations of weight 0 are left out by translation).
     pub weight: u32,
     /// Operations on the request for this destination only.
-    pub request_headers: HeaderOps,
+    pub request_headers: Rare<HeaderOps>,
     /// Operations on the response of this destination only.
-    pub response_headers: HeaderOps,
+    pub response_headers: Rare<HeaderOps>,
     /// How the requests of one client stay at one endpoint of it, where the rule does not say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<Arc<Session>>,

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use limen_ir::{Endpoints, Ir, Origin};
 use limen_proxy::applied::TLS_NOT_SERVED;
 use limen_proxy::{Applied, AppliedProblem};
-use limen_resources::{Kind, Level, Made, ObjectKey, Part, Problem, Snapshot, Verdict, Verdicts};
+use limen_resources::{
+    Facts, GatewayAddress, Kind, Level, Made, ObjectKey, Part, Problem, Snapshot, Verdict, Verdicts,
+};
 use serde::Serialize;
 
 use crate::admin::expiry::Expiry;
@@ -105,9 +107,13 @@ impl View {
         }
         let joined = self.judged.changed(|old| {
             let mut verdict = old.clone();
-            let before = verdict.addresses.len();
-            verdict.addresses.retain(|address| !dead.contains(&address.value));
-            if verdict.addresses.len() < before && self.names_address(&verdict.on, &dead) {
+            let alive = |address: &&GatewayAddress| !dead.contains(&address.value);
+            let addresses: Vec<_> = old.facts().addresses.iter().filter(alive).cloned().collect();
+            let fewer = addresses.len() < old.facts().addresses.len();
+            if fewer {
+                verdict = verdict.with_facts(Facts { addresses, ..old.facts().clone() });
+            }
+            if fewer && self.names_address(&verdict.on, &dead) {
                 (verdict.status, verdict.reason) = (false, "AddressNotUsable");
                 verdict.message = "not every address can be bound; see the problems".into();
                 return Some(verdict);
@@ -155,12 +161,12 @@ impl View {
             rest.is_some_and(|(index, _)| index.parse() == Ok(place))
         };
         let first = |place| parts.iter().find(|(_, field)| of_listener(place, field)).copied();
-        if let Some(Part::Listener { place, .. }) = &verdict.part {
-            return first(*place);
+        if let Some(Part::Listener(listener)) = &verdict.part {
+            return first(listener.place);
         }
         let served = self.judged.of(&verdict.on).iter().any(|other| match &other.part {
-            Some(Part::Listener { place, .. }) => {
-                other.status && other.condition == Verdict::PROGRAMMED && first(*place).is_none()
+            Some(Part::Listener(listener)) => {
+                other.status && other.condition == Verdict::PROGRAMMED && first(listener.place).is_none()
             }
             _ => false,
         });

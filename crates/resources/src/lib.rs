@@ -36,7 +36,7 @@ pub use problem::{Level, Problem};
 pub use revision::RevisionView;
 pub use snapshot::{FileState, NameState, Snapshot, Table};
 pub use store::{Event, Store};
-pub use verdict::{GatewayAddress, GatewayAddressType, Part, Verdict, Verdicts};
+pub use verdict::{Facts, GatewayAddress, GatewayAddressType, ListenerPart, Part, Verdict, Verdicts};
 pub use yaml::{
     ApiKind, Parsed, api_kinds, parse, parse_mesh, parse_object, parse_proxy_options, parse_value,
 };

@@ -128,15 +128,30 @@ pub struct Verdict {
     /// The generation of the object that it is about (`observedGeneration`), if it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generation: Option<u64>,
+    /// What only a few have to tell: see [`Verdict::facts`].
+    #[serde(flatten)]
+    pub facts: Option<Box<Facts>>,
+}
+
+/// What the status of an object tells besides its conditions.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Facts {
     /// How many ListenerSets hang on it, if it is a Gateway that has any.
-    #[serde(rename = "attachedListenerSets", skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub attached_listener_sets: Option<usize>,
     /// Where clients find it, if it is a gateway's.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<GatewayAddress>,
     /// What its Gateways can do, in ascending order, if it is a GatewayClass.
-    #[serde(rename = "supportedFeatures", skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub supported_features: Vec<&'static str>,
+}
+
+impl Facts {
+    /// Nothing.
+    const NONE: &'static Facts =
+        &Facts { attached_listener_sets: None, addresses: Vec::new(), supported_features: Vec::new() };
 }
 
 /// A part of an object that has conditions of its own.
@@ -144,21 +159,25 @@ pub struct Verdict {
 #[serde(rename_all = "camelCase")]
 pub enum Part {
     /// A listener of a Gateway or ListenerSet of the Gateway API.
-    #[serde(rename_all = "camelCase")]
-    Listener {
-        /// Its place in `spec.listeners`.
-        place: usize,
-        /// Its name.
-        name: String,
-        /// How many routes hang on it.
-        attached_routes: usize,
-        /// The kinds of routes that it takes.
-        supported_kinds: Vec<String>,
-    },
+    Listener(Box<ListenerPart>),
     /// What a route has to do with one of its parents: the place of that in `spec.parentRefs`.
     ParentRef(usize),
     /// What a route has to do with a Gateway that it does not name, as both say `All` for defaults: the verdict's parent.
     DefaultGateway,
+}
+
+/// A listener that has conditions of its own.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ListenerPart {
+    /// Its place in `spec.listeners`.
+    pub place: usize,
+    /// Its name.
+    pub name: String,
+    /// How many routes hang on it.
+    pub attached_routes: usize,
+    /// The kinds of routes that it takes.
+    pub supported_kinds: Vec<String>,
 }
 
 /// An address as the status of a Gateway has it.
@@ -210,10 +229,19 @@ impl Verdict {
             reason,
             message: message.into(),
             generation: None,
-            attached_listener_sets: None,
-            addresses: Vec::new(),
-            supported_features: Vec::new(),
+            facts: None,
         }
+    }
+
+    /// What its object's status tells besides.
+    pub fn facts(&self) -> &Facts {
+        self.facts.as_deref().unwrap_or(Facts::NONE)
+    }
+
+    /// The same with that to tell besides.
+    #[must_use]
+    pub fn with_facts(self, facts: Facts) -> Verdict {
+        Verdict { facts: (facts != *Facts::NONE).then(|| Box::new(facts)), ..self }
     }
 
     /// The condition of a Gateway whose servers all serve.

@@ -255,12 +255,12 @@ pub(crate) fn rule(
     Some(Rule {
         name: draft.name.clone(),
         matches: draft.matches.clone()?,
-        fault: route.fault.clone(),
+        fault: route.fault.clone().map(Box::new),
         cors: route.cors.clone().map(Box::new),
         external_auth: None,
         action: action(&route.action, meanings, site),
-        request_headers: route.request_headers.clone(),
-        response_headers: route.response_headers.clone(),
+        request_headers: route.request_headers.clone().into(),
+        response_headers: route.response_headers.clone().into(),
         origin: origin(route.object.key(), draft.field.clone()),
     })
 }
@@ -285,15 +285,15 @@ fn action(draft: &ActionDraft, meanings: &[Meaning], site: Site<'_>) -> Action {
             .map(|(draft, meaning)| Destination {
                 cluster: meaning.cluster.clone(),
                 weight: draft.weight,
-                request_headers: draft.request_headers.clone(),
-                response_headers: draft.response_headers.clone(),
+                request_headers: draft.request_headers.clone().into(),
+                response_headers: draft.response_headers.clone().into(),
                 session: None,
                 external_auth: None,
                 instead: None,
             })
             .collect(),
         no_cluster_status: 503,
-        path_rewrite: forward.path_rewrite.clone(),
+        path_rewrite: forward.path_rewrite.clone().map(Box::new),
         host_rewrite: forward.host_rewrite.clone(),
         timeout: forward.timeout,
         retry,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use limen_ir::matcher::Match;
-use limen_ir::policy::headers::HeaderOps;
+use limen_ir::rare::Rare;
 use limen_ir::route::{Action, Reply, Rule};
 use limen_resources::gateway_api;
 use limen_resources::istio::{Policy, TargetRef};
@@ -105,8 +105,8 @@ fn denial(policy: &Object<Policy>) -> Rule {
         external_auth: None,
         cors: None,
         action: Action::Reply(Reply { status: 403, body, details: "unenforced_policy".to_owned() }),
-        request_headers: HeaderOps::default(),
-        response_headers: HeaderOps::default(),
+        request_headers: Rare::default(),
+        response_headers: Rare::default(),
         origin: origin(&policy.key, String::new()),
     }
 }

@@ -9,6 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use limen_resources::Facts;
 use limen_translate::{Translation, Translator};
 use serde_json::{Value, json};
 use support::{Case, yaml};
@@ -33,7 +34,10 @@ fn show(translation: &Translation, Case { settings, features, .. }: &Case) -> St
     let Translation { ir, endpoints, verdicts, problems, wants, made, elsewhere } = translation;
     let mut verdicts: Vec<_> = verdicts.iter().cloned().collect();
     if !*features {
-        verdicts.iter_mut().for_each(|verdict| verdict.supported_features.clear());
+        for verdict in &mut verdicts {
+            let facts = Facts { supported_features: Vec::new(), ..verdict.facts().clone() };
+            *verdict = verdict.clone().with_facts(facts);
+        }
     }
     // Files have all objects anyway.
     let objects = wants.objects.iter().filter(|_| !settings.files).map(ToString::to_string);

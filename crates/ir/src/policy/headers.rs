@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::rare::Empty;
+
 /// Operations in the order remove, set, add. Names are lower case; values are templates of [`ValuePart`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct HeaderOps {
@@ -18,6 +20,10 @@ impl HeaderOps {
     pub fn is_empty(&self) -> bool {
         self.remove.is_empty() && self.set.is_empty() && self.add.is_empty()
     }
+}
+
+impl Empty for HeaderOps {
+    const EMPTY: &'static HeaderOps = &HeaderOps { remove: Vec::new(), set: Vec::new(), add: Vec::new() };
 }
 
 /// A field with its value.

@@ -173,7 +173,7 @@ impl<'i> Room<'_, '_, 'i> {
             let mend = "leave the framing of messages and hop-by-hop fields to the gateway";
             self.problems.push(problem(RULE_NOT_COMPILED, origin, message, mend));
         }
-        let fault = fault.as_ref().map(policy::fault);
+        let fault = fault.as_ref().map(|fault| Box::new(policy::fault(fault)));
         let cors = cors.as_ref().map(|cors| Box::new(self.cors(cors, origin)));
         let external_auth = external_auth.as_ref().map(|own| Box::new(self.external_auth(own)));
         let name = self.memo.text(name);
@@ -275,7 +275,10 @@ impl<'i> Room<'_, '_, 'i> {
             total_weight: destinations.iter().map(|destination| u64::from(destination.weight)).sum(),
             destinations,
             no_cluster_status: *no_cluster_status,
-            path_rewrite: path_rewrite.as_ref().map(|with| compile_rewrite(with, path)).transpose()?,
+            path_rewrite: path_rewrite
+                .as_ref()
+                .map(|with| compile_rewrite(with, path).map(Box::new))
+                .transpose()?,
             host_rewrite: host_rewrite.as_ref().map(|host| host.as_bytes().into()),
             timeout_ms: timeout.map(limen_ir::Millis::get),
             retry: policy::retry(retry),
@@ -348,7 +351,10 @@ impl<'i> Room<'_, '_, 'i> {
             let value = value.as_ref().map(|test| room.text_test(test)).transpose()?;
             Ok::<_, String>(QueryTest { name: name.as_bytes().into(), value })
         };
-        let mut text = |test: &Option<TextMatch>| test.as_ref().map(|test| self.text_test(test)).transpose();
+        let mut text = |test: &Option<Box<TextMatch>>| {
+            let test = test.as_ref().map(|test| self.text_test(test).map(Box::new));
+            test.transpose()
+        };
         Ok(Matcher {
             path,
             method: text(method)?,

@@ -196,7 +196,7 @@ fn prepare<F: Front>(live: &mut Live<'_, '_, F>, rule: &Rule, to: &Forward, dest
     if live.note.http.added.forwarded_host && exchange.request.authority_span() != live.note.authority {
         forwarded::host_rewritten(&mut exchange.request, live.note.authority, &mut exchange.scratch);
     }
-    match own_path.or(to.path_rewrite.as_ref()) {
+    match own_path.or(to.path_rewrite.as_deref()) {
         None => {}
         Some(Rewrite::Matched(rewrite)) => rewrite.apply(&mut exchange.request, &mut exchange.scratch),
         Some(Rewrite::Found(found)) => {

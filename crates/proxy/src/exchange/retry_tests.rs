@@ -6,7 +6,7 @@ fn refused() -> Fail {
 }
 
 fn policy(attempts: u32, on: RetryOn) -> Retry {
-    Retry::Policy(RetryPolicy {
+    Retry::Policy(Box::new(RetryPolicy {
         attempts,
         per_try_timeout_ms: None,
         on,
@@ -14,7 +14,7 @@ fn policy(attempts: u32, on: RetryOn) -> Retry {
         least_wait_ms: 0,
         avoid_previous: true,
         other_localities: false,
-    })
+    }))
 }
 
 fn after(retry: &Retry, method: MethodKind, begun: u32, fail: &Fail, replayable: bool) -> Next {
@@ -136,7 +136,7 @@ fn the_back_off_grows_to_ten_times_its_base() {
 fn a_wait_is_a_random_part_of_the_back_off_and_no_shorter_than_the_least() {
     let Retry::Policy(mut policy) = policy(9, RetryOn::default()) else { return };
     let waits = |policy: &RetryPolicy| {
-        let retry = Retry::Policy(policy.clone());
+        let retry = Retry::Policy(Box::new(policy.clone()));
         let attempts = Attempts::new(&retry, MethodKind::Idempotent);
         [0, 9, 74].map(|random| attempts.wait(random, 75))
     };

@@ -11,8 +11,14 @@ use crate::observe::Flags;
 
 /// Operations of one level. All values are put together before the first is written, so that templates see the head
 /// as it was but for what is removed (Envoy). A value that comes out empty is not written.
+///
+/// Most levels have none, so those that have some stand elsewhere.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct HeaderOps {
+pub(crate) struct HeaderOps(Option<Box<HeaderLists>>);
+
+/// What is removed, set and added.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct HeaderLists {
     /// Lower-case names to drop.
     pub(crate) remove: Box<[Box<[u8]>]>,
     /// Fields to overwrite. `:authority` overwrites a request's authority.
@@ -108,9 +114,26 @@ pub(crate) struct HeaderScratch {
 }
 
 impl HeaderOps {
+    /// Those that are said.
+    pub(crate) fn new(lists: HeaderLists) -> HeaderOps {
+        let HeaderLists { remove, set, add } = &lists;
+        let empty = remove.is_empty() && set.is_empty() && add.is_empty();
+        HeaderOps((!empty).then(|| Box::new(lists)))
+    }
+
     /// Nothing to do.
     pub(crate) fn is_empty(&self) -> bool {
-        self.remove.is_empty() && self.set.is_empty() && self.add.is_empty()
+        self.0.is_none()
+    }
+
+    /// What is to be done.
+    pub(crate) fn lists(&self) -> Option<&HeaderLists> {
+        self.0.as_deref()
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn into_lists(self) -> HeaderLists {
+        self.0.map(|lists| *lists).unwrap_or_default()
     }
 
     /// Applies the operations to a request.
@@ -120,17 +143,18 @@ impl HeaderOps {
         context: &Context<'_>,
         scratch: &mut HeaderScratch,
     ) {
-        self.remove.iter().for_each(|name| head.fields.remove(name));
-        self.evaluate(head, None, context, scratch);
+        let Some(lists) = self.lists() else { return };
+        lists.remove.iter().for_each(|name| head.fields.remove(name));
+        lists.evaluate(head, None, context, scratch);
         let mut values = scratch.values();
-        for (header, value) in self.set.iter().zip(&mut values).filter(|(_, value)| !value.is_empty()) {
+        for (header, value) in lists.set.iter().zip(&mut values).filter(|(_, value)| !value.is_empty()) {
             if is_authority(&header.name) {
                 head.set_authority(value);
             } else {
                 head.fields.set(&header.name, value);
             }
         }
-        append(&mut head.fields, &self.add, values);
+        append(&mut head.fields, &lists.add, values);
     }
 
     /// Applies the operations to a response; `request` is the head as it was forwarded.
@@ -141,15 +165,18 @@ impl HeaderOps {
         context: &Context<'_>,
         scratch: &mut HeaderScratch,
     ) {
-        self.remove.iter().for_each(|name| head.fields.remove(name));
-        self.evaluate(request, Some(head), context, scratch);
+        let Some(lists) = self.lists() else { return };
+        lists.remove.iter().for_each(|name| head.fields.remove(name));
+        lists.evaluate(request, Some(head), context, scratch);
         let mut values = scratch.values();
-        for (header, value) in self.set.iter().zip(&mut values).filter(|(_, value)| !value.is_empty()) {
+        for (header, value) in lists.set.iter().zip(&mut values).filter(|(_, value)| !value.is_empty()) {
             head.fields.set(&header.name, value);
         }
-        append(&mut head.fields, &self.add, values);
+        append(&mut head.fields, &lists.add, values);
     }
+}
 
+impl HeaderLists {
     /// Puts the values of `set`, then of `add`, into the scratch.
     fn evaluate(
         &self,

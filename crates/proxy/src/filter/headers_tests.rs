@@ -10,7 +10,7 @@ fn header(name: &str, value: Vec<Piece>) -> Header {
 
 fn ops(remove: &[&str], set: Vec<Header>, add: Vec<Header>) -> HeaderOps {
     let remove = remove.iter().map(|name| name.as_bytes().into()).collect();
-    HeaderOps { remove, set: set.into(), add: add.into() }
+    HeaderOps::new(HeaderLists { remove, set: set.into(), add: add.into() })
 }
 
 fn context() -> Context<'static> {

@@ -13,11 +13,11 @@ pub(crate) struct Matcher {
     /// On the path without the query.
     pub(crate) path: PathTest,
     /// On `:method`.
-    pub(crate) method: Option<TextTest>,
+    pub(crate) method: Option<Box<TextTest>>,
     /// On the scheme.
-    pub(crate) scheme: Option<TextTest>,
+    pub(crate) scheme: Option<Box<TextTest>>,
     /// On the authority as received.
-    pub(crate) authority: Option<TextTest>,
+    pub(crate) authority: Option<Box<TextTest>>,
     /// On header fields.
     pub(crate) headers: Box<[HeaderTest]>,
     /// On query parameters.
@@ -124,7 +124,7 @@ impl Matcher {
     /// Does everything hold, and if not, what does not?
     pub(crate) fn check(&self, request: &Request<'_>, scratch: &mut MatchScratch) -> Result<(), Why> {
         let caches = &mut scratch.caches;
-        let text = |test: &Option<TextTest>, text: &[u8], caches: &mut PatternCaches| {
+        let text = |test: &Option<Box<TextTest>>, text: &[u8], caches: &mut PatternCaches| {
             test.as_ref().is_none_or(|test| test.holds(text, caches))
         };
         if !self.path.holds(request.path, caches) {

@@ -9,7 +9,7 @@ pub(crate) enum Retry {
     /// the method is idempotent or no request byte was sent.
     Safe,
     /// As written.
-    Policy(RetryPolicy),
+    Policy(Box<RetryPolicy>),
 }
 
 /// A written retry policy.

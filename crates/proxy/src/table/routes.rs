@@ -102,7 +102,7 @@ pub(crate) struct Rule {
     /// What must hold.
     pub(crate) matcher: Matcher,
     /// What befalls requests before that.
-    pub(crate) fault: Option<Fault>,
+    pub(crate) fault: Option<Box<Fault>>,
     /// What scripts of other origins are told, whatever is done.
     pub(crate) cors: Option<Box<Cors>>,
     /// Who decides whether that is done.
@@ -170,7 +170,7 @@ pub(crate) struct Forward {
     /// What is answered where a destination has no cluster.
     pub(crate) no_cluster_status: u16,
     /// What becomes of the path.
-    pub(crate) path_rewrite: Option<Rewrite>,
+    pub(crate) path_rewrite: Option<Box<Rewrite>>,
     /// Literal Host for the upstream, set after all header operations; `None` where the rule's operations set it.
     pub(crate) host_rewrite: Option<Arc<[u8]>>,
     /// Milliseconds for the request with all its retries; `None`: no limit.

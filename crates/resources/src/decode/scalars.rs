@@ -201,6 +201,12 @@ impl<T: Decode> Decode for Option<T> {
     }
 }
 
+impl<T: Decode> Decode for Box<T> {
+    fn decode(node: &Node, cursor: &mut Cursor<'_>) -> Box<T> {
+        Box::new(T::decode(node, cursor))
+    }
+}
+
 impl<T: Decode> Decode for Vec<T> {
     fn decode(node: &Node, cursor: &mut Cursor<'_>) -> Vec<T> {
         let items = cursor.items(node);

@@ -32,7 +32,7 @@ spec! {
         /// Where they go.
         "backendRefs" => backend_refs: Vec<HttpBackendReference>,
         /// How those of one client stay at one endpoint.
-        "sessionPersistence" => session_persistence: Option<SessionPersistence>,
+        "sessionPersistence" => session_persistence: Option<Box<SessionPersistence>>,
     }
 }
 

@@ -31,11 +31,11 @@ spec! {
         /// Where they go.
         "backendRefs" => backend_refs: Vec<HttpBackendReference>,
         /// How long they may take.
-        "timeouts" => timeouts: Option<HttpRouteTimeouts>,
+        "timeouts" => timeouts: Option<Box<HttpRouteTimeouts>>,
         /// When they are tried again.
-        "retry" => retry: Option<HttpRouteRetry>,
+        "retry" => retry: Option<Box<HttpRouteRetry>>,
         /// How those of one client stay at one endpoint.
-        "sessionPersistence" => session_persistence: Option<SessionPersistence>,
+        "sessionPersistence" => session_persistence: Option<Box<SessionPersistence>>,
     }
 }
 

@@ -160,7 +160,7 @@ impl Said {
                     let whose = match (part, parent) {
                         (Part::ParentRef(place), _) => Whose::Parent(*place),
                         (Part::DefaultGateway, Some(gateway)) => Whose::gateway(gateway),
-                        (Part::Listener { .. }, _) | (Part::DefaultGateway, None) => return None,
+                        (Part::Listener(_), _) | (Part::DefaultGateway, None) => return None,
                     };
                     Some((whose, conditions(verdicts, None)))
                 };
@@ -176,18 +176,18 @@ impl Said {
     fn whole(&mut self, whole: &[&Verdict], parts: &Parts<'_>, share: Share) {
         self.conditions = conditions(whole, Some(share));
         self.addresses = addresses(whole);
-        self.attached_listener_sets = whole.iter().find_map(|verdict| verdict.attached_listener_sets);
+        self.attached_listener_sets = whole.iter().find_map(|verdict| verdict.facts().attached_listener_sets);
         let listener = |((part, _), verdicts): (&(&Part, Option<&ObjectKey>), &Vec<&Verdict>)| match part {
-            Part::Listener { name, attached_routes, supported_kinds, .. } => Some(Listener {
-                name: name.clone(),
-                attached_routes: *attached_routes,
-                kinds: supported_kinds.clone(),
+            Part::Listener(listener) => Some(Listener {
+                name: listener.name.clone(),
+                attached_routes: listener.attached_routes,
+                kinds: listener.supported_kinds.clone(),
                 conditions: conditions(verdicts, (!share.all()).then_some(share)),
             }),
             Part::ParentRef(_) | Part::DefaultGateway => None,
         };
         // Parts are ordered by their places.
-        let features = whole.iter().flat_map(|verdict| &verdict.supported_features);
+        let features = whole.iter().flat_map(|verdict| &verdict.facts().supported_features);
         self.features = features.map(|name| (*name).to_owned()).collect();
         self.listeners = parts.iter().filter_map(listener).collect();
     }
@@ -210,7 +210,7 @@ fn gateways(verdicts: &BTreeMap<&ObjectKey, Vec<&Verdict>>) -> Vec<(Whose, Vec<C
 }
 
 fn addresses(verdicts: &[&Verdict]) -> Vec<(String, String)> {
-    let all = verdicts.iter().flat_map(|verdict| &verdict.addresses);
+    let all = verdicts.iter().flat_map(|verdict| &verdict.facts().addresses);
     all.map(|GatewayAddress { address_type, value }| {
         let kind = match address_type {
             limen_resources::GatewayAddressType::Ip => "IPAddress",

@@ -1,6 +1,7 @@
 // Test code: a failed expectation is a panic with a reason.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+use limen_resources::{Facts, ListenerPart};
 use serde_json::json;
 
 use super::super::written::status;
@@ -113,21 +114,21 @@ fn a_route_has_an_entry_for_each_default_gateway_too() {
 #[test]
 fn a_gateway_says_where_it_is_and_what_became_of_its_listeners() {
     let listener = |place, name: &str, condition: &'static str, holds| Verdict {
-        part: Some(Part::Listener {
+        part: Some(Part::Listener(Box::new(ListenerPart {
             place,
             name: name.to_owned(),
             attached_routes: place + 1,
             supported_kinds: vec!["HTTPRoute".to_owned()],
-        }),
+        }))),
         ..verdict(Kind::ApiGateway, condition, holds)
     };
     let verdicts = [
         verdict(Kind::ApiGateway, "Accepted", true),
-        Verdict {
+        verdict(Kind::ApiGateway, "Programmed", true).with_facts(Facts {
             addresses: vec![GatewayAddress::ip("10.0.0.1".to_owned())],
             attached_listener_sets: Some(2),
-            ..verdict(Kind::ApiGateway, "Programmed", true)
-        },
+            supported_features: Vec::new(),
+        }),
         listener(1, "a", "Programmed", true),
         listener(0, "b", "Programmed", false),
     ];

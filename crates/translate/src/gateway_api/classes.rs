@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use limen_resources::gateway_api::GatewayClass;
-use limen_resources::{Object, Verdict};
+use limen_resources::{Facts, Object, Verdict};
 
 use super::No;
 use super::deployed::Parameters;
@@ -85,11 +85,9 @@ fn say(
             let mut features: Vec<_> =
                 FEATURES.iter().copied().filter(|feature| !missing.contains(feature)).collect();
             features.sort_unstable();
-            report.verdict(Verdict {
-                generation: said.generation,
-                supported_features: features,
-                ..Verdict::new(class.key.clone(), "Accepted", true, ("Accepted", fine))
-            });
+            let verdict = Verdict::new(class.key.clone(), "Accepted", true, ("Accepted", fine));
+            let facts = Facts { supported_features: features, ..Facts::default() };
+            report.verdict(Verdict { generation: said.generation, ..verdict }.with_facts(facts));
         }
         no => said.whole(report, ("Accepted", ""), no, "spec.parametersRef"),
     }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use limen_ir::Origin;
-use limen_resources::{ObjectKey, Part, Verdict};
+use limen_resources::{Facts, ListenerPart, ObjectKey, Part, Verdict};
 
 use super::frontend;
 use super::listener_sets::OwnSet;
@@ -132,12 +132,12 @@ impl Plan<'_> {
         taken: &Taken<'_>,
         report: &mut Report,
     ) -> bool {
-        let part = Part::Listener {
+        let part = Part::Listener(Box::new(ListenerPart {
             place: listener.place,
             name: listener.spec.name.clone(),
             attached_routes,
             supported_kinds: listener.opening.kinds.iter().map(|kind| kind.as_str().to_owned()).collect(),
-        };
+        }));
         let own = origin(listener.said.key, listener.field(""));
         let elsewhere: Result<(), No> = match taken.listeners.get(&own) {
             None => Ok(()),
@@ -232,11 +232,12 @@ impl Plan<'_> {
             _ if served == 0 => (false, "Invalid", "none of its listeners is served".to_owned()),
             _ => (true, Verdict::PROGRAMMED, "its listeners are served".to_owned()),
         };
-        report.verdict(Verdict {
-            generation: said.generation,
+        let facts = Facts {
             addresses: gateway.addresses.clone(),
             attached_listener_sets: (sets > 0).then_some(sets),
-            ..Verdict::new(said.key.clone(), Verdict::PROGRAMMED, status, (reason, message))
-        });
+            supported_features: Vec::new(),
+        };
+        let verdict = Verdict::new(said.key.clone(), Verdict::PROGRAMMED, status, (reason, message));
+        report.verdict(Verdict { generation: said.generation, ..verdict }.with_facts(facts));
     }
 }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use limen_resources::core::{HorizontalPodAutoscaler, IntOrString, ScaleTarget, Service};
 use limen_resources::gateway_api::{Gateway, Listener};
-use limen_resources::{Kind, Level, Made, Meta, Now, Object, ObjectKey, Verdict};
+use limen_resources::{Facts, Kind, Level, Made, Meta, Now, Object, ObjectKey, Verdict};
 use serde_json::Value;
 
 use super::gateways::OwnGateway;
@@ -188,11 +188,9 @@ impl Making<'_, '_> {
         let addresses = made.map(|service| addresses::of_made(self.index, service, report));
         let none = "none of the instances that are made for it is there".to_owned();
         let (reason, message) = waits.err().unwrap_or(("Pending", none));
-        report.verdict(Verdict {
-            generation: said.generation,
-            addresses: addresses.unwrap_or_default(),
-            ..Verdict::new(said.key.clone(), Verdict::PROGRAMMED, false, (reason, message))
-        });
+        let verdict = Verdict::new(said.key.clone(), Verdict::PROGRAMMED, false, (reason, message));
+        let facts = Facts { addresses: addresses.unwrap_or_default(), ..Facts::default() };
+        report.verdict(Verdict { generation: said.generation, ..verdict }.with_facts(facts));
     }
 }
 

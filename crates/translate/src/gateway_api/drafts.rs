@@ -96,7 +96,7 @@ impl Route {
 #[derive(Debug)]
 pub(crate) enum Draft {
     Http(HttpDraft),
-    L4(L4Draft),
+    L4(Box<L4Draft>),
 }
 
 impl Draft {
@@ -183,7 +183,7 @@ impl DraftMemo {
         self.grpc.turn();
         self.policies = Some((grants.clone(), traffic.clone()));
         self.services = Some(Arc::clone(&index.services));
-        let l4 = |draft| Arc::new(Draft::L4(draft));
+        let l4 = |draft| Arc::new(Draft::L4(Box::new(draft)));
         drafts.extend(snapshot.tls_routes().iter().map(|route| l4(l4::tls(ground, route))));
         drafts.extend(snapshot.tcp_routes().iter().map(|route| l4(l4::tcp(ground, route))));
         drafts.extend(snapshot.udp_routes().iter().map(|route| l4(l4::udp(ground, route))));

@@ -8,6 +8,7 @@ use limen_ir::matcher::{HeaderMatch, Match, PathMatch, QueryMatch, TextMatch};
 use limen_ir::policy::external_auth::ExternalAuth;
 use limen_ir::policy::headers::HeaderOps;
 use limen_ir::policy::retry::{Retry, RetryOn, RetryPolicy};
+use limen_ir::rare::Rare;
 use limen_ir::route::{Action, Destination, Forward, Mirror, Reply, Rule};
 use limen_ir::{Millis, Pattern};
 use limen_resources::gateway_api::{
@@ -72,9 +73,9 @@ fn http_rules(route: &HttpRoute) -> Vec<Written<'_>> {
         name: &rule.name,
         filters: &rule.filters,
         backends: &rule.backend_refs,
-        timeouts: rule.timeouts.as_ref(),
-        retry: rule.retry.as_ref(),
-        session: rule.session_persistence.as_ref(),
+        timeouts: rule.timeouts.as_deref(),
+        retry: rule.retry.as_deref(),
+        session: rule.session_persistence.as_deref(),
         matches: rule.matches.iter().map(http_match).collect(),
     });
     rules.collect()
@@ -94,7 +95,7 @@ fn grpc_rules(route: &GrpcRoute) -> Vec<Written<'_>> {
         backends: &rule.backend_refs,
         timeouts: None,
         retry: None,
-        session: rule.session_persistence.as_ref(),
+        session: rule.session_persistence.as_deref(),
         matches: rule
             .matches
             .iter()
@@ -170,7 +171,7 @@ impl HttpDraft {
         let cors = read.cors.clone().map(Box::new);
         let (request_headers, response_headers) = (read.request.clone(), read.response.clone());
         let Made { action, folded } = self.action(ground, (&field, number), &written, read);
-        let kept = |ops: HeaderOps| if folded { HeaderOps::default() } else { ops };
+        let kept = |ops: HeaderOps| if folded { Rare::default() } else { Rare::new(ops) };
         let (request_headers, response_headers) = (kept(request_headers), kept(response_headers));
         for (at, own) in matches.into_iter().enumerate() {
             let Some(Matched { matches, rank }) = own else { continue };
@@ -237,7 +238,7 @@ impl HttpDraft {
         let forward = Forward {
             destinations,
             no_cluster_status: 500,
-            path_rewrite: read.path_rewrite,
+            path_rewrite: read.path_rewrite.map(Box::new),
             host_rewrite: read.host_rewrite,
             timeout,
             retry,
@@ -286,8 +287,8 @@ impl HttpDraft {
             destinations.push(Destination {
                 session,
                 external_auth,
-                request_headers: filters::one_after_the_other(&read.request, &own.request),
-                response_headers: filters::one_after_the_other(&own.response, &read.response),
+                request_headers: filters::one_after_the_other(&read.request, &own.request).into(),
+                response_headers: filters::one_after_the_other(&own.response, &read.response).into(),
                 instead: own.instead.map(Box::new),
                 ..destination(cluster, weight)
             });
@@ -382,8 +383,8 @@ fn destination(cluster: Arc<ClusterKey>, weight: u32) -> Destination {
     Destination {
         cluster,
         weight,
-        request_headers: HeaderOps::default(),
-        response_headers: HeaderOps::default(),
+        request_headers: Rare::default(),
+        response_headers: Rare::default(),
         session: None,
         external_auth: None,
         instead: None,
@@ -446,7 +447,7 @@ fn http_match(written: &HttpRouteMatch) -> Result<Matched, No> {
             query.push(QueryMatch { name: own.name.clone(), value: Some(text(own)?) });
         }
     }
-    let method = (!method.is_empty()).then(|| TextMatch::Exact(method.clone()));
+    let method = (!method.is_empty()).then(|| Box::new(TextMatch::Exact(method.clone())));
     Ok(Matched {
         matches: Match { path, method, headers: self::headers(headers)?, query, ..Match::any() },
         rank: PathRank { sort, length, method: 0 },

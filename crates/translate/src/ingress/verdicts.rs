@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use limen_ir::Origin;
-use limen_resources::{GatewayAddress, Kind, ObjectKey, Verdict};
+use limen_resources::{Facts, GatewayAddress, Kind, ObjectKey, Verdict};
 
 use super::{Behaviour, IngressDraft, Ingresses};
 use crate::index::Index;
@@ -90,11 +90,11 @@ impl Ingresses {
                 }
                 found.dedup();
             }
-            report.verdict(Verdict {
-                addresses: found,
+            let verdict = Verdict {
                 generation: index.snapshot.get(key).and_then(|object| object.meta().generation),
                 ..Verdict::new(key.clone(), Verdict::PROGRAMMED, status, (reason, message))
-            });
+            };
+            report.verdict(verdict.with_facts(Facts { addresses: found, ..Facts::default() }));
         }
     }
 }

@@ -20,9 +20,9 @@ pub(crate) fn conditions(
     let mut reader = Reader { at, field, problems, refused: false };
     let matches = Match {
         path: reader.path(block),
-        method: reader.text("method", block.method.as_ref()),
-        scheme: reader.text("scheme", block.scheme.as_ref()),
-        authority: reader.text("authority", block.authority.as_ref()),
+        method: reader.text("method", block.method.as_ref()).map(Box::new),
+        scheme: reader.text("scheme", block.scheme.as_ref()).map(Box::new),
+        authority: reader.text("authority", block.authority.as_ref()).map(Box::new),
         headers: reader.headers(block),
         query: reader.query(block),
     };

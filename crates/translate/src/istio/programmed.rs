@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use limen_ir::origin::Origin;
 use limen_resources::istio::Gateway;
-use limen_resources::{GatewayAddress, Object, ObjectKey, Verdict};
+use limen_resources::{Facts, GatewayAddress, Object, ObjectKey, Verdict};
 
 use super::addresses;
 use super::gateway::ServerPlan;
@@ -133,19 +133,10 @@ impl Programmed {
             } else if outcome.is_none() && index.settings.files {
                 say_unselected(gateway, index, report);
             }
-            report.verdict(Verdict {
-                on: gateway.key.clone(),
-                parent: None,
-                part: None,
-                generation: gateway.meta.generation,
-                attached_listener_sets: None,
-                condition: Verdict::PROGRAMMED,
-                status,
-                reason,
-                message: message.into(),
-                addresses: outcome.map(|outcome| outcome.addresses(&addresses)).unwrap_or_default(),
-                supported_features: Vec::new(),
-            });
+            let found = outcome.map(|outcome| outcome.addresses(&addresses)).unwrap_or_default();
+            let verdict = Verdict::new(gateway.key.clone(), Verdict::PROGRAMMED, status, (reason, message));
+            let facts = Facts { addresses: found, ..Facts::default() };
+            report.verdict(Verdict { generation: gateway.meta.generation, ..verdict }.with_facts(facts));
         }
     }
 }

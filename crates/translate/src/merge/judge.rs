@@ -63,17 +63,9 @@ pub(super) fn judge(
                 };
             let parent = reference.name.split_once('/');
             report.verdict(Verdict {
-                on: draft.object.key.clone(),
                 parent: parent.map(|(namespace, name)| ObjectKey::new(Kind::Gateway, namespace, name)),
-                part: None,
                 generation: draft.object.meta.generation,
-                attached_listener_sets: None,
-                condition: "Accepted",
-                status,
-                reason,
-                message: message.into(),
-                addresses: Vec::new(),
-                supported_features: Vec::new(),
+                ..Verdict::new(draft.object.key.clone(), "Accepted", status, (reason, message))
             });
         }
     }

@@ -3,7 +3,7 @@
 use limen_ir::policy::headers::{HeaderOps as IrOps, HeaderValue, Operator as IrOperator, ValuePart};
 
 use crate::filter::field::RequestField;
-use crate::filter::headers::{Header, HeaderOps, Operator, Piece, is_authority};
+use crate::filter::headers::{Header, HeaderLists, HeaderOps, Operator, Piece, is_authority};
 
 /// Fields that delimit messages or speak of one connection only. Whoever could write them could make two readers see
 /// two different messages (RFC 9112 11.2).
@@ -48,11 +48,11 @@ fn compile(ops: &IrOps, refused: &mut Vec<String>, may_set: fn(&str) -> bool) ->
         }
         compiled.into_boxed_slice()
     };
-    HeaderOps {
+    HeaderOps::new(HeaderLists {
         set: headers(set, may_set),
         add: headers(add, |_| false),
         remove: remove.iter().map(|name| lower(name)).collect(),
-    }
+    })
 }
 
 /// A token (RFC 9110 5.6.2) that is neither framing nor `host`.
@@ -95,23 +95,25 @@ fn piece(part: &ValuePart) -> Piece {
 /// destination's `set` wins (Istio appends them).
 pub(super) fn join(route: HeaderOps, destination: HeaderOps) -> HeaderOps {
     let both = |a: Box<[Header]>, b: Box<[Header]>| a.into_iter().chain(b).collect();
-    HeaderOps {
+    let (route, destination) = (route.into_lists(), destination.into_lists());
+    HeaderOps::new(HeaderLists {
         remove: route.remove.into_iter().chain(destination.remove).collect(),
         set: both(route.set, destination.set),
         add: both(route.add, destination.add),
-    }
+    })
 }
 
 /// The same for requests, but for the authority: a destination's never overrides the route's, which is set by an
 /// operation or (`pinned`) literally.
-pub(super) fn join_request(route: HeaderOps, mut destination: HeaderOps, pinned: bool) -> HeaderOps {
+pub(super) fn join_request(route: HeaderOps, destination: HeaderOps, pinned: bool) -> HeaderOps {
+    let mut own = destination.into_lists();
     if pinned || sets_authority(&route) {
-        destination.set = destination.set.into_iter().filter(|header| !is_authority(&header.name)).collect();
+        own.set = own.set.into_iter().filter(|header| !is_authority(&header.name)).collect();
     }
-    join(route, destination)
+    join(route, HeaderOps::new(own))
 }
 
 /// Do the operations set the authority?
 pub(super) fn sets_authority(ops: &HeaderOps) -> bool {
-    ops.set.iter().any(|header| is_authority(&header.name))
+    ops.lists().is_some_and(|lists| lists.set.iter().any(|header| is_authority(&header.name)))
 }

@@ -65,7 +65,7 @@ pub(super) fn retry(retry: &IrRetry) -> Retry {
     };
     let mut status_codes = policy.on.status_codes.clone();
     status_codes.sort_unstable();
-    Retry::Policy(RetryPolicy {
+    Retry::Policy(Box::new(RetryPolicy {
         attempts: policy.attempts,
         per_try_timeout_ms: policy.per_try_timeout.map(limen_ir::Millis::get),
         on: RetryOn {
@@ -84,7 +84,7 @@ pub(super) fn retry(retry: &IrRetry) -> Retry {
         least_wait_ms: if policy.backoff_at_least { policy.backoff.get() } else { 0 },
         avoid_previous: policy.avoid_previous,
         other_localities: policy.other_localities,
-    })
+    }))
 }
 
 /// The bit of a gRPC status by the name that `retryOn` gives it.

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use limen_ir::policy::headers::{HeaderOps as IrOps, HeaderValue, ValuePart};
 use limen_ir::policy::retry as ir_retry;
+use limen_ir::rare::Rare;
 use limen_ir::{HostPattern, Millis, Port};
 use limen_wire::head::RequestHead;
 
@@ -45,8 +46,8 @@ fn destination(host: &str, set: &[(&str, &str)]) -> ir::Destination {
     ir::Destination {
         cluster: key(host).into(),
         weight: 1,
-        request_headers: ops(set),
-        response_headers: IrOps::default(),
+        request_headers: ops(set).into(),
+        response_headers: Rare::default(),
         session: None,
         external_auth: None,
         instead: None,
@@ -83,8 +84,8 @@ fn rule(path: PathMatch, action: ir::Action, request_headers: IrOps) -> Arc<ir::
         external_auth: None,
         cors: None,
         action,
-        request_headers,
-        response_headers: IrOps::default(),
+        request_headers: request_headers.into(),
+        response_headers: Rare::default(),
         origin: limen_ir::Origin {
             kind: "VirtualService",
             namespace: "ns".into(),
@@ -200,7 +201,8 @@ fn set(ops: &HeaderOps) -> Vec<(String, String)> {
         [crate::filter::headers::Piece::Literal(value)] => text(value),
         other => panic!("{other:?}"),
     };
-    ops.set.iter().map(|header| (text(&header.name), value(header))).collect()
+    let set = ops.lists().map(|lists| &lists.set[..]).unwrap_or_default();
+    set.iter().map(|header| (text(&header.name), value(header))).collect()
 }
 
 fn owned(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -255,8 +257,8 @@ fn operations_that_could_break_messages_apart_are_left_out() {
     let (rule, problems) = compiled(rule(prefix("/"), to("one"), ops(&[("x", "1\r\ny: 2")])));
     assert_eq!((set(&rule.request_headers), problems.len()), (vec![], 1));
     let response = ir::Rule {
-        request_headers: IrOps::default(),
-        response_headers: ops(&[("host", "x"), ("ok", "2")]),
+        request_headers: Rare::default(),
+        response_headers: ops(&[("host", "x"), ("ok", "2")]).into(),
         ..(*self::rule(prefix("/"), to("one"), ops(&[]))).clone()
     };
     let (rule, problems) = compiled(Arc::new(response));
@@ -275,9 +277,11 @@ fn rewrites_depend_on_what_the_rule_matches() {
     ];
     for (path, expected) in table {
         let mut forward = forward(vec![destination("one", &[])]);
-        forward.path_rewrite = Some(IrPathRewrite::Matched("/new".to_owned()));
+        forward.path_rewrite = Some(Box::new(IrPathRewrite::Matched("/new".to_owned())));
         let (rule, _) = compiled(rule(path, ir::Action::Forward(forward), ops(&[])));
-        let Some(Rewrite::Matched(rewrite)) = &forwarding(&rule).path_rewrite else { panic!("{rule:?}") };
+        let Some(Rewrite::Matched(rewrite)) = forwarding(&rule).path_rewrite.as_deref() else {
+            panic!("{rule:?}")
+        };
         assert_eq!(*rewrite, expected);
     }
 }
