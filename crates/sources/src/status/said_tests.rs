@@ -196,7 +196,8 @@ fn an_ingress_says_where_it_is() {
         GatewayAddress::ip("10.0.0.1".to_owned()),
         GatewayAddress::hostname("lb.example.com".to_owned()),
     ];
-    let verdicts = [Verdict { addresses, ..verdict(Kind::Ingress, "Programmed", true) }];
+    let facts = Facts { addresses, ..Facts::default() };
+    let verdicts = [verdict(Kind::Ingress, "Programmed", true).with_facts(facts)];
     let said = Said::of(Kind::Ingress, &verdicts, share(1, 1), &speaker());
     let after = round(Layout::LoadBalancer, json!({"status": {"loadBalancer": {}}}), &said);
     assert_eq!(
