@@ -207,6 +207,42 @@ async fn a_token_that_is_renewed_is_used() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_in_a_file_is_used_as_soon_as_it_is_renewed() {
+    let cluster = Cluster::new();
+    [EDGE, &says("one")].into_iter().for_each(|text| cluster.apply(text));
+    // As a Pod has it: a folder that is a symbolic link, which leads to another one when the token is renewed.
+    let home = tempfile::tempdir().unwrap();
+    let (folder, config) = (home.path().join("serviceaccount"), home.path().join("kubeconfig"));
+    let renew = |token: &str| {
+        let (version, link) = (home.path().join(token), home.path().join("next"));
+        std::fs::create_dir(&version).unwrap();
+        std::fs::write(version.join("token"), format!("{token}\n")).unwrap();
+        std::os::unix::fs::symlink(&version, &link).unwrap();
+        std::fs::rename(link, &folder).unwrap();
+        cluster.knows(token);
+    };
+    renew("first");
+    let plain = std::fs::read_to_string(cluster.kubeconfig()).unwrap();
+    let user = json!({ "tokenFile": folder.join("token") }).to_string();
+    std::fs::write(&config, plain.replace("{token: secret-token}", &user)).unwrap();
+    let flags = ["--kube", "--kubeconfig", &config.to_string_lossy()].map(str::to_owned);
+    let gateway = Gateway::start_with(&flags).await;
+    comes_to_say(&gateway, "200 one", &[]).await;
+    renew("second");
+    cluster.apply(&says("two"));
+    comes_to_say(&gateway, "200 two", &["200 one"]).await;
+    // What it said last is good as long as the server takes it.
+    std::fs::remove_file(&folder).unwrap();
+    cluster.drop_watches();
+    cluster.apply(&says("three"));
+    comes_to_say(&gateway, "200 three", &["200 two"]).await;
+    gateway.until("no problem", |view| view.problems().is_empty()).await;
+    renew("third");
+    cluster.apply(&says("four"));
+    comes_to_say(&gateway, "200 four", &["200 three"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_happened_while_nobody_told_is_found_by_a_new_list() {
     let other = says("gone").replace("talk", "other");
     let cluster = Cluster::new();

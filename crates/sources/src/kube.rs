@@ -9,12 +9,14 @@ pub(crate) mod failure;
 pub(crate) mod follow;
 mod ledger;
 mod pause;
+mod token;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
+use ::kube::client::ClientBuilder;
 use ::kube::config::{KubeConfigOptions, Kubeconfig};
 use ::kube::core::ApiResource;
 use ::kube::{Client, Config};
@@ -22,6 +24,7 @@ use limen_resources::{Event, Kind, ObjectKey, Problem, codes, parse_object};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::AbortHandle;
+use tower::util::MapRequestLayer;
 
 use crate::source::Batch;
 use crate::status::{self, Marker, Seen, Writer, Writing};
@@ -29,6 +32,7 @@ use discover::{Found, Kinds, discover};
 use failure::Failure;
 use follow::{Heard, Target, follow};
 use ledger::{Ledger, Scope, Told};
+use token::TokenFile;
 
 /// What objects say of where they are from.
 const SOURCE: &str = "the cluster";
@@ -121,7 +125,16 @@ fn connect(cluster: &Cluster, runtime: &Handle) -> Result<(Client, String), Clus
             // Whoever follows waits between attempts, and longer each time.
             config.default_retry = false;
             let address = config.cluster_url.to_string();
-            Ok((Client::try_from(config).map_err(|error| named(&error))?, address))
+            let token = TokenFile::take(&mut config.auth_info).map_err(|error| named(&error))?;
+            let builder = ClientBuilder::try_from(config).map_err(|error| named(&error))?;
+            let client = match token {
+                Some(file) => {
+                    let sign = move |request| file.sign(request);
+                    builder.with_layer(&MapRequestLayer::new(sign)).build()
+                }
+                None => builder.build(),
+            };
+            Ok((client, address))
         });
         // The other end waits just below.
         let _ = done.send(client);
