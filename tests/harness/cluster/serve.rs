@@ -114,6 +114,7 @@ impl Held {
     fn new(shared: Arc<Shared>, request: &Request<Body>) -> Held {
         let line = format!("{} {}", request.method(), request.uri().path());
         shared.state().held.push(line.clone());
+        shared.changed();
         Held(shared, line)
     }
 }
