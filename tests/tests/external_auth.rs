@@ -1,6 +1,10 @@
-//! Services that are asked about requests: bodies that are told and sent, clients that leave, services that are slow.
+//! Services that are asked about requests: bodies that are told and sent, clients that leave, services that are slow, and
+//! those of one backend.
 // Test code: a failed expectation is a panic with a reason.
 #![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use limen_e2e::gateway::Gateway;
 use limen_e2e::origin::{Origin, Script};
@@ -8,6 +12,7 @@ use limen_e2e::shop::{self, Metrics};
 use limen_e2e::within;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 
 const CONFIG: &str = "
 {apiVersion: gateway.networking.k8s.io/v1, kind: GatewayClass, metadata: {name: limen}, spec: {controllerName: limen.dev/gateway-controller}}
@@ -158,5 +163,37 @@ async fn who_decides_for_one_backend_is_not_asked_about_requests_for_another() {
     }
     assert_eq!((open.hits(), authz.hits(), shop.hits()), (served, refused, 0));
     assert!(served > 0 && refused > 0, "{served} served, {refused} refused");
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn the_time_that_a_service_takes_to_decide_is_part_of_the_time_for_the_request() {
+    const AUTH: &str = "filters: [{type: ExternalAuth, externalAuth: {protocol: HTTP, backendRef: {name: authz, port: 80}, http: {}}}]";
+    let (rules, _) = SHARES.split_once("  rules:").unwrap();
+    let rules = format!(
+        "{rules}  rules:
+  - {{matches: [{{path: {{value: /rule}}}}], timeouts: {{request: 60s}}, {AUTH}, backendRefs: [{{name: shop, port: 80}}]}}
+  - {{matches: [{{path: {{value: /backend}}}}], timeouts: {{request: 60s}}, backendRefs: [{{name: shop, port: 80, {AUTH}}}]}}
+  - {{matches: [{{path: {{value: /open}}}}], backendRefs: [{{name: shop, port: 80}}]}}
+"
+    );
+    let gate = Arc::new(Notify::new());
+    let shop = Origin::start("shop", Script::echo()).await;
+    let authz = Origin::start("authz", Script::Held(Arc::clone(&gate))).await;
+    let flags = format!("--workers 1 --backend authz={}", authz.address);
+    let gateway = shop::start(&rules, &[&shop], &flags).await;
+    for (place, path) in (1..).zip(["/rule", "/backend"]) {
+        let mut waiting = shop::send(&gateway, path).await;
+        authz.hit(place).await;
+        let asked = Instant::now();
+        while asked.elapsed() < Duration::from_millis(100) {
+            assert_eq!(shop::ask(&gateway, "/open").await.status, 200);
+        }
+        gate.notify_one();
+        let reply = shop::read(&mut waiting).await;
+        let left = reply.seen()["headers"]["x-envoy-expected-rq-timeout-ms"].clone();
+        let left: u64 = left.as_str().unwrap_or_default().parse().unwrap();
+        assert!(left <= 59_900, "{path}: {left} ms are left of 60 s");
+    }
     gateway.stop().await;
 }
