@@ -243,6 +243,13 @@ async fn the_rights_of_its_manifest_are_enough_for_who_makes_instances_and_each_
     cluster.until("that it goes", |cluster| all.iter().all(|plural| made(cluster, plural).is_none())).await;
     let unused = |cluster: &Cluster| more.difference(&cluster.seen()).cloned().collect::<Vec<_>>();
     cluster.until("every right to be used", |cluster| unused(cluster).is_empty()).await;
+    // They are rights of one namespace.
+    let mut places: Vec<String> = cluster.asked().into_iter().collect();
+    places.retain(|asked| more.iter().any(|(_, plural, _)| asked.split(' ').nth(1) == Some(plural)));
+    assert!(
+        !places.is_empty() && places.iter().all(|asked| asked.split(' ').nth(2) == Some("default")),
+        "{places:?}"
+    );
     let problems = gateway.problems();
     assert!(
         problems.iter().all(|problem| !problem.contains("LIM0014") && !problem.contains("LIM0015")),
