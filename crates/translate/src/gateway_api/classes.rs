@@ -18,8 +18,8 @@ use crate::settings::Deployer;
 const RELEASE: &str = "v1.6.";
 const SUPPORTED: &str = "SupportedVersion";
 
-/// What the Gateways of a class with instances of their own cannot do: they have the one address that a balancer gives
-/// them.
+/// What the Gateways of a class with instances of their own cannot do in any case: a balancer gives them one address, and
+/// more only where their class lets them through.
 const SHARED_ONLY: [&str; 1] = ["GatewayStaticAddresses"];
 
 /// The names of our classes whose Gateways are served. Says what becomes of each class that is ours.
