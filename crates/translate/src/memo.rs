@@ -55,23 +55,18 @@ impl<T: PartialEq> Same for ByValue<T> {
 #[derive(Debug)]
 pub(crate) struct Memo<K, I, V> {
     /// Sorted by key, each once.
-    last: Vec<(K, Known<I, V>)>,
+    known: Vec<(K, I, V)>,
+    /// Which of them this run has asked for.
+    asked: Vec<bool>,
     /// Where the next key is likely to be.
     at: usize,
-    next: Vec<(K, Known<I, V>)>,
-}
-
-/// What a run knows.
-#[derive(Debug)]
-enum Known<I, V> {
-    Here(I, V),
-    /// The next run has it, at that place.
-    Taken(usize),
+    /// Those that no run before has asked for.
+    new: Vec<(K, I, V)>,
 }
 
 impl<K, I, V> Default for Memo<K, I, V> {
     fn default() -> Memo<K, I, V> {
-        Memo { last: Vec::new(), at: 0, next: Vec::new() }
+        Memo { known: Vec::new(), asked: Vec::new(), at: 0, new: Vec::new() }
     }
 }
 
@@ -89,43 +84,30 @@ impl<K: Ord, I: Same, V: Clone> Memo<K, I, V> {
         good: impl FnOnce(&V) -> bool,
         make: impl FnOnce(&I) -> V,
     ) -> V {
-        let place = self.next.len();
-        let known = self.find(&key).and_then(|at| self.last.get_mut(at)).map(|(_, known)| known);
-        let known = match known {
-            Some(slot @ Known::Here(..)) => match mem::replace(slot, Known::Taken(place)) {
-                Known::Here(inputs, made) => Some((inputs, made)),
-                Known::Taken(_) => None,
-            },
-            Some(Known::Taken(at)) => {
-                // It is asked for again within one run.
-                match self.next.get(*at) {
-                    Some((_, Known::Here(before, made))) if before.same(&inputs) && good(made) => {
-                        return made.clone();
-                    }
-                    _ => return self.add(key, inputs, make),
-                }
-            }
-            None => None,
+        let found = self.find(&key);
+        let known = found.and_then(|at| Some((self.known.get_mut(at)?, self.asked.get_mut(at)?)));
+        let Some(((_, before, made), asked)) = known else {
+            let made = make(&inputs);
+            self.new.push((key, inputs, made.clone()));
+            return made;
         };
-        match known {
-            Some((before, made)) if before.same(&inputs) && good(&made) => {
-                self.next.push((key, Known::Here(before, made.clone())));
-                made
+        if !(before.same(&inputs) && good(made)) {
+            let new = make(&inputs);
+            // Asked for again within one run, with other inputs: the first answer is the one that is kept.
+            if !*asked {
+                (*before, *made) = (inputs, new.clone());
             }
-            _ => self.add(key, inputs, make),
+            *asked = true;
+            return new;
         }
-    }
-
-    fn add(&mut self, key: K, inputs: I, make: impl FnOnce(&I) -> V) -> V {
-        let made = make(&inputs);
-        self.next.push((key, Known::Here(inputs, made.clone())));
-        made
+        *asked = true;
+        made.clone()
     }
 
     fn find(&mut self, key: &K) -> Option<usize> {
-        let found = match self.last.get(self.at) {
-            Some((known, _)) if known == key => Ok(self.at),
-            _ => self.last.binary_search_by(|(known, _)| known.cmp(key)),
+        let found = match self.known.get(self.at) {
+            Some((known, ..)) if known == key => Ok(self.at),
+            _ => self.known.binary_search_by(|(known, ..)| known.cmp(key)),
         };
         self.at = found.map_or_else(|place| place, |place| place + 1);
         found.ok()
@@ -133,12 +115,17 @@ impl<K: Ord, I: Same, V: Clone> Memo<K, I, V> {
 
     /// Ends a run.
     pub(crate) fn turn(&mut self) {
-        self.last = mem::take(&mut self.next);
-        if !self.last.is_sorted_by(|a, b| a.0 < b.0) {
-            self.last.sort_by(|a, b| a.0.cmp(&b.0));
-            self.last.dedup_by(|a, b| a.0 == b.0);
+        let mut asked = mem::take(&mut self.asked).into_iter();
+        self.known.retain(|_| asked.next().unwrap_or_default());
+        if !self.new.is_empty() {
+            // There is room for those that are, and some more; what came at once takes no more than it needs.
+            self.known.reserve_exact(self.new.len() + self.known.len() / 16);
+            self.known.append(&mut self.new);
+            self.known.sort_by(|a, b| a.0.cmp(&b.0));
+            self.known.dedup_by(|a, b| a.0 == b.0);
+            self.new = Vec::new();
         }
-        self.next.reserve(self.last.len());
+        self.asked = vec![false; self.known.len()];
         self.at = 0;
     }
 }
