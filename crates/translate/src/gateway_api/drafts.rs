@@ -26,21 +26,19 @@ pub(crate) struct Route {
     pub(crate) object: AnyObject,
     pub(crate) kind: RouteKind,
     pub(crate) age: Age,
-    /// Is it right by itself?
-    pub(crate) accepted: Result<(), No>,
-    /// Are its backends there?
-    pub(crate) resolved: Result<(), No>,
-    /// The field of the first that is not.
-    pub(crate) unresolved: String,
-    /// What of it is left out.
-    pub(crate) dropped: Vec<Dropped>,
+    /// The first of what it refers to that is not there.
+    pub(crate) unresolved: Option<Box<Wrong>>,
+    /// What rules are left out for.
+    pub(crate) dropped: Vec<Wrong>,
+    /// Is every rule left out?
+    pub(crate) refused: bool,
     /// Does it attach to default Gateways?
     pub(crate) by_default: bool,
 }
 
-/// Something that a rule is left out for.
+/// Something that is wrong with a route.
 #[derive(Debug)]
-pub(crate) struct Dropped {
+pub(crate) struct Wrong {
     /// Where it is written.
     pub(crate) field: String,
     pub(crate) no: No,
@@ -53,12 +51,16 @@ impl Route {
             age: status::age_of(object.key(), object.meta()),
             object,
             kind,
-            accepted: Ok(()),
-            resolved: Ok(()),
-            unresolved: String::new(),
+            unresolved: None,
             dropped: Vec::new(),
+            refused: false,
             by_default: default_gateways == DefaultScope::All,
         }
+    }
+
+    /// Why it is not right by itself, if it is not.
+    pub(crate) fn refusal(&self) -> Option<&Wrong> {
+        self.dropped.first().filter(|_| self.refused)
     }
 
     pub(crate) fn key(&self) -> &ObjectKey {

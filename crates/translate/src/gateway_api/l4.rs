@@ -9,7 +9,7 @@ use limen_resources::{AnyObject, Object};
 
 use super::attach::RouteKind;
 use super::backends::{self, Backend, Carries, Needed};
-use super::drafts::Route;
+use super::drafts::{Route, Wrong};
 use super::grants::{Grants, Referrer};
 use crate::index::{Index, origin};
 use crate::merge::{NamedBy, timed};
@@ -77,9 +77,7 @@ fn draft(ground: (&Index<'_>, &Grants), mut route: Route, rules: &[L4RouteRule])
                 ClusterKey::clone(&cluster)
             }
             Err(no) => {
-                if route.resolved.is_ok() {
-                    (route.resolved, route.unresolved) = (Err(no), field);
-                }
+                route.unresolved.get_or_insert_with(|| Box::new(Wrong { field, no }));
                 backends::nowhere(from, reference)
             }
         };

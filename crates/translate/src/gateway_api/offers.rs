@@ -62,7 +62,7 @@ impl Plan<'_> {
     fn attached(&self) -> Attached<'_> {
         let mut attached: Attached<'_> = vec![Vec::new(); self.listeners.len()];
         for (route, (draft, standing)) in self.routes().enumerate() {
-            if draft.route().accepted.is_err() {
+            if draft.route().refusal().is_some() {
                 continue;
             }
             for attachment in standing.outcomes.iter().flatten().flatten().flatten() {

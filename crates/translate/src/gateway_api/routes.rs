@@ -21,7 +21,7 @@ use limen_resources::{AnyObject, Object};
 use super::No;
 use super::attach::RouteKind;
 use super::backends::{self, Backend, Carries, Needed, Seen};
-use super::drafts::{Dropped, Route};
+use super::drafts::{Route, Wrong};
 use super::external_auth;
 use super::filters::{self, Filters};
 use super::grants::{Grants, Referrer};
@@ -126,11 +126,7 @@ fn draft(ground: (&Index<'_>, &Grants), route: Route, rules: Vec<Written<'_>>) -
     for (number, rule) in rules.into_iter().enumerate() {
         left_out += usize::from(!made.rule(ground, number, rule));
     }
-    if left_out == count
-        && let Some(first) = made.route.dropped.first()
-    {
-        made.route.accepted = Err(first.no.clone());
-    }
+    made.route.refused = left_out == count;
     made.rules.sort_by(|a, b| a.0.cmp(&b.0));
     // There are many of them, and they stay.
     made.rules.shrink_to_fit();
@@ -201,7 +197,7 @@ impl HttpDraft {
     /// Notes that a rule is left out, for what stands at `field`.
     fn drop_rule(&mut self, number: usize, field: String, (reason, why): No) {
         let message = format!("Dropped Rule spec.rules[{number}]: {why}");
-        self.route.dropped.push(Dropped { field, no: (reason, message) });
+        self.route.dropped.push(Wrong { field, no: (reason, message) });
     }
 
     fn action(
@@ -353,10 +349,8 @@ impl HttpDraft {
         match found {
             Ok(backend) => Some(backend),
             Err(no) => {
-                if self.route.resolved.is_ok() {
-                    field.clone_into(&mut self.route.unresolved);
-                    self.route.resolved = Err(no);
-                }
+                let wrong = || Box::new(Wrong { field: field.to_owned(), no });
+                self.route.unresolved.get_or_insert_with(wrong);
                 None
             }
         }

@@ -11,7 +11,7 @@ use limen_resources::{Object, ObjectKey, Part, Problem, Snapshot, Table, Verdict
 
 use super::No;
 use super::attach::{self, Attachment, Opening, Refusal};
-use super::drafts::{Draft, Dropped, Route};
+use super::drafts::{Draft, Route, Wrong};
 use super::gateways::OwnGateway;
 use super::listener_sets::OwnSet;
 use super::listeners::Listener;
@@ -115,7 +115,7 @@ impl Field<'_, '_> {
         let defaults = self.defaults.iter().filter(|_| route.by_default);
         let mut outcomes: Vec<_> = parents.iter().map(outcome).chain(defaults.map(default)).collect();
         outcomes.shrink_to_fit();
-        let right = outcomes.iter().filter(|_| route.accepted.is_ok());
+        let right = outcomes.iter().filter(|_| route.refusal().is_none());
         let attached = right.flatten().flatten().flatten().map(|attachment| attachment.listener);
         let counted_by: BTreeSet<usize> = attached.collect();
         let taken_by: BTreeSet<usize> =
@@ -190,8 +190,11 @@ impl Field<'_, '_> {
             Err(refusal) => return Some(Err((refusal.reason(), refusal.message().to_owned()))),
             Ok(attached) => attached,
         };
-        if route.accepted.is_err() || taken.is_empty() {
-            return Some(route.accepted.clone());
+        if let Some(wrong) = route.refusal() {
+            return Some(Err(wrong.no.clone()));
+        }
+        if taken.is_empty() {
+            return Some(Ok(()));
         }
         let own = origin(route.key(), String::new());
         let mut winner = None;
@@ -253,9 +256,9 @@ impl Field<'_, '_> {
             report.problem(messages::no_default_gateway(At::of(said.key, said.source, default_field), why));
         }
         // The first is why it is not accepted, where it is not.
-        let told = route.accepted.is_err() && outcomes.iter().flatten().any(Result::is_ok);
+        let told = route.refusal().is_some() && outcomes.iter().flatten().any(Result::is_ok);
         let own = outcomes.iter().flatten().next().is_some();
-        for Dropped { field, no: (_, why) } in route.dropped.iter().filter(|_| own).skip(usize::from(told)) {
+        for Wrong { field, no: (_, why) } in route.dropped.iter().filter(|_| own).skip(usize::from(told)) {
             report.problem(messages::dropped(At::of(said.key, said.source, field), why));
         }
         let defaults = self.defaults.iter().filter(|_| route.by_default);
@@ -273,9 +276,13 @@ impl Field<'_, '_> {
                 said.condition(report, condition, is, (part.clone(), owner.clone(), field));
             };
             // What is wrong with the route itself is where that is written, whoever its parents are.
-            let wrong = route.dropped.first().filter(|_| claimed() && route.accepted.is_err());
+            let wrong = route.refusal().filter(|_| claimed());
             say(("Accepted", "it is served"), &accepted, wrong.map_or(&field, |wrong| &wrong.field));
-            say(("ResolvedRefs", "what it refers to is there"), &route.resolved, &route.unresolved);
+            let (resolved, field_of_it) = match route.unresolved.as_deref() {
+                None => (Ok(()), ""),
+                Some(wrong) => (Err(wrong.no.clone()), &*wrong.field),
+            };
+            say(("ResolvedRefs", "what it refers to is there"), &resolved, field_of_it);
             if let (Ok(()), Some((host, winner))) = (&accepted, self.lost_host(route, outcomes, place, taken))
             {
                 let why = format!("{winner} has host {host}, and comes first");
@@ -287,8 +294,7 @@ impl Field<'_, '_> {
                     ..Verdict::new(said.key.clone(), "HostConflict", true, ("HostConflict", why))
                 });
             }
-            if let Some(Dropped { no: (reason, why), .. }) =
-                route.dropped.first().filter(|_| accepted.is_ok())
+            if let Some(Wrong { no: (reason, why), .. }) = route.dropped.first().filter(|_| accepted.is_ok())
             {
                 report.verdict(Verdict {
                     part,
