@@ -55,9 +55,6 @@ pub struct Meta {
     /// When the object was made, where that is known. Absent ones order before all others, as zero times do in Istio.
     #[serde(rename = "creationTimestamp", skip_serializing_if = "Option::is_none")]
     pub creation_timestamp: Option<Timestamp>,
-    /// The cluster's version of the object.
-    #[serde(rename = "resourceVersion", skip_serializing_if = "Option::is_none")]
-    pub resource_version: Option<String>,
     /// How often its specification was changed, as a cluster counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generation: Option<u64>,

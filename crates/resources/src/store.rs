@@ -116,9 +116,12 @@ impl Store {
         };
         let file = Arc::clone(&object.source().file);
         if current.source().file == file {
-            let changed = current != object;
+            // Of equal ones the first stays: what was made of it then needs not be made again.
+            if current == object {
+                return false;
+            }
             self.now.insert(object);
-            changed && self.shadows_changed(&key)
+            self.shadows_changed(&key)
         } else {
             let others = self.shadowed.entry(key.clone()).or_default();
             let known = others.iter().position(|other| other.source().file == file);

@@ -94,6 +94,26 @@ fn what_an_invalid_object_said_before_stays() {
 }
 
 #[test]
+fn an_object_that_is_told_again_stays_where_it_is_in_memory() {
+    let text = |version: u8, port: u8| {
+        format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: a, resourceVersion: '{version}'}}\nspec: {{ports: [{{port: {port}}}]}}\n"
+        )
+    };
+    let mut store = Store::new();
+    let mut put = |version, port| {
+        let changed =
+            store.apply(Event::Apply(parse("f", &text(version, port), "default").objects.remove(0)));
+        (changed, store.snapshot().services().get("default", "a").cloned().expect("it"))
+    };
+    let (_, first) = put(1, 80);
+    let (changed, again) = put(2, 80);
+    assert!(!changed && Arc::ptr_eq(&first, &again));
+    let (changed, other) = put(3, 81);
+    assert!(changed && !Arc::ptr_eq(&first, &other));
+}
+
+#[test]
 fn a_wanted_file_keeps_its_last_good_content() {
     let path: Arc<str> = "/certs/tls.crt".into();
     let pem = "-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n";

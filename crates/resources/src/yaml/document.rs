@@ -214,7 +214,6 @@ impl<'a> Reader<'a> {
             labels: meta.labels,
             annotations: meta.annotations,
             creation_timestamp: creation_timestamp.flatten(),
-            resource_version: meta.resource_version,
             generation: meta.generation,
         };
         if decoded {
@@ -392,12 +391,11 @@ spec! {
         "labels" => labels: BTreeMap<String, String>,
         "annotations" => annotations: BTreeMap<String, String>,
         "creationTimestamp" => creation_timestamp: Option<String>,
-        "resourceVersion" => resource_version: Option<String>,
         "generation" => generation: Option<u64>,
     }
     also [
         "clusterName", "deletionGracePeriodSeconds", "deletionTimestamp", "finalizers", "generateName",
-        "managedFields", "ownerReferences", "selfLink", "uid",
+        "managedFields", "ownerReferences", "resourceVersion", "selfLink", "uid",
     ]
 }
 
