@@ -8,6 +8,7 @@ use kube::core::params::{ListParams, WatchParams};
 use kube::core::{ApiResource, DynamicObject, Request, Resource, WatchEvent};
 use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use super::failure::Failure;
@@ -97,9 +98,11 @@ struct Follower<R, S> {
 
 /// One answer to a list. Items of built-in kinds do not say their kind.
 #[derive(Deserialize)]
-struct Page {
+struct Page<'t> {
     metadata: PageMeta,
-    items: Option<Vec<Value>>,
+    /// As they stand in the text: as values all of them at once would take many times as much.
+    #[serde(borrow)]
+    items: Option<Vec<&'t RawValue>>,
 }
 
 #[derive(Deserialize)]
@@ -124,11 +127,15 @@ impl<T, R: Fn(&Value) -> Option<T>, S: Fn(Heard<T>)> Follower<R, S> {
         let mut all = Vec::new();
         let mut next = None;
         loop {
-            let page = match tokio::time::timeout(ANSWER, self.page(next)).await {
-                Ok(page) => page?,
+            let text = match tokio::time::timeout(ANSWER, self.page(next)).await {
+                Ok(text) => text?,
                 Err(_) => return Err(Failure::slow(ANSWER)),
             };
-            all.extend(page.items.unwrap_or_default().iter().filter_map(&self.read));
+            let not_a_list = |error| Failure::Silent(format!("not a list: {error}"));
+            let page: Page<'_> = serde_json::from_str(&text).map_err(not_a_list)?;
+            for item in page.items.unwrap_or_default() {
+                all.extend((self.read)(&serde_json::from_str(item.get()).map_err(not_a_list)?));
+            }
             next = page.metadata.next.filter(|next| !next.is_empty());
             if next.is_some() {
                 continue;
@@ -143,7 +150,7 @@ impl<T, R: Fn(&Value) -> Option<T>, S: Fn(Heard<T>)> Follower<R, S> {
         }
     }
 
-    async fn page(&self, next: Option<String>) -> Result<Page, Failure> {
+    async fn page(&self, next: Option<String>) -> Result<String, Failure> {
         let mut params = ListParams::default().limit(PAGE);
         params.field_selector = self.selector();
         params.label_selector = self.target.labels.clone();
@@ -153,8 +160,7 @@ impl<T, R: Fn(&Value) -> Option<T>, S: Fn(Heard<T>)> Follower<R, S> {
             if self.target.metadata { request.list_metadata(&params) } else { request.list(&params) };
         let request = request.map_err(|error| Failure::Silent(error.to_string()))?;
         // Not `request()`, which writes into the log what it does not understand, and that may be a Secret.
-        let text = self.client.request_text(request).await?;
-        serde_json::from_str(&text).map_err(|error| Failure::Silent(format!("not a list: {error}")))
+        Ok(self.client.request_text(request).await?)
     }
 
     /// Watches what comes after `version`, which is kept up, until the watch ends.
