@@ -36,6 +36,17 @@ impl Calls {
         Calls { address, calls, task: tokio::spawn(accept(listener, to)).abort_handle() }
     }
 
+    /// Ends every connection, as the end of its process would.
+    pub async fn kill(&mut self) {
+        self.task.abort();
+        let gone = async {
+            while !self.task.is_finished() {
+                tokio::task::yield_now().await;
+            }
+        };
+        within("the origin to end", gone).await;
+    }
+
     /// The next call.
     pub async fn next(&mut self) -> Call {
         within("a call at the origin", self.calls.recv()).await.unwrap()

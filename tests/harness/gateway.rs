@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Parser;
-use limen::boot::{self, Options, Running, Used};
+use limen::boot::{self, Options, Readers, Running};
 use limen::logging::Logging;
 use limen::settings::{Kubernetes, Settings};
 use limen::view::View;
@@ -83,39 +83,41 @@ impl Gateway {
         for (name, text) in files {
             fs::write(config.join(name), text).unwrap();
         }
-        Gateway::start_as(home, vec![config], flags, form, None).await
+        Gateway::start_as(home, vec![config], flags, form, Readers::default()).await
     }
 
-    /// The same with memory in use as the test says; `flags` give the limit.
-    pub async fn start_using(files: &[(&str, &str)], flags: &[String], used: Used) -> Gateway {
+    /// The same with memory and file descriptors in use as the test says; `flags` give the limits.
+    pub async fn start_using(files: &[(&str, &str)], flags: &[String], readers: Readers) -> Gateway {
         let home = tempfile::tempdir().unwrap();
         for (name, text) in files {
             fs::write(home.path().join(name), text).unwrap();
         }
         let roots = files.iter().map(|(name, _)| home.path().join(name)).collect();
-        Gateway::start_as(home, roots, flags, LogForm::Json, Some(used)).await
+        Gateway::start_as(home, roots, flags, LogForm::Json, readers).await
     }
 
     /// Starts a gateway over a cluster, and waits until every worker serves what it holds.
     pub async fn start_kube(cluster: &Cluster, flags: &[String]) -> Gateway {
         let all: Vec<String> = cluster.flags().into_iter().chain(flags.iter().cloned()).collect();
-        Gateway::start_as(tempfile::tempdir().unwrap(), Vec::new(), &all, LogForm::Json, None).await
+        Gateway::start_as(tempfile::tempdir().unwrap(), Vec::new(), &all, LogForm::Json, Readers::default())
+            .await
     }
 
     /// The same without waiting for anything.
     pub fn begin_kube(cluster: &Cluster, flags: &[String]) -> Gateway {
         let all: Vec<String> = cluster.flags().into_iter().chain(flags.iter().cloned()).collect();
-        Gateway::begin(tempfile::tempdir().unwrap(), Vec::new(), &all, LogForm::Json, None)
+        Gateway::begin(tempfile::tempdir().unwrap(), Vec::new(), &all, LogForm::Json, Readers::default())
     }
 
     /// Starts a gateway with these flags alone, which say where it reads, and waits until every worker serves it.
     pub async fn start_with(flags: &[String]) -> Gateway {
-        Gateway::start_as(tempfile::tempdir().unwrap(), Vec::new(), flags, LogForm::Json, None).await
+        Gateway::start_as(tempfile::tempdir().unwrap(), Vec::new(), flags, LogForm::Json, Readers::default())
+            .await
     }
 
     /// Starts a gateway over paths that may lie anywhere; `home` is kept until it ends.
     pub async fn start_in(home: TempDir, roots: Vec<PathBuf>, flags: &[String]) -> Gateway {
-        Gateway::start_as(home, roots, flags, LogForm::Json, None).await
+        Gateway::start_as(home, roots, flags, LogForm::Json, Readers::default()).await
     }
 
     async fn start_as(
@@ -123,9 +125,9 @@ impl Gateway {
         roots: Vec<PathBuf>,
         flags: &[String],
         form: LogForm,
-        memory: Option<Used>,
+        readers: Readers,
     ) -> Gateway {
-        let gateway = Gateway::begin(home, roots, flags, form, memory);
+        let gateway = Gateway::begin(home, roots, flags, form, readers);
         within("the gateway to be ready", gateway.running.ready()).await;
         gateway
     }
@@ -135,7 +137,7 @@ impl Gateway {
         roots: Vec<PathBuf>,
         flags: &[String],
         form: LogForm,
-        memory: Option<Used>,
+        readers: Readers,
     ) -> Gateway {
         let log = home.path().join("access.log");
         let mut line = vec!["limen".to_owned()];
@@ -145,9 +147,14 @@ impl Gateway {
         if !flags.iter().any(|flag| flag == "--workers") {
             line.extend(["--workers", "2"].map(str::to_owned));
         }
+        if !flags.iter().any(|flag| flag == "--drain-delay") {
+            line.extend(["--drain-delay", "0s"].map(str::to_owned));
+        }
         // What else runs on the machine is not the test's.
-        if !flags.iter().any(|flag| flag == "--max-memory") {
-            line.extend(["--max-memory", "off"].map(str::to_owned));
+        for limit in ["--max-memory", "--max-file-descriptors"] {
+            if !flags.iter().any(|flag| flag == limit) {
+                line.extend([limit, "off"].map(str::to_owned));
+            }
         }
         for ours in ["--admin", "--readiness", "--metrics"] {
             line.extend([ours.to_owned(), "127.0.0.1:0".to_owned()]);
@@ -170,7 +177,7 @@ impl Gateway {
             settings,
             roots,
             documents: Vec::new(),
-            memory,
+            readers,
             logging: Logging::foreign(),
             say: |_| {},
         };

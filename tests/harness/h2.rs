@@ -32,7 +32,10 @@ impl Connection {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let (send, connection) = h2::client::handshake(stream).await.map_err(|error| error.to_string())?;
+        // An origin that sends byte by byte is passed on so; this library calls that abuse if its user reads slowly.
+        let mut builder = h2::client::Builder::new();
+        let handshake = builder.data_frame_budget(1 << 30).handshake(stream);
+        let (send, connection) = handshake.await.map_err(|error| error.to_string())?;
         let driver = tokio::spawn(async move {
             let _ = connection.await;
         })

@@ -22,12 +22,14 @@ pub mod handshake;
 pub mod origin;
 mod origin_h2;
 pub mod pages;
+pub mod process;
 mod proxied;
 pub mod reply;
 pub mod server;
 pub mod shop;
 pub mod talk;
 pub mod tls;
+pub mod wire;
 pub mod yaml;
 
 use std::future::Future;

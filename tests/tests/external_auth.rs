@@ -14,7 +14,8 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
-const CONFIG: &str = "
+/// A gateway, the Services, and the head of a route whose rules come behind it.
+const ROUTE: &str = "
 {apiVersion: gateway.networking.k8s.io/v1, kind: GatewayClass, metadata: {name: limen}, spec: {controllerName: limen.dev/gateway-controller}}
 ---
 apiVersion: gateway.networking.k8s.io/v1
@@ -28,12 +29,18 @@ spec: {gatewayClassName: limen, listeners: [{name: web, port: 80, protocol: HTTP
 ---
 {apiVersion: v1, kind: Service, metadata: {name: shadow}, spec: {ports: [{port: 80}]}}
 ---
+{apiVersion: v1, kind: Service, metadata: {name: open}, spec: {ports: [{port: 80}]}}
+---
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
 metadata: {name: shop}
 spec:
   parentRefs: [{name: edge}]
   rules:
+";
+
+/// What a service decides on is told it with its body, tried again, and copied.
+const RULES: &str = "
   - retry: {attempts: 1, codes: [503], backoff: 1ms}
     filters:
     - type: ExternalAuth
@@ -45,7 +52,7 @@ spec:
 async fn start(shop: &Origin, authz: &Origin, shadow: &TcpListener) -> Gateway {
     let shadow = shadow.local_addr().unwrap();
     let flags = format!("--workers 1 --backend authz={} --backend shadow={shadow}", authz.address);
-    shop::start(CONFIG, &[shop], &flags).await
+    shop::start(&format!("{ROUTE}{RULES}"), &[shop], &flags).await
 }
 
 async fn nobody() -> TcpListener {
@@ -118,25 +125,6 @@ async fn a_service_that_takes_too_long_lets_nobody_in_and_is_counted() {
 
 /// Two backends, one of which has somebody who decides.
 const SHARES: &str = "
-{apiVersion: gateway.networking.k8s.io/v1, kind: GatewayClass, metadata: {name: limen}, spec: {controllerName: limen.dev/gateway-controller}}
----
-apiVersion: gateway.networking.k8s.io/v1
-kind: Gateway
-metadata: {name: edge}
-spec: {gatewayClassName: limen, listeners: [{name: web, port: 80, protocol: HTTP}]}
----
-{apiVersion: v1, kind: Service, metadata: {name: shop}, spec: {ports: [{port: 80}]}}
----
-{apiVersion: v1, kind: Service, metadata: {name: open}, spec: {ports: [{port: 80}]}}
----
-{apiVersion: v1, kind: Service, metadata: {name: authz}, spec: {ports: [{port: 80}]}}
----
-apiVersion: gateway.networking.k8s.io/v1
-kind: HTTPRoute
-metadata: {name: shop}
-spec:
-  parentRefs: [{name: edge}]
-  rules:
   - backendRefs:
     - name: shop
       port: 80
@@ -152,7 +140,7 @@ async fn who_decides_for_one_backend_is_not_asked_about_requests_for_another() {
     let denies = Script::Echo { statuses: vec![401], headers: Vec::new(), trailers: Vec::new() };
     let authz = Origin::start("authz", denies).await;
     let flags = format!("--workers 1 --backend authz={} --backend open={}", authz.address, open.address);
-    let gateway = shop::start(SHARES, &[&shop], &flags).await;
+    let gateway = shop::start(&format!("{ROUTE}{SHARES}"), &[&shop], &flags).await;
     let (mut served, mut refused) = (0, 0);
     for _ in 0..REQUESTS {
         match shop::ask(&gateway, "/").await.status {
@@ -169,9 +157,8 @@ async fn who_decides_for_one_backend_is_not_asked_about_requests_for_another() {
 #[tokio::test]
 async fn the_time_that_a_service_takes_to_decide_is_part_of_the_time_for_the_request() {
     const AUTH: &str = "filters: [{type: ExternalAuth, externalAuth: {protocol: HTTP, backendRef: {name: authz, port: 80}, http: {}}}]";
-    let (rules, _) = SHARES.split_once("  rules:").unwrap();
-    let rules = format!(
-        "{rules}  rules:
+    let config = format!(
+        "{ROUTE}
   - {{matches: [{{path: {{value: /rule}}}}], timeouts: {{request: 60s}}, {AUTH}, backendRefs: [{{name: shop, port: 80}}]}}
   - {{matches: [{{path: {{value: /backend}}}}], timeouts: {{request: 60s}}, backendRefs: [{{name: shop, port: 80, {AUTH}}}]}}
   - {{matches: [{{path: {{value: /open}}}}], backendRefs: [{{name: shop, port: 80}}]}}
@@ -181,7 +168,7 @@ async fn the_time_that_a_service_takes_to_decide_is_part_of_the_time_for_the_req
     let shop = Origin::start("shop", Script::echo()).await;
     let authz = Origin::start("authz", Script::Held(Arc::clone(&gate))).await;
     let flags = format!("--workers 1 --backend authz={}", authz.address);
-    let gateway = shop::start(&rules, &[&shop], &flags).await;
+    let gateway = shop::start(&config, &[&shop], &flags).await;
     for (place, path) in (1..).zip(["/rule", "/backend"]) {
         let mut waiting = shop::send(&gateway, path).await;
         authz.hit(place).await;

@@ -1,20 +1,24 @@
 //! Every end-to-end test but those that read sources only: one binary, since linking a gateway is what takes long.
 
+mod abuse;
 mod affinity;
 mod backend_tls;
 mod breakers;
 mod client_limits;
 mod clients;
 mod deployed;
+mod drain;
 mod ejection;
 mod examples;
 mod external_auth;
+mod faults;
 mod grpc;
 mod grpc_web;
 mod handshakes;
 mod interim;
 mod kube;
 mod l4;
+mod limits;
 mod live;
 mod many;
 mod mesh;

@@ -1,5 +1,6 @@
-//! Too little memory: requests are answered 503 at once, then connections are refused, until there is enough again.
-//! How much is in use is the test's to say; what the system says of a real process is far above a limit of 1 MiB.
+//! Too little memory: requests are answered 503 at once, then connections are refused, until there is enough again. Too
+//! few file descriptors: connections are refused. How much is in use is the test's to say; what the system says of a real
+//! process is far above a limit of 1 MiB.
 // Test code: a failed expectation is a panic with a reason.
 #![allow(clippy::unwrap_used)]
 
@@ -7,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use limen::boot::Used;
+use limen::boot::{Readers, Used};
 use limen_e2e::gateway::Gateway;
 use limen_e2e::origin::{Origin, Script};
 use limen_e2e::reply::Reply;
@@ -20,10 +21,11 @@ use tokio::net::TcpStream;
 const NAME: &str = "shop.example.com";
 const ROUTES: &str = "[{route: [{destination: {host: shop}}]}]";
 
-/// A gateway with a limit of 1000 bytes.
+/// A gateway with a limit of 1000 bytes and one of 1000 file descriptors.
 struct World {
     gateway: Gateway,
     used: Arc<AtomicU64>,
+    open: Arc<AtomicU64>,
     authority: Authority,
     origin: Origin,
 }
@@ -41,18 +43,18 @@ async fn start() -> World {
         base64(&pair.key)
     );
     let origin = Origin::start("shop", Script::echo()).await;
-    let used = Arc::new(AtomicU64::new(500));
-    let reading = used.clone();
-    let reader = Used::new(move || Some(reading.load(Ordering::Relaxed)));
-    let flags = [
-        "--max-memory".to_owned(),
-        "1000".to_owned(),
-        "--backend".to_owned(),
-        format!("shop={}", origin.address),
-    ];
+    let (used, open) = (Arc::new(AtomicU64::new(500)), Arc::new(AtomicU64::new(500)));
+    let reader = |of: &Arc<AtomicU64>| {
+        let reading = of.clone();
+        Some(Used::new(move || Some(reading.load(Ordering::Relaxed))))
+    };
+    let readers = Readers { memory: reader(&used), descriptors: reader(&open) };
+    let limits = "--max-memory 1000 --max-file-descriptors 1000".split_whitespace().map(str::to_owned);
+    let backend = ["--backend".to_owned(), format!("shop={}", origin.address)];
+    let flags: Vec<String> = limits.chain(backend).collect();
     let files = [("shop.yaml", &*format!("{config}{secret}"))];
-    let gateway = Gateway::start_using(&files, &flags, reader).await;
-    World { gateway, used, authority, origin }
+    let gateway = Gateway::start_using(&files, &flags, readers).await;
+    World { gateway, used, open, authority, origin }
 }
 
 impl World {
@@ -63,8 +65,45 @@ impl World {
         Metrics::when(&self.gateway, "the reading", known).await;
     }
 
+    /// So many file descriptors are open, and the gateway knows.
+    async fn opens(&self, descriptors: u32) {
+        self.open.store(descriptors.into(), Ordering::Relaxed);
+        let known = |page: &Metrics| page.value(&["process_open_fds"]) == f64::from(descriptors);
+        Metrics::when(&self.gateway, "the reading", known).await;
+    }
+
     async fn clear(&self) -> TcpStream {
         TcpStream::connect(self.gateway.address(80)).await.unwrap()
+    }
+
+    /// Connects until a connection is closed without a word: workers may take what comes before their mail.
+    async fn refuses(&self) {
+        let refused = async {
+            loop {
+                let mut stream = self.clear().await;
+                let mut seen = Vec::new();
+                let _ = stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await;
+                let _ = stream.read_to_end(&mut seen).await;
+                if seen.is_empty() {
+                    return;
+                }
+            }
+        };
+        within("a connection that is closed without a word", refused).await;
+    }
+
+    /// Connects until it is served.
+    async fn serves(&self) {
+        let again = async {
+            loop {
+                let mut connection = connect(&self.gateway).await;
+                connection.send(&h1::request("GET", "/", NAME, &[], b"")).await;
+                if connection.read("GET").await.is_ok_and(|reply| reply.status == 200) {
+                    return;
+                }
+            }
+        };
+        within("service as before", again).await;
     }
 }
 
@@ -158,31 +197,40 @@ async fn connections_are_refused_above_98_percent() {
     let mut there = h1::Connection::new(world.clear().await);
     assert_eq!(over_h1(&mut there).await.status, 200);
     world.uses(981).await;
-    let refused = async {
-        loop {
-            let mut stream = world.clear().await;
-            let mut seen = Vec::new();
-            let _ = stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await;
-            let _ = stream.read_to_end(&mut seen).await;
-            if seen.is_empty() {
-                return;
-            }
-        }
-    };
-    within("a connection that is closed without a word", refused).await;
+    world.refuses().await;
     is_503(async || over_h1(&mut there).await).await;
+    let page = Metrics::of(&world.gateway).await;
+    assert_eq!(page.value(&["limen_limit", "\"memory\""]), 1000.0);
+    assert_eq!(page.value(&["limen_limit_used", "\"memory\""]), 981.0);
+    assert!(page.value(&["limen_limit_refused_total", "\"memory\""]) >= 2.0, "{}", page.0);
     world.uses(100).await;
     is_200(async || over_h1(&mut there).await).await;
-    let again = async {
-        loop {
-            let mut connection = connect(&world.gateway).await;
-            connection.send(&h1::request("GET", "/", NAME, &[], b"")).await;
-            if connection.read("GET").await.is_ok_and(|reply| reply.status == 200) {
-                return;
-            }
-        }
-    };
-    within("service as before", again).await;
+    world.serves().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_are_refused_when_file_descriptors_run_out_and_those_that_are_there_are_served() {
+    let world = start().await;
+    let mut there = h1::Connection::new(world.clear().await);
+    assert_eq!(over_h1(&mut there).await.status, 200);
+    world.opens(950).await;
+    world.serves().await;
+    world.opens(951).await;
+    world.refuses().await;
+    assert_eq!(over_h1(&mut there).await.status, 200, "it needs no more of them");
+    let page = Metrics::of(&world.gateway).await;
+    assert_eq!(page.value(&["limen_limit", "\"file_descriptors\""]), 1000.0);
+    assert_eq!(page.value(&["limen_limit_used", "\"file_descriptors\""]), 951.0);
+    assert!(page.value(&["limen_limit_refused_total", "\"file_descriptors\""]) >= 1.0, "{}", page.0);
+    assert_eq!(
+        (page.value(&["process_max_fds"]), page.value(&["limen_file_descriptors_short"])),
+        (1000.0, 1.0)
+    );
+    let idle = |page: &Metrics| page.value(&["limen_upstream_connections_active"]) == 0.0;
+    Metrics::when(&world.gateway, "the end of connections that nobody uses", idle).await;
+    assert_eq!(world.gateway.page("/ready").await.status, 200, "the gateway's own pages answer");
+    world.opens(925).await;
+    world.serves().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

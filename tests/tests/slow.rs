@@ -46,6 +46,13 @@ async fn counted(gateway: &Gateway, name: &str) -> f64 {
     Metrics::of(gateway).await.value(&[name])
 }
 
+/// Waits until a limit has refused or ended something so often.
+async fn refused(gateway: &Gateway, limit: &str, times: u32) {
+    let label = format!("limit=\"{limit}\"");
+    let counted = |page: &Metrics| page.value(&["limen_limit_refused_total", &label]) == f64::from(times);
+    Metrics::when(gateway, limit, counted).await;
+}
+
 /// One byte at a time, with a pause between that is never shorter than this.
 async fn trickle(to: &mut (impl AsyncWriteExt + Unpin), bytes: impl Iterator<Item = u8>, pause: Duration) {
     let mut pace = tokio::time::interval(pause);
@@ -75,6 +82,7 @@ async fn a_head_that_trickles_is_408() {
     let reply = within("an answer to a head that does not end", connection.read("GET")).await.unwrap();
     assert_eq!((reply.status, reply.closed, origin.hits()), (408, true, 0), "{reply:?}");
     client.abort();
+    refused(&gateway, "header_time", 1).await;
     let lines = gateway.stop().await;
     let line = only(&lines);
     assert_eq!((&line["response_code"], &line["response_flags"]), (&408.into(), &"-".into()), "{line}");
@@ -92,6 +100,7 @@ async fn an_idle_connection_is_closed_without_an_answer() {
 
     let mut silent = TcpStream::connect(gateway.address(80)).await.unwrap();
     assert_eq!(until_closed("the end of a silent connection", &mut silent).await, b"");
+    refused(&gateway, "idle_time", 2).await;
     assert_eq!(gateway.stop().await.len(), 1, "only the request is logged");
 }
 
@@ -106,6 +115,7 @@ async fn an_idle_http2_connection_is_closed() {
     let (response, _) = send.send_request(request, true).unwrap();
     assert_eq!(within("an answer", response).await.unwrap().status(), 200);
     within("the end of an idle connection", driver).await.unwrap().unwrap();
+    refused(&gateway, "idle_time", 1).await;
 }
 
 fn secured(authority: &Authority) -> String {
@@ -151,6 +161,7 @@ async fn a_handshake_that_does_not_end_is_closed() {
     until_closed("the end of a client whose hello trickles", &mut reading).await;
     client.abort();
     assert_eq!(counted(&gateway, "limen_tls_handshake_errors_total").await, 4.0);
+    refused(&gateway, "handshake_time", 4).await;
 }
 
 const LARGE: usize = 32 << 20;
@@ -167,6 +178,7 @@ const STALLED: &str = "--stall-timeout 300ms --drain 1h";
 
 /// The gateway ends although the client still holds its request: it was cut. The log says who failed whom.
 async fn is_cut(gateway: Gateway) {
+    refused(&gateway, "stall_time", 1).await;
     let lines = gateway.stop().await;
     let line = only(&lines);
     assert_eq!((&line["response_code"], &line["response_flags"]), (&200.into(), &"DC".into()), "{line}");
@@ -268,6 +280,11 @@ async fn streams_over_the_limit_are_refused() {
         }
     };
     assert_eq!((refused.stream, refused.payload), (5, frames::REFUSED_STREAM.to_be_bytes().to_vec()));
+    let told = |page: &Metrics| {
+        page.value(&["limen_limit_used", "\"streams\""]) == 2.0
+            && page.value(&["limen_limit_refused_total", "\"streams\""]) == 1.0
+    };
+    Metrics::when(&gateway, "the streams", told).await;
 
     origin.hit(2).await;
     let mut answered = Vec::new();

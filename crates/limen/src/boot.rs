@@ -4,9 +4,12 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
-pub use limen_proxy::limits::memory::Used;
+#[cfg(debug_assertions)]
+pub use limen_proxy::faults;
+pub use limen_proxy::limits::used::Used;
 use limen_proxy::observe::{Gauge, Registry};
 use limen_proxy::{BoundListener, Proxy, StartError};
 use limen_resources::Problem;
@@ -25,6 +28,8 @@ use crate::view::{Phase, View};
 
 /// Threads of the control side, besides the one that translates.
 const CONTROL_THREADS: usize = 2;
+/// How long a cluster may take to learn that a Pod takes no more connections.
+const CLUSTER_DRAIN_DELAY: Duration = Duration::from_secs(5);
 
 /// What a gateway is started with.
 #[derive(Debug)]
@@ -37,12 +42,21 @@ pub struct Options {
     pub cluster: Option<Cluster>,
     /// Texts to serve besides.
     pub documents: Vec<Document>,
-    /// What tells how much memory is in use, if not the system.
-    pub memory: Option<Used>,
+    /// What tells how much of the process's limits is in use, if not the system.
+    pub readers: Readers,
     /// The process's own log.
     pub logging: Logging,
     /// Where problems are told as they appear and are mended.
     pub say: fn(&str),
+}
+
+/// What tells how much is in use; `None`: the system.
+#[derive(Debug, Clone, Default)]
+pub struct Readers {
+    /// Bytes of memory.
+    pub memory: Option<Used>,
+    /// File descriptors.
+    pub descriptors: Option<Used>,
 }
 
 /// A running gateway. It serves until [`Running::shutdown`] or until it is dropped, which cuts connections.
@@ -64,7 +78,9 @@ pub struct Running {
 /// # Errors
 /// A thread could not be started, or a setting is wrong. Ports that cannot be bound are problems, not errors.
 pub fn start(options: Options) -> anyhow::Result<Running> {
-    let Options { settings, roots, cluster, documents, memory, logging, say } = options;
+    let Options { mut settings, roots, cluster, documents, readers, logging, say } = options;
+    let delay = if cluster.is_some() { CLUSTER_DRAIN_DELAY } else { Duration::ZERO };
+    let delay = *settings.serving.drain_delay.get_or_insert(delay);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(CONTROL_THREADS)
         .thread_name("limen-control")
@@ -79,15 +95,16 @@ pub fn start(options: Options) -> anyhow::Result<Running> {
     let views = Arc::new(views);
 
     // proxy: reads nothing yet; hands on Applied.
-    let registry = Arc::new(Registry::default());
-    let proxy = Arc::new(start_proxy(&settings, memory, &registry)?);
+    let series = usize::try_from(settings.limits.max_series.get()).unwrap_or(usize::MAX);
+    let registry = Arc::new(Registry::with_series_limit(series));
+    let proxy = Arc::new(start_proxy(&settings, readers, &registry)?);
 
     // sources: reads files and the cluster and asks DNS, hands on Updates (snapshots).
     let mut translation =
         limen_translate::Settings { files: cluster.is_none(), ..settings.meaning.translation() };
     if let (Some(deployer), Some(cluster)) = (&mut translation.gateway_api.deployer, &cluster) {
         let own = &translation.workload_namespace;
-        deploying::complete(deployer, own, cluster, settings.serving.drain);
+        deploying::complete(deployer, own, cluster, (settings.serving.drain, delay));
     }
     let config = limen_sources::Config {
         roots,
@@ -134,10 +151,13 @@ pub fn start(options: Options) -> anyhow::Result<Running> {
     Ok(Running { runtime: Some(runtime), proxy, views, view, control, reports, admin, readiness, metrics })
 }
 
-fn start_proxy(settings: &Settings, memory: Option<Used>, registry: &Arc<Registry>) -> anyhow::Result<Proxy> {
+fn start_proxy(settings: &Settings, readers: Readers, registry: &Arc<Registry>) -> anyhow::Result<Proxy> {
     let log_file = settings.serving.access_log_file.as_deref();
     let mut config = settings.proxy();
-    if let (Some(limit), Some(used)) = (&mut config.memory, memory) {
+    if let (Some(limit), Some(used)) = (&mut config.memory, readers.memory) {
+        limit.used = used;
+    }
+    if let (Some(limit), Some(used)) = (&mut config.descriptors, readers.descriptors) {
         limit.used = used;
     }
     let proxy = Proxy::start(config, settings.log_target(), Arc::clone(registry));
@@ -175,6 +195,14 @@ impl Running {
     /// The metrics port's address; `None` if it is off or could not be bound.
     pub fn metrics(&self) -> Option<SocketAddr> {
         self.metrics
+    }
+
+    /// Resolves with the name of a part without which the gateway would only seem to work, once that has failed.
+    pub async fn broken(&self) -> &'static str {
+        tokio::select! {
+            part = self.proxy.broken() => part,
+            () = self.control.failed() => "the translation of configuration",
+        }
     }
 
     /// The state now.
@@ -217,8 +245,8 @@ impl Running {
         self.until(|view| view.applied.generation >= generation).await
     }
 
-    /// Readiness says no, open connections are given their time to finish. Returns when all are gone or the time is
-    /// over.
+    /// Readiness says no; after the delay for others to learn so, open connections are given their time to finish.
+    /// Returns when all are gone or the time is over.
     pub async fn drain(&self) {
         self.views.send_modify(|view| *view = Arc::new(View { phase: Phase::Draining, ..View::clone(view) }));
         self.proxy.registry().set(Gauge::Ready, 0);

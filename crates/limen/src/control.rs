@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use std::{io, thread};
 
-use limen_proxy::observe::{Gauge, Registry, SharedHistogram};
+use limen_proxy::observe::{Counter, Gauge, Registry, SharedHistogram};
 use limen_proxy::{Applied, Proxy};
 use limen_sources::{Sources, Update, Updates};
 use limen_translate::{Translation, Translator, Wants};
@@ -47,6 +47,7 @@ pub(crate) struct Control {
 pub(crate) struct Running {
     stop: Option<oneshot::Sender<()>>,
     ended: oneshot::Receiver<()>,
+    failed: watch::Receiver<bool>,
 }
 
 impl Running {
@@ -58,10 +59,30 @@ impl Running {
         }
     }
 
+    /// Resolves if it ends by a panic.
+    pub(crate) async fn failed(&self) {
+        let mut failed = self.failed.clone();
+        if failed.wait_for(|failed| *failed).await.is_err() {
+            // It has ended in good order.
+            std::future::pending().await
+        }
+    }
+
     /// Waits for its end.
     pub(crate) async fn ended(&mut self) {
         // An error says that it is gone.
         let _ = (&mut self.ended).await;
+    }
+}
+
+/// Tells if it is dropped by a panic.
+struct Failing(watch::Sender<bool>);
+
+impl Drop for Failing {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.send_replace(true);
+        }
     }
 }
 
@@ -76,8 +97,10 @@ impl Control {
     ) -> io::Result<Running> {
         let (stop, stopped) = oneshot::channel();
         let (done, ended) = oneshot::channel();
+        let (failing, failed) = watch::channel(false);
         let runtime = runtime.clone();
         thread::Builder::new().name("limen-translate".to_owned()).spawn(move || {
+            let _failing = Failing(failing);
             runtime.block_on(async {
                 tokio::select! {
                     () = self.run(updates, applied) => {}
@@ -87,7 +110,7 @@ impl Control {
             // Nobody may wait for it.
             let _ = done.send(());
         })?;
-        Ok(Running { stop: Some(stop), ended })
+        Ok(Running { stop: Some(stop), ended, failed })
     }
 
     /// Runs until the sources end.
@@ -95,7 +118,7 @@ impl Control {
         loop {
             tokio::select! {
                 update = updates.next() => match update {
-                    Some(update) => self.take_update(update),
+                    Some(update) => self.attempt_update(update),
                     None => return,
                 },
                 Ok(()) = applied.changed() => {
@@ -103,6 +126,17 @@ impl Control {
                     self.take_applied(now);
                 }
             }
+        }
+    }
+
+    /// What is served stays as it is where the next state cannot be put in force: the one after it may be.
+    fn attempt_update(&mut self, update: Update) {
+        if limen_resources::attempt(|| self.take_update(update)).is_err() {
+            self.proxy.registry().add(Counter::Panics, 1);
+            (self.say)(
+                "error: a change could not be put in force by a mistake of the gateway itself; what was served before \
+                 it is served still, and the next change is tried",
+            );
         }
     }
 
@@ -120,9 +154,10 @@ impl Control {
         self.sources.want_names(names, name_retry.map(limen_ir::Millis::duration));
         let before = Arc::clone(&self.views.borrow());
         let first = before.generation == 0;
-        let generation = if first || !same(&before.ir, &ir) {
+        // What means the same is the same object: translation sees to that.
+        let generation = if first || !Arc::ptr_eq(&before.ir, &ir) {
             self.proxy.install(&ir, &endpoints)
-        } else if !same(&before.endpoints, &endpoints) {
+        } else if !Arc::ptr_eq(&before.endpoints, &endpoints) {
             self.proxy.endpoints(&endpoints)
         } else {
             before.generation
@@ -193,8 +228,4 @@ impl Control {
             *view = Arc::new(now);
         });
     }
-}
-
-fn same<T: PartialEq>(a: &Arc<T>, b: &Arc<T>) -> bool {
-    Arc::ptr_eq(a, b) || a == b
 }

@@ -4,9 +4,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use limen_proxy::limits::memory::{MemoryLimit, Used};
+use limen_proxy::limits::memory::MemoryLimit;
+use limen_proxy::limits::used::Used;
 
-use crate::settings::MaxMemory;
+use crate::settings::Size;
 
 /// Where control groups are.
 const CGROUPS: &str = "/sys/fs/cgroup";
@@ -17,10 +18,10 @@ const LEAST_MARGIN: u64 = 16 << 20;
 
 /// The limit that a setting means, with the reader of what is compared with it: the control group's own numbers where
 /// the limit is the control group's, else the memory that the process holds.
-pub(crate) fn limit(setting: Option<MaxMemory>) -> Option<MemoryLimit> {
+pub(crate) fn limit(setting: Option<Size>) -> Option<MemoryLimit> {
     match setting {
-        Some(MaxMemory::Off) => None,
-        Some(MaxMemory::Bytes(max_bytes)) => Some(MemoryLimit { max_bytes, used: Used::new(resident) }),
+        Some(Size::Off) => None,
+        Some(Size::Bytes(max_bytes)) => Some(MemoryLimit { max_bytes, used: Used::new(resident) }),
         None => {
             let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
             let group = Group::find(Path::new(CGROUPS), &own)?;
@@ -36,7 +37,7 @@ fn less_margin(limit: u64) -> u64 {
 }
 
 /// Bytes of the process that are in memory.
-fn resident() -> Option<u64> {
+pub(crate) fn resident() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kibibytes: u64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;

@@ -60,8 +60,8 @@ fn a_margin_is_left() {
 
 #[test]
 fn a_setting_goes_before_the_control_group() {
-    assert!(limit(Some(MaxMemory::Off)).is_none());
-    let limit = limit(Some(MaxMemory::Bytes(MIB))).unwrap();
+    assert!(limit(Some(Size::Off)).is_none());
+    let limit = limit(Some(Size::Bytes(MIB))).unwrap();
     assert_eq!(limit.max_bytes, MIB);
     assert!(limit.used.read().unwrap() > MIB, "no process of ours is so small");
 }

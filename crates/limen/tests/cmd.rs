@@ -82,6 +82,8 @@ fn help_of_everything() {
     for command in ["run", "demo", "translate", "version", "completions"] {
         check(&format!("help-{command}"), &[], &[command, "--help"]);
     }
+    check("help-selftest", &[], &["selftest", "--help"]);
+    check("help-selftest-attack", &[], &["selftest", "attack", "--help"]);
 }
 
 #[test]
@@ -113,12 +115,20 @@ fn usage_errors_end_with_2_and_say_what_was_expected() {
 }
 
 #[test]
+fn attacks_go_to_this_machine_unless_said() {
+    check("usage-attack-elsewhere", &[], &["selftest", "attack", "--target", "192.0.2.1:80"]);
+    check("usage-attack-admin", &[], &["selftest", "attack", "--admin", "192.0.2.1:80"]);
+    check("usage-attack-target", &[], &["selftest", "attack", "--target", "127.0.0.1"]);
+    check("usage-attack-class", &[], &["selftest", "attack", "--only", "sorcery"]);
+}
+
+#[test]
 fn completions_name_every_command() {
     let folder = folder(&[]);
     for shell in ["bash", "zsh", "fish"] {
         let output = limen(folder.path(), &["completions", shell]);
         let script = String::from_utf8(output.stdout).unwrap();
-        for command in ["demo", "run", "translate", "version", "completions"] {
+        for command in ["demo", "run", "selftest", "translate", "version", "completions"] {
             assert!(script.contains(command), "{shell} {command}");
         }
     }

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use limen::boot::{self, Options, Running};
+use limen::boot::{self, Options, Readers, Running};
 use limen::demo::{Demo, HOST, HTTP_PORT, HTTPS_PORT};
 use limen::logging::Logging;
 use limen::settings::Settings;
@@ -31,7 +31,7 @@ fn options(flags: &[&str]) -> Options {
     let settings =
         Settings::from_flags(all.into_iter().filter(|_| true).chain(flags.iter().copied())).unwrap();
     let (roots, documents, logging) = (Vec::new(), Vec::new(), Logging::foreign());
-    Options { settings, roots, cluster: None, documents, memory: None, logging, say: |_| {} }
+    Options { settings, roots, cluster: None, documents, readers: Readers::default(), logging, say: |_| {} }
 }
 
 async fn started(options: Options) -> Running {

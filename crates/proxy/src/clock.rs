@@ -13,6 +13,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// Deadlines are kept to this precision; none fires early.
 const TICK_MS: u64 = 4;
 const NEVER: u64 = u64::MAX;
+/// By so many microseconds the system's clock may differ from ours.
+const STEP_US: u64 = 20_000;
+
+fn since_epoch_us(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_micros() as u64
+}
 
 /// A worker's clock.
 pub(crate) struct Clock {
@@ -20,8 +26,10 @@ pub(crate) struct Clock {
     base: Instant,
     /// What `now_us` said last.
     recent: Cell<u64>,
-    /// Epoch time of `base` in microseconds.
-    base_epoch_us: u64,
+    /// Epoch time of `base` in microseconds, as the system had it then.
+    began_epoch_us: u64,
+    /// The same as it has it now.
+    base_epoch_us: Cell<u64>,
     slots: RefCell<Vec<Rc<Slot>>>,
     free: RefCell<Vec<usize>>,
     /// tick number -> slots to look at then.
@@ -41,12 +49,12 @@ struct Slot {
 
 impl Clock {
     pub(crate) fn new() -> Rc<Clock> {
-        let base_epoch_us =
-            SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_micros() as u64;
+        let began_epoch_us = since_epoch_us(SystemTime::now());
         Rc::new(Clock {
             base: Instant::now(),
             recent: Cell::new(0),
-            base_epoch_us,
+            began_epoch_us,
+            base_epoch_us: Cell::new(began_epoch_us),
             slots: RefCell::default(),
             free: RefCell::default(),
             wheel: RefCell::default(),
@@ -77,15 +85,29 @@ impl Clock {
         self.now_us() / 1000
     }
 
-    /// Milliseconds since the Unix epoch of a moment of `now_us`. Steps of the system clock after the start of the
-    /// worker are not followed.
+    /// The system says what time it is. Whoever sets its clock moves what [`Clock::epoch_us`] says, and nothing else:
+    /// deadlines count from the start of the worker. Slow corrections are taken up in small steps.
+    pub(crate) fn follow(&self, system: SystemTime) {
+        let base = since_epoch_us(system).saturating_sub(self.now_us());
+        if base.abs_diff(self.base_epoch_us.get()) >= STEP_US {
+            self.base_epoch_us.set(base);
+        }
+    }
+
+    /// Milliseconds of a moment of `now_us` that all workers count alike and that no clock that is set moves.
+    pub(crate) fn common_ms(&self, us: u64) -> u64 {
+        (self.began_epoch_us + us) / 1000
+    }
+
+    /// Milliseconds since the Unix epoch of a moment of `now_us`. For what is told to others only: the system's clock may
+    /// be set, and then this moves with it.
     pub(crate) fn epoch_ms(&self, us: u64) -> u64 {
         self.epoch_us(us) / 1000
     }
 
     /// The same in microseconds.
     pub(crate) fn epoch_us(&self, us: u64) -> u64 {
-        self.base_epoch_us + us
+        self.base_epoch_us.get() + us
     }
 
     /// A timer for the task that will poll it.

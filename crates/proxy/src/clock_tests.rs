@@ -101,3 +101,27 @@ fn a_timer_that_is_armed_again_and_again_takes_one_place() {
     let listed = clock.wheel.borrow().values().map(Vec::len).sum::<usize>();
     assert_eq!(listed, 1);
 }
+
+#[test]
+fn a_system_clock_that_is_set_moves_what_is_told_and_no_deadline() {
+    let hour = Duration::from_secs(3_600);
+    for forward in [true, false] {
+        let clock = Clock::new();
+        let (told, counted) = (clock.epoch_ms(5_000), clock.common_ms(5_000));
+        let (timer, bell) = watched(&clock, 101);
+        let now = SystemTime::now();
+        clock.follow(if forward { now + hour } else { now - hour });
+        let moved = clock.epoch_ms(5_000).abs_diff(told);
+        assert!(moved.abs_diff(3_600_000) < 60_000, "the hour is told: {moved}");
+        assert_eq!(clock.epoch_ms(5_000) > told, forward);
+        assert_eq!(clock.common_ms(5_000), counted, "what is counted over a time goes on");
+        clock.turn(100);
+        assert!(!fired(&timer, &bell), "and so does the deadline");
+        clock.turn(104);
+        assert!(fired(&timer, &bell));
+    }
+    let clock = Clock::new();
+    let told = clock.epoch_us(0);
+    clock.follow(UNIX_EPOCH + Duration::from_micros(told + clock.now_us() + 1_000));
+    assert_eq!(clock.epoch_us(0), told, "less than can be told apart is no step");
+}

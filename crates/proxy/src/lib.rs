@@ -12,6 +12,7 @@ mod clock;
 mod compile;
 mod control;
 mod exchange;
+pub mod faults;
 mod filter;
 pub mod limits;
 pub mod observe;
@@ -22,6 +23,7 @@ pub mod served;
 mod sockets;
 mod stream;
 mod table;
+mod tasks;
 mod upstream;
 mod worker;
 
@@ -41,13 +43,17 @@ use board::Board;
 use compile::logs::LogMemo;
 use control::Control;
 pub use limits::Limits;
+use limits::descriptors::DescriptorLimit;
 use limits::memory::MemoryLimit;
 use limits::outlier::Notice;
+use limits::shares::Shares;
+use observe::limits::{Limit, NONE};
 use observe::spans::Exporter;
 use observe::{AccessLog, AccessLogConfig, FormatError, Gauge, LogTarget, LogWriter, Registry, SourceLabels};
-use overload::Watchman;
+use overload::{Watched, Watchman};
 use served::ServedListener;
 use sockets::Sockets;
+use tasks::Vital;
 use worker::{Load, Mail};
 
 /// What a data plane is started with.
@@ -65,10 +71,14 @@ pub struct Config {
     pub access_log_placed: bool,
     /// How long connections have to end when draining.
     pub drain: Duration,
+    /// How long everything goes on as before when draining begins, while others learn that no more is to come here.
+    pub drain_delay: Duration,
     /// Bounds on what clients can cost.
     pub limits: Limits,
     /// How much memory the process may use; `None`: as much as there is.
     pub memory: Option<MemoryLimit>,
+    /// How many file descriptors it may have open; `None`: as many as it gets.
+    pub descriptors: Option<DescriptorLimit>,
     /// A request whose host belongs to another TLS chain is answered 404 instead of 421.
     pub misdirected_is_404: bool,
     /// HTTP/1.0 is served; if not it is answered 426.
@@ -83,6 +93,15 @@ pub struct Config {
     pub in_mesh: bool,
 }
 
+impl Config {
+    /// Milliseconds for what is under way on a connection that is to end. What is left of [`Config::drain`] is for its
+    /// farewells.
+    pub(crate) fn grace_ms(&self) -> u64 {
+        let farewell = (self.drain / 10).min(Duration::from_secs(1));
+        u64::try_from((self.drain - farewell).as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
 impl Default for Config {
     fn default() -> Config {
         Config {
@@ -92,14 +111,50 @@ impl Default for Config {
             access_log_by_mesh: true,
             access_log_placed: false,
             drain: Duration::from_secs(30),
+            drain_delay: Duration::ZERO,
             limits: Limits::default(),
             memory: None,
+            descriptors: None,
             misdirected_is_404: false,
             http10: true,
             hostname: String::new(),
             own: SourceLabels::default(),
             address: Ipv4Addr::LOCALHOST.into(),
             in_mesh: false,
+        }
+    }
+}
+
+impl Config {
+    /// What a limit is set to.
+    fn value(&self, limit: Limit, series: usize) -> u64 {
+        let limits = &self.limits;
+        let count = |number: u32| if number == u32::MAX { NONE } else { number.into() };
+        match limit {
+            Limit::Connections => count(limits.max_connections),
+            Limit::ListenerConnections => count(limits.max_listener_connections),
+            Limit::ClientConnections => count(limits.max_client_connections),
+            Limit::ConnectionRequests => count(limits.max_connection_requests),
+            Limit::Streams => limits.max_streams.into(),
+            Limit::HeaderBytes | Limit::ResponseHeaderBytes => limits.max_head_bytes as u64,
+            Limit::Headers | Limit::ResponseHeaders => limits.max_fields as u64,
+            Limit::BodyBytes => limits.max_body_bytes,
+            Limit::HeaderTime => limits.head_timeout_ms,
+            Limit::HandshakeTime => limits.handshake_timeout_ms,
+            Limit::RequestTime => limits.request_timeout_ms.unwrap_or(NONE),
+            Limit::IdleTime => limits.idle_timeout_ms,
+            Limit::StreamIdleTime => limits.stream_idle_timeout_ms.unwrap_or(NONE),
+            Limit::StallTime => limits.stall_timeout_ms,
+            Limit::ReplayBytes => limits.replay_bytes as u64,
+            Limit::StreamWindow => limits.stream_window.into(),
+            Limit::ConnectionWindow => limits.connection_window.into(),
+            Limit::UnwrittenBytes => limits.max_unwritten_bytes as u64,
+            Limit::Credit => limits.h2_credit.into(),
+            Limit::PendingRequests => count(limits.max_pending_requests),
+            Limit::Memory => self.memory.as_ref().map_or(NONE, |limit| limit.max_bytes),
+            Limit::FileDescriptors => self.descriptors.as_ref().map_or(NONE, |limit| limit.max),
+            Limit::UdpFlows => limits.max_udp_flows.into(),
+            Limit::Series => series as u64,
         }
     }
 }
@@ -130,6 +185,7 @@ pub struct Proxy {
     loads: Arc<[Load]>,
     log: Option<LogWriter>,
     watchman: Option<Watchman>,
+    vital: Vital,
 }
 
 impl Proxy {
@@ -148,6 +204,13 @@ impl Proxy {
         let log = LogWriter::start(target).map_err(StartError::Log)?;
         registry.watch_log(log.stats());
         let exporter = Exporter::start(registry.clone()).map_err(StartError::Worker)?;
+        for limit in Limit::ALL {
+            registry.set_limit(*limit, config.value(*limit, registry.series_limit()));
+        }
+        let shares = worker::ConnectionShares {
+            listeners: Shares::new(config.limits.max_listener_connections),
+            clients: Shares::new(config.limits.max_client_connections),
+        };
         registry.set(Gauge::Workers, i64::try_from(count).unwrap_or(i64::MAX));
         let board = Arc::new(Board::new(count, registry.clone()));
         let loads: Arc<[Load]> = (0..count).map(|_| Load::default()).collect();
@@ -156,10 +219,11 @@ impl Proxy {
         let (workers, inboxes): (Vec<_>, Vec<_>) =
             (0..count).map(|_| tokio::sync::mpsc::unbounded_channel()).unzip();
         let mut threads = Vec::new();
+        let vital = Vital::default();
         // Before the workers: it has told them where they stand when they begin.
-        let watchman = config.memory.clone();
-        let watchman = watchman.map(|limit| Watchman::start(limit, workers.clone(), registry.clone()));
-        let watchman = watchman.transpose().map_err(StartError::Worker)?;
+        let watched = Watched { memory: config.memory.clone(), descriptors: config.descriptors.clone() };
+        let watchman = Watchman::start(watched, workers.clone(), registry.clone(), &vital);
+        let watchman = watchman.map_err(StartError::Worker)?;
         for (index, mail) in inboxes.into_iter().enumerate() {
             let start = worker::Start {
                 index,
@@ -167,10 +231,12 @@ impl Proxy {
                 peers: workers.clone(),
                 loads: loads.clone(),
                 flows: flows.clone(),
+                shares: shares.clone(),
                 counters: registry.worker(),
                 log: log.buffer(),
                 spans: exporter.sender(),
                 back: back.clone(),
+                vital: vital.clone(),
             };
             threads.push(spawn(start, board.clone(), mail).map_err(StartError::Worker)?);
         }
@@ -186,11 +252,15 @@ impl Proxy {
             exporter,
         })));
         let attended = control.clone();
-        let attend = move || control::attend(&attended, &inbox);
+        let part = vital.held_by("the control of endpoints");
+        let attend = move || {
+            let _part = part;
+            control::attend(&attended, &inbox);
+        };
         let thread = std::thread::Builder::new().name("control".to_owned()).spawn(attend);
         threads.push(thread.map_err(StartError::Worker)?);
         let log = Some(log);
-        Ok(Proxy { config, registry, board, control, notices, workers, threads, loads, log, watchman })
+        Ok(Proxy { config, registry, board, control, notices, workers, threads, loads, log, watchman, vital })
     }
 
     /// Compiles on the calling thread, binds what is new and mails every worker. Returns the generation that
@@ -225,6 +295,12 @@ impl Proxy {
         self.loads.iter().map(|load| u64::from(load.get())).sum()
     }
 
+    /// Resolves with the name of a part without which the gateway would only seem to work, once that has failed: a
+    /// worker, or what watches the memory. Connections are still served as far as can be.
+    pub async fn broken(&self) -> &'static str {
+        self.vital.broken().await
+    }
+
     /// Opens the access logs' files anew, after log rotation.
     pub fn reopen_log(&self) {
         if let Some(log) = &self.log {
@@ -233,10 +309,14 @@ impl Proxy {
         control::lock(&self.control).compiler.logs.reopen();
     }
 
-    /// Ends connections as they come to rest: `Connection: close`, GOAWAY, idle ones spread over a part of the time.
+    /// After [`Config::drain_delay`], ends connections as they come to rest: `Connection: close`, GOAWAY, idle ones spread over a part of the time.
     /// New connections are still served, each for one exchange. Resolves when none is left or the time is over, with the
     /// number of those left.
     pub async fn drain(&self) -> u64 {
+        // Without a delay they are told before anything is waited for.
+        if !self.config.drain_delay.is_zero() {
+            tokio::time::sleep(self.config.drain_delay).await;
+        }
         for worker in &self.workers {
             let _ = worker.send(Mail::Drain);
         }
@@ -272,8 +352,10 @@ fn spawn(
     board: Arc<Board>,
     mail: UnboundedReceiver<Mail>,
 ) -> io::Result<JoinHandle<()>> {
+    let part = start.vital.held_by(run::PART);
     let (made, outcome) = mpsc::sync_channel(1);
     let thread = std::thread::Builder::new().name(format!("worker-{}", start.index)).spawn(move || {
+        let _part = part;
         match tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default()) {
             Ok(runtime) => {
                 let _ = made.send(Ok(()));

@@ -11,14 +11,20 @@ use tokio::task::JoinHandle;
 
 use crate::board::Board;
 use crate::exchange::mirror;
+use crate::faults::{self, Point};
 use crate::serve::accept;
 use crate::serve::udp::{self, Downstream};
 use crate::sockets::Opened;
 use crate::table::listeners::ListenerSlot;
+use crate::tasks::vital;
 use crate::worker::{Mail, Start, Worker};
 
+/// What has failed where a task fails that a worker cannot do without.
+pub(crate) const PART: &str = "a worker";
 /// How often log lines are handed to the writer at the least.
 const LOG_TICK: Duration = Duration::from_millis(200);
+/// After how many of these what was the most of each limit begins anew: a minute.
+const LOG_TICKS_A_TURN: u32 = 300;
 /// How often idle upstream connections are looked through.
 const SWEEP_TICK: Duration = Duration::from_secs(2);
 
@@ -26,10 +32,11 @@ const SWEEP_TICK: Duration = Duration::from_secs(2);
 pub(crate) async fn run(start: Start, board: Arc<Board>, mut mail: UnboundedReceiver<Mail>) {
     let index = start.index;
     let worker = Rc::new(Worker::new(start));
-    tokio::task::spawn_local(worker.clock.clone().drive());
-    tokio::task::spawn_local(flush_log(worker.clone()));
-    tokio::task::spawn_local(sweep_idle(worker.clone()));
-    tokio::task::spawn_local(mirror::serve(worker.clone()));
+    let part = || worker.vital.held_by(PART);
+    vital(part(), worker.clock.clone().drive());
+    vital(part(), flush_log(worker.clone()));
+    vital(part(), sweep_idle(worker.clone()));
+    vital(part(), mirror::serve(worker.clone()));
     let mut accepting = BTreeMap::<ListenerSlot, JoinHandle<()>>::new();
     while let Some(mail) = mail.recv().await {
         match mail {
@@ -53,6 +60,7 @@ pub(crate) async fn run(start: Start, board: Arc<Board>, mut mail: UnboundedRece
                 board.swapped(index, generation);
             }
             Mail::Endpoints { stamp, endpoints } => {
+                faults::strike(Point::Worker, || format!("{endpoints:?}"));
                 worker.upstreams.endpoints(&endpoints);
                 worker.endpoints_move();
                 board.swapped(index, stamp);
@@ -64,6 +72,7 @@ pub(crate) async fn run(start: Start, board: Arc<Board>, mut mail: UnboundedRece
             }
             Mail::MakeRoom(cluster) => worker.upstreams.make_room(cluster),
             Mail::Shed(shed) => worker.shed(shed),
+            Mail::DescriptorsShort(short) => worker.descriptors_short(short),
             Mail::Drain => worker.drain(),
             Mail::Stop => break,
         }
@@ -74,14 +83,13 @@ pub(crate) async fn run(start: Start, board: Arc<Board>, mut mail: UnboundedRece
 /// Begins to serve a listener.
 fn listen(worker: &Rc<Worker>, slot: ListenerSlot, socket: Opened) -> std::io::Result<JoinHandle<()>> {
     let worker = worker.clone();
+    let part = worker.vital.held_by(PART);
     Ok(match socket {
         Opened::Stream(socket) => {
             let socket = tokio::net::TcpListener::from_std(socket)?;
-            tokio::task::spawn_local(accept::accept(worker, slot, socket))
+            vital(part, accept::accept(worker, slot, socket))
         }
-        Opened::Datagram(socket) => {
-            tokio::task::spawn_local(udp::serve(worker, slot, Downstream::new(socket)?))
-        }
+        Opened::Datagram(socket) => vital(part, udp::serve(worker, slot, Downstream::new(socket)?)),
     })
 }
 
@@ -89,8 +97,12 @@ async fn flush_log(worker: Rc<Worker>) {
     let mut tick = tokio::time::interval(LOG_TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        tick.tick().await;
-        worker.flush_log();
+        for _ in 0..LOG_TICKS_A_TURN {
+            tick.tick().await;
+            worker.flush_log();
+            worker.clock.follow(std::time::SystemTime::now());
+        }
+        worker.counters.limits_turn();
     }
 }
 

@@ -3,10 +3,13 @@
 use std::fs;
 use std::path::Path;
 
-use limen_resources::{Kind, ObjectKey, parse};
+use base64::Engine;
+use limen_resources::parse;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
+
+mod check;
 
 /// The inputs of the goldens, as material.
 fn material() -> Vec<String> {
@@ -76,26 +79,29 @@ proptest! {
 
     #[test]
     fn mutated_text_is_read_or_reported(text in mutated()) {
-        let parsed = parse("m.yaml", &text, "default");
-        let lines = u32::try_from(text.split('\n').count()).expect("a small text");
-        for problem in &parsed.problems {
-            let at = problem.at.as_ref().expect("a place");
-            prop_assert!((1..=lines + 1).contains(&at.line), "{problem}");
-        }
-        prop_assert!(!parsed.broken || !parsed.problems.is_empty());
-        for key in &parsed.invalid {
-            prop_assert!(parsed.objects.iter().all(|object| object.key() != key));
-        }
+        check::check_text(&text);
     }
 
     #[test]
     fn neighbours_survive(text in mutated()) {
-        let good = |name: &str| format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}}}\n");
-        let parsed = parse("m.yaml", &format!("{}---\n{text}\n---\n{}", good("before"), good("after")), "default");
-        for name in ["before", "after"] {
-            let key = ObjectKey::new(Kind::Namespace, "", name);
-            prop_assert!(parsed.objects.iter().any(|object| *object.key() == key), "{name}: {:?}", parsed.problems);
+        check::check_neighbours(&text);
+    }
+
+    #[test]
+    fn mutated_objects_are_told_as_they_are_written(text in mutated(), choice in any::<u8>()) {
+        for document in text.split("\n---\n") {
+            check::check_object(document, choice);
         }
+    }
+
+    #[test]
+    fn mutated_keys_are_read_or_refused(
+        lines in vec(select(vec![
+            "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----", "-----BEGIN PRIVATE KEY-----",
+            "-----END PRIVATE KEY-----", "-----BEGIN", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYX", "AAEC", "AAE=", "AA==", "A", "", " ",
+        ]), 0..10),
+    ) {
+        check::check_keys(lines.join("\n").as_bytes(), |bytes| base64::engine::general_purpose::STANDARD.encode(bytes));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! What lies on the disk now: files under the watch roots, each read only when it may have changed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, Metadata};
+use std::ffi::OsString;
+use std::fs::{self, DirEntry, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -40,8 +41,13 @@ impl Fingerprint {
 /// What a walk found.
 #[derive(Debug, Default)]
 pub(crate) struct Walk {
-    /// Every resource file, with its fingerprint or why it cannot be looked at.
-    pub(crate) files: BTreeMap<PathBuf, Result<Fingerprint, String>>,
+    /// Every resource file by its path, with its fingerprint or why it cannot be looked at. Paths are compared as bytes:
+    /// by their parts it takes many times as long, and there may be thousands.
+    pub(crate) files: BTreeMap<OsString, Result<Fingerprint, String>>,
+    /// Every folder that was listed, as notifications name it, and whether the walk came by that very path.
+    pub(crate) folders: BTreeMap<PathBuf, bool>,
+    /// Is any of it a link? Then what changes need not be what a notification names.
+    pub(crate) links: bool,
     /// Folders that could not be listed, with the reason: what was known beneath them is kept.
     pub(crate) unreadable: BTreeMap<PathBuf, String>,
     /// Roots that exist no more.
@@ -66,8 +72,9 @@ pub(crate) fn walk(roots: &[PathBuf], visit: &mut dyn FnMut(&Path)) -> Walk {
         match fs::metadata(root) {
             Ok(meta) if meta.is_dir() => walk_folder(root, &mut Vec::new(), &mut found, visit),
             Ok(meta) => {
+                found.links |= root.is_symlink();
                 visit_target(root, visit);
-                found.files.insert(root.clone(), Ok(Fingerprint::of(&meta)));
+                found.files.insert(root.clone().into_os_string(), Ok(Fingerprint::of(&meta)));
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 found.missing.insert(root.clone());
@@ -86,6 +93,8 @@ fn walk_folder(folder: &Path, above: &mut Vec<PathBuf>, found: &mut Walk, visit:
         return;
     }
     visit(&canonical);
+    let direct = found.folders.entry(canonical.clone()).or_insert(true);
+    *direct &= canonical == folder;
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) => {
@@ -96,7 +105,7 @@ fn walk_folder(folder: &Path, above: &mut Vec<PathBuf>, found: &mut Walk, visit:
     above.push(canonical);
     for entry in entries {
         match entry {
-            Ok(entry) => walk_entry(&entry.path(), above, found, visit),
+            Ok(entry) => walk_entry(&entry, above, found, visit),
             Err(error) => {
                 found.unreadable.insert(folder.to_owned(), error.to_string());
             }
@@ -105,20 +114,26 @@ fn walk_folder(folder: &Path, above: &mut Vec<PathBuf>, found: &mut Walk, visit:
     above.pop();
 }
 
-fn walk_entry(path: &Path, above: &mut Vec<PathBuf>, found: &mut Walk, visit: &mut dyn FnMut(&Path)) {
+fn walk_entry(entry: &DirEntry, above: &mut Vec<PathBuf>, found: &mut Walk, visit: &mut dyn FnMut(&Path)) {
+    // What is hidden counts here, too: a volume's files are links through `..data`.
+    let link = entry.file_type().is_ok_and(|own| own.is_symlink());
+    found.links |= link;
+    let path = entry.path();
     if path.file_name().and_then(|n| n.to_str()).is_none_or(|n| n.starts_with('.')) {
         return;
     }
-    match fs::metadata(path) {
-        Ok(meta) if meta.is_dir() => walk_folder(path, above, found, visit),
-        Ok(meta) if is_resource_name(path) => {
-            visit_target(path, visit);
-            found.files.insert(path.to_owned(), Ok(Fingerprint::of(&meta)));
+    match fs::metadata(&path) {
+        Ok(meta) if meta.is_dir() => walk_folder(&path, above, found, visit),
+        Ok(meta) if is_resource_name(&path) => {
+            if link {
+                visit_target(&path, visit);
+            }
+            found.files.insert(path.into_os_string(), Ok(Fingerprint::of(&meta)));
         }
         // A link that leads nowhere, or a file that went while it was looked at: as good as not there.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) if is_resource_name(path) => {
-            found.files.insert(path.to_owned(), Err(error.to_string()));
+        Err(error) if is_resource_name(&path) => {
+            found.files.insert(path.into_os_string(), Err(error.to_string()));
         }
         _ => {}
     }
@@ -133,6 +148,25 @@ pub(crate) fn visit_target(path: &Path, visit: &mut dyn FnMut(&Path)) {
         && let Some(parent) = canonical.parent()
     {
         visit(parent);
+    }
+}
+
+/// What lies at a path in a folder that was listed.
+#[derive(Debug)]
+pub(crate) enum Place {
+    /// A file, and nothing else on the way to it.
+    File(Fingerprint),
+    Nothing,
+    /// A folder, a link, or what cannot be looked at.
+    Other,
+}
+
+/// What lies there. No link is followed.
+pub(crate) fn place(path: &Path) -> Place {
+    match fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_file() => Place::File(Fingerprint::of(&meta)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Place::Nothing,
+        _ => Place::Other,
     }
 }
 

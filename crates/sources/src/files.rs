@@ -49,6 +49,8 @@ pub(crate) struct Look {
     unused: BTreeMap<String, usize>,
     files: usize,
     first: bool,
+    /// Was everything looked at?
+    pub(crate) everything: bool,
     /// When to look again without being told, if before the next regular look.
     pub(crate) again: Option<Instant>,
 }
@@ -62,11 +64,24 @@ impl Look {
     }
 }
 
+/// What is to be looked at.
+#[derive(Debug)]
+pub(crate) enum Where {
+    /// Everything. Files of these names are read even if they look unchanged.
+    All(BTreeSet<OsString>),
+    /// What these notifications name, as far as that tells what has changed; the wanted files in any case.
+    Only(BTreeSet<PathBuf>),
+}
+
 /// The state of the watched files.
 #[derive(Debug)]
 pub(crate) struct FileSource {
     roots: Vec<Root>,
-    seen: BTreeMap<PathBuf, Seen>,
+    /// By path.
+    seen: BTreeMap<OsString, Seen>,
+    /// The folders of the last walk, and whether there was a link ([`Walk`]).
+    folders: BTreeMap<PathBuf, bool>,
+    links: bool,
     ledger: Ledger,
     wanted: WantedFiles,
     /// Problems with roots and folders, by the name that the user has for them.
@@ -89,6 +104,8 @@ impl FileSource {
         FileSource {
             roots: roots.collect(),
             seen: BTreeMap::new(),
+            folders: BTreeMap::new(),
+            links: false,
             ledger,
             wanted: WantedFiles::default(),
             folder_problems: BTreeMap::new(),
@@ -101,44 +118,129 @@ impl FileSource {
         self.wanted.want(files);
     }
 
-    /// Looks at everything. Files whose name is in `named` are read even if they look unchanged. `visit` is called
-    /// with every folder on the way before it is listed.
-    pub(crate) fn look(
+    /// Are these the files, and no others, that are read besides the roots?
+    pub(crate) fn wants(&self, files: &BTreeSet<String>) -> bool {
+        self.wanted.are(files)
+    }
+
+    /// Can what happened at `path` matter? Beside the roots, which are watched from the folders that they are in, others
+    /// may write all the time.
+    pub(crate) fn concerns(&self, path: &Path) -> bool {
+        let of_root = |root: &Root| root.path.starts_with(path) || path.starts_with(&root.path);
+        let known = path.parent().is_some_and(|folder| self.folders.contains_key(folder));
+        // A file that is wanted may be a link, and what it leads to anywhere.
+        self.links || !self.wanted.are_none() || known || self.roots.iter().any(of_root)
+    }
+
+    /// Looks, and says what has changed. `visit` is called with every folder on the way before it is listed.
+    pub(crate) fn look(&mut self, now: Instant, at: &Where, visit: &mut dyn FnMut(&Path)) -> Look {
+        let mut again = Again(None);
+        let named: BTreeSet<OsString> = match at {
+            Where::All(named) => named.clone(),
+            Where::Only(paths) => {
+                paths.iter().filter_map(|path| Some(path.file_name()?.to_owned())).collect()
+            }
+        };
+        let changed = match at {
+            Where::All(_) => None,
+            Where::Only(paths) => self.changed(paths),
+        };
+        let mut events = match &changed {
+            Some(changed) => self.look_at(changed, &named, now, &mut again),
+            None => self.look_at_all(&named, now, &mut again, visit),
+        };
+        events.extend(self.wanted.look(&named, now, &mut again, visit));
+        let everything = changed.is_none();
+        let first = !std::mem::replace(&mut self.looked, true);
+        let (unused, files) = (self.ledger.unused(), self.ledger.file_count());
+        Look { events, unused, files, first, everything, again: again.0 }
+    }
+
+    fn look_at_all(
         &mut self,
-        now: Instant,
         named: &BTreeSet<OsString>,
+        now: Instant,
+        again: &mut Again,
         visit: &mut dyn FnMut(&Path),
-    ) -> Look {
+    ) -> Vec<Event> {
         let roots: Vec<PathBuf> = self.roots.iter().map(|root| root.path.clone()).collect();
         let walk = disk::walk(&roots, visit);
-        let mut again = Again(None);
-        self.forget_vanished(&walk, now, &mut again);
+        self.forget_vanished(&walk, now, again);
         for (path, found) in &walk.files {
             match found {
-                Ok(fingerprint) => self.read(path, *fingerprint, named, now, &mut again),
-                Err(reason) => self.unreadable(path, reason),
+                Ok(fingerprint) => self.read(Path::new(path), *fingerprint, named, now, again),
+                Err(reason) => self.unreadable(Path::new(path), reason),
             }
         }
         let mut events = self.judge_folders(&walk);
+        (self.folders, self.links) = (walk.folders, walk.links);
         events.extend(self.ledger.events());
         events.extend(self.folder_problems.iter().map(|(name, problem)| Event::Problems {
             file: Arc::clone(name),
             problems: vec![problem.clone()],
         }));
-        events.extend(self.wanted.look(named, now, &mut again, visit));
-        let first = !std::mem::replace(&mut self.looked, true);
-        let (unused, files) = (self.ledger.unused(), self.ledger.file_count());
-        Look { events, unused, files, first, again: again.0 }
+        events
+    }
+
+    /// The resource files among `paths`, which notifications name, with what lies there now; `None`: that does not tell
+    /// all that may have changed.
+    fn changed(&self, paths: &BTreeSet<PathBuf>) -> Option<Vec<(PathBuf, Option<Fingerprint>)>> {
+        if self.links || !self.looked {
+            return None;
+        }
+        let mut changed = Vec::new();
+        for path in paths {
+            let of_root = |root: &Root| root.path.starts_with(path) || path.starts_with(&root.path);
+            match path.parent().and_then(|folder| self.folders.get(folder)) {
+                // Beside the roots: it may be a wanted file.
+                None if !self.roots.iter().any(of_root) => continue,
+                Some(true) if !self.folders.contains_key(path) => {}
+                _ => return None,
+            }
+            match disk::place(path) {
+                disk::Place::Other => return None,
+                disk::Place::File(_) if !disk::is_resource_name(path) => {}
+                disk::Place::File(found) => changed.push((path.clone(), Some(found))),
+                disk::Place::Nothing if !self.seen.contains_key(path.as_os_str()) => {}
+                disk::Place::Nothing => changed.push((path.clone(), None)),
+            }
+        }
+        // That all files of a root are gone is looked at with more care.
+        let stays =
+            |path: &&OsString| !changed.iter().any(|(gone, now)| now.is_none() && gone.as_os_str() == **path);
+        let emptied =
+            |root: &Root| !self.seen.keys().filter(stays).any(|path| Path::new(path).starts_with(&root.path));
+        let vanished = changed.iter().any(|(_, now)| now.is_none());
+        (!vanished || !self.roots.iter().any(emptied)).then_some(changed)
+    }
+
+    fn look_at(
+        &mut self,
+        changed: &[(PathBuf, Option<Fingerprint>)],
+        named: &BTreeSet<OsString>,
+        now: Instant,
+        again: &mut Again,
+    ) -> Vec<Event> {
+        for (path, found) in changed {
+            match found {
+                Some(fingerprint) => self.read(path, *fingerprint, named, now, again),
+                None => {
+                    self.seen.remove(path.as_os_str());
+                    self.ledger.forget(path);
+                }
+            }
+        }
+        self.ledger.events()
     }
 
     /// Forgets files that are there no more, but not all files of a root at once.
     fn forget_vanished(&mut self, walk: &Walk, now: Instant, again: &mut Again) {
-        let mut vanished: BTreeSet<PathBuf> =
-            self.seen.keys().filter(|path| !walk.files.contains_key(*path)).cloned().collect();
+        let gone = self.seen.keys().filter(|path| !walk.files.contains_key(*path));
+        let mut vanished: BTreeSet<PathBuf> = gone.map(PathBuf::from).collect();
         vanished.retain(|path| !walk.unreadable.keys().any(|folder| path.starts_with(folder)));
         for root in &mut self.roots {
-            let had_files = self.seen.keys().any(|path| path.starts_with(&root.path));
-            let has_files = walk.files.keys().any(|path| path.starts_with(&root.path));
+            let had_files = self.seen.keys().any(|path| Path::new(path).starts_with(&root.path));
+            let has_files = walk.files.keys().any(|path| Path::new(path).starts_with(&root.path));
             if !had_files || has_files {
                 root.empty_since = None;
             } else if within_grace(&mut root.empty_since, now, again) {
@@ -146,7 +248,7 @@ impl FileSource {
             }
         }
         for path in vanished {
-            self.seen.remove(&path);
+            self.seen.remove(path.as_os_str());
             self.ledger.forget(&path);
         }
     }
@@ -159,7 +261,7 @@ impl FileSource {
         now: Instant,
         again: &mut Again,
     ) {
-        let before = self.seen.get(path).copied();
+        let before = self.seen.get(path.as_os_str()).copied();
         let told = path.file_name().is_some_and(|name| named.contains(name));
         let waiting = before.is_some_and(|seen| seen.blank_since.is_some());
         if !told && !waiting && before.is_some_and(|seen| seen.fingerprint == Some(fingerprint)) {
@@ -179,7 +281,7 @@ impl FileSource {
         if blank && self.ledger.holds_objects(path) {
             seen.blank_since = before.and_then(|seen| seen.blank_since);
             if within_grace(&mut seen.blank_since, now, again) {
-                self.seen.insert(path.to_owned(), seen);
+                self.seen.insert(path.as_os_str().to_owned(), seen);
                 return;
             }
             seen.blank_since = None;
@@ -189,12 +291,15 @@ impl FileSource {
         if !unchanged || waiting {
             self.ledger.read(path, &self.shown(path), &bytes);
         }
-        self.seen.insert(path.to_owned(), seen);
+        self.seen.insert(path.as_os_str().to_owned(), seen);
     }
 
     fn unreadable(&mut self, path: &Path, reason: &str) {
         let unknown = Seen { fingerprint: None, digest: 0, blank_since: None };
-        self.seen.entry(path.to_owned()).and_modify(|seen| seen.fingerprint = None).or_insert(unknown);
+        self.seen
+            .entry(path.as_os_str().to_owned())
+            .and_modify(|seen| seen.fingerprint = None)
+            .or_insert(unknown);
         self.ledger.unreadable(path, &self.shown(path), reason);
     }
 

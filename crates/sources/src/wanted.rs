@@ -48,6 +48,16 @@ impl WantedFiles {
         }
     }
 
+    /// Is none wanted?
+    pub(crate) fn are_none(&self) -> bool {
+        self.files.is_empty()
+    }
+
+    /// Are these wanted, and no others?
+    pub(crate) fn are(&self, files: &BTreeSet<String>) -> bool {
+        self.files.len() == files.len() && self.files.keys().zip(files).all(|(known, file)| **known == **file)
+    }
+
     /// Looks at each of them and says what changed. Files in `named` are read even if they look unchanged.
     pub(crate) fn look(
         &mut self,

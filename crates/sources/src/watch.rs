@@ -4,7 +4,6 @@
 //! coalesced or misnamed costs time, never truth, and a look every ten seconds finds what no event told.
 
 use std::collections::BTreeSet;
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
@@ -12,7 +11,7 @@ use std::time::{Duration, Instant};
 use notify::event::{AccessKind, AccessMode, EventKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 
-use crate::files::FileSource;
+use crate::files::{FileSource, Where};
 use crate::source::Batch;
 
 /// Quiet time after the last event before the files are read.
@@ -27,8 +26,8 @@ const RESCAN_UNWATCHED: Duration = Duration::from_secs(1);
 /// What can wake the thread.
 #[derive(Debug)]
 pub(crate) enum Wake {
-    /// Something happened to files of these names; empty: to unknown ones.
-    Changed(BTreeSet<OsString>),
+    /// Something happened at these paths; empty: at unknown ones.
+    Changed(BTreeSet<PathBuf>),
     /// The files that translation wants to read, all of them.
     Want(BTreeSet<String>),
     /// End the thread.
@@ -73,8 +72,11 @@ impl Folders {
         }
     }
 
-    /// Ends the watches of folders that the last look did not come by.
-    fn forget_others(&mut self) {
+    /// Ends the watches of folders that the last look did not come by, if that was a look at everything.
+    fn forget_others(&mut self, everything: bool) {
+        if !everything {
+            return self.visited.clear();
+        }
         let gone: Vec<PathBuf> = self.watched.difference(&self.visited).cloned().collect();
         for folder in gone {
             if let Some(watcher) = &mut self.watcher {
@@ -99,8 +101,9 @@ fn interpret(event: notify::Result<notify::Event>) -> Option<Wake> {
         EventKind::Access(_) => return None,
         _ => {}
     }
-    let names = event.paths.iter().filter_map(|path| path.file_name()).map(ToOwned::to_owned);
-    Some(Wake::Changed(names.collect()))
+    // Of what is lost, only that it was is known.
+    let paths = if event.need_rescan() { Vec::new() } else { event.paths };
+    Some(Wake::Changed(paths.into_iter().collect()))
 }
 
 /// The file watcher's end of the channel, for others.
@@ -142,7 +145,9 @@ struct Watching {
 #[derive(Default)]
 struct Told {
     first: Option<Instant>,
-    names: BTreeSet<OsString>,
+    paths: BTreeSet<PathBuf>,
+    /// Something happened, nobody knows where.
+    somewhere: bool,
     wants: Option<BTreeSet<String>>,
     stop: bool,
 }
@@ -151,35 +156,56 @@ impl Told {
     fn add(&mut self, wake: Wake) {
         self.first.get_or_insert_with(Instant::now);
         match wake {
-            Wake::Changed(names) => self.names.extend(names),
+            Wake::Changed(paths) => {
+                self.somewhere |= paths.is_empty();
+                self.paths.extend(paths);
+            }
             Wake::Want(files) => self.wants = Some(files),
             Wake::Stop => self.stop = true,
         }
+    }
+
+    /// Where to look, if it is time for a look at everything or not.
+    fn at(&self, everything: bool) -> Where {
+        if everything || self.somewhere {
+            let names = self.paths.iter().filter_map(|path| Some(path.file_name()?.to_owned()));
+            return Where::All(names.collect());
+        }
+        Where::Only(self.paths.clone())
     }
 }
 
 impl Watching {
     fn run(mut self) {
         let mut told = Told::default();
+        // When everything is to be looked at.
+        let mut due = Instant::now();
         loop {
-            let began = told.first.unwrap_or_else(Instant::now);
+            let now = Instant::now();
+            let began = told.first.unwrap_or(now);
             if let Some(wants) = told.wants.take() {
                 self.files.want(wants);
             }
             let folders = &mut self.folders;
-            let look = self.files.look(Instant::now(), &told.names, &mut |folder| folders.visit(folder));
-            self.folders.forget_others();
-            let again = look.again;
+            let look = self.files.look(now, &told.at(now >= due), &mut |folder| folders.visit(folder));
+            self.folders.forget_others(look.everything);
+            let regular = now + if self.folders.watcher.is_some() { RESCAN } else { RESCAN_UNWATCHED };
+            due = if look.everything { regular } else { due.min(regular) };
+            due = look.again.map_or(due, |again| due.min(again));
             if let Some(batch) = look.batch(began)
                 && self.out.send(batch).is_err()
             {
                 return;
             }
-            told = self.wait(look_again_at(again, self.folders.watcher.is_some()));
+            told = self.wait(due);
             if told.stop {
                 return;
             }
         }
+    }
+
+    fn concerned(&self, paths: &BTreeSet<PathBuf>) -> bool {
+        paths.iter().any(|path| self.files.concerns(path))
     }
 
     /// Waits until something has happened and settled, or until `deadline`.
@@ -189,6 +215,9 @@ impl Watching {
         loop {
             let left = until.saturating_duration_since(Instant::now());
             match self.inbox.recv_timeout(left) {
+                // Said after every translation.
+                Ok(Wake::Want(files)) if self.files.wants(&files) => continue,
+                Ok(Wake::Changed(paths)) if !paths.is_empty() && !self.concerned(&paths) => continue,
                 Ok(wake) => told.add(wake),
                 Err(RecvTimeoutError::Timeout) => return told,
                 Err(RecvTimeoutError::Disconnected) => told.stop = true,
@@ -200,9 +229,4 @@ impl Watching {
             until = (Instant::now() + SETTLE).min(at_most);
         }
     }
-}
-
-fn look_again_at(asked: Option<Instant>, watched: bool) -> Instant {
-    let rescan = Instant::now() + if watched { RESCAN } else { RESCAN_UNWATCHED };
-    asked.map_or(rescan, |asked| asked.min(rescan))
 }

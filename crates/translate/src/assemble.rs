@@ -38,7 +38,7 @@ use crate::telemetry;
 pub(crate) struct Assembled {
     pub(crate) ir: Arc<Ir>,
     /// In the order of their keys.
-    pub(crate) clusters: Vec<Arc<ClusterPlan>>,
+    pub(crate) clusters: Arc<[Arc<ClusterPlan>]>,
     /// What is wrong.
     pub(crate) report: Report,
     pub(crate) verdicts: Arc<Verdicts>,
@@ -131,6 +131,9 @@ pub(crate) fn assemble(snapshot: &Snapshot, settings: &Settings, memo: &mut Asse
     };
     deployed.made.extend(own.made);
     let ir = keep(Some(&last.ir), ir);
+    let same = clusters.len() == last.clusters.len()
+        && clusters.iter().zip(&*last.clusters).all(|(new, old)| new.same(old));
+    let clusters = if same { Arc::clone(&last.clusters) } else { clusters.into() };
     let made = Arc::new(Assembled {
         ir,
         clusters,

@@ -50,7 +50,7 @@ pub(crate) struct Meaning {
 }
 
 /// The rules of a VirtualService on a server.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Bound {
     pub(crate) rules: Vec<BoundRule>,
     /// Which destinations they use, counted through all routes of the draft.
@@ -59,7 +59,7 @@ pub(crate) struct Bound {
 }
 
 /// A rule in its place.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BoundRule {
     pub(crate) rule: Arc<Rule>,
     pub(crate) catch_all: bool,
@@ -123,11 +123,7 @@ pub(crate) fn target(
             (number, &service.host, known.then(|| Arc::clone(service)), problem)
         }
     };
-    let named_port = (destination.port != PortChoice::Implied).then_some(number);
-    let hash = service.as_ref().and_then(|service: &Arc<ServiceFacts>| {
-        let names = (&*service.host, &*service.namespace);
-        index.rules.hash(names, &workload.labels, named_port, &destination.subset)
-    });
+    let hash = service.as_ref().and_then(|service| hash(destination, service, number, workload, index));
     let cluster = match &service {
         Some(service) => index.services.cluster(service, number, &destination.subset),
         None => ClusterKey::new(number, &destination.subset, host),
@@ -139,6 +135,19 @@ pub(crate) fn target(
         field: destination.field.clone(),
         problem,
     }
+}
+
+/// What requests to a destination are hashed by; `number` is the port that it means.
+pub(crate) fn hash(
+    destination: &DestinationDraft,
+    service: &ServiceFacts,
+    number: u16,
+    workload: &GatewayInstance,
+    index: &Index<'_>,
+) -> Option<HashPolicy> {
+    let named_port = (destination.port != PortChoice::Implied).then_some(number);
+    let names = (&*service.host, &*service.namespace);
+    index.rules.hash(names, &workload.labels, named_port, &destination.subset)
 }
 
 /// The port that a destination means, and what is to be said about how it says so.

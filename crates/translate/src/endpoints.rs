@@ -4,6 +4,7 @@
 //! same object.
 
 mod accounts;
+mod again;
 mod entries;
 mod kubernetes;
 
@@ -26,6 +27,7 @@ use crate::services::{PortFacts, ServiceFacts, ServiceSource};
 use crate::settings::{BackendOverride, Settings};
 use crate::verified::{self, AccountsOf};
 use crate::workload::labels_of;
+use again::Places;
 
 /// The label of workloads that speak the TLS of their mesh: `istio`.
 const TLS_MODE: &str = "security.istio.io/tlsMode";
@@ -36,8 +38,11 @@ type Labels = BTreeMap<String, String>;
 #[derive(Debug, Default)]
 pub(crate) struct EndpointMemo {
     ground: Option<Ground>,
-    /// In the order of the keys of clusters.
+    /// The clusters of the run before.
+    plans: Arc<[Arc<ClusterPlan>]>,
+    /// In the order of their keys, without those that get no endpoints.
     known: Vec<Known>,
+    places: Places,
     last: Option<Arc<Endpoints>>,
 }
 
@@ -112,73 +117,91 @@ impl Same for Inputs {
 /// process itself may listen on. Adds to `names` what DNS is to be asked for.
 pub(crate) fn endpoints(
     (snapshot, settings): (&Snapshot, &Settings),
-    (clusters, taken): (&[Arc<ClusterPlan>], &BTreeSet<u16>),
+    (clusters, taken): (&Arc<[Arc<ClusterPlan>]>, &BTreeSet<u16>),
     memo: &mut EndpointMemo,
     names: &mut BTreeSet<String>,
     report: &mut Report,
 ) -> (Arc<Endpoints>, AccountsOf) {
     let (ground, holds) = Ground::next(snapshot, settings, memo.ground.take());
     let last = memo.last.take().unwrap_or_default();
-    let mut before = std::mem::take(&mut memo.known).into_iter().peekable();
-    let mut made = Made { all: Vec::with_capacity(clusters.len()), accounts: AccountsOf::new(), new: false };
-    for plan in clusters.iter().filter(|plan| !plan.blocked) {
+    let all = if holds.rest && Arc::ptr_eq(&memo.plans, clusters) {
+        memo.again(&holds.changed, (snapshot, settings), &ground, last)
+    } else {
+        memo.anew(&holds, (snapshot, settings), (clusters, &ground), last)
+    };
+    memo.ground = Some(ground);
+    memo.last = Some(Arc::clone(&all));
+    let mut accounts = AccountsOf::new();
+    for known in memo.places.speaking(&memo.known) {
+        let (plan, found) = (&known.plan, &known.found);
         let key = &plan.cluster.key;
-        let mut former = before.next_if(|known| known.plan.same(plan));
-        if former.is_none() {
-            while before.next_if(|known| known.plan.cluster.key < *key).is_some() {
-                made.new = true;
-            }
-            former = before.next_if(|known| known.plan.cluster.key == *key);
-        }
-        let known = match former {
-            Some(known) if known.holds(plan, &holds) => known,
-            former => {
-                made.new = true;
-                let inputs = inputs((plan, &ground.own), snapshot, &ground.by_service);
-                let found = match former.filter(|former| former.inputs.same(&inputs)) {
-                    Some(former) => former.found,
-                    None => find(&inputs, settings, last.clusters.get(key)),
-                };
-                Known { plan: Arc::clone(plan), inputs, found }
-            }
-        };
         names.extend(known.inputs.names.iter().map(|(name, _)| name.0.to_string()));
-        if !known.found.accounts.is_empty() && verified::asks_nobody(&plan.cluster) {
-            made.accounts.insert(key.clone(), Arc::clone(&known.found.accounts));
+        if !found.accounts.is_empty() && verified::asks_nobody(&plan.cluster) {
+            accounts.insert(key.clone(), Arc::clone(&found.accounts));
         }
-        report.problems(&*known.found.problems);
-        if known.found.endpoints.endpoints.is_empty() && !known.found.explained {
+        report.problems(&*found.problems);
+        if found.endpoints.endpoints.is_empty() && !found.explained {
             say_empty(key, plan, settings, taken, report);
         }
-        made.all.push(known);
     }
-    memo.ground = Some(ground);
-    let all = match made.new || before.next().is_some() {
-        false => last,
-        true => {
-            let some = made.all.iter().filter(|known| !known.found.endpoints.endpoints.is_empty());
-            let clusters =
-                some.map(|known| (known.plan.cluster.key.clone(), Arc::clone(&known.found.endpoints)));
-            keep(Some(&last), Endpoints { clusters: clusters.collect() })
-        }
-    };
-    memo.known = made.all;
-    memo.last = Some(Arc::clone(&all));
-    (all, made.accounts)
+    (all, accounts)
 }
 
-/// What one run makes.
-struct Made {
-    all: Vec<Known>,
-    accounts: AccountsOf,
-    /// Is anything other than before?
-    new: bool,
+impl EndpointMemo {
+    /// Goes through all clusters. `last`: what there was before.
+    fn anew(
+        &mut self,
+        holds: &Holds,
+        (snapshot, settings): (&Snapshot, &Settings),
+        (clusters, ground): (&Arc<[Arc<ClusterPlan>]>, &Ground),
+        last: Arc<Endpoints>,
+    ) -> Arc<Endpoints> {
+        let mut before = std::mem::take(&mut self.known).into_iter().peekable();
+        let (mut all, mut new) = (Vec::with_capacity(clusters.len()), false);
+        for plan in clusters.iter().filter(|plan| !plan.blocked) {
+            let key = &plan.cluster.key;
+            let mut former = before.next_if(|known| known.plan.same(plan));
+            if former.is_none() {
+                while before.next_if(|known| known.plan.cluster.key < *key).is_some() {
+                    new = true;
+                }
+                former = before.next_if(|known| known.plan.cluster.key == *key);
+            }
+            let known = match former {
+                Some(known) if known.holds(plan, holds) => known,
+                Some(known) => {
+                    let before = Arc::clone(&known.found.endpoints);
+                    let mut known = Known { plan: Arc::clone(plan), ..known };
+                    known.renew((snapshot, settings), (ground, &last));
+                    new |= !known.found.endpoints.same(&before);
+                    known
+                }
+                None => {
+                    new = true;
+                    let inputs = inputs((plan, &ground.own), snapshot, &ground.by_service);
+                    let found = find(&inputs, settings, last.clusters.get(key));
+                    Known { plan: Arc::clone(plan), inputs, found }
+                }
+            };
+            all.push(known);
+        }
+        new |= before.next().is_some();
+        self.known = all;
+        self.plans = Arc::clone(clusters);
+        self.places = Places::of(&self.known);
+        if !new {
+            return last;
+        }
+        let some = self.known.iter().filter(|known| !known.found.endpoints.endpoints.is_empty());
+        let clusters = some.map(|known| (known.plan.cluster.key.clone(), Arc::clone(&known.found.endpoints)));
+        keep(Some(&last), Endpoints { clusters: clusters.collect() })
+    }
 }
 
 /// What of the ground is as it was.
 struct Holds {
     /// The namespaces and names of the Services whose EndpointSlices are others.
-    changed: BTreeSet<(Arc<str>, String)>,
+    changed: Changed,
     /// All else.
     rest: bool,
 }
@@ -216,14 +239,33 @@ impl Ground {
     }
 }
 
+/// Services, by namespace and name.
+type Changed = BTreeSet<(Arc<str>, Arc<str>)>;
+
 impl Known {
+    /// Makes it of what there is now, unless that is what it was made of.
+    fn renew(&mut self, (snapshot, settings): (&Snapshot, &Settings), (ground, last): (&Ground, &Endpoints)) {
+        let inputs = inputs((&self.plan, &ground.own), snapshot, &ground.by_service);
+        if !self.inputs.same(&inputs) {
+            self.found = find(&inputs, settings, last.clusters.get(&self.plan.cluster.key));
+        }
+        self.inputs = inputs;
+    }
+
+    /// Is there anything to say besides where the endpoints are?
+    fn speaks(&self) -> bool {
+        let Found { endpoints, problems, explained: _, accounts } = &self.found;
+        let names = !self.inputs.names.is_empty();
+        names || endpoints.endpoints.is_empty() || !problems.is_empty() || !accounts.is_empty()
+    }
+
     /// Would it be made again just so?
     fn holds(&self, plan: &Arc<ClusterPlan>, holds: &Holds) -> bool {
         if !holds.rest || !self.plan.same(plan) {
             return false;
         }
         let ServiceSource::Kubernetes(service) = &plan.service.source else { return true };
-        let name = || (Arc::clone(&service.key.namespace), service.key.name.to_string());
+        let name = || (Arc::clone(&service.key.namespace), Arc::clone(&service.key.name));
         holds.changed.is_empty() || !holds.changed.contains(&name())
     }
 }
@@ -258,12 +300,12 @@ impl Slices {
     }
 
     /// The namespaces and names of the Services that have others than `before`.
-    fn changed(&self, before: &Slices) -> BTreeSet<(Arc<str>, String)> {
+    fn changed(&self, before: &Slices) -> Changed {
         let (mut old, mut new) = (before.0.iter().peekable(), self.0.iter().peekable());
         let mut changed = BTreeSet::new();
         let mut add = |slice: &Object<EndpointSlice>| {
-            let name = service_of(slice).unwrap_or_default().to_owned();
-            changed.insert((Arc::clone(&slice.key.namespace), name));
+            let name = service_of(slice).unwrap_or_default();
+            changed.insert((Arc::clone(&slice.key.namespace), name.into()));
         };
         let place = |slice: &Arc<Object<EndpointSlice>>| {
             (Arc::clone(&slice.key.namespace), service_of(slice).map(str::to_owned), slice.key.clone())

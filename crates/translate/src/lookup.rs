@@ -18,7 +18,8 @@ impl<K, V> Default for Lookup<K, V> {
     }
 }
 
-fn hash_of<Q: Hash + ?Sized>(key: &Q) -> u64 {
+/// A number that is the same for equal keys, in every process.
+pub(crate) fn hash_of<Q: Hash + ?Sized>(key: &Q) -> u64 {
     let mut hasher = DefaultHasher::new();
     key.hash(&mut hasher);
     hasher.finish()
@@ -49,12 +50,6 @@ impl<K: Eq + Hash, V> Lookup<K, V> {
         self.entries.values().map(|(_, value)| value)
     }
 
-    /// Puts `value` in, in the place of what the key had before.
-    pub(crate) fn insert(&mut self, key: K, value: V) {
-        let place = self.place(&key);
-        self.entries.insert(place, (key, value));
-    }
-
     /// What the key has, made first if need be.
     pub(crate) fn get_or_insert_with(&mut self, key: K, make: impl FnOnce() -> V) -> &mut V {
         let place = self.place(&key);
@@ -80,9 +75,9 @@ mod tests {
     fn keys_of_one_hash_stay_apart() {
         let mut lookup = Lookup::default();
         for key in 0..3 {
-            lookup.insert(Colliding(key), key);
+            lookup.get_or_insert_with(Colliding(key), || key);
         }
-        lookup.insert(Colliding(1), 10);
+        *lookup.get_or_insert_with(Colliding(1), || 9) = 10;
         *lookup.get_or_insert_with(Colliding(2), || 7) += 1;
         assert_eq!(*lookup.get_or_insert_with(Colliding(9), || 9), 9);
         let found: Vec<_> = [0, 1, 2, 3, 9].map(|key| lookup.get(&Colliding(key)).copied()).into();

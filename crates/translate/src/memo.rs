@@ -84,15 +84,26 @@ impl<K: Ord, I: Same, V: Clone> Memo<K, I, V> {
         good: impl FnOnce(&V) -> bool,
         make: impl FnOnce(&I) -> V,
     ) -> V {
+        self.renew(key, inputs, good, |inputs, _| make(inputs))
+    }
+
+    /// The same, where `make` is shown the former inputs and result as well, of which it may take parts over.
+    pub(crate) fn renew(
+        &mut self,
+        key: K,
+        inputs: I,
+        good: impl FnOnce(&V) -> bool,
+        make: impl FnOnce(&I, Option<(&I, &V)>) -> V,
+    ) -> V {
         let found = self.find(&key);
         let known = found.and_then(|at| Some((self.known.get_mut(at)?, self.asked.get_mut(at)?)));
         let Some(((_, before, made), asked)) = known else {
-            let made = make(&inputs);
+            let made = make(&inputs, None);
             self.new.push((key, inputs, made.clone()));
             return made;
         };
         if !(before.same(&inputs) && good(made)) {
-            let new = make(&inputs);
+            let new = make(&inputs, Some((before, made)));
             // Asked for again within one run, with other inputs: the first answer is the one that is kept.
             if !*asked {
                 (*before, *made) = (inputs, new.clone());

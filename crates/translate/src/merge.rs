@@ -2,34 +2,40 @@
 
 mod claims;
 mod connections;
+mod hosts;
 mod ingress;
 mod judge;
 mod owners;
+mod shares;
 
-use std::collections::btree_map::Entry;
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use limen_ir::atoms::{HostPattern, Port};
+use limen_ir::atoms::HostPattern;
 use limen_ir::cluster::ClusterKey;
-use limen_ir::route::{FilterOrder, RouteTable, RouteTableName, Rule, VirtualHost};
+use limen_ir::route::{FilterOrder, RouteTable, RouteTableName, Rule};
 use limen_ir::tls::Certificate;
 use limen_resources::istio::ClientTls;
 use limen_resources::{AnyObject, Kind, ObjectKey};
 
-use crate::bind::{self, Bound, BoundRule, Meaning, Site, Target};
+use crate::bind::{Bound, Target};
 use crate::draft::VirtualServiceDraft;
 use crate::index::Index;
 use crate::ingress::Ingresses;
 use crate::istio::destination_rule::Block;
 use crate::istio::gateway::{InsidePlan, PassthroughPlan, PlainPlan, PortPlan, ServerPlan, ServesPlan};
 use crate::istio::names;
-use crate::lookup::Lookup;
-use crate::memo::{ByValue, Memo, Same, keep};
+use crate::lookup::hash_of;
+use crate::memo::{Same, keep};
 use crate::messages::{At, ingress as messages};
 use crate::report::Report;
 use crate::services::ServiceFacts;
+use hosts::{HostMemo, Hosts};
+use ingress::PathMemo;
+use judge::VerdictMemo;
 use owners::{Names, Owners, Ranks};
+use shares::{Share, ShareMemo, SharedHost};
 
 pub(crate) use claims::claims;
 pub(crate) use connections::{Connections, timed};
@@ -37,16 +43,14 @@ pub(crate) use connections::{Connections, timed};
 /// What was made before, for sharing.
 #[derive(Debug, Default)]
 pub(crate) struct MergeMemo {
-    bound: Memo<BoundKey, BoundInputs, Arc<Bound>>,
-    hosts: Lookup<(RouteTableName, String), Arc<VirtualHost>>,
+    shares: ShareMemo,
+    /// Of VirtualServices.
+    hosts: BTreeMap<RouteTableName, HostMemo>,
+    /// Of Ingresses.
+    paths: BTreeMap<RouteTableName, PathMemo>,
     tables: BTreeMap<RouteTableName, Arc<RouteTable>>,
+    verdicts: VerdictMemo,
 }
-
-/// Gateway of this process, `namespace/name` of the Gateway, VirtualService, declared port, https.
-type BoundKey = (usize, String, ObjectKey, Port, bool);
-
-/// The draft and what its destinations mean.
-type BoundInputs = (Arc<VirtualServiceDraft>, ByValue<Vec<Meaning>>);
 
 /// The route tables, and what they need.
 pub(crate) struct Routing {
@@ -191,11 +195,11 @@ pub(crate) fn route_tables(
         memo,
         report,
         routing,
-        hosts: Lookup::default(),
-        attached: BTreeMap::new(),
-        lost: BTreeMap::new(),
-        idle: BTreeSet::new(),
+        hosts: BTreeMap::new(),
+        paths: BTreeMap::new(),
+        outcomes: Outcomes::default(),
     };
+    merger.memo.shares.begin(index);
     for port in ports {
         let guard = guards.get(port.instance).and_then(Option::as_ref);
         match &port.serves {
@@ -238,11 +242,11 @@ pub(crate) fn route_tables(
             }
         }
     }
-    let Merger { routing, hosts, attached, lost, idle, .. } = merger;
-    memo.bound.turn();
-    memo.hosts = hosts;
+    let Merger { routing, hosts, paths, outcomes, .. } = merger;
+    memo.shares.turn();
+    (memo.hosts, memo.paths) = (hosts, paths);
     memo.tables.clone_from(&routing.tables);
-    judge::judge(index, drafts, (&attached, &lost, &idle), report);
+    judge::judge(index, drafts, &outcomes, &mut memo.verdicts, report);
     routing
 }
 
@@ -250,23 +254,38 @@ pub(crate) fn route_tables(
 #[derive(Default)]
 pub(crate) struct Attachments<'a> {
     drafts: Vec<&'a Arc<VirtualServiceDraft>>,
-    /// Those with this very host.
-    exact: Lookup<&'a str, Vec<usize>>,
+    /// Made when it is asked for.
+    by_host: OnceCell<ByHost>,
+}
+
+/// Places of drafts.
+#[derive(Default)]
+struct ByHost {
+    /// Those with a host of this hash.
+    exact: BTreeMap<u64, Vec<usize>>,
     /// Those with a wildcard.
     wild: Vec<usize>,
 }
 
 impl<'a> Attachments<'a> {
     fn add(&mut self, draft: &'a Arc<VirtualServiceDraft>) {
-        let at = self.drafts.len();
         self.drafts.push(draft);
-        for host in &draft.hosts {
-            if host.starts_with('*') {
-                self.wild.push(at);
-            } else {
-                self.exact.get_or_insert_with(host, Vec::new).push(at);
+    }
+
+    fn by_host(&self) -> &ByHost {
+        self.by_host.get_or_init(|| {
+            let mut made = ByHost::default();
+            for (at, draft) in self.drafts.iter().enumerate() {
+                for host in &draft.hosts {
+                    if host.starts_with('*') {
+                        made.wild.push(at);
+                    } else {
+                        made.exact.entry(hash_of(&**host)).or_default().push(at);
+                    }
+                }
             }
-        }
+            made
+        })
     }
 
     /// In order, all that may share a host with the server: a Gateway with a server for each of thousands of hosts
@@ -275,16 +294,41 @@ impl<'a> Attachments<'a> {
         if server.hosts.iter().any(|host| host.name.starts_with('*')) {
             return self.drafts.clone();
         }
-        let exact = server.hosts.iter().filter_map(|host| self.exact.get(&*host.name)).flatten();
-        let mut places: Vec<usize> = exact.chain(&self.wild).copied().collect();
+        let ByHost { exact, wild } = self.by_host();
+        let exact = server.hosts.iter().filter_map(|host| exact.get(&hash_of(&*host.name))).flatten();
+        let mut places: Vec<usize> = exact.chain(wild).copied().collect();
         places.sort_unstable();
         places.dedup();
         places.into_iter().filter_map(|at| self.drafts.get(at).copied()).collect()
     }
 }
 
-/// The hosts under which a VirtualService is served through a Gateway, by VirtualService and gateway name.
-type Attached<'a> = BTreeMap<(&'a ObjectKey, &'a str), BTreeSet<String>>;
+/// What became of a VirtualService at a Gateway that it names.
+#[derive(Debug, Default)]
+struct Outcome {
+    /// Where it is served under all hosts that it shares.
+    shares: Vec<Arc<Share>>,
+    /// Other hosts under which it is served.
+    hosts: BTreeSet<String>,
+    /// Hosts and the like that are others', and whose.
+    lost: BTreeSet<String>,
+    /// It shares a host with a server for connections and has no route for it.
+    idle: bool,
+}
+
+/// By VirtualService, told apart by where its draft is kept, and gateway name.
+#[derive(Debug, Default)]
+struct Outcomes<'a>(BTreeMap<(*const VirtualServiceDraft, &'a str), Outcome>);
+
+impl<'a> Outcomes<'a> {
+    fn of(&mut self, draft: &VirtualServiceDraft, gateway: &'a str) -> &mut Outcome {
+        self.0.entry((&raw const *draft, gateway)).or_default()
+    }
+
+    fn get(&self, draft: &VirtualServiceDraft, gateway: &'a str) -> Option<&Outcome> {
+        self.0.get(&(&raw const *draft, gateway))
+    }
+}
 
 struct Merger<'a, 'm, 'i> {
     index: &'a Index<'i>,
@@ -296,22 +340,13 @@ struct Merger<'a, 'm, 'i> {
     memo: &'m mut MergeMemo,
     report: &'m mut Report,
     routing: Routing,
-    hosts: Lookup<(RouteTableName, String), Arc<VirtualHost>>,
-    attached: Attached<'a>,
-    /// Their hosts that are older Ingresses'.
-    lost: Attached<'a>,
-    /// VirtualServices that share a host with a server for connections and have no route for it, by gateway name.
-    idle: BTreeSet<(&'a ObjectKey, &'a str)>,
+    hosts: BTreeMap<RouteTableName, HostMemo>,
+    paths: BTreeMap<RouteTableName, PathMemo>,
+    outcomes: Outcomes<'a>,
 }
 
-/// A virtual host that rules are gathered for.
-struct HostDraft {
-    declared: Port,
-    https_redirect: bool,
-    rules: Vec<BoundRule>,
-    /// Who added rules already: VirtualService, and through which Gateways.
-    from: BTreeMap<ObjectKey, BTreeSet<String>>,
-}
+/// VirtualServices, each with what it is on a server.
+type Sharing<'a> = Vec<(&'a Arc<VirtualServiceDraft>, Arc<Share>)>;
 
 impl<'a> Merger<'a, '_, '_> {
     fn plain(&mut self, port: &PortPlan, plain: &'a PlainPlan, guard: Option<&Arc<Rule>>) {
@@ -331,119 +366,99 @@ impl<'a> Merger<'a, '_, '_> {
         https: bool,
         guard: Option<&Arc<Rule>>,
     ) {
-        let mut hosts: BTreeMap<String, HostDraft> = BTreeMap::new();
+        let mut hosts = Hosts::default();
         let mut bound: BTreeMap<(&str, &ObjectKey), Arc<Bound>> = BTreeMap::new();
-        let owners = Owners::new(servers, &self.by_gateway, &self.ranks);
-        for server in servers {
-            let drafts =
-                self.by_gateway.get(&*server.gateway_name).map(|attached| attached.candidates(server));
-            for draft in drafts.unwrap_or_default() {
-                let mut shared = shared_hosts(server, draft);
-                self.leave_taken(port, server, draft, &mut shared);
-                self.leave_owned(&owners, server, draft, &mut shared);
-                if shared.is_empty() {
+        let sharing: Vec<_> = servers
+            .iter()
+            .enumerate()
+            .map(|(at, server)| self.sharing_requests((name, at), (port.instance, server, https)))
+            .collect();
+        let owners = Owners::new(&sharing, &self.ranks);
+        for (server, sharing) in servers.iter().zip(sharing) {
+            for (draft, share) in sharing {
+                let left = self.left((port, server), (&owners, draft), &share);
+                if left.is_empty() {
                     continue;
                 }
                 // Built once, with the declared port of the first server that has it.
                 let key = (&*server.gateway_name, &draft.object.key);
-                let bound = match bound.entry(key) {
-                    Entry::Occupied(known) => known.into_mut(),
-                    Entry::Vacant(free) => free.insert(self.bind(port.instance, server, draft, https)),
-                };
-                let attached = self.attached.entry((&draft.object.key, &server.gateway_name)).or_default();
-                attached.extend(shared.iter().map(|host| host.to_ascii_lowercase()));
-                if !bound.rules.is_empty() {
-                    add(&mut hosts, server, draft, &shared, bound);
+                let first = if servers.len() == 1 { None } else { bound.get(&key).cloned() };
+                let rules = first.unwrap_or_else(|| {
+                    self.report.problems(&share.problems);
+                    share.want(port.instance, &mut self.routing.wanted);
+                    if servers.len() > 1 {
+                        bound.insert(key, Arc::clone(&share.bound));
+                    }
+                    Arc::clone(&share.bound)
+                });
+                if !rules.rules.is_empty() {
+                    hosts.add(server, draft, &left, &rules);
+                }
+                let outcome = self.outcomes.of(draft, &server.gateway_name);
+                if left.len() == share.hosts.len() {
+                    outcome.shares.push(share);
+                } else {
+                    outcome.hosts.extend(left.iter().map(|host| host.to_string()));
                 }
             }
-            redirect_hosts(&mut hosts, server);
+            hosts.redirect(server);
         }
         let site = self.ingresses.site(port);
-        hosts.retain(|host, _| site.is_none_or(|site| !site.taken.contains_key(host)));
-        let hosts = hosts.into_iter().map(|(host, draft)| self.host(name, host, draft, guard));
-        let mut hosts: Vec<_> = hosts.collect();
-        if let Some(site) = site.filter(|site| site.table == *name) {
-            let table = (name, https);
-            hosts.extend(
-                site.hosts.iter().map(|(host, made)| self.ingress_host(port, table, (host, made), guard)),
-            );
-        }
+        let taken = |host: &str| site.is_some_and(|site| site.taken.contains_key(host));
+        let mut known = self.memo.hosts.remove(name).unwrap_or_default();
+        let free = hosts.into_drafts().into_iter().filter(|(host, _)| !taken(host));
+        let made = free.map(|(host, draft)| draft.host(host, guard, &mut known));
+        let mut hosts: Vec<_> = made.collect();
+        known.turn();
+        self.hosts.insert(name.clone(), known);
+        hosts.extend(self.ingress_hosts(port, (name, https), guard));
         let table = RouteTable { name: name.clone(), filter_order: FilterOrder::Istio, hosts };
         let table = keep(self.memo.tables.get(name), table);
         self.routing.tables.insert(name.clone(), table);
     }
 
-    /// Takes hosts out that are older Ingresses' on this port, and says so.
-    fn leave_taken(
+    /// The VirtualServices that may share a host with a server for requests.
+    fn sharing_requests(
         &mut self,
-        port: &PortPlan,
-        server: &'a ServerPlan,
-        draft: &'a VirtualServiceDraft,
-        shared: &mut Vec<&str>,
-    ) {
-        let Some(site) = self.ingresses.site(port).filter(|site| !site.taken.is_empty()) else { return };
-        shared.retain(|host| {
-            let host = host.to_ascii_lowercase();
-            let Some(winner) = site.taken.get(&host) else { return true };
-            let at = At::new(&draft.object, "spec.hosts");
-            self.report.problem(messages::istio_host_conflict(at, &host, winner));
-            let lost = self.lost.entry((&draft.object.key, &server.gateway_name)).or_default();
-            lost.insert(format!("{host} is {winner}'s"));
-            false
-        });
+        place: (&RouteTableName, usize),
+        (instance, server, https): (usize, &ServerPlan, bool),
+    ) -> Sharing<'a> {
+        let drafts = self.by_gateway.get(&*server.gateway_name).map(|attached| attached.candidates(server));
+        let mut known = self.memo.shares.take(place, (instance, server, https));
+        let index = self.index;
+        let share = |draft| (draft, known.share(server, draft, index));
+        let sharing = drafts.unwrap_or_default().into_iter().map(share).collect();
+        self.memo.shares.put(place, known);
+        sharing
     }
 
-    /// Takes hosts out that a VirtualService of another namespace had first, and says so.
-    fn leave_owned(
+    /// The hosts of a share, in lower case, that nobody else has; says who has the others.
+    fn left(
         &mut self,
-        owners: &Owners<'a>,
-        server: &'a ServerPlan,
-        draft: &'a VirtualServiceDraft,
-        shared: &mut Vec<&str>,
-    ) {
-        shared.retain(|host| {
-            let passed_by = || self.names.passed_by(draft, host);
-            let Some(owner) = owners.other(server, draft, host).or_else(passed_by) else { return true };
+        (port, server): (&PortPlan, &'a ServerPlan),
+        (owners, draft): (&Owners<'a>, &'a VirtualServiceDraft),
+        share: &Share,
+    ) -> Vec<Arc<str>> {
+        let taken = self.ingresses.site(port).map(|site| &site.taken).filter(|taken| !taken.is_empty());
+        let mut left = Vec::with_capacity(share.hosts.len());
+        for host in &share.hosts {
+            let SharedHost { written, lower } = host;
+            let ingress = taken.and_then(|taken| taken.get(&**lower));
+            let passed_by = || self.names.passed_by(draft, written);
+            let other = || owners.other(server, draft, host).or_else(passed_by);
             let at = At::new(&draft.object, "spec.hosts");
-            self.report.problem(messages::owned_host(at, host, owner));
-            let lost = self.lost.entry((&draft.object.key, &server.gateway_name)).or_default();
-            lost.insert(format!("{host} is {owner}'s"));
-            false
-        });
-    }
-
-    /// The rules of a VirtualService on a server; says what is wrong with them and notes the clusters that they use.
-    fn bind(
-        &mut self,
-        instance: usize,
-        server: &ServerPlan,
-        draft: &Arc<VirtualServiceDraft>,
-        https: bool,
-    ) -> Arc<Bound> {
-        let settings = self.index.settings;
-        let Some(workload) = settings.gateways.get(instance) else { return Arc::default() };
-        let targets = bind::targets(draft, (server.declared, workload), self.index);
-        let meanings: Vec<_> = targets.iter().map(|target| target.meaning.clone()).collect();
-        let site = Site {
-            gateway: &server.gateway_name,
-            declared: server.declared,
-            https,
-            instance: workload,
-            namespace: &settings.workload_namespace,
-        };
-        let key = (instance, server.gateway_name.clone(), draft.object.key.clone(), server.declared, https);
-        let inputs = (Arc::clone(draft), ByValue(meanings));
-        let bound = self
-            .memo
-            .bound
-            .get(key, inputs, |(draft, meanings)| Arc::new(bind::bind(draft, &meanings.0, site)));
-        self.report.problems(&draft.problems);
-        self.report.problems(&bound.problems);
-        let mut targets: Vec<_> = targets.into_iter().map(Some).collect();
-        for target in bound.targets.iter().filter_map(|at| targets.get_mut(*at)?.take()) {
-            self.want(target, instance);
+            let (said, why) = if let Some(winner) = ingress {
+                (messages::istio_host_conflict(at, lower, winner), format!("{lower} is {winner}'s"))
+            } else if let Some(owner) = other() {
+                (messages::owned_host(at, written, owner), format!("{written} is {owner}'s"))
+            } else {
+                left.push(Arc::clone(lower));
+                continue;
+            };
+            self.report.problem(said);
+            self.outcomes.of(draft, &server.gateway_name).lost.insert(why);
         }
-        bound
+        left
     }
 
     fn want(&mut self, target: Target, instance: usize) {
@@ -455,33 +470,6 @@ impl<'a> Merger<'a, '_, '_> {
             self.routing.wanted.add(meaning.cluster, service, instance, NamedBy::route(object, field));
         }
     }
-
-    fn host(
-        &mut self,
-        table: &RouteTableName,
-        host: String,
-        draft: HostDraft,
-        guard: Option<&Arc<Rule>>,
-    ) -> Arc<VirtualHost> {
-        let HostDraft { declared, https_redirect, rules, from: _ } = draft;
-        // An older catch-all does not hide the specific rules of a newer VirtualService.
-        let (last, first): (Vec<_>, Vec<_>) = rules.into_iter().partition(|rule| rule.catch_all);
-        let rules = match guard {
-            Some(guard) => vec![Arc::clone(guard)],
-            None => first.into_iter().chain(last).map(|rule| rule.rule).collect(),
-        };
-        let new = VirtualHost {
-            name: format!("{host}:{declared}"),
-            domains: vec![HostPattern::istio(&host)],
-            declared,
-            https_redirect: https_redirect && guard.is_none(),
-            rules,
-        };
-        let key = (table.clone(), host);
-        let made = keep(self.memo.hosts.get(&key), new);
-        self.hosts.insert(key, Arc::clone(&made));
-        made
-    }
 }
 
 /// The more specific name of each overlap of the server's hosts for the VirtualService's namespace with its hosts.
@@ -490,45 +478,4 @@ fn shared_hosts<'h>(server: &'h ServerPlan, draft: &'h VirtualServiceDraft) -> V
     let hosts =
         server.hosts.iter().filter(|host| host.namespace.as_deref().is_none_or(|namespace| namespace == own));
     names::intersection(hosts.map(|host| &*host.name), &draft.hosts)
-}
-
-fn add(
-    hosts: &mut BTreeMap<String, HostDraft>,
-    server: &ServerPlan,
-    draft: &VirtualServiceDraft,
-    shared: &[&str],
-    bound: &Bound,
-) {
-    for host in shared {
-        let entry = hosts.entry(host.to_ascii_lowercase());
-        let host = entry.or_insert_with(|| HostDraft::new(server.declared));
-        host.https_redirect |= server.https_redirect;
-        let through = host.from.entry(draft.object.key.clone()).or_default();
-        let again = !through.is_empty();
-        if through.insert(server.gateway_name.clone()) {
-            // Through a second Gateway most rules are the same, and would never be reached.
-            let rules =
-                bound.rules.iter().filter(|new| !again || host.rules.iter().all(|old| old.rule != new.rule));
-            let rules: Vec<_> = rules.cloned().collect();
-            host.rules.extend(rules);
-        }
-    }
-}
-
-/// Every host of a redirecting server redirects, whether a VirtualService has it or not. One that is for a single
-/// namespace does so only where a VirtualService has it.
-fn redirect_hosts(hosts: &mut BTreeMap<String, HostDraft>, server: &ServerPlan) {
-    if !server.https_redirect {
-        return;
-    }
-    for host in server.hosts.iter().filter(|host| host.namespace.is_none()) {
-        let entry = hosts.entry(host.name.to_ascii_lowercase());
-        entry.or_insert_with(|| HostDraft::new(server.declared)).https_redirect = true;
-    }
-}
-
-impl HostDraft {
-    fn new(declared: Port) -> HostDraft {
-        HostDraft { declared, https_redirect: false, rules: Vec::new(), from: BTreeMap::new() }
-    }
 }

@@ -276,3 +276,35 @@ fn an_object_that_only_moved_in_its_file_changes_nothing() {
     let after = translator.translate(&snapshot_after(&mut store, &moved), &settings);
     assert!(Arc::ptr_eq(&before.ir, &after.ir));
 }
+
+/// An ExternalName Service stands for another; a host is a younger ServiceEntry's until an older one has it. Neither the
+/// VirtualService changes nor the object that it names.
+#[test]
+fn what_a_destination_means_is_found_again_where_another_object_decides_it() {
+    let alias = "{apiVersion: v1, kind: Service, metadata: {name: alias}, spec: {type: ExternalName, externalName: a.default.svc.cluster.local, ports: [{port: 80, name: http}]}}";
+    let wider = service("a").replace("{port: 80}", "{port: 80, name: http}, {port: 81, name: more}");
+    assert_ne!(wider, service("a"));
+    let entry = |namespace: &str, year: u16| {
+        format!(
+            "{{apiVersion: networking.istio.io/v1, kind: ServiceEntry, metadata: {{name: e, namespace: {namespace}, creationTimestamp: '{year}-01-01T00:00:00Z'}}, spec: {{hosts: [both.example], ports: [{{number: 80, name: http, protocol: HTTP}}], resolution: STATIC, endpoints: [{{address: 192.0.2.1}}]}}}}"
+        )
+    };
+    let cases = [
+        ("alias", vec![alias.to_owned(), service("a")], vec![wider, service("b")]),
+        ("both.example", vec![entry("default", 2025)], vec![entry("team", 2024), entry("team", 2026)]),
+    ];
+    for (host, first, changes) in cases {
+        let (mut store, mut translator, settings) = (Store::new(), Translator::new(), Settings::default());
+        let route = virtual_service(host, "/");
+        first.iter().chain([&WORLD[0].to_owned(), &route]).for_each(|text| apply(&mut store, text));
+        translator.translate(&store.snapshot(), &settings);
+        for change in changes {
+            let snapshot = snapshot_after(&mut store, &change);
+            check_equal(&translator.translate(&snapshot, &settings), &translate(&snapshot, &settings));
+        }
+        let last = if host == "alias" { service("a") } else { entry("team", 2026) };
+        delete(&mut store, &last);
+        let snapshot = store.snapshot();
+        check_equal(&translator.translate(&snapshot, &settings), &translate(&snapshot, &settings));
+    }
+}

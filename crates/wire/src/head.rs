@@ -43,6 +43,8 @@ pub enum Known {
     Connection,
     /// `content-length`
     ContentLength,
+    /// `content-type`
+    ContentType,
     /// `transfer-encoding`
     TransferEncoding,
     /// `te`
@@ -83,6 +85,7 @@ impl Known {
             (4, b'h') => (Known::Host, b"host", b"Host"),
             (10, b'c') => (Known::Connection, b"connection", b"Connection"),
             (14, b'c') => (Known::ContentLength, b"content-length", b"Content-Length"),
+            (12, b'c') => (Known::ContentType, b"content-type", b"Content-Type"),
             (17, b't') => (Known::TransferEncoding, b"transfer-encoding", b"Transfer-Encoding"),
             (2, b't') => (Known::Te, b"te", b"TE"),
             (7, b't') => (Known::Trailer, b"trailer", b"Trailer"),
@@ -428,6 +431,17 @@ pub struct RequestHead {
     pub te_trailers: bool,
     /// The value of `Upgrade`, if the request asked for one that may be forwarded (never `h2c`).
     pub upgrade: Option<Span>,
+    /// What it took as it was received.
+    pub weight: Weight,
+}
+
+/// What a head took as it was received, by the measure of the limits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Weight {
+    /// Bytes: in HTTP/1 as they came; in HTTP/2 decoded, 32 more per field (RFC 9113 6.5.2).
+    pub bytes: u32,
+    /// Field lines, each crumb of a cookie counted.
+    pub fields: u32,
 }
 
 impl Default for RequestHead {
@@ -444,6 +458,7 @@ impl Default for RequestHead {
             expect_continue: false,
             te_trailers: false,
             upgrade: None,
+            weight: Weight::default(),
         }
     }
 }
@@ -547,6 +562,8 @@ pub struct ResponseHead {
     pub keep_alive: bool,
     /// The length that a HEAD or 304 response names without having a body, so that it can be passed on.
     pub named_length: Option<u64>,
+    /// What it took as it was received.
+    pub weight: Weight,
 }
 
 impl Default for ResponseHead {
@@ -558,6 +575,7 @@ impl Default for ResponseHead {
             body: BodyLength::None,
             keep_alive: true,
             named_length: None,
+            weight: Weight::default(),
         }
     }
 }

@@ -173,6 +173,28 @@ pub(crate) fn tables_are_still(source: &Source) -> Vec<Finding> {
         .collect()
 }
 
+/// Who may ask the system what time it is: its clock may be set, so that nothing may wait by it.
+const WALL_CLOCK: [&str; 4] = [
+    "crates/limen/src/admin/expiry.rs",
+    "crates/proxy/src/clock.rs",
+    "crates/proxy/src/run.rs",
+    "crates/sources/src/disk.rs",
+];
+
+/// Timeouts are measured by a clock that nobody sets.
+pub(crate) fn wall_clock(source: &Source) -> Vec<Finding> {
+    let ours = source.path.starts_with("crates/") && source.path.contains("/src/");
+    if !ours || source.is_test_file() || WALL_CLOCK.contains(&source.path.as_str()) {
+        return Vec::new();
+    }
+    let production = source.production();
+    let names = ["SystemTime", "UNIX_EPOCH"];
+    let found = names.iter().flat_map(|name| words(&production, name));
+    found
+        .map(|at| finding("wall_clock", source, at, "the system's clock may be set: ask for an Instant"))
+        .collect()
+}
+
 fn identifiers(code: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut at = 0;
     code.split(|c: char| !c.is_alphanumeric() && c != '_').filter_map(move |word| {
@@ -330,6 +352,39 @@ pub(crate) fn named_files(document: &str, text: &str, files: &[String]) -> Vec<F
             text: format!("it names `{name}`, which does not exist"),
         })
         .collect()
+}
+
+/// Tests that a document names in backticks (`file.rs::name`) exist: a file whose path ends so has a function of that name.
+pub(crate) fn named_tests(document: &str, text: &str, sources: &[Source]) -> Vec<Finding> {
+    let exists = |file: &str, name: &str| {
+        let function = format!("fn {name}(");
+        let tests = sources.iter().filter(|source| source.path.ends_with(&format!("/{file}")));
+        tests.into_iter().any(|source| Source::new(&source.path, &source.test_raw()).code.contains(&function))
+    };
+    let named = text.split('`').skip(1).step_by(2).filter_map(|name| name.split_once("::"));
+    let absent = named.filter(|(file, name)| file.ends_with(".rs") && !exists(file, name));
+    let finding = |(file, name): (&str, &str)| Finding {
+        check: "named_tests",
+        path: document.to_owned(),
+        text: format!("it names the test `{file}::{name}`, which does not exist"),
+    };
+    absent.map(finding).collect()
+}
+
+/// Rows of tables with a last column `Test` that name neither a test nor a scenario.
+pub(crate) fn untested_rows(document: &str, text: &str) -> Vec<Finding> {
+    let mut tested = false;
+    let rows = text.lines().filter(|line| {
+        tested = line.starts_with('|') && (tested || line.ends_with("| Test |"));
+        let rule = line.starts_with("|---") || line.ends_with("| Test |");
+        tested && !rule && !line.contains(".rs::") && !line.contains(".yaml`")
+    });
+    let finding = |row: &str| Finding {
+        check: "untested_rows",
+        path: document.to_owned(),
+        text: format!("no test is named in {row}"),
+    };
+    rows.map(finding).collect()
 }
 
 /// A diagnostic's code means one thing: it is written once, where it is defined.

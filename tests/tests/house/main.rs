@@ -67,6 +67,11 @@ fn tables_do_not_move() {
 }
 
 #[test]
+fn nothing_waits_by_the_systems_clock() {
+    over_all("wall_clock", checks::wall_clock);
+}
+
+#[test]
 fn modules_of_the_proxy_point_one_way() {
     over_all("module_order", checks::module_order);
 }
@@ -111,12 +116,25 @@ fn documents_name_files_that_exist() {
     }
     let mut found = Vec::new();
     let documents = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "STYLE.md", "bench/README.md"];
-    let more = ["docs/life-of-a-request.md", "docs/life-of-a-resource.md", "conformance/README.md"];
+    let more = [
+        "docs/security.md",
+        "docs/life-of-a-request.md",
+        "docs/life-of-a-resource.md",
+        "conformance/README.md",
+    ];
     for document in documents.into_iter().chain(more) {
         let text = fs::read_to_string(root.join(document)).expect("the document stands there");
         found.extend(checks::named_files(document, &text, &files));
     }
     report("named_files", &found);
+}
+
+#[test]
+fn every_class_of_attack_has_a_test_that_exists() {
+    let document = "docs/security.md";
+    let text = fs::read_to_string(source::root().join(document)).expect("the document stands there");
+    report("untested_rows", &checks::untested_rows(document, &text));
+    report("named_tests", &checks::named_tests(document, &text, &source::all()));
 }
 
 #[test]

@@ -128,6 +128,13 @@ fn the_order_of_modules_can_fail() {
 }
 
 #[test]
+fn the_rule_of_the_systems_clock_can_fail() {
+    finds(checks::wall_clock, "crates/proxy/src/a.rs", "use std::time::SystemTime;", "may be set");
+    passes(checks::wall_clock, "crates/proxy/src/clock.rs", "use std::time::SystemTime;");
+    passes(checks::wall_clock, "crates/proxy/src/a.rs", "use std::time::Instant;");
+}
+
+#[test]
 fn bans_can_fail() {
     let bans: Check = checks::bans;
     finds(bans, "crates/ir/src/a.rs", concat!("fn f() { to", "do!() }"), "is not left");
@@ -163,6 +170,16 @@ fn named_files_can_fail() {
     let missing = |text: &str| checks::named_files("a.md", text, &files).len();
     assert_eq!(missing("see `exchange/mod.rs`, `proxy/exchange/`, `mod.rs` and `a b.rs`"), 0);
     assert_eq!(missing("see `exchange/retry.rs` and `compile/`"), 2);
+}
+
+#[test]
+fn rows_without_tests_can_fail() {
+    let tests = [Source::new("tests/tests/abuse/a.rs", "// fn c() {}\nfn b() {}\n")];
+    let absent = |text: &str| checks::named_tests("a.md", text, &tests).len();
+    assert_eq!((absent("| `x` | `abuse/a.rs::b` |"), absent("| `x` | `abuse/a.rs::c` `b.rs::b` |")), (0, 2));
+    let untested = |text: &str| checks::untested_rows("a.md", text).len();
+    let table = |row: &str| untested(&format!("| a |\n\n| Class | Test |\n|---|---|\n{row}\n\n| b |"));
+    assert_eq!((table("| `x` | `a.rs::b` |"), table("| x | `a.yaml` |"), table("| x | `a.rs` |")), (0, 0, 1));
 }
 
 #[test]

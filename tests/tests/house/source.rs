@@ -90,7 +90,7 @@ pub(crate) fn root() -> PathBuf {
 pub(crate) fn all() -> Vec<Source> {
     let root = root();
     let mut found = Vec::new();
-    for folder in ["crates", "tests"] {
+    for folder in ["crates", "tests", "bench"] {
         walk(&root.join(folder), &mut |path| {
             if path.extension().is_some_and(|e| e == "rs") {
                 let name =

@@ -19,7 +19,7 @@ use flate2::write::GzEncoder;
 use http_body::Frame;
 use tokio::sync::mpsc;
 
-use super::{Admin, expiry};
+use super::{Admin, expiry, process};
 
 /// Parts that wait for the reader at most.
 const PARTS: usize = 4;
@@ -46,6 +46,7 @@ fn write(admin: &Admin, mut out: Out) {
     let view = admin.view();
     out.write(&expiry::render(&view.certificates));
     out.write(&view.rejected.render());
+    out.write(&process::render());
     out.end();
 }
 

@@ -7,6 +7,7 @@ mod guard;
 mod health;
 mod metrics;
 mod ports;
+mod process;
 pub(crate) mod rejected;
 mod views;
 

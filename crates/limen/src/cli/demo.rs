@@ -42,7 +42,7 @@ impl Demo {
             roots: Vec::new(),
             cluster: None,
             documents: vec![served.document],
-            memory: None,
+            readers: boot::Readers::default(),
             logging,
             say,
         };

@@ -3,6 +3,7 @@
 mod completions;
 mod demo;
 mod run;
+mod selftest;
 mod serve;
 mod summary;
 mod translate;
@@ -14,7 +15,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::logging;
+use crate::{logging, panics};
 
 /// An Istio-compatible ingress and egress gateway.
 ///
@@ -35,6 +36,7 @@ enum Command {
     Demo(demo::Demo),
     Run(run::Run),
     Translate(translate::Translate),
+    Selftest(selftest::Selftest),
     Version(version::Version),
     Completions(completions::Completions),
 }
@@ -48,6 +50,7 @@ pub fn main() -> ExitCode {
         Ok(limen) => limen,
         Err(error) => error.exit(),
     };
+    panics::install();
     let logging = match logging::start(&limen.log) {
         Ok(logging) => logging,
         Err(error) => return usage(&error),
@@ -56,6 +59,7 @@ pub fn main() -> ExitCode {
         Command::Demo(command) => command.run(logging),
         Command::Run(command) => command.run(logging),
         Command::Translate(command) => command.run(),
+        Command::Selftest(command) => command.run(),
         Command::Version(command) => command.run(),
         Command::Completions(command) => command.run(&mut command_line()),
     };

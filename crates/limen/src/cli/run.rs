@@ -40,7 +40,7 @@ impl Run {
             roots: self.paths,
             cluster,
             documents: Vec::new(),
-            memory: None,
+            readers: boot::Readers::default(),
             logging,
             say,
         };

@@ -13,7 +13,8 @@ use crate::view::View;
 /// After this time of waiting for the first configuration the user is told why.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Runs the gateway until SIGTERM or Ctrl-C; a second signal ends it at once. `ready` is called when it serves.
+/// Runs the gateway until SIGTERM or Ctrl-C; a second signal ends it at once. Where a part of it fails that it cannot do
+/// without, it ends as well, with code 1, so that whoever watches it starts it anew. `ready` is called when it serves.
 pub(super) fn until_told_to_end(running: Running, ready: impl FnOnce(&Running, &View)) -> Outcome {
     let signals = running.block_on(async { Signals::listen() })?;
     let outcome = running.block_on(life(&running, signals, ready));
@@ -25,12 +26,16 @@ async fn life(running: &Running, mut signals: Signals, ready: impl FnOnce(&Runni
     let view = tokio::select! {
         view = become_ready(running) => view,
         _ = signals.end(running) => return Ok(ExitCode::SUCCESS),
+        part = running.broken() => anyhow::bail!("{part} has failed"),
     };
     ready(running, &view);
-    let signal = signals.end(running).await;
-    say(&format!("{signal}: finishing open connections; once more to end at once"));
+    let (why, code) = tokio::select! {
+        signal = signals.end(running) => (signal.to_owned(), ExitCode::SUCCESS),
+        part = running.broken() => (format!("error: {part} has failed"), ExitCode::FAILURE),
+    };
+    say(&format!("{why}: finishing open connections; once more to end at once"));
     tokio::select! {
-        _ = running.drain() => Ok(ExitCode::SUCCESS),
+        _ = running.drain() => Ok(code),
         _ = signals.end(running) => Ok(ExitCode::FAILURE),
     }
 }

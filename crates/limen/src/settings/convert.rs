@@ -1,16 +1,18 @@
 //! What each stage is told of the settings.
 
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use limen_proxy::limits::descriptors::DescriptorLimit;
 use limen_proxy::observe::{AccessLogConfig, LogTarget, SourceLabels};
 use limen_translate::{BackendOverride, GatewayApiSettings, GatewayInstance, IdentityFiles, IngressSettings};
 
-use crate::memory;
+use crate::{descriptors, memory};
 
 use super::{
-    AccessLog, Backend, GatewayIdentity, Http10, IstioIngress, Limits, Meaning, Settings, SniHostMismatch,
+    AccessLog, AtMost, Backend, GatewayIdentity, Http10, IstioIngress, Limits, Meaning, Settings, Size,
+    SniHostMismatch,
 };
 
 impl Meaning {
@@ -88,6 +90,7 @@ impl Meaning {
 impl Settings {
     /// What the data plane is told.
     pub(crate) fn proxy(&self) -> limen_proxy::Config {
+        let descriptors = descriptors::limit(self.limits.max_file_descriptors);
         limen_proxy::Config {
             workers: self.serving.workers.map(NonZeroUsize::get),
             strict_ports: self.serving.strict_ports,
@@ -95,8 +98,10 @@ impl Settings {
             access_log_by_mesh: self.serving.access_log.is_none() && self.serving.access_log_format.is_none(),
             access_log_placed: self.serving.access_log_file.is_some(),
             drain: self.serving.drain,
-            limits: self.limits.proxy(),
+            drain_delay: self.serving.drain_delay.unwrap_or_default(),
+            limits: self.limits.proxy(descriptors.as_ref()),
             memory: memory::limit(self.limits.max_memory),
+            descriptors,
             misdirected_is_404: self.serving.sni_host_mismatch == SniHostMismatch::NotFound,
             http10: self.serving.http10 == Http10::Serve,
             hostname: hostname(),
@@ -148,20 +153,33 @@ impl Settings {
 }
 
 impl Limits {
-    fn proxy(&self) -> limen_proxy::Limits {
+    fn proxy(&self, descriptors: Option<&DescriptorLimit>) -> limen_proxy::Limits {
         // `parse::timeout` allows no time that has no milliseconds.
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let number = |most: Option<AtMost>| most.map_or(u32::MAX, AtMost::number);
+        let by_descriptors = descriptors.map_or(u32::MAX, |limit| DescriptorLimit::connections(limit.max));
         limen_proxy::Limits {
             max_head_bytes: self.max_header_bytes as usize,
             max_fields: self.max_headers as usize,
             head_timeout_ms: millis(self.header_timeout),
             idle_timeout_ms: millis(self.idle_timeout),
             handshake_timeout_ms: millis(self.handshake_timeout),
-            max_streams: self.max_streams.get(),
+            request_timeout_ms: self.request_timeout.map(millis),
+            stream_idle_timeout_ms: self.stream_idle_timeout.map(millis),
             stall_timeout_ms: millis(self.stall_timeout),
+            max_body_bytes: self.max_body_bytes.map_or(u64::MAX, Size::bytes),
+            max_streams: self.max_streams.get(),
+            max_connection_requests: number(self.max_connection_requests),
+            stream_window: self.stream_window,
+            connection_window: self.connection_window,
+            max_unwritten_bytes: self.write_buffer as usize,
+            h2_credit: self.http2_credit,
+            replay_bytes: self.replay_buffer as usize,
+            max_connections: self.max_connections.map_or(by_descriptors, AtMost::number),
+            max_listener_connections: number(self.max_listener_connections),
+            max_client_connections: number(self.max_client_connections),
+            max_pending_requests: self.max_pending_requests.number(),
             max_udp_flows: self.max_udp_flows.get(),
-            max_connections: self.max_connections.map_or(u32::MAX, NonZeroU32::get),
-            ..limen_proxy::Limits::default()
         }
     }
 }

@@ -78,7 +78,12 @@ impl Deploying {
 }
 
 /// Completes what is told to instances by what does not concern the meaning of resources.
-pub(crate) fn complete(deployer: &mut Deployer, own: &str, cluster: &Cluster, drain: Duration) {
+pub(crate) fn complete(
+    deployer: &mut Deployer,
+    own: &str,
+    cluster: &Cluster,
+    (drain, delay): (Duration, Duration),
+) {
     let mut tell = |flag: &str, value: String| deployer.arguments.extend([flag.to_owned(), value]);
     if !cluster.namespaces.is_empty() {
         // Where their own Service is.
@@ -91,7 +96,8 @@ pub(crate) fn complete(deployer: &mut Deployer, own: &str, cluster: &Cluster, dr
         tell("--lease-namespace", leases);
     }
     tell("--drain", format!("{}ms", drain.as_millis()));
-    deployer.grace_seconds += drain.as_secs();
+    tell("--drain-delay", format!("{}ms", delay.as_millis()));
+    deployer.grace_seconds += (drain + delay).as_secs();
 }
 
 fn gateway(text: &str) -> Result<ObjectKey, String> {

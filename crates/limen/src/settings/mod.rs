@@ -6,13 +6,16 @@
 mod convert;
 pub(crate) mod deploying;
 mod kubernetes;
+mod limits;
+#[cfg(test)]
+mod limits_tests;
 mod parse;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -23,7 +26,8 @@ use limen_resources::Kind;
 
 pub use deploying::Deploying;
 pub use kubernetes::Kubernetes;
-pub use parse::{Backend, GatewayIdentity, MaxMemory, PortMap, ServeAt};
+pub use limits::Limits;
+pub use parse::{AtMost, Backend, GatewayIdentity, PortMap, ServeAt, Size};
 
 /// What `run` and `demo` take, besides the paths.
 #[derive(Debug, Clone, Args)]
@@ -244,6 +248,11 @@ pub struct Serving {
     #[arg(long, env = "LIMEN_DRAIN", default_value = "30s", value_name = "TIME", value_parser = parse::duration, help_heading = SERVING)]
     pub drain: Duration,
 
+    /// Time after SIGTERM in which all goes on, but for readiness: load balancers have it to send new connections
+    /// elsewhere [default: 5s with --kube, else none]
+    #[arg(long, env = "LIMEN_DRAIN_DELAY", value_name = "TIME", value_parser = parse::duration, help_heading = SERVING)]
+    pub drain_delay: Option<Duration>,
+
     /// Answer to a Host that belongs to another TLS server name than the connection's
     #[arg(long, env = "LIMEN_SNI_HOST_MISMATCH", default_value = "421", value_name = "CODE", help_heading = SERVING)]
     pub sni_host_mismatch: SniHostMismatch,
@@ -264,73 +273,6 @@ pub struct Serving {
     #[arg(long, env = "LIMEN_ACCESS_LOG_FILE", value_name = "FILE", help_heading = LOGS)]
     pub access_log_file: Option<PathBuf>,
 }
-
-/// What one client may cost. The defaults are those of [`limen_proxy::Limits`].
-#[derive(Debug, Clone, Args)]
-pub struct Limits {
-    /// Time from the first byte of a request head to its last; later is 408
-    #[arg(long, env = "LIMEN_HEADER_TIMEOUT", default_value = "60s", value_name = "TIME", value_parser = parse::timeout, help_heading = LIMITS)]
-    pub header_timeout: Duration,
-
-    /// Time that a connection may be without a request, or an upgraded one (such as a WebSocket) without a byte
-    #[arg(long, env = "LIMEN_IDLE_TIMEOUT", default_value = "1h", value_name = "TIME", value_parser = parse::timeout, help_heading = LIMITS)]
-    pub idle_timeout: Duration,
-
-    /// Time from the accept of a connection to the end of its TLS handshake
-    #[arg(long, env = "LIMEN_HANDSHAKE_TIMEOUT", default_value = "15s", value_name = "TIME", value_parser = parse::timeout, help_heading = LIMITS)]
-    pub handshake_timeout: Duration,
-
-    /// Time after which a client is cut that takes no byte of a response that waits for it
-    #[arg(long, env = "LIMEN_STALL_TIMEOUT", default_value = "5m", value_name = "TIME", value_parser = parse::timeout, help_heading = LIMITS)]
-    pub stall_timeout: Duration,
-
-    /// Client connections of the whole process; more are closed at accept [default: no limit]
-    #[arg(long, env = "LIMEN_MAX_CONNECTIONS", value_name = "N", help_heading = LIMITS)]
-    pub max_connections: Option<NonZeroU32>,
-
-    /// Flows of datagrams (UDP) of the whole process; for one more, the one that was silent for longest ends
-    #[arg(long, env = "LIMEN_MAX_UDP_FLOWS", default_value = "10000", value_name = "N", help_heading = LIMITS)]
-    pub max_udp_flows: NonZeroU32,
-
-    /// Memory that the process may use: above 95 % of it new requests are answered 503, above 98 % connections are closed at
-    /// accept, until it is 2 % less; `off` for no limit [default: the limit of its control group less a twentieth, at least
-    /// 16MiB; off where there is none]
-    #[arg(long, env = "LIMEN_MAX_MEMORY", value_name = "SIZE", value_parser = parse::max_memory, help_heading = LIMITS)]
-    pub max_memory: Option<MaxMemory>,
-
-    /// Concurrent streams of one HTTP/2 connection; more are refused
-    #[arg(long, env = "LIMEN_MAX_STREAMS", default_value = "100", value_name = "N", help_heading = LIMITS)]
-    pub max_streams: NonZeroU32,
-
-    /// Size of a request head with its request line; more is 431
-    #[arg(
-        long,
-        env = "LIMEN_MAX_HEADER_BYTES",
-        default_value = "61440",
-        value_name = "BYTES",
-        value_parser = clap::value_parser!(u32).range(LEAST_HEADER_BYTES..=MOST_HEADER_BYTES),
-        help_heading = LIMITS
-    )]
-    pub max_header_bytes: u32,
-
-    /// Header lines of a request, 256 at the most; more is 431
-    #[arg(
-        long,
-        env = "LIMEN_MAX_HEADERS",
-        default_value = "100",
-        value_name = "N",
-        value_parser = clap::value_parser!(u32).range(1..=MOST_HEADERS),
-        help_heading = LIMITS
-    )]
-    pub max_headers: u32,
-}
-
-/// Less than this and no browser's request passes.
-const LEAST_HEADER_BYTES: i64 = 512;
-/// 1 MiB: each connection may hold that much before anything is known of its request.
-const MOST_HEADER_BYTES: i64 = 1 << 20;
-/// What the parser has room for.
-const MOST_HEADERS: i64 = 256;
 
 const FILES: &str = "Files";
 const IDENTITY: &str = "Identity";

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -17,13 +18,47 @@ pub enum ServeAt {
     Address(SocketAddr),
 }
 
-/// `--max-memory SIZE`.
+/// So many bytes at the most, such as `--max-memory SIZE`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MaxMemory {
+pub enum Size {
     /// No limit.
     Off,
     /// Bytes.
     Bytes(u64),
+}
+
+impl Size {
+    /// The number, `u64::MAX` for no limit.
+    pub(super) fn bytes(self) -> u64 {
+        match self {
+            Size::Off => u64::MAX,
+            Size::Bytes(bytes) => bytes,
+        }
+    }
+}
+
+/// So many at the most, such as `--max-connections N`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AtMost {
+    /// No limit.
+    Off,
+    /// So many.
+    Number(NonZeroU64),
+}
+
+impl AtMost {
+    /// So many; `None` for 0, which would be none at all.
+    pub fn of(number: u64) -> Option<AtMost> {
+        NonZeroU64::new(number).map(AtMost::Number)
+    }
+
+    /// The number, `u32::MAX` for no limit.
+    pub(super) fn number(self) -> u32 {
+        match self {
+            AtMost::Off => u32::MAX,
+            AtMost::Number(number) => u32::try_from(number.get()).unwrap_or(u32::MAX),
+        }
+    }
 }
 
 /// `--map-port FROM:TO`.
@@ -213,10 +248,10 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// Bytes, with a unit of Kubernetes' or none.
-pub(super) fn max_memory(text: &str) -> Result<MaxMemory, String> {
+pub(super) fn size(text: &str) -> Result<Size, String> {
     let expected = || format!("'{text}' is no size: expected such as 512MiB, 1GiB or 800000000, or off");
     if text == "off" {
-        return Ok(MaxMemory::Off);
+        return Ok(Size::Off);
     }
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
@@ -232,7 +267,16 @@ pub(super) fn max_memory(text: &str) -> Result<MaxMemory, String> {
         _ => return Err(expected()),
     };
     let bytes = number.checked_mul(scale).filter(|bytes| *bytes > 0).ok_or_else(expected)?;
-    Ok(MaxMemory::Bytes(bytes))
+    Ok(Size::Bytes(bytes))
+}
+
+/// A number above 0, or none.
+pub(super) fn at_most(text: &str) -> Result<AtMost, String> {
+    if text == "off" {
+        return Ok(AtMost::Off);
+    }
+    let number = text.parse().ok().and_then(AtMost::of);
+    number.ok_or_else(|| format!("'{text}' is no number above 0: expected such as 10000, or off"))
 }
 
 /// A time to wait for something; 0 would be no wait at all, which nobody wants and some take for "for ever".

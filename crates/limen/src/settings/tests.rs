@@ -104,24 +104,28 @@ fn times_have_units() {
 #[test]
 fn sizes_have_units() {
     for (text, bytes) in [("1024", 1024), ("3Ki", 3072), ("512MiB", 512 << 20), ("1GB", 1_000_000_000)] {
-        assert_eq!(parse::max_memory(text), Ok(MaxMemory::Bytes(bytes)), "{text}");
+        assert_eq!(parse::size(text), Ok(Size::Bytes(bytes)), "{text}");
     }
-    assert_eq!(parse::max_memory("off"), Ok(MaxMemory::Off));
+    assert_eq!(parse::size("off"), Ok(Size::Off));
     for bad in ["", "0", "Mi", "-1", "1Mib", "1 Mi", "99999999999Gi", "OFF"] {
-        assert!(parse::max_memory(bad).is_err(), "{bad}");
+        assert!(parse::size(bad).is_err(), "{bad}");
     }
 }
 
 #[test]
 fn the_default_limits_are_those_of_the_data_plane() {
-    let limits = Settings::from_flags([]).unwrap().proxy().limits;
+    let limits = Settings::from_flags(["--max-file-descriptors", "off"]).unwrap().proxy().limits;
     assert_eq!(format!("{limits:?}"), format!("{:?}", limen_proxy::Limits::default()));
 }
 
 #[test]
 fn each_limit_reaches_the_data_plane() {
     let flags = "--header-timeout 1ms --idle-timeout 2ms --handshake-timeout 3ms --stall-timeout 4ms \
-                 --max-connections 5 --max-udp-flows 9 --max-streams 6 --max-header-bytes 700 --max-headers 8";
+                 --max-connections 5 --max-udp-flows 9 --max-streams 6 --max-header-bytes 700 --max-headers 8 \
+                 --request-timeout 10ms --stream-idle-timeout 11ms --max-body-bytes 12 --max-connection-requests 13 \
+                 --stream-window 70000 --connection-window 80000 --write-buffer 90000 --http2-credit 140 \
+                 --replay-buffer 15 --max-listener-connections 16 --max-client-connections 17 \
+                 --max-pending-requests 18";
     let limits = Settings::from_flags(flags.split_whitespace()).unwrap().proxy().limits;
     let times = [
         limits.head_timeout_ms,
@@ -132,6 +136,21 @@ fn each_limit_reaches_the_data_plane() {
     assert_eq!(times, [1, 2, 3, 4]);
     assert_eq!((limits.max_connections, limits.max_udp_flows, limits.max_streams), (5, 9, 6));
     assert_eq!((limits.max_head_bytes, limits.max_fields), (700, 8));
+    assert_eq!((limits.request_timeout_ms, limits.stream_idle_timeout_ms), (Some(10), Some(11)));
+    assert_eq!((limits.max_body_bytes, limits.max_connection_requests), (12, 13));
+    assert_eq!((limits.stream_window, limits.connection_window), (70_000, 80_000));
+    assert_eq!((limits.max_unwritten_bytes, limits.h2_credit, limits.replay_bytes), (90_000, 140, 15));
+    let connections = (limits.max_listener_connections, limits.max_client_connections);
+    assert_eq!((connections, limits.max_pending_requests), ((16, 17), 18));
+}
+
+#[test]
+fn connections_are_fewer_than_descriptors_unless_it_is_said_otherwise() {
+    let connections =
+        |flags: &[&str]| Settings::from_flags(flags.iter().copied()).unwrap().proxy().limits.max_connections;
+    assert_eq!(connections(&["--max-file-descriptors", "600"]), 284);
+    assert_eq!(connections(&["--max-file-descriptors", "600", "--max-connections", "599"]), 599);
+    assert_eq!(connections(&["--max-file-descriptors", "600", "--max-connections", "off"]), u32::MAX);
 }
 
 #[test]
@@ -140,7 +159,20 @@ fn a_limit_that_would_refuse_everything_is_refused() {
         ["--idle-timeout", "0s"],
         ["--stall-timeout", "0ms"],
         ["--max-connections", "0"],
+        ["--max-file-descriptors", "0"],
         ["--max-udp-flows", "0"],
+        ["--max-listener-connections", "0"],
+        ["--max-client-connections", "0"],
+        ["--max-connection-requests", "0"],
+        ["--max-body-bytes", "0"],
+        ["--max-pending-requests", "0"],
+        ["--max-series", "0"],
+        ["--request-timeout", "0s"],
+        ["--stream-idle-timeout", "0s"],
+        ["--stream-window", "65534"],
+        ["--connection-window", "2147483648"],
+        ["--write-buffer", "1000"],
+        ["--http2-credit", "0"],
         ["--max-streams", "0"],
         ["--max-header-bytes", "100"],
         ["--max-headers", "0"],

@@ -12,6 +12,7 @@ use limen_ir::cluster::{
 };
 use limen_ir::tls::{ClientTls, Trust, TrustedNames};
 use limen_ir::{ClusterEndpoints, ClusterKey, Endpoints, Ir, Millis};
+use limen_wire::h1;
 use limen_wire::proxy_protocol::ProxyVersion;
 
 use super::ejections::{Ejections, Judged};
@@ -19,6 +20,7 @@ use super::endpoints::{self, Handles};
 use super::origin_tls;
 use super::warmup::Ages;
 use crate::applied::Ejected;
+use crate::limits::Limits;
 use crate::limits::cluster::{Allowed, ClusterLimits, RetryLimit};
 use crate::limits::outlier::{Notice, Watch, Why};
 use crate::limits::rate::RetryRate;
@@ -30,24 +32,70 @@ use crate::table::routes::ClusterSlot;
 /// Endpoints by cluster slot.
 pub(crate) type EndpointTable = Vec<Arc<EndpointSet>>;
 
+/// A slot that was given to a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Allotted {
+    pub(crate) slot: ClusterSlot,
+    /// How often the slot had been given to a key before.
+    turn: u32,
+}
+
+#[cfg(test)]
+impl Allotted {
+    /// A slot that no key had before.
+    pub(crate) fn first(slot: ClusterSlot) -> Allotted {
+        Allotted { slot, turn: 1 }
+    }
+}
+
+/// Who gives clusters their slots.
+pub(crate) trait Slots {
+    /// The slot of a key, which is given one if it is new. It keeps that for this generation and the next.
+    fn allot(&mut self, key: &ClusterKey) -> Allotted;
+
+    /// Has its key that slot still? If so it keeps it for as long as if it were asked for by its key, which costs more.
+    fn keep(&mut self, allotted: Allotted) -> bool;
+}
+
 /// Slots by key, and what was compiled into them.
 pub(crate) struct ClusterMemo {
     registry: Arc<Registry>,
     slots: BTreeMap<ClusterKey, Slot>,
+    /// By index.
+    tenures: Vec<Tenure>,
     free: Vec<u32>,
-    count: u32,
     generation: u64,
     handles: Handles,
+    /// What was made last, by index; those of no key are `None` and without endpoints.
+    clusters: Vec<Option<Arc<Cluster>>>,
+    table: EndpointTable,
     nobody: Arc<EndpointSet>,
     /// Where workers tell of errors.
     control: Sender<Notice>,
+    bounds: Bounds,
+}
+
+/// What holds of every cluster.
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    /// What heads of answers may be.
+    heads: h1::Limits,
+    /// Requests that may wait where connections are limited and no number is given.
+    pending: Option<u32>,
+}
+
+/// Whose a slot is.
+#[derive(Debug, Clone, Copy, Default)]
+struct Tenure {
+    /// How often it was given to a key before.
+    turn: u32,
+    /// The last generation in which a route named its cluster, or the IR before it was gone from that.
+    named: u64,
 }
 
 struct Slot {
     index: u32,
     series: ClusterId,
-    /// The last generation in which a route or the IR named the cluster.
-    named: u64,
     cluster: Option<(Arc<IrCluster>, Arc<Cluster>)>,
     endpoints: Option<SlotEndpoints>,
     ejections: Ejections,
@@ -62,17 +110,22 @@ struct SlotEndpoints {
 }
 
 impl Slot {
-    fn new((index, series): (u32, ClusterId), named: u64) -> Slot {
+    fn new(index: u32, series: ClusterId) -> Slot {
         let (ejections, ages) = (Ejections::default(), Ages::default());
-        Slot { index, series, named, cluster: None, endpoints: None, ejections, ages }
+        Slot { index, series, cluster: None, endpoints: None, ejections, ages }
     }
 
     fn ir(&self) -> Option<&Arc<IrCluster>> {
         self.cluster.as_ref().map(|(ir, _)| ir)
     }
 
-    /// Compiles endpoints anew, unless they and their cluster are the former ones.
-    fn endpoints(&mut self, ir: &Arc<ClusterEndpoints>, handles: &mut Handles, control: &Sender<Notice>) {
+    /// Compiles endpoints anew, unless they and their cluster are the former ones: then `false`.
+    fn endpoints(
+        &mut self,
+        ir: &Arc<ClusterEndpoints>,
+        handles: &mut Handles,
+        control: &Sender<Notice>,
+    ) -> bool {
         let cluster = self.ir().cloned();
         let same_cluster = |known: &SlotEndpoints| match (&known.cluster, &cluster) {
             (Some(a), Some(b)) => Arc::ptr_eq(a, b),
@@ -80,7 +133,7 @@ impl Slot {
             _ => false,
         };
         if self.endpoints.as_ref().is_some_and(|known| Arc::ptr_eq(&known.ir, ir) && same_cluster(known)) {
-            return;
+            return false;
         }
         let policy = cluster.as_ref().and_then(|cluster| cluster.outlier.as_ref());
         let addresses = handles.addresses(ir).into_iter();
@@ -88,6 +141,13 @@ impl Slot {
         self.ages.reconcile(warmup, addresses.clone(), Instant::now());
         self.ejections.reconcile(policy, self.index, addresses, control);
         self.compile_endpoints(ir.clone(), cluster, handles);
+        true
+    }
+
+    /// Has none any more; `false`: it had none.
+    fn without_endpoints(&mut self) -> bool {
+        (self.ejections, self.ages) = (Ejections::default(), Ages::default());
+        self.endpoints.take().is_some()
     }
 
     fn compile_endpoints(
@@ -121,14 +181,18 @@ impl Slot {
 }
 
 impl ClusterMemo {
-    pub(crate) fn new(registry: Arc<Registry>, control: Sender<Notice>) -> ClusterMemo {
+    pub(crate) fn new(registry: Arc<Registry>, control: Sender<Notice>, limits: &Limits) -> ClusterMemo {
+        let most = limits.max_pending_requests;
         ClusterMemo {
+            bounds: Bounds { heads: limits.heads(), pending: (most != u32::MAX).then_some(most) },
             handles: Handles::new(registry.clone()),
             registry,
             slots: BTreeMap::new(),
+            tenures: Vec::new(),
             free: Vec::new(),
-            count: 0,
             generation: 1,
+            clusters: Vec::new(),
+            table: EndpointTable::new(),
             nobody: Arc::default(),
             control,
         }
@@ -136,18 +200,7 @@ impl ClusterMemo {
 
     /// The slot of a key, allotted if it is new.
     pub(crate) fn slot(&mut self, key: &ClusterKey) -> ClusterSlot {
-        let generation = self.generation;
-        if let Some(slot) = self.slots.get_mut(key) {
-            slot.named = generation;
-            return ClusterSlot(slot.index);
-        }
-        let index = self.free.pop().unwrap_or_else(|| {
-            self.count += 1;
-            self.count - 1
-        });
-        let series = self.registry.cluster(&key.to_string());
-        self.slots.insert(key.clone(), Slot::new((index, series), generation));
-        ClusterSlot(index)
+        self.allot(key).slot
     }
 
     /// What stands in the slot of a key since the last [`ClusterMemo::compile`].
@@ -162,32 +215,31 @@ impl ClusterMemo {
         ir: &Ir,
         endpoints: &Endpoints,
     ) -> (Vec<Option<Arc<Cluster>>>, EndpointTable) {
-        for key in ir.clusters.keys() {
-            self.slot(key);
-        }
-        let registry = &self.registry;
-        for (key, slot) in &mut self.slots {
-            match (ir.clusters.get(key), &slot.cluster) {
-                (Some(new), Some((old, _))) if Arc::ptr_eq(new, old) => {}
-                (Some(new), old) => {
-                    let limits = limits(new, old.as_ref().map(|(ir, compiled)| (&**ir, &**compiled)));
-                    let compiled = Arc::new(cluster(new, (slot.series, limits), registry));
-                    slot.cluster = Some((new.clone(), compiled));
-                }
-                (None, _) => slot.cluster = None,
+        let mut new = Vec::new();
+        let ClusterMemo { slots, tenures, clusters, registry, generation, bounds, .. } = self;
+        let mut placing = Placing { tenures, clusters, registry, bounds: *bounds };
+        // Both are in the order of keys.
+        let mut slots = slots.iter_mut().peekable();
+        for (key, cluster) in &*ir.clusters {
+            while let Some((_, slot)) = slots.next_if(|(known, _)| *known < key) {
+                placing.without(slot, *generation);
             }
-            registry.tell_cluster(slot.series, |facts| {
-                let cluster = slot.cluster.as_ref();
-                facts.configured = cluster.is_some();
-                facts.watched = cluster.is_some_and(|(ir, _)| ir.outlier.is_some());
-                facts.limits = cluster.and_then(|(_, compiled)| compiled.limits.clone());
-            });
+            match slots.next_if(|(known, _)| *known == key) {
+                Some((_, slot)) if slot.ir().is_some_and(|old| Arc::ptr_eq(old, cluster)) => {}
+                Some((_, slot)) => placing.put(slot, cluster),
+                None => new.push((key, cluster)),
+            }
         }
-        let mut clusters = vec![None; self.count as usize];
-        for slot in self.slots.values() {
-            clusters[slot.index as usize] = slot.cluster.as_ref().map(|(_, compiled)| compiled.clone());
+        slots.for_each(|(_, slot)| placing.without(slot, *generation));
+        for (key, cluster) in new {
+            self.allot(key);
+            let ClusterMemo { slots, tenures, clusters, registry, bounds, .. } = self;
+            if let Some(slot) = slots.get_mut(key) {
+                Placing { tenures, clusters, registry, bounds: *bounds }.put(slot, cluster);
+            }
         }
         let endpoints = self.endpoints(endpoints);
+        let clusters = self.clusters.clone();
         self.sweep();
         self.generation += 1;
         (clusters, endpoints)
@@ -195,28 +247,32 @@ impl ClusterMemo {
 
     /// Endpoints by slot; what did not change is shared with the last table.
     pub(crate) fn endpoints(&mut self, endpoints: &Endpoints) -> EndpointTable {
+        // Both are in the order of keys.
+        let mut all = endpoints.clusters.iter().peekable();
         for (key, slot) in &mut self.slots {
-            match endpoints.clusters.get(key) {
-                Some(new) => slot.endpoints(new, &mut self.handles, &self.control),
-                None => {
-                    slot.endpoints = None;
-                    slot.ejections = Ejections::default();
-                    slot.ages = Ages::default();
+            while all.next_if(|(other, _)| *other < key).is_some() {}
+            let changed = match all.next_if(|(other, _)| *other == key) {
+                Some((_, new)) => slot.endpoints(new, &mut self.handles, &self.control),
+                None => slot.without_endpoints(),
+            };
+            if changed {
+                slot.tell(&self.registry);
+                let made = slot.endpoints.as_ref().map(|known| &known.compiled);
+                if let Some(place) = self.table.get_mut(slot.index as usize) {
+                    place.clone_from(made.unwrap_or(&self.nobody));
                 }
             }
-            slot.tell(&self.registry);
         }
-        self.table()
+        self.table.clone()
     }
 
-    fn table(&self) -> EndpointTable {
-        let mut table = vec![self.nobody.clone(); self.count as usize];
-        for slot in self.slots.values() {
-            if let Some(known) = &slot.endpoints {
-                table[slot.index as usize] = known.compiled.clone();
-            }
+    /// Compiles the endpoints of a slot again, since somebody is left out or comes back, or has become warmer.
+    fn again(&mut self, key: &ClusterKey) {
+        let Some(slot) = self.slots.get_mut(key) else { return };
+        slot.compile_again(&mut self.handles, &self.registry);
+        if let (Some(place), Some(known)) = (self.table.get_mut(slot.index as usize), &slot.endpoints) {
+            place.clone_from(&known.compiled);
         }
-        table
     }
 
     /// Workers had too many errors of an endpoint. A new table, if that leaves it out.
@@ -238,23 +294,23 @@ impl ClusterMemo {
         if judged != Judged::Ejected {
             return (judged, None);
         }
-        slot.compile_again(&mut self.handles, &self.registry);
-        (judged, Some(self.table()))
+        self.again(&cluster.key);
+        (judged, Some(self.table.clone()))
     }
 
     /// Lets endpoints come back whose time is over, and gives new ones more weight. A new table, if there were some.
     pub(crate) fn look(&mut self, now: Instant) -> Option<EndpointTable> {
-        let mut changed = false;
+        let mut changed = Vec::new();
         for slot in self.slots.values_mut() {
             let Some(cluster) = slot.ir().cloned() else { continue };
             let back = cluster.outlier.as_ref().is_some_and(|policy| slot.ejections.look(policy, now));
             let warmer = slot.ages.next_look().is_some_and(|next| next <= now);
             if back || warmer {
-                slot.compile_again(&mut self.handles, &self.registry);
-                changed = true;
+                changed.push(cluster);
             }
         }
-        changed.then(|| self.table())
+        changed.iter().for_each(|cluster| self.again(&cluster.key));
+        (!changed.is_empty()).then(|| self.table.clone())
     }
 
     /// When [`ClusterMemo::look`] wants to be called.
@@ -266,9 +322,8 @@ impl ClusterMemo {
 
     /// Endpoints that are left out.
     pub(crate) fn ejected(&self) -> Vec<Ejected> {
-        let of = |(key, slot): (&ClusterKey, &Slot)| {
-            let cluster = key.to_string();
-            let of = move |address| Ejected { cluster: cluster.clone(), address };
+        let of = |(key, slot): (&'_ ClusterKey, &'_ Slot)| {
+            let of = |address| Ejected { cluster: key.to_string(), address };
             slot.ejections.ejected().map(of).collect::<Vec<_>>()
         };
         self.slots.iter().flat_map(of).collect()
@@ -277,11 +332,16 @@ impl ClusterMemo {
     /// A cluster's slot is freed one generation after the last that named it: requests that were routed before the swap
     /// still find it. A worker that holds an older route compares names before it uses a slot.
     fn sweep(&mut self) {
-        let ClusterMemo { slots, free, generation, registry, .. } = self;
+        let ClusterMemo { slots, tenures, free, generation, registry, table, nobody, .. } = self;
         slots.retain(|_, slot| {
-            let keep = slot.named + 1 >= *generation;
+            let index = slot.index as usize;
+            let named = tenures.get(index).map_or(0, |tenure| tenure.named);
+            let keep = slot.cluster.is_some() || named + 1 >= *generation;
             if !keep {
                 free.push(slot.index);
+                if let Some(place) = table.get_mut(index) {
+                    place.clone_from(nobody);
+                }
                 registry.tell_cluster(slot.series, |facts| {
                     (facts.configured, facts.limits) = (false, None);
                 });
@@ -291,9 +351,86 @@ impl ClusterMemo {
     }
 }
 
+impl Slots for ClusterMemo {
+    fn allot(&mut self, key: &ClusterKey) -> Allotted {
+        let generation = self.generation;
+        let index = match self.slots.get(key) {
+            Some(slot) => slot.index,
+            None => {
+                let index = self.free.pop().unwrap_or_else(|| {
+                    self.tenures.push(Tenure::default());
+                    self.clusters.push(None);
+                    self.table.push(self.nobody.clone());
+                    (self.tenures.len() - 1) as u32
+                });
+                if let Some(tenure) = self.tenures.get_mut(index as usize) {
+                    tenure.turn += 1;
+                }
+                let series = self.registry.cluster(&key.to_string());
+                self.slots.insert(key.clone(), Slot::new(index, series));
+                index
+            }
+        };
+        let tenure = self.tenures.get_mut(index as usize).map(|tenure| {
+            tenure.named = generation;
+            tenure.turn
+        });
+        Allotted { slot: ClusterSlot(index), turn: tenure.unwrap_or_default() }
+    }
+
+    fn keep(&mut self, allotted: Allotted) -> bool {
+        let Allotted { slot, turn } = allotted;
+        let generation = self.generation;
+        let own = self.tenures.get_mut(slot.0 as usize).filter(|tenure| tenure.turn == turn);
+        own.map(|tenure| tenure.named = generation).is_some()
+    }
+}
+
+/// Puts clusters into slots.
+struct Placing<'m> {
+    tenures: &'m mut [Tenure],
+    clusters: &'m mut [Option<Arc<Cluster>>],
+    registry: &'m Registry,
+    bounds: Bounds,
+}
+
+impl Placing<'_> {
+    fn put(&mut self, slot: &mut Slot, new: &Arc<IrCluster>) {
+        let old = slot.cluster.as_ref();
+        let Bounds { heads, pending } = self.bounds;
+        let limits = limits(new, old.map(|(ir, compiled)| (&**ir, &**compiled)), pending);
+        let compiled = Arc::new(cluster(new, (slot.series, limits, heads), self.registry));
+        slot.cluster = Some((new.clone(), compiled));
+        self.tell(slot);
+    }
+
+    /// The IR does not name the cluster of a slot any more, if it ever did.
+    fn without(&mut self, slot: &mut Slot, generation: u64) {
+        if slot.cluster.take().is_none() {
+            return;
+        }
+        if let Some(tenure) = self.tenures.get_mut(slot.index as usize) {
+            tenure.named = tenure.named.max(generation.saturating_sub(1));
+        }
+        self.tell(slot);
+    }
+
+    fn tell(&mut self, slot: &Slot) {
+        let cluster = slot.cluster.as_ref();
+        if let Some(place) = self.clusters.get_mut(slot.index as usize) {
+            *place = cluster.map(|(_, compiled)| compiled.clone());
+        }
+        self.registry.tell_cluster(slot.series, |facts| {
+            facts.configured = cluster.is_some();
+            facts.watched = cluster.is_some_and(|(ir, _)| ir.outlier.is_some());
+            facts.limits = cluster.and_then(|(_, compiled)| compiled.limits.clone());
+        });
+    }
+}
+
 fn cluster(
     ir: &IrCluster,
-    (series, limits): (ClusterId, Option<Arc<ClusterLimits>>),
+    (series, limits, heads): (ClusterId, Option<Arc<ClusterLimits>>, h1::Limits),
     registry: &Registry,
 ) -> Cluster {
     let IrCluster {
@@ -331,6 +468,7 @@ fn cluster(
     // A certificate that is rotated cuts no connection: the next ones are made with it.
     tls.as_ref().map(|tls| (&tls.sni, trusts(tls), tls.identity.is_some(), tls.mesh)).hash(&mut hasher);
     Cluster {
+        heads,
         name: key.to_string().into(),
         series,
         service: registry.service(&ServiceLabels {
@@ -391,18 +529,24 @@ fn probes(ir: &TcpKeepalive) -> socket2::TcpKeepalive {
 }
 
 /// The counters of a cluster's limits: the ones in use as long as the numbers are the same.
-fn limits(new: &IrCluster, old: Option<(&IrCluster, &Cluster)>) -> Option<Arc<ClusterLimits>> {
+fn limits(
+    new: &IrCluster,
+    old: Option<(&IrCluster, &Cluster)>,
+    pending: Option<u32>,
+) -> Option<Arc<ClusterLimits>> {
     match old {
-        Some((old, compiled)) if allowed(old) == allowed(new) => compiled.limits.clone(),
-        _ => ClusterLimits::new(allowed(new)),
+        Some((old, compiled)) if allowed(old, pending) == allowed(new, pending) => compiled.limits.clone(),
+        _ => ClusterLimits::new(allowed(new, pending)),
     }
 }
 
-fn allowed(ir: &IrCluster) -> Allowed {
+/// `pending`: how many requests may wait where connections are limited and no number is given. Where they are not, nobody
+/// waits for longer than it takes to connect.
+fn allowed(ir: &IrCluster, pending: Option<u32>) -> Allowed {
     let connection = &ir.connection;
     Allowed {
         connections: connection.max_connections,
-        pending: connection.max_pending,
+        pending: connection.max_pending.or(pending.filter(|_| connection.max_connections.is_some())),
         requests: connection.max_active_requests,
         retries: connection.max_retries.as_ref().map(|limit| match limit {
             IrRetryLimit::Count(most) => RetryLimit::Count(*most),
@@ -418,3 +562,7 @@ fn allowed(ir: &IrCluster) -> Allowed {
         }),
     }
 }
+
+#[cfg(test)]
+#[path = "clusters_tests.rs"]
+mod tests;

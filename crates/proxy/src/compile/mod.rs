@@ -54,7 +54,7 @@ impl Compiler {
     /// `control` is where workers are to tell of what the control side decides on.
     pub(crate) fn new(logs: logs::LogMemo, registry: Arc<Registry>, control: Sender<Notice>) -> Compiler {
         Compiler {
-            clusters: clusters::ClusterMemo::new(registry.clone(), control),
+            clusters: clusters::ClusterMemo::new(registry.clone(), control, &logs.config.limits),
             registry,
             listeners: listeners::ListenerMemo::default(),
             routes: routes::RouteMemo::default(),
@@ -74,8 +74,7 @@ impl Compiler {
             .route_tables
             .iter()
             .map(|(name, table)| {
-                let (compiled, failed) =
-                    routes::route_table(table, &mut |key| clusters.slot(key), &mut self.routes);
+                let (compiled, failed) = routes::route_table(table, clusters, &mut self.routes);
                 problems.extend(failed);
                 (name, compiled)
             })

@@ -13,30 +13,29 @@ use limen_ir::policy::cors::Cors as IrCors;
 use limen_ir::policy::rewrite::{PathRewrite as IrPathRewrite, SubstitutionPart};
 use limen_ir::route as ir;
 
+use super::clusters::{Allotted, Slots};
 use super::listeners::host_map;
 use super::problem;
 use crate::applied::{AppliedProblem, RULE_NOT_COMPILED};
+use crate::faults::{self, Point};
 use crate::filter::field::RequestField;
 use crate::filter::headers::HeaderOps;
 use crate::filter::redirect::{Redirect, RedirectPath, RedirectPort};
 use crate::filter::rewrite::PathRewrite;
 use crate::table::cors::Cors;
 use crate::table::matcher::{HeaderTest, Matcher, PathTest, QueryTest, TextTest};
-use crate::table::pattern::{Engines, Pattern};
+use crate::table::pattern::{self, Engines, Pattern};
 use crate::table::routes::{
     Action, ClusterSlot, Destination, Forward, Instead, Reply, Rewrite, RouteTable, Rule, VirtualHost,
 };
 use crate::table::substitution::{Piece, Substitution};
-
-/// Gives a cluster its slot.
-type Clusters<'a> = dyn FnMut(&ClusterKey) -> ClusterSlot + 'a;
 
 /// What was compiled in the last generation, by the object it was made from.
 #[derive(Default)]
 pub(crate) struct RouteMemo {
     /// By the address of the object.
     hosts: HashMap<usize, Remembered>,
-    patterns: HashMap<String, Result<Arc<Pattern>, String>>,
+    patterns: HashMap<String, Arc<Pattern>>,
     engines: Engines,
     texts: HashSet<Arc<str>>,
 }
@@ -46,17 +45,17 @@ struct Remembered {
     /// Held so that no other object can come to stand at its address.
     source: Arc<ir::VirtualHost>,
     compiled: Arc<VirtualHost>,
-    /// The clusters it names and the slots it was compiled with.
-    slots: Box<[(Arc<ClusterKey>, ClusterSlot)]>,
+    /// The slots of the clusters that it names.
+    slots: Box<[Allotted]>,
     problems: Vec<AppliedProblem>,
     used: bool,
 }
 
-/// Compiles a route table, with what could not be compiled: a rule whose regular expression is refused never matches,
-/// a header operation that could break the framing of messages is left out.
+/// Compiles a route table, with what could not be compiled: a rule whose regular expression is refused answers 500 to
+/// every request that it might have matched, as it could have denied it; a header operation that could break the framing of messages is left out.
 pub(crate) fn route_table(
     table: &ir::RouteTable,
-    clusters: &mut Clusters<'_>,
+    clusters: &mut dyn Slots,
     memo: &mut RouteMemo,
 ) -> (Arc<RouteTable>, Vec<AppliedProblem>) {
     let ir::RouteTable { name, filter_order: ir::FilterOrder::Istio, hosts } = table;
@@ -76,8 +75,7 @@ impl RouteMemo {
     /// Drops what the generation that ends here did not use.
     pub(crate) fn sweep(&mut self) {
         self.hosts.retain(|_, remembered| std::mem::take(&mut remembered.used));
-        self.patterns
-            .retain(|_, pattern| pattern.as_ref().is_ok_and(|pattern| Arc::strong_count(pattern) > 1));
+        self.patterns.retain(|_, pattern| Arc::strong_count(pattern) > 1);
         self.engines.sweep();
         self.texts.retain(|text| Arc::strong_count(text) > 1);
     }
@@ -85,24 +83,26 @@ impl RouteMemo {
     fn virtual_host(
         &mut self,
         source: &Arc<ir::VirtualHost>,
-        clusters: &mut Clusters<'_>,
+        clusters: &mut dyn Slots,
         problems: &mut Vec<AppliedProblem>,
     ) -> Arc<VirtualHost> {
         if let Some(found) = self.hosts.get_mut(&Arc::as_ptr(source).addr()) {
             debug_assert!(Arc::ptr_eq(&found.source, source));
-            // All slots are asked for, as that also says that the clusters are still named.
-            let moved = found.slots.iter().filter(|(key, slot)| clusters(key) != *slot).count();
+            // All slots are kept, as that also says that the clusters are still named.
+            let moved = found.slots.iter().filter(|slot| !clusters.keep(**slot)).count();
             if moved == 0 {
                 found.used = true;
                 problems.extend(found.problems.iter().cloned());
                 return found.compiled.clone();
             }
         }
-        let mut room = Room { memo: self, clusters, slots: HashMap::new(), problems: Vec::new() };
+        faults::strike(Point::Compile, || format!("{:?}", source.domains));
+        let owner = Arc::default();
+        let mut room = Room { memo: self, clusters, slots: HashMap::new(), problems: Vec::new(), owner };
         let compiled = Arc::new(room.virtual_host(source));
         let Room { slots, problems: own, .. } = room;
         problems.extend(own.iter().cloned());
-        let slots = slots.into_iter().map(|(key, slot)| (Arc::clone(key), slot)).collect();
+        let slots = slots.into_values().collect();
         let (source, result) = (source.clone(), compiled.clone());
         let remembered = Remembered { source, compiled, slots, problems: own, used: true };
         self.hosts.insert(Arc::as_ptr(&remembered.source).addr(), remembered);
@@ -110,14 +110,15 @@ impl RouteMemo {
     }
 
     /// Equal expressions are compiled once.
-    fn pattern(&mut self, pattern: &limen_ir::Pattern) -> Result<Arc<Pattern>, String> {
+    fn pattern(&mut self, pattern: &limen_ir::Pattern, owner: &Arc<str>) -> Result<Arc<Pattern>, String> {
         let source = pattern.source();
         if let Some(known) = self.patterns.get(source) {
-            return known.clone();
+            return Ok(known.clone());
         }
-        let compiled = self.engines.pattern(source).map(Arc::new);
+        // A refusal may be its owner's alone.
+        let compiled = Arc::new(self.engines.pattern(source, owner)?);
         self.patterns.insert(source.to_owned(), compiled.clone());
-        compiled
+        Ok(compiled)
     }
 
     /// Equal names are stored once.
@@ -132,14 +133,16 @@ impl RouteMemo {
 }
 
 /// Where one virtual host is compiled.
-struct Room<'a, 'c, 'i> {
+struct Room<'a, 'i> {
     memo: &'a mut RouteMemo,
-    clusters: &'a mut Clusters<'c>,
-    slots: HashMap<&'i Arc<ClusterKey>, ClusterSlot>,
+    clusters: &'a mut dyn Slots,
+    slots: HashMap<&'i Arc<ClusterKey>, Allotted>,
     problems: Vec<AppliedProblem>,
+    /// The namespace of the rule that is being compiled.
+    owner: Arc<str>,
 }
 
-impl<'i> Room<'_, '_, 'i> {
+impl<'i> Room<'_, 'i> {
     fn virtual_host(&mut self, host: &'i ir::VirtualHost) -> VirtualHost {
         let ir::VirtualHost { name, domains: _, declared, https_redirect, rules } = host;
         let rules = (0..).zip(rules).map(|(ordinal, rule)| Arc::new(self.rule(ordinal, rule))).collect();
@@ -158,17 +161,17 @@ impl<'i> Room<'_, '_, 'i> {
             response_headers,
             origin,
         } = rule;
-        let matcher = self.matcher(matches).unwrap_or_else(|error| {
-            let message = format!("the rule is left out, its regular expression is refused: {error}");
-            let mend = "write the expression in RE2's syntax, or a smaller one";
-            self.problems.push(problem(RULE_NOT_COMPILED, origin, message, mend));
-            never()
-        });
+        self.owner = origin.namespace.clone();
+        let (matcher, refusal) = match self.matcher(matches) {
+            Ok(matcher) => (matcher, None),
+            Err(error) => (self.without_expressions(matches, origin, &error), Some(self.refusal())),
+        };
         let mut refused = Vec::new();
         let mut request_headers = header_ops::request(request_headers, &mut refused);
         let mut response_headers = header_ops::response(response_headers, &mut refused);
         let headers = (&mut request_headers, &mut response_headers);
         let action = self.action(rule, action, headers, &mut refused);
+        let action = refusal.unwrap_or(action);
         for message in refused {
             let mend = "leave the framing of messages and hop-by-hop fields to the gateway";
             self.problems.push(problem(RULE_NOT_COMPILED, origin, message, mend));
@@ -190,6 +193,35 @@ impl<'i> Room<'_, '_, 'i> {
             response_headers,
             origin,
         }
+    }
+
+    /// The answer to what cannot be served as it is written.
+    fn refusal(&mut self) -> Action {
+        let details = self.memo.text("route_not_servable");
+        Action::Reply(Reply { status: 500, body: Arc::default(), details })
+    }
+
+    /// What of a match can be asked without its expressions, of which one is refused: it holds for each request that the
+    /// whole could hold for.
+    fn without_expressions(&mut self, matches: &Match, origin: &limen_ir::Origin, error: &str) -> Matcher {
+        let message = format!(
+            "requests that might match answer 500, as a regular expression of the rule is refused: {error}"
+        );
+        let mend = "write the expression in RE2's syntax, or a smaller one";
+        self.problems.push(problem(RULE_NOT_COMPILED, origin, message, mend));
+        let is_expression = |test: &TextMatch| matches!(test, TextMatch::Regex(_));
+        let mut rest = matches.clone();
+        if let PathMatch::Regex(pattern) = &rest.path {
+            let prefix = pattern::literal_prefix(pattern.source());
+            rest.path = PathMatch::Prefix { prefix, ignore_case: false };
+        }
+        for test in [&mut rest.method, &mut rest.scheme, &mut rest.authority] {
+            test.take_if(|test| is_expression(test));
+        }
+        rest.headers.retain(|header| !header.value.as_ref().is_some_and(is_expression));
+        rest.query.retain(|parameter| !parameter.value.as_ref().is_some_and(is_expression));
+        // Without expressions nothing is refused.
+        self.matcher(&rest).unwrap_or_else(|_| on_path(PathTest::Prefix(Box::default())))
     }
 
     /// What a rule does. The operations of a destination that stands alone join the rule's.
@@ -216,8 +248,7 @@ impl<'i> Room<'_, '_, 'i> {
                 let message = format!("requests that match answer 500, as the rewrite is refused: {error}");
                 let mend = "write the expression in RE2's syntax, or a smaller one";
                 self.problems.push(problem(RULE_NOT_COMPILED, &rule.origin, message, mend));
-                let details = self.memo.text("route_not_servable");
-                return Action::Reply(Reply { status: 500, body: Arc::default(), details });
+                return self.refusal();
             }
         };
         if let [only] = &mut forward.destinations[..] {
@@ -277,7 +308,7 @@ impl<'i> Room<'_, '_, 'i> {
             no_cluster_status: *no_cluster_status,
             path_rewrite: path_rewrite
                 .as_ref()
-                .map(|with| compile_rewrite(with, path).map(Box::new))
+                .map(|with| self.path_rewrite(with, path).map(Box::new))
                 .transpose()?,
             host_rewrite: host_rewrite.as_ref().map(|host| host.as_bytes().into()),
             timeout_ms: timeout.map(limen_ir::Millis::get),
@@ -291,7 +322,8 @@ impl<'i> Room<'_, '_, 'i> {
 
     fn cluster(&mut self, cluster: &'i Arc<ClusterKey>) -> (ClusterSlot, Arc<str>) {
         let Room { memo, clusters, slots, .. } = self;
-        (*slots.entry(cluster).or_insert_with(|| clusters(cluster)), memo.text(&cluster.to_string()))
+        let allotted = slots.entry(cluster).or_insert_with(|| clusters.allot(cluster));
+        (allotted.slot, memo.text(&cluster.to_string()))
     }
 
     fn destination(
@@ -317,7 +349,7 @@ impl<'i> Room<'_, '_, 'i> {
             }
             Some(ir::Instead::Rewrite { host, path }) => Some(Instead::Rewrite {
                 host: host.as_ref().map(|host| host.as_bytes().into()),
-                path: path.as_ref().map(|with| compile_rewrite(with, matched)).transpose()?,
+                path: path.as_ref().map(|with| self.path_rewrite(with, matched)).transpose()?,
             }),
         };
         Ok(Destination {
@@ -341,7 +373,7 @@ impl<'i> Room<'_, '_, 'i> {
             PathMatch::Prefix { prefix, ignore_case: false } => PathTest::Prefix(bytes(prefix)),
             PathMatch::Prefix { prefix, ignore_case: true } => PathTest::PrefixIgnoreCase(bytes(prefix)),
             PathMatch::Segments(segments) => PathTest::Segments(bytes(segments)),
-            PathMatch::Regex(pattern) => PathTest::Regex(self.memo.pattern(pattern)?),
+            PathMatch::Regex(pattern) => PathTest::Regex(self.memo.pattern(pattern, &self.owner)?),
         };
         let header = |HeaderMatch { name, value, invert }: &HeaderMatch, room: &mut Self| {
             let value = value.as_ref().map(|test| room.text_test(test)).transpose()?;
@@ -365,39 +397,45 @@ impl<'i> Room<'_, '_, 'i> {
         })
     }
 
+    fn path_rewrite(&mut self, rewrite: &IrPathRewrite, path: &PathMatch) -> Result<Rewrite, String> {
+        Ok(match rewrite {
+            IrPathRewrite::Matched(with) => Rewrite::Matched(self::rewrite(path, with)),
+            IrPathRewrite::Whole(with) => Rewrite::Matched(PathRewrite::Whole(with.as_bytes().into())),
+            IrPathRewrite::Found { pattern, with } => {
+                let piece = |part: &SubstitutionPart| match part {
+                    SubstitutionPart::Literal(text) => Piece::Literal(text.as_bytes().into()),
+                    SubstitutionPart::Group(group) => Piece::Group(*group),
+                };
+                let engine = self.memo.engines.finding(pattern.source(), &self.owner)?;
+                Rewrite::Found(Substitution::new(engine, with.iter().map(piece).collect()))
+            }
+        })
+    }
+
     fn text_test(&mut self, test: &TextMatch) -> Result<TextTest, String> {
         Ok(match test {
             TextMatch::Exact(text) => TextTest::Exact(text.as_bytes().into()),
             TextMatch::Prefix(text) => TextTest::Prefix(text.as_bytes().into()),
-            TextMatch::Regex(pattern) => TextTest::Regex(self.memo.pattern(pattern)?),
+            TextMatch::Regex(pattern) => TextTest::Regex(self.memo.pattern(pattern, &self.owner)?),
         })
     }
 }
 
 /// Matches nothing.
 fn never() -> Matcher {
+    on_path(PathTest::Never)
+}
+
+/// Asks of the path only.
+fn on_path(path: PathTest) -> Matcher {
     Matcher {
-        path: PathTest::Never,
+        path,
         method: None,
         scheme: None,
         authority: None,
         headers: Box::default(),
         query: Box::default(),
     }
-}
-
-fn compile_rewrite(rewrite: &IrPathRewrite, path: &PathMatch) -> Result<Rewrite, String> {
-    Ok(match rewrite {
-        IrPathRewrite::Matched(with) => Rewrite::Matched(self::rewrite(path, with)),
-        IrPathRewrite::Whole(with) => Rewrite::Matched(PathRewrite::Whole(with.as_bytes().into())),
-        IrPathRewrite::Found { pattern, with } => {
-            let piece = |part: &SubstitutionPart| match part {
-                SubstitutionPart::Literal(text) => Piece::Literal(text.as_bytes().into()),
-                SubstitutionPart::Group(group) => Piece::Group(*group),
-            };
-            Rewrite::Found(Substitution::new(pattern.source(), with.iter().map(piece).collect())?)
-        }
-    })
 }
 
 /// What is replaced depends on how the rule matches the path.

@@ -10,8 +10,8 @@ use crate::table::pattern::{Engines, Pattern, PatternCaches};
 /// `None`: all are. An expression that cannot be compiled was refused before, and matches nothing here.
 pub(crate) fn compile(ir: Option<&Statistics>) -> Option<Arc<Chooser>> {
     let Statistics { prefixes, suffixes, expressions } = ir?.clone();
-    let mut engines = Engines::default();
-    let compiled = expressions.iter().filter_map(|source| engines.pattern(source.source()).ok());
+    let (mut engines, owner) = (Engines::default(), Arc::from("of the mesh"));
+    let compiled = expressions.iter().filter_map(|source| engines.pattern(source.source(), &owner).ok());
     let patterns: Vec<Pattern> = compiled.collect();
     let caches = Mutex::new(PatternCaches::default());
     Some(Arc::new(move |name: &str| {

@@ -16,8 +16,10 @@ use super::silence::Silence;
 use super::tunnel;
 use super::upload::Upload;
 use crate::clock::Timer;
+use crate::faults::{self, Point};
 use crate::filter::response;
 use crate::observe::Flags;
+use crate::observe::limits::Limit;
 use crate::table::clusters::Cluster;
 use crate::table::routes::{Action, Destination, Rule};
 use crate::upstream::back::Back;
@@ -81,9 +83,9 @@ pub(super) async fn respond<F: Front>(
         return seldom(tunnel::run(live, &mut back, upload)).await;
     }
 
-    let mut download = Download { ended: end, stalled: false, watched_at: None, polled: false };
+    let mut download = Download { ended: end, stalled: false, watched: None, polled: false };
     timer.arm(deadline_ms);
-    let mut silence = Silence::watch(&worker.clock, live.note.http, live.note.start_us);
+    let mut silence = Silence::watch(worker, live.note.http, live.note.start_us);
     poll_fn(|cx| {
         let polled = download.poll(live, &mut back, upload, (timer, deadline_ms), cx);
         let moved = live.note.received + live.note.sent;
@@ -109,8 +111,8 @@ struct Download {
     stalled: bool,
     /// It has been polled before, so time may have passed.
     polled: bool,
-    /// Bytes that had been sent when the timer began to watch a client that takes nothing.
-    watched_at: Option<u64>,
+    /// Bytes that had been sent when the timer began to watch a client that takes nothing, and when that was.
+    watched: Option<(u64, u64)>,
 }
 
 impl Download {
@@ -130,8 +132,11 @@ impl Download {
             return Poll::Ready(Err(if now >= deadline_ms {
                 Error::origin(Fail::Timeout, false)
             } else {
-                Error::client_gone()
+                Error::stalled()
             }));
+        }
+        if live.conn.over.get() {
+            return Poll::Ready(Err(Error::leaving()));
         }
         if !upload.done
             && let Poll::Ready(Err(error)) = upload.poll(live, back, cx)
@@ -142,16 +147,27 @@ impl Download {
         if self.stalled && moved.is_pending() {
             // Progress since the last look starts the patience anew.
             let patience = live.worker.config.limits.stall_timeout_ms;
-            if self.watched_at != Some(live.note.sent) {
-                timer.arm(deadline_ms.min(live.worker.clock.now_ms().saturating_add(patience)));
-                self.watched_at = Some(live.note.sent);
+            if self.watched.is_none_or(|(sent, _)| sent != live.note.sent) {
+                let now = live.worker.clock.now_ms();
+                timer.arm(deadline_ms.min(now.saturating_add(patience)));
+                self.note_stall(live, now);
+                self.watched = Some((live.note.sent, now));
             }
             let _ = timer.poll_fired(cx);
-        } else if self.watched_at.take().is_some() {
+        } else if self.watched.is_some() {
+            self.note_stall(live, live.worker.clock.recent_ms());
+            self.watched = None;
             timer.arm(deadline_ms);
             let _ = timer.poll_fired(cx);
         }
         moved
+    }
+
+    /// The client takes something again, after how long?
+    fn note_stall<F: Front>(&self, live: &Live<'_, '_, F>, now_ms: u64) {
+        if let Some((_, since)) = self.watched {
+            live.worker.counters.limit_seen(Limit::StallTime, now_ms.saturating_sub(since));
+        }
     }
 
     fn poll_move<F: Front>(
@@ -164,6 +180,7 @@ impl Download {
         while !self.ended {
             match back.poll_data(cx) {
                 Poll::Ready(Ok(true)) => {
+                    faults::strike(Point::Body, || live.path());
                     let Poll::Ready(taken) = live.front.poll_send(cx, back.data(), back.is_last()) else {
                         self.stalled = true;
                         return Poll::Pending;
@@ -181,7 +198,12 @@ impl Download {
                     live.front.end(back.trailers()).map_err(gone)?;
                     self.ended = true;
                 }
-                Poll::Ready(Err(fail)) => return Poll::Ready(Err(broken(&fail))),
+                Poll::Ready(Err(fail)) => {
+                    if let Some(limit) = fail.limit() {
+                        live.worker.refused_for(limit);
+                    }
+                    return Poll::Ready(Err(broken(&fail)));
+                }
                 Poll::Pending => {
                     self.stalled = live.front.poll_flush(cx).map_err(gone)?.is_pending();
                     if live.front.poll_gone(cx) {
@@ -213,7 +235,7 @@ fn note_trailers<F: Front>(live: &mut Live<'_, '_, F>, back: &Back) {
 fn broken(fail: &Fail) -> Error {
     let mut error = Error::origin(Fail::Closed { sent: true }, false);
     let (flags, reason) = match fail {
-        Fail::Garbage => (Flags::UPE, "protocol_error"),
+        Fail::Garbage | Fail::TooMuch(_) => (Flags::UPE, "protocol_error"),
         Fail::Reset | Fail::Refused => (Flags::UR, "remote_reset"),
         _ => (Flags::UC, "connection_termination"),
     };

@@ -9,6 +9,8 @@ use limen_wire::head::Version;
 
 use crate::filter::fault::AbortStatus;
 use crate::observe::Flags;
+use crate::observe::limits::Limit;
+use crate::stream::inbound::Excess;
 use crate::upstream::fail::Fail;
 
 /// Whose fault an error is.
@@ -26,6 +28,9 @@ pub(crate) enum Fault {
 
 /// The details of a request that took longer than its route allows.
 pub(crate) const RESPONSE_TIMEOUT: &str = "response_timeout";
+
+/// The details of what is cut when the time to finish is over.
+pub(crate) const LEAVING: &str = "drain_deadline";
 
 /// An exchange that cannot be completed. Boxed: results that may be one are passed at every step of every request, and
 /// are as small as they can be.
@@ -51,6 +56,8 @@ pub(crate) struct Told {
     pub(crate) overloaded: bool,
     /// What clients that speak gRPC are told, if not what the status means to them.
     pub(crate) grpc_status: Option<u8>,
+    /// The limit that was reached.
+    pub(crate) limit: Option<Limit>,
 }
 
 impl Deref for Error {
@@ -80,6 +87,7 @@ impl Error {
             transport: String::new(),
             overloaded: false,
             grpc_status: None,
+            limit: None,
         }))
     }
 
@@ -118,7 +126,7 @@ impl Error {
 
     /// The process has too little memory left to begin with it.
     pub(crate) fn overloaded() -> Error {
-        Error::new(Fault::Overload, 503, Flags::OM, "overload", "envoy overloaded")
+        Error::new(Fault::Overload, 503, Flags::OM, "overload", "envoy overloaded").beyond(Limit::Memory)
     }
 
     /// The client has gone.
@@ -137,7 +145,8 @@ impl Error {
     /// Nothing has moved on the stream for too long; `received`: the request has come to its end.
     pub(crate) fn stream_idle(received: bool) -> Error {
         let status = if received { 504 } else { 408 };
-        Error::new(Fault::Client, status, Flags::SI, "stream_idle_timeout", "stream timeout")
+        let error = Error::new(Fault::Client, status, Flags::SI, "stream_idle_timeout", "stream timeout");
+        error.beyond(Limit::StreamIdleTime)
     }
 
     /// The stream has lived for as long as it may.
@@ -147,17 +156,46 @@ impl Error {
 
     /// Nothing has passed in either direction for too long.
     pub(crate) fn silent() -> Error {
-        Error::new(Fault::Client, 0, Flags::SI, "stream_idle_timeout", "")
+        let error = Error::new(Fault::Client, 0, Flags::SI, "stream_idle_timeout", "");
+        error.beyond(Limit::StreamIdleTime)
+    }
+
+    /// What let the connection in has gone, or the process ends, and the time to finish is over.
+    #[cold]
+    pub(crate) fn leaving() -> Error {
+        let mut error =
+            Error::new(Fault::Config, 503, Flags::LR, LEAVING, "the gateway closes the connection");
+        error.grpc_status = Some(14);
+        error
     }
 
     /// The request has taken too long to arrive.
     pub(crate) fn late() -> Error {
-        Error::new(Fault::Client, 408, Flags::NONE, "request_overall_timeout", "request timeout")
+        let error = Error::new(Fault::Client, 408, Flags::NONE, "request_overall_timeout", "request timeout");
+        error.beyond(Limit::RequestTime)
     }
 
     /// The request's body is longer than what is to be told of it.
     pub(crate) fn too_long_a_body() -> Error {
         Error::new(Fault::Client, 413, Flags::NONE, "request_payload_too_large", "Payload Too Large")
+    }
+
+    /// The request's body is larger than it may be.
+    pub(crate) fn too_large_a_body() -> Error {
+        Error::too_long_a_body().beyond(Limit::BodyBytes)
+    }
+
+    /// The client has taken nothing for too long of what there is for it.
+    pub(crate) fn stalled() -> Error {
+        Error::client_gone().beyond(Limit::StallTime)
+    }
+
+    /// What came after the request's body is more than is taken.
+    pub(crate) fn bad_trailers(what: Excess) -> Error {
+        Error::bad_body().beyond(match what {
+            Excess::Bytes => Limit::HeaderBytes,
+            Excess::Fields => Limit::Headers,
+        })
     }
 
     /// Whoever decides on the request did not, for this reason.
@@ -182,8 +220,8 @@ impl Error {
                 bad.details = format!("http.bad_request{{{}}}", detail(rule)).into();
                 bad
             }
-            HeadError::TooLarge => bad(431, "request_headers_too_large", ""),
-            HeadError::TooManyFields => bad(431, "too_many_headers", ""),
+            HeadError::TooLarge => bad(431, "request_headers_too_large", "").beyond(Limit::HeaderBytes),
+            HeadError::TooManyFields => bad(431, "too_many_headers", "").beyond(Limit::Headers),
             HeadError::Version => bad(505, "http_version_not_supported", ""),
             HeadError::Expectation => bad(417, "expectation_failed", ""),
         }
@@ -196,7 +234,9 @@ impl Error {
 
     /// A head that did not arrive in time.
     pub(crate) fn head_timeout() -> Error {
-        Error::new(Fault::Client, 408, Flags::NONE, "request_header_timeout", "request header timeout")
+        let error =
+            Error::new(Fault::Client, 408, Flags::NONE, "request_header_timeout", "request header timeout");
+        error.beyond(Limit::HeaderTime)
     }
 
     /// The request's destination names no cluster: `status` is what its API says of that. For gRPC it is UNAVAILABLE.
@@ -236,8 +276,14 @@ impl Error {
                 "http.bad_request{head_that_http2_cannot_carry}",
                 "Bad Request",
             ),
-            Fail::Garbage => reset(502, Flags::UPE, retried, "protocol error", None),
+            Fail::Garbage | Fail::TooMuch(_) => reset(502, Flags::UPE, retried, "protocol error", None),
         }
+    }
+
+    /// It is for this limit.
+    fn beyond(mut self, limit: Limit) -> Error {
+        self.limit = Some(limit);
+        self
     }
 
     /// Adds a flag.

@@ -115,7 +115,7 @@ async fn read_body<F: Front>(live: &mut Live<'_, '_, F>, most: usize) -> Result<
     if std::mem::take(&mut request.expect_continue) && live.front.passes_interim() {
         live.front.interim(&ResponseHead { status: 100, ..ResponseHead::default() });
     }
-    let mut silence = Silence::watch(&live.worker.clock, live.note.http, live.note.start_us);
+    let mut silence = Silence::watch(live.worker, live.note.http, live.note.start_us);
     poll_fn(|cx| {
         loop {
             match live.front.poll_body(cx) {

@@ -22,6 +22,7 @@ use crate::clock::Timer;
 use crate::filter::hash::{self, Ends};
 use crate::filter::{forwarded, grpc_timeout, rewrite};
 use crate::limits::cluster::Permit;
+use crate::observe::limits::Limit;
 use crate::observe::{ClusterStat, Counter};
 use crate::table::clusters::Cluster;
 use crate::table::listeners::Tables;
@@ -58,7 +59,7 @@ pub(crate) async fn run<'t, F: Front>(
     };
     live.note.service = cluster.service;
     live.note.cluster = Some(cluster.series);
-    let now_ms = || worker.clock.epoch_ms(worker.clock.recent_us());
+    let now_ms = || worker.clock.common_ms(worker.clock.recent_us());
     let permit = Permit::request(cluster.limits.as_ref(), now_ms);
     let _permit = permit.ok_or_else(|| overflow(worker, cluster))?;
     let mut retrying = None;
@@ -149,7 +150,7 @@ fn within(next: Next, held: &mut Option<Permit>, cluster: &Cluster, worker: &Wor
         }
         Next::Final | Next::Overflow => return next,
     }
-    *held = Permit::retry(cluster.limits.as_ref(), worker.clock.epoch_ms(worker.clock.recent_us()));
+    *held = Permit::retry(cluster.limits.as_ref(), worker.clock.common_ms(worker.clock.recent_us()));
     if held.is_none() {
         worker.count(Counter::RetryOverflows);
         count(ClusterStat::RqRetryOverflow);
@@ -163,6 +164,9 @@ fn within(next: Next, held: &mut Option<Permit>, cluster: &Cluster, worker: &Wor
 /// Counts what made an attempt fail, where that is not counted where it happens.
 #[cold]
 fn count(fail: &Fail, cluster: &Cluster, worker: &Worker) {
+    if let Some(limit) = fail.limit() {
+        worker.refused_for(limit);
+    }
     let stat = match fail {
         Fail::NoEndpoint => ClusterStat::CxNoneHealthy,
         Fail::PerTryTimeout => ClusterStat::RqPerTryTimeout,
@@ -302,7 +306,7 @@ async fn attempt<F: Front>(
     in_flight.sent(&worker.counters, cluster.series);
     exchange.response.fields.keep_spelling(live.note.http.keeps_spelling);
     upload.done = exchange.request.body == BodyLength::None;
-    let mut silence = Silence::watch(&worker.clock, live.note.http, live.note.start_us);
+    let mut silence = Silence::watch(worker, live.note.http, live.note.start_us);
     let answered = poll_fn(|cx| {
         let answered = poll_answer(live, &mut back, upload, timer, attempt_by < deadline_ms, cx);
         let over = |silence: &mut Silence| silence.is_over(live.note.received, upload.done, cx);
@@ -316,6 +320,9 @@ async fn attempt<F: Front>(
         Stop::Exchange(error) => Stop::Exchange(error),
     })?;
     endpoint.answered(&live.exchange.response);
+    let weight = live.exchange.response.weight;
+    worker.counters.limit_seen(Limit::ResponseHeaderBytes, weight.bytes.into());
+    worker.counters.limit_seen(Limit::ResponseHeaders, weight.fields.into());
     let answered_us = worker.clock.now_us();
     live.note.service_time_ms = Some(answered_us.saturating_sub(connected_us) / 1000);
     live.note.first_byte_us = Some(answered_us - live.note.start_us);
@@ -360,6 +367,9 @@ fn poll_answer<F: Front>(
             Poll::Ready(Err(fail)) => return Poll::Ready(Err(Stop::Attempt(fail))),
             Poll::Pending => break,
         }
+    }
+    if live.conn.over.get() {
+        return Poll::Ready(Err(Stop::Exchange(Error::leaving())));
     }
     let unsent = upload.interim > 0 && matches!(live.front.poll_flush(cx), Poll::Ready(Err(_)));
     if unsent || live.front.poll_gone(cx) {

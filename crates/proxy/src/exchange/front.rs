@@ -1,5 +1,6 @@
 //! The client's side of an exchange, whatever version it speaks.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use limen_wire::head::{Fields, RequestHead, ResponseHead};
 use super::secured::Secured;
 use crate::clock::Clock;
 use crate::observe::ListenerId;
+use crate::stream::inbound::Excess;
 use crate::table::listeners::ListenerSlot;
 
 /// What is known of a client's connection.
@@ -37,6 +39,8 @@ pub(crate) struct ConnInfo {
     pub(crate) tls_version: Option<&'static str>,
     /// Such as `TLS_AES_128_GCM_SHA256`.
     pub(crate) tls_cipher: Option<&'static str>,
+    /// It has no time left: what let it in has gone, or the process ends. Its exchanges come to their end now.
+    pub(crate) over: Cell<bool>,
 }
 
 impl ConnInfo {
@@ -58,6 +62,7 @@ impl ConnInfo {
             secured: None,
             tls_version: None,
             tls_cipher: None,
+            over: Cell::new(false),
         }
     }
 }
@@ -69,6 +74,8 @@ pub(crate) enum FrontFail {
     Gone,
     /// The client broke the framing of its body.
     Framing,
+    /// The client sent more after its body than is taken.
+    Trailers(Excess),
     /// The body has taken too long as a whole.
     Late,
 }

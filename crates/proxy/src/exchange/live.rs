@@ -10,12 +10,14 @@ use super::front::{ConnInfo, Front};
 use super::mirror::Copies;
 use super::trace::{Ended, Trace};
 use crate::address::Address;
+use crate::faults::{self, Point};
 use crate::filter::cors::CorsFields;
 use crate::filter::grpc_timeout;
 use crate::filter::headers::Context;
 use crate::filter::policy::{self, HttpPolicy};
 use crate::observe::counters::WorkloadId;
-use crate::observe::{ClusterId, ClusterStat, Flags, Gauge, ListenerStat, Record};
+use crate::observe::limits::Limit;
+use crate::observe::{ClusterId, ClusterStat, Counter, Flags, Gauge, ListenerStat, Record};
 use crate::table::routes::{Destination, Rule};
 use crate::worker::Worker;
 use crate::worker::memory::{Call, Exchange};
@@ -108,6 +110,9 @@ impl<'a, F: Front> Live<'a, '_, F> {
             exchange.grpc = Some(Call::default());
         }
         worker.counters.gauge_add(Gauge::RequestsActive, 1);
+        let weight = exchange.request.weight;
+        worker.counters.limit_seen(Limit::HeaderBytes, weight.bytes.into());
+        worker.counters.limit_seen(Limit::Headers, weight.fields.into());
         if front.is_recorded() {
             worker.counters.request_begun(conn.counted);
         }
@@ -162,6 +167,7 @@ impl<'a, F: Front> Live<'a, '_, F> {
     }
 
     fn write(&mut self) {
+        faults::strike(Point::Log, || self.path());
         let clock = &self.worker.clock;
         let trace = self.trace.take();
         let (note, request) = (&self.note, &self.exchange.request);
@@ -255,13 +261,42 @@ fn known(body: BodyLength) -> Option<u64> {
     }
 }
 
-impl<F: Front> Drop for Live<'_, '_, F> {
-    fn drop(&mut self) {
-        self.worker.counters.gauge_add(Gauge::RequestsActive, -1);
+impl<F: Front> Live<'_, '_, F> {
+    fn end(&mut self) {
+        if self.note.received > 0 && self.note.code != 101 {
+            self.worker.counters.limit_seen(Limit::BodyBytes, self.note.received);
+            let took_ms = self.note.last_byte_us.unwrap_or_default() / 1000;
+            self.worker.counters.limit_seen(Limit::RequestTime, took_ms);
+        }
         self.count();
         if self.front.is_recorded() {
             self.count_for_listener();
             self.write();
+        }
+    }
+
+    /// The exchange ends in a panic. What made it panic may do so again here, where a second panic would end the process.
+    #[cold]
+    fn end_in_panic(&mut self) {
+        self.outcome(self.note.code, Flags::LR, "internal_error".into());
+        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.end()));
+        if ended.is_err() {
+            self.worker.count(Counter::Panics);
+        }
+    }
+
+    /// The path as it is now, for tests.
+    pub(crate) fn path(&self) -> String {
+        String::from_utf8_lossy(self.exchange.request.path_and_query()).into_owned()
+    }
+}
+
+impl<F: Front> Drop for Live<'_, '_, F> {
+    fn drop(&mut self) {
+        self.worker.counters.gauge_add(Gauge::RequestsActive, -1);
+        match std::thread::panicking() {
+            false => self.end(),
+            true => self.end_in_panic(),
         }
     }
 }

@@ -10,9 +10,11 @@ use limen_wire::head::{BodyLength, Fields, Known, MethodKind, RequestHead, Respo
 use super::forward;
 use super::front::{ConnInfo, Front, FrontFail};
 use super::live::Live;
+use crate::faults::{self, Point};
 use crate::filter::peer_metadata::{METADATA, METADATA_ID};
 use crate::observe::Counter;
 use crate::table::routes::{Action, Forward, Rule};
+use crate::tasks::contained;
 use crate::worker::shadow::{Copied, Shadow};
 use crate::worker::{Held, Worker};
 
@@ -98,7 +100,8 @@ pub(crate) async fn serve(worker: Rc<Worker>) {
     loop {
         let (shadow, under_way) = worker.shadows.next().await;
         let worker = worker.clone();
-        tokio::task::spawn_local(async move {
+        let counters = worker.counters.clone();
+        contained(&counters, async move {
             send(&worker, shadow).await;
             drop(under_way);
         });
@@ -111,6 +114,7 @@ async fn send(worker: &Worker, shadow: Shadow) {
     let conn = ConnInfo { https, ..ConnInfo::clear(listener, local, remote) };
     let mut front = Nobody { body, read: 0 };
     let mut live = Live::begin(worker, &conn, &mut front, &mut exchange);
+    faults::strike(Point::Mirror, || live.path());
     if let Some(listener) = tables.listener(listener.0) {
         live.note.http = &listener.http;
     }

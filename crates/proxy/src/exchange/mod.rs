@@ -24,12 +24,13 @@ pub(crate) mod trace;
 mod tunnel;
 mod upload;
 
+use crate::faults::{self, Point};
 use crate::filter::client_cert;
 use crate::filter::forwarded;
 use crate::filter::policy::Underscores;
 use std::net::SocketAddr;
 
-use limen_wire::head::{MethodKind, RequestHead};
+use limen_wire::head::{BodyLength, MethodKind, RequestHead};
 
 use crate::filter::normalize::{self, Spelt};
 use crate::table::listeners::{Inside, Listener, Named, Serves, Tables, TlsChains};
@@ -53,6 +54,7 @@ pub(crate) async fn run<F: Front>(worker: &Worker, conn: &ConnInfo, front: &mut 
         return seldom(run(worker, conn, &mut front, exchange)).await;
     }
     let mut live = Live::begin(worker, conn, front, exchange);
+    faults::strike(Point::Request, || live.path());
     let done = match admit(&mut live, &tables) {
         Ok(Admitted::Rule(host, rule)) => {
             live.note.rule = Some(rule);
@@ -124,8 +126,11 @@ fn admit<'t, F: Front>(live: &mut Live<'_, 't, F>, tables: &'t Tables) -> Result
     if live.worker.sheds_requests() {
         return Err(Error::overloaded());
     }
-    if let Some(within_ms) = listener.http.request_ms {
+    if let Some(within_ms) = listener.http.request_ms.or(live.worker.config.limits.request_timeout_ms) {
         live.front.receive_by(&live.worker.clock, (live.note.start_us / 1000).saturating_add(within_ms));
+    }
+    if matches!(head.body, BodyLength::Known(length) if length > live.worker.config.limits.max_body_bytes) {
+        return Err(Error::too_large_a_body());
     }
     if head.method_kind == MethodKind::Connect {
         // No rule can ask for a tunnel to wherever the client likes, and none is to match one by chance.

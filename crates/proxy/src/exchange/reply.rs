@@ -4,10 +4,10 @@ use std::borrow::Cow;
 use std::future::poll_fn;
 use std::task::{Poll, ready};
 
-use limen_wire::head::BodyLength;
+use limen_wire::head::{BodyLength, Fields, Version};
 
 use super::cors;
-use super::error::{Error, Fault};
+use super::error::{Error, Fault, LEAVING};
 use super::front::{Front, FrontFail};
 use super::live::{Live, context};
 use crate::filter::external_auth::Denial;
@@ -28,7 +28,11 @@ pub(crate) async fn error<F: Front>(live: &mut Live<'_, '_, F>, error: Error) {
         Fault::Origin => Counter::OriginFaults,
         Fault::Overload => Counter::RequestsShed,
     });
+    if let Some(limit) = error.limit {
+        live.worker.refused_for(limit);
+    }
     let begun = live.note.code != 0;
+    let farewell = if begun && error.details == LEAVING { error.grpc_status } else { None };
     let call = !begun && error.status != 0 && grpc_timeout::is_call(&live.exchange.request);
     let status = match (begun, call) {
         (true, _) => live.note.code,
@@ -38,7 +42,10 @@ pub(crate) async fn error<F: Front>(live: &mut Live<'_, '_, F>, error: Error) {
     live.exchange.transport = std::mem::take(&mut error.transport);
     live.outcome(status, error.flags, std::mem::take(&mut error.details));
     if begun || status == 0 {
-        live.front.abort();
+        let farewell = farewell.is_some_and(|status| end_call(live, status, &error.body));
+        if !farewell {
+            live.front.abort();
+        }
         return;
     }
     let response = &mut live.exchange.response;
@@ -58,6 +65,19 @@ pub(crate) async fn error<F: Front>(live: &mut Live<'_, '_, F>, error: Error) {
     }
     let rule = live.note.rule;
     let _ = send(live, status, error.body.as_bytes(), rule).await;
+}
+
+/// Ends an answered gRPC call by its trailers; whether its client could be told so.
+#[cold]
+fn end_call<F: Front>(live: &mut Live<'_, '_, F>, status: u8, message: &str) -> bool {
+    let request = &live.exchange.request;
+    if request.version != Version::H2 || !grpc_timeout::is_call(request) {
+        return false;
+    }
+    let mut trailers = Fields::default();
+    trailers.add(b"grpc-status", status.to_string().as_bytes());
+    trailers.add(b"grpc-message", message.as_bytes());
+    live.front.end(Some(&trailers)).is_ok()
 }
 
 /// What an HTTP status means to a gRPC client that gets no `grpc-status` ("HTTP to gRPC Status Code Mapping").

@@ -139,7 +139,9 @@ fn wanted(policy: &RetryPolicy, fail: &Fail) -> bool {
             on.five_xx || on.gateway_error || on.reset || (on.reset_before_request && !sent)
         }
         Fail::Refused => on.refused_stream || on.five_xx || on.gateway_error || on.reset,
-        Fail::Garbage | Fail::Reset | Fail::PerTryTimeout => on.five_xx || on.gateway_error || on.reset,
+        Fail::Garbage | Fail::TooMuch(_) | Fail::Reset | Fail::PerTryTimeout => {
+            on.five_xx || on.gateway_error || on.reset
+        }
         Fail::Overflow | Fail::NoCluster | Fail::NoEndpoint | Fail::Timeout | Fail::Unsayable => false,
     }
 }

@@ -82,6 +82,15 @@ impl Secured {
         self.stands.get()
     }
 
+    /// Whether these tables still have the TLS chain of the connection, if they have its listener.
+    pub(crate) fn is_served(&self, tables: &Tables) -> bool {
+        match tables.listener(self.listener).map(|listener| &listener.serves) {
+            Some(Serves::Tls(chains)) => chains.named(&self.chain).is_some(),
+            Some(_) => false,
+            None => true,
+        }
+    }
+
     fn check(&self, tables: &Tables, now_ms: impl FnOnce() -> u64) -> bool {
         let serves = tables.listener(self.listener).map(|listener| &listener.serves);
         let Some(Serves::Tls(chains)) = serves else { return true };

@@ -7,6 +7,9 @@ use std::task::Context;
 use super::error::Error;
 use crate::clock::{Clock, Timer};
 use crate::filter::policy::HttpPolicy;
+use crate::observe::WorkerCounters;
+use crate::observe::limits::Limit;
+use crate::worker::Worker;
 
 /// A moment that never comes.
 const NEVER: u64 = u64::MAX;
@@ -15,30 +18,35 @@ const NEVER: u64 = u64::MAX;
 pub(super) struct Silence {
     timer: Timer,
     clock: Rc<Clock>,
+    counters: Rc<WorkerCounters>,
     allowed_ms: u64,
     /// When the stream has lived for as long as it may.
     until_ms: u64,
-    /// Bytes that had moved when the timer was armed.
+    /// Bytes that had moved when the timer was armed, and when that was.
     moved: Option<u64>,
+    since_ms: u64,
 }
 
 impl Silence {
     /// Of a stream that began at this moment of the clock; `None`: there is no limit.
-    pub(super) fn watch(clock: &Rc<Clock>, http: &HttpPolicy, start_us: u64) -> Option<Box<Silence>> {
-        if http.stream_idle_ms.is_none() && http.stream_ms.is_none() {
+    pub(super) fn watch(worker: &Worker, http: &HttpPolicy, start_us: u64) -> Option<Box<Silence>> {
+        let idle_ms = http.stream_idle_ms.or(worker.config.limits.stream_idle_timeout_ms);
+        if idle_ms.is_none() && http.stream_ms.is_none() {
             return None;
         }
-        Some(Silence::begin(clock, http, start_us))
+        Some(Silence::begin(worker, idle_ms.unwrap_or(NEVER), end_of_life(http, start_us)))
     }
 
     #[cold]
-    fn begin(clock: &Rc<Clock>, http: &HttpPolicy, start_us: u64) -> Box<Silence> {
+    fn begin(worker: &Worker, allowed_ms: u64, until_ms: u64) -> Box<Silence> {
         Box::new(Silence {
-            timer: clock.timer(),
-            clock: clock.clone(),
-            allowed_ms: http.stream_idle_ms.unwrap_or(NEVER),
-            until_ms: end_of_life(http, start_us),
+            timer: worker.clock.timer(),
+            clock: worker.clock.clone(),
+            counters: worker.counters.clone(),
+            allowed_ms,
+            until_ms,
             moved: None,
+            since_ms: worker.clock.recent_ms(),
         })
     }
 
@@ -46,7 +54,10 @@ impl Silence {
     /// request has come to its end.
     pub(super) fn is_over(&mut self, moved: u64, received: bool, cx: &Context<'_>) -> Option<Error> {
         if self.moved.replace(moved) != Some(moved) {
-            self.timer.arm(self.clock.now_ms().saturating_add(self.allowed_ms).min(self.until_ms));
+            let now = self.clock.now_ms();
+            self.counters.limit_seen(Limit::StreamIdleTime, now.saturating_sub(self.since_ms));
+            self.since_ms = now;
+            self.timer.arm(now.saturating_add(self.allowed_ms).min(self.until_ms));
         }
         self.timer.poll_fired(cx).then(|| {
             if self.clock.now_ms() >= self.until_ms {

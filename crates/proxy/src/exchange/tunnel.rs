@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
-use super::error::Error;
+use super::error::{Error, LEAVING};
 use super::front::Front;
 use super::live::Live;
 use super::silence::end_of_life;
@@ -39,6 +39,8 @@ enum End {
     Failed(Error),
     /// Nothing passed for too long.
     Silent,
+    /// The time of the client's connection is over.
+    Leaving,
 }
 
 /// Both directions.
@@ -85,7 +87,9 @@ pub(super) async fn run<F: Front>(
 ) -> Result<(), Error> {
     let _open = Open::new(&live.worker.counters);
     origin.tunnel();
-    let idle_ms = live.note.http.stream_idle_ms.unwrap_or(live.worker.config.limits.idle_timeout_ms);
+    let limits = &live.worker.config.limits;
+    let idle_ms = live.note.http.stream_idle_ms.or(limits.stream_idle_timeout_ms);
+    let idle_ms = idle_ms.unwrap_or(limits.idle_timeout_ms);
     let until_ms = end_of_life(live.note.http, live.note.start_us);
     let mut tunnel = Tunnel {
         up: Way::Open,
@@ -106,6 +110,11 @@ pub(super) async fn run<F: Front>(
         }
         End::Failed(error) => return Err(error),
         End::Silent => return Err(Error::silent()),
+        End::Leaving => {
+            // Both sides are told that nothing more comes, as when either had closed.
+            live.outcome(101, Flags::LR, LEAVING.into());
+            return Ok(());
+        }
     };
     // As Envoy has it: these protocols have no end that we could see, so whoever closes first breaks the stream off.
     let (flags, details) = match side {
@@ -140,6 +149,9 @@ impl Tunnel {
 
     /// The timer is armed anew only when something has passed since.
     fn poll_silence<F: Front>(&mut self, live: &Live<'_, '_, F>, cx: &mut Context<'_>) -> Poll<End> {
+        if live.conn.over.get() {
+            return Poll::Ready(End::Leaving);
+        }
         let passed = Some(live.note.received + live.note.sent);
         let timer = &live.exchange.timer;
         if self.passed != passed {

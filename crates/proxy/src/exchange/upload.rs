@@ -6,6 +6,7 @@ use super::error::Error;
 use super::front::{Front, FrontFail};
 use super::live::Live;
 use super::mirror;
+use crate::observe::limits::Limit;
 use crate::upstream::back::Back;
 
 /// What it means that a request's body cannot be read.
@@ -13,6 +14,7 @@ use crate::upstream::back::Back;
 pub(super) fn unread(fail: &FrontFail) -> Error {
     match fail {
         FrontFail::Framing => Error::bad_body(),
+        FrontFail::Trailers(what) => Error::bad_trailers(*what),
         FrontFail::Late => Error::late(),
         FrontFail::Gone => Error::client_gone(),
     }
@@ -26,6 +28,8 @@ pub(super) struct Upload {
     pub(super) done: bool,
     /// Everything read so far is in the replay buffer: the request can be sent again.
     pub(super) keep: bool,
+    /// Everything that was to be sent at some moment has gone out, the head with it.
+    pub(super) flushed: bool,
     /// The origin does not take any more; it may have answered all the same.
     pub(super) origin_deaf: bool,
     /// Interim responses that this attempt has seen.
@@ -35,7 +39,7 @@ pub(super) struct Upload {
 impl Upload {
     /// Nothing has been sent. `keep`: what is read is kept for another attempt.
     pub(super) fn new(keep: bool) -> Upload {
-        Upload { sent_of_replay: 0, done: false, keep, origin_deaf: false, interim: 0 }
+        Upload { sent_of_replay: 0, done: false, keep, flushed: false, origin_deaf: false, interim: 0 }
     }
 
     /// Begins anew for the next attempt.
@@ -44,7 +48,7 @@ impl Upload {
     }
 
     pub(super) fn any_sent(&self) -> bool {
-        self.sent_of_replay > 0 || !self.keep
+        self.flushed || self.sent_of_replay > 0 || !self.keep
     }
 
     /// Moves body from the client to the origin as far as both allow. An origin that fails here is left to be found out
@@ -79,11 +83,17 @@ impl Upload {
                 }
                 Poll::Ready(Err(fail)) => return Poll::Ready(Err(unread(&fail))),
                 Poll::Pending => {
-                    if let Poll::Ready(Err(_)) = back.poll_flush(cx, &live.worker.buffers) {
-                        return self.deaf();
+                    match back.poll_flush(cx, &live.worker.buffers) {
+                        Poll::Ready(Err(_)) => return self.deaf(),
+                        Poll::Ready(Ok(())) => self.flushed = true,
+                        Poll::Pending => {}
                     }
                     return Poll::Pending;
                 }
+            }
+            let most = live.worker.config.limits.max_body_bytes;
+            if live.note.received.saturating_add(live.front.body().len() as u64) > most {
+                return Poll::Ready(Err(Error::too_large_a_body()));
             }
             match ready!(back.poll_send(cx, live.front.body())) {
                 Ok(n) => self.moved(live, n),
@@ -91,7 +101,10 @@ impl Upload {
             }
         }
         match ready!(back.poll_flush(cx, &live.worker.buffers)) {
-            Ok(()) => Poll::Ready(Ok(())),
+            Ok(()) => {
+                self.flushed = true;
+                Poll::Ready(Ok(()))
+            }
             Err(_) => self.deaf(),
         }
     }
@@ -106,12 +119,14 @@ impl Upload {
         let replay = &mut live.exchange.replay;
         if self.keep {
             if replay.len() + n > live.worker.config.limits.replay_bytes {
+                live.worker.refused_for(Limit::ReplayBytes);
                 self.keep = false;
                 replay.clear();
                 self.sent_of_replay = 0;
             } else {
                 replay.extend_from_slice(live.front.body().get(..n).unwrap_or_default());
                 self.sent_of_replay = replay.len();
+                live.worker.counters.limit_seen(Limit::ReplayBytes, replay.len() as u64);
             }
         }
         mirror::copy(live, n);
@@ -120,5 +135,21 @@ impl Upload {
         }
         live.note.received += n as u64;
         live.front.consume(n);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Upload;
+
+    #[test]
+    fn a_head_that_went_out_alone_counts_as_sent() {
+        let mut upload = Upload::new(true);
+        assert!(!upload.any_sent());
+        // Its body is still to come from the client: the origin may act on the head already.
+        upload.flushed = true;
+        assert!(upload.any_sent());
+        upload.again();
+        assert!(!upload.any_sent(), "another attempt, another connection");
     }
 }

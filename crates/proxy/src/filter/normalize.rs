@@ -117,7 +117,7 @@ fn write_path(path: &[u8], to: &mut Vec<u8>) -> Result<(), Refused> {
                 [high, low, after @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
                     match hex(*high) << 4 | hex(*low) {
                         0 => return Err(Refused),
-                        plain if is_unreserved(plain) => to.push(plain),
+                        plain if is_unreserved(plain) && !makes_escape(to, plain) => to.push(plain),
                         _ => to.extend_from_slice(&[b'%', *high, *low]),
                     }
                     rest = after;
@@ -148,6 +148,17 @@ fn resolve_dots(to: &mut Vec<u8>, segment: usize) -> bool {
 
 fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+}
+
+/// Would the byte, read out of an escape, be a digit of another, which the text has not? `%2%66` must not become `%2f`:
+/// what is done with escaped slashes has been done by then.
+fn makes_escape(before: &[u8], byte: u8) -> bool {
+    byte.is_ascii_hexdigit()
+        && match before {
+            [.., b'%'] => true,
+            [.., b'%', digit] => digit.is_ascii_hexdigit(),
+            _ => false,
+        }
 }
 
 /// The value of a hexadecimal digit.

@@ -79,3 +79,51 @@ fn other_levels() {
         assert_eq!(spelt(path, policy), expected, "{path} by {policy:?}");
     }
 }
+
+#[path = "normalize_check_tests.rs"]
+mod check;
+
+fn check_path(path: &[u8], choice: u8) {
+    let escaped =
+        [EscapedSlashes::Keep, EscapedSlashes::Reject, EscapedSlashes::Decode, EscapedSlashes::Redirect];
+    let escaped_slashes = escaped[usize::from(choice >> 2 & 3)];
+    let policy = PathPolicy { escaped_slashes, normalize: choice & 1 != 0, merge_slashes: choice & 2 != 0 };
+    let told = check::Policy {
+        normalize: policy.normalize,
+        merge_slashes: policy.merge_slashes,
+        decode_slashes: matches!(escaped_slashes, EscapedSlashes::Decode | EscapedSlashes::Redirect),
+        reject_slashes: escaped_slashes == EscapedSlashes::Reject,
+    };
+    check::check(path, told, |path| {
+        let mut head = RequestHead::default();
+        head.set_path(path);
+        normalize(&mut head, policy, &mut vec![7; 3]).ok().map(|_| head.path_and_query().to_vec())
+    });
+}
+
+proptest::proptest! {
+    #[test]
+    fn paths_of_any_kind(
+        pieces in proptest::collection::vec("[/.%?#a2fF\\\\]|%2[eEfF]|%5[cC]|%00|%61|%25|%66|%32", 0..12),
+        choice in 0_u8..16,
+    ) {
+        check_path(format!("/{}", pieces.concat()).as_bytes(), choice);
+        check_path(pieces.concat().as_bytes(), choice);
+    }
+}
+
+/// An escape that stands apart in the text would be whole in what it spells.
+#[test]
+fn no_escape_is_made_of_others() {
+    let table = [
+        (BASE, "/a%2%66b", "/a%2%66b"),
+        (BASE, "/a%%32fb", "/a%%32fb"),
+        (BASE, "/a%%61", "/a%%61"),
+        (PathPolicy { escaped_slashes: EscapedSlashes::Reject, ..BASE }, "/a%2%46b", "/a%2%46b"),
+        (PathPolicy { escaped_slashes: EscapedSlashes::Decode, ..BASE }, "/a/%2%46../b", "/a/%2%46../b"),
+        (BASE, "/%2Fa%62%2%2e", "/%2Fab%2."),
+    ];
+    for (policy, path, expected) in table {
+        assert_eq!(spelt(path, policy), expected, "{path} by {policy:?}");
+    }
+}

@@ -129,6 +129,11 @@ impl ClusterLimits {
         async move { places.acquire_owned().await.ok().map(|permit| Place(Some(permit))) }
     }
 
+    /// Requests that wait for a connection, if they are counted.
+    pub(crate) fn pending(&self) -> u32 {
+        self.pending.get()
+    }
+
     fn gauge(&self, which: Which) -> &Gauge {
         match which {
             Which::Waiting => &self.waiting,

@@ -1,7 +1,6 @@
 //! How much memory the process may use, and what is refused as it comes near to that.
 
-use std::fmt;
-use std::sync::Arc;
+use super::used::Used;
 
 /// A limit on memory.
 #[derive(Debug, Clone)]
@@ -10,28 +9,6 @@ pub struct MemoryLimit {
     pub max_bytes: u64,
     /// What it uses now.
     pub used: Used,
-}
-
-/// Tells how many bytes are in use; `None` if that cannot be read at the moment.
-#[derive(Clone)]
-pub struct Used(Arc<dyn Fn() -> Option<u64> + Send + Sync>);
-
-impl Used {
-    /// A reader. It is called a few times a second, by one thread.
-    pub fn new(read: impl Fn() -> Option<u64> + Send + Sync + 'static) -> Used {
-        Used(Arc::new(read))
-    }
-
-    /// Bytes in use now.
-    pub fn read(&self) -> Option<u64> {
-        (self.0)()
-    }
-}
-
-impl fmt::Debug for Used {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Used")
-    }
 }
 
 /// What is refused for want of memory; each level refuses what those before it do.

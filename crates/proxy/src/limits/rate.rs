@@ -36,7 +36,7 @@ impl RateCounts {
         }
     }
 
-    /// A request begins. `now_ms`: since the Unix epoch, as all workers have it.
+    /// A request begins. `now_ms`: as all workers have it, whatever the system's clock is set to.
     pub(crate) fn request(&self, now_ms: u64) {
         self.requests.add(now_ms);
     }

@@ -5,14 +5,17 @@
 //! status) is found in a small map of its own. Every number has one writer and is updated by a relaxed load and store.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+
+use limen_wire::h2::Work;
 
 use super::clusters::{ClusterBook, ClusterFacts, ClusterId, ClusterTotals, MAX_CLUSTERS};
 use super::flags::Flags;
 use super::histogram::{self, SharedHistogram};
 use super::interner::{Interner, lock};
+use super::limits::{Limit, Marks, Measure, Values};
 use super::names::{Counter, Gauge};
 use super::record::Record;
 use super::render;
@@ -115,6 +118,7 @@ pub struct Registry {
     workers: Mutex<Vec<Arc<Shared>>>,
     /// Numbers of the control side, which has many threads.
     process: Numbers,
+    limits: Values,
     histograms: Mutex<Vec<Arc<SharedHistogram>>>,
     logs: Mutex<Vec<Arc<LogStats>>>,
 }
@@ -138,6 +142,7 @@ impl Default for Numbers {
 #[derive(Default)]
 struct Shared {
     numbers: Numbers,
+    marks: Marks,
     series: Mutex<Vec<(Key, Arc<Slot>)>>,
     tcp: Mutex<Vec<(TcpKey, Arc<TcpSlot>)>>,
     listeners: SharedRows<{ ListenerStat::COUNT }>,
@@ -164,9 +169,15 @@ impl Registry {
             chooser: Mutex::default(),
             workers: Mutex::default(),
             process: Numbers::default(),
+            limits: Values::default(),
             histograms: Mutex::default(),
             logs: Mutex::default(),
         }
+    }
+
+    /// Series of requests that one worker keeps at most.
+    pub fn series_limit(&self) -> usize {
+        self.series_limit
     }
 
     /// The id of a service. The same labels always have the same id.
@@ -252,6 +263,39 @@ impl Registry {
         read(&self.process) + lock(&self.workers).iter().map(|shared| read(&shared.numbers)).sum::<i64>()
     }
 
+    /// Says what the setting of a limit is; [`limits::NONE`](super::limits::NONE): there is no limit.
+    pub fn set_limit(&self, limit: Limit, value: u64) {
+        self.limits.set(limit, value);
+    }
+
+    /// What was said last.
+    pub fn limit(&self, limit: Limit) -> u64 {
+        self.limits.get(limit)
+    }
+
+    /// How much of a limit is used.
+    pub fn limit_used(&self, limit: Limit) -> u64 {
+        match limit.row().measure {
+            Measure::Connections => self.read_workers().into_iter().sum(),
+            Measure::Series => self.count_series(),
+            Measure::Gauge(gauge) => u64::try_from(self.gauge(gauge)).unwrap_or_default(),
+            Measure::Highest => {
+                let workers = lock(&self.workers);
+                workers.iter().map(|shared| shared.marks.highest_of(limit)).max().unwrap_or_default()
+            }
+        }
+    }
+
+    /// How often a limit has refused or ended something.
+    pub fn limit_refused(&self, limit: Limit) -> u64 {
+        lock(&self.workers).iter().map(|shared| shared.marks.refused_of(limit)).sum()
+    }
+
+    /// Clients' HTTP/2 connections that were ended because of such work.
+    pub fn sent_away(&self, work: Work) -> u64 {
+        lock(&self.workers).iter().map(|shared| shared.marks.sent_away_of(work)).sum()
+    }
+
     /// A histogram for the control side, such as `limen_change_latency_seconds`. `help` is one sentence, `bounds` the
     /// buckets' upper bounds in the unit that the name tells. A name asked for again gives the same histogram.
     pub fn histogram(&self, name: &'static str, help: &'static str, bounds: &[f64]) -> Arc<SharedHistogram> {
@@ -290,6 +334,13 @@ impl Registry {
             }
         }
         all
+    }
+
+    /// Label sets that any worker keeps.
+    fn count_series(&self) -> u64 {
+        let workers = lock(&self.workers).clone();
+        let of = |worker: &Arc<Shared>| lock(&worker.series).iter().map(|(key, _)| *key).collect::<Vec<_>>();
+        workers.iter().flat_map(of).collect::<BTreeSet<Key>>().len() as u64
     }
 
     pub(super) fn read_tcp(&self) -> BTreeMap<TcpKey, TcpTotals> {
@@ -376,6 +427,7 @@ impl WorkerCounters {
         let mut key = Key::of(service, workload, record);
         if series.is_beyond(key, self.series_limit) {
             self.add(Counter::SeriesOverflow, 1);
+            self.limit_refused(Limit::Series, 1);
             key = Key::OVERFLOW;
         }
         if let Recorded::New(key, slot) = series.record(key, record) {
@@ -389,6 +441,7 @@ impl WorkerCounters {
         let mut key = TcpKey { service, workload, flags };
         if index.len() >= self.series_limit && !index.contains_key(&key) {
             self.add(Counter::SeriesOverflow, 1);
+            self.limit_refused(Limit::Series, 1);
             key = TcpKey::OVERFLOW;
         }
         let slot = index.entry(key).or_insert_with(|| {
@@ -402,6 +455,27 @@ impl WorkerCounters {
     /// Adds to a counter.
     pub fn add(&self, counter: Counter, amount: u64) {
         histogram::add(&self.shared.numbers.counters[counter as usize], amount);
+    }
+
+    /// One holder has so much of what is limited.
+    pub fn limit_seen(&self, limit: Limit, much: u64) {
+        self.shared.marks.seen(limit, much);
+    }
+
+    /// A limit has refused or ended something.
+    pub fn limit_refused(&self, limit: Limit, times: u64) {
+        self.shared.marks.refused(limit, times);
+    }
+
+    /// A client's HTTP/2 connection was ended because of such work.
+    pub fn sent_away(&self, work: Work) {
+        self.shared.marks.refused(Limit::Credit, 1);
+        self.shared.marks.sent_away(work);
+    }
+
+    /// A span of time is over: what was the most before the one that begins is forgotten when that is over, too.
+    pub fn limits_turn(&self) {
+        self.shared.marks.turn();
     }
 
     /// Moves a gauge by that much.

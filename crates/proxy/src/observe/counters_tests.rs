@@ -128,6 +128,37 @@ fn series_beyond_the_limit_count_as_overflow() {
     assert_eq!(sum_of(&samples, "istio_requests_total", r#"response_code="201""#), 2.0);
     assert_eq!(samples["limen_request_series_overflow_total"], 7.0);
     assert_eq!(samples["limen_request_series"], 4.0);
+    assert_eq!(samples[r#"limen_limit_used{limit="series"}"#], 4.0);
+    assert_eq!(samples[r#"limen_limit_refused_total{limit="series"}"#], 7.0);
+}
+
+#[test]
+fn the_most_of_a_limit_is_that_of_the_last_two_spans_over_all_workers() {
+    let registry = Registry::default();
+    let (one, other) = (registry.worker(), registry.worker());
+    let used = || registry.limit_used(Limit::Streams);
+    one.limit_seen(Limit::Streams, 5);
+    one.limit_seen(Limit::Streams, 3);
+    other.limit_seen(Limit::Streams, 4);
+    assert_eq!((used(), registry.limit_used(Limit::Headers)), (5, 0));
+    one.limits_turn();
+    one.limit_seen(Limit::Streams, 2);
+    assert_eq!(used(), 5, "one span ago");
+    one.limits_turn();
+    assert_eq!(used(), 4, "two spans ago, but not for the other");
+    other.limits_turn();
+    other.limits_turn();
+    assert_eq!(used(), 2);
+    one.limit_refused(Limit::Streams, 2);
+    other.limit_refused(Limit::Streams, 1);
+    one.sent_away(Work::Ping);
+    registry.set_limit(Limit::HeaderTime, 1500);
+    let samples = scrape(&registry);
+    assert_eq!(samples[r#"limen_limit_refused_total{limit="streams"}"#], 3.0);
+    assert_eq!(samples[r#"limen_limit_refused_total{limit="http2_credit"}"#], 1.0);
+    assert_eq!(samples[r#"limen_connections_sent_away_total{work="ping"}"#], 1.0);
+    assert_eq!(samples[r#"limen_limit{limit="streams"}"#], f64::INFINITY, "nothing was set");
+    assert_eq!(samples[r#"limen_limit{limit="header_time"}"#], 1.5, "in seconds");
 }
 
 #[test]

@@ -21,6 +21,7 @@ pub mod flags;
 pub mod format;
 mod histogram;
 mod interner;
+pub mod limits;
 pub(crate) mod messages;
 pub mod names;
 mod operator;

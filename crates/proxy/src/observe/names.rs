@@ -173,7 +173,7 @@ metrics! {
     SpansLost Counter "limen_spans_lost_total" "spans"
         "Spans that no collector took, because it was slow or gone.",
     Upgrades Counter "limen_upgrades_total" "connections" "Connections that changed to another protocol by a 101.",
-    Panics Counter "limen_panics_total" "panics" "Requests that ended in a panic.",
+    Panics Counter "limen_panics_total" "panics" "Connections and tasks that ended in a panic: a mistake of the gateway.",
     ConnectionsRefused Counter "limen_downstream_connections_refused_total" "connections"
         "Clients' connections closed at accept because a limit was reached.",
     ClientFaults Counter "limen_faults_client_total" "requests"
@@ -232,12 +232,18 @@ metrics! {
         "Memory that the process may use; above 95 % requests are shed, above 98 % connections too. 0: no limit.",
     Shedding Gauge "limen_memory_shedding" ""
         "What is refused for want of memory: 0 nothing, 1 requests, 2 connections too.",
+    DescriptorsUsed Gauge "process_open_fds" "descriptors" "File descriptors that are open; 0 where they are not limited.",
+    DescriptorLimit Gauge "process_max_fds" "descriptors"
+        "File descriptors that the process may have open; near to that connections are refused. 0: no limit.",
+    DescriptorsShort Gauge "limen_file_descriptors_short" ""
+        "1 while connections are refused for want of file descriptors.",
     UdpFlowsActive Gauge "limen_udp_flows_active" "flows" "Flows of datagrams that are under way.",
     EjectionsActive Gauge "limen_outlier_ejections_active" "endpoints" "Endpoints that are left out for their errors.",
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::limits;
     use super::*;
 
     #[test]
@@ -261,6 +267,10 @@ mod tests {
             LOG_LOST,
             LOG_ERRORS,
             SERIES,
+            limits::LIMIT,
+            limits::USED,
+            limits::REFUSED,
+            limits::SENT_AWAY,
         ];
         let counters = Counter::ALL.iter().map(|counter| counter.metric());
         let gauges = Gauge::ALL.iter().map(|gauge| gauge.metric());

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::counters::{Registry, ServiceId, ServiceLabels, SourceLabels, WorkloadId, WorkloadLabels};
 use super::histogram::HistogramTotals;
+use super::limits;
 use super::names::{self, Counter, Gauge, Metric};
 use super::render_statistics;
 use super::series::{Key, Protocol, Totals};
@@ -152,11 +153,12 @@ fn render_process(registry: &Registry, out: &mut String) {
     for gauge in Gauge::ALL {
         single(gauge.metric(), registry.gauge(*gauge), out);
     }
+    limits::render(registry, out);
 }
 
 // Writing to a String cannot fail, so results of `write!` are dropped below.
 
-fn head(metric: Metric, out: &mut String) {
+pub(super) fn head(metric: Metric, out: &mut String) {
     let Metric { name, help, .. } = metric;
     let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {}", metric.kind.as_str());
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::{Connection, connection};
+use crate::observe::limits::Limit;
 use crate::observe::{Counter, ListenerStat};
 use crate::table::listeners::ListenerSlot;
 use crate::worker::{Mail, Worker};
@@ -17,15 +18,19 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub(crate) async fn accept(worker: Rc<Worker>, slot: ListenerSlot, socket: TcpListener) {
     loop {
         match socket.accept().await {
-            Ok((io, remote)) if worker.admits(slot) => match worker.least_loaded() {
-                Some(other) => hand_over(&worker, other, slot, io, remote),
-                None => start(&worker, slot, io, remote),
-            },
-            // Dropping the socket closes it.
-            Ok(_) => refused(&worker, slot),
+            Ok((io, remote)) => {
+                match (worker.admits(slot).and_then(|()| worker.spares(&io)), worker.least_loaded()) {
+                    (Ok(()), Some(other)) => hand_over(&worker, other, slot, io, remote),
+                    (Ok(()), None) => start(&worker, slot, io, remote),
+                    // Dropping the socket closes it.
+                    (Err(limit), _) => refused(&worker, slot, limit),
+                }
+            }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 worker.count(Counter::AcceptErrors);
+                // Where descriptors have run out, what is kept for later is in the way.
+                worker.upstreams.close_idle(worker.clock.now_ms());
                 tracing::debug!(%error, "accept failed");
                 tokio::time::sleep(PAUSE).await;
             }
@@ -34,8 +39,9 @@ pub(crate) async fn accept(worker: Rc<Worker>, slot: ListenerSlot, socket: TcpLi
 }
 
 /// Counts a connection that was one too many.
-fn refused(worker: &Worker, slot: ListenerSlot) {
+fn refused(worker: &Worker, slot: ListenerSlot, limit: Limit) {
     worker.count(Counter::ConnectionsRefused);
+    worker.refused_for(limit);
     if let Some(listener) = worker.tables().listener(slot) {
         worker.counters.listener_add(listener.id, ListenerStat::CxOverflow, 1);
     }

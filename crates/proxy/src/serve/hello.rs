@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 
 use super::{Connection, sniff, tcp, tls};
 use crate::exchange::front::ConnInfo;
+use crate::observe::limits::Limit;
 use crate::observe::{Counter, Flags, ListenerStat, Record};
 use crate::stream::prefixed::Prefixed;
 use crate::table::listeners::{Inside, Serves};
@@ -24,7 +25,10 @@ pub(crate) async fn serve(conn: Connection, mut io: TcpStream, local: SocketAddr
     let read = tokio::select! {
         biased;
         read = Box::pin(read(&mut io)) => read,
-        () = timer.expired() => None,
+        () = timer.expired() => {
+            worker.refused_for(Limit::HandshakeTime);
+            None
+        }
     };
     drop(timer);
     let Some((peeked, first)) = read else {

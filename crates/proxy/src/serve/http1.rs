@@ -1,6 +1,6 @@
 //! HTTP/1 in front: reads heads, runs exchanges one after the other, holds no buffers between them.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -10,12 +10,14 @@ use limen_wire::head::{BodyLength, Fields, MethodKind, RequestHead, ResponseHead
 use super::Connection;
 use super::patience::Patience;
 use super::places::{Desk, Places};
+use super::tcp::Cut;
 use crate::clock::{Clock, Timer};
 use crate::exchange::apart::{apart, seldom};
 use crate::exchange::error::Error;
 use crate::exchange::front::{ConnInfo, Front, FrontFail};
 use crate::exchange::live::Live;
 use crate::exchange::{self, reply};
+use crate::observe::limits::Limit;
 use crate::stream::Stream;
 use crate::stream::inbound::{Inbound, ReadFail};
 use crate::stream::outbound::Outbound;
@@ -37,7 +39,7 @@ enum Arrived {
 }
 
 /// A connection between requests: one box, so that the task that waits on it is small.
-pub(crate) struct Http1<S> {
+pub(crate) struct Http1<S: Cut> {
     pub(crate) conn: Connection,
     pub(crate) io: S,
     pub(crate) info: ConnInfo,
@@ -46,6 +48,15 @@ pub(crate) struct Http1<S> {
     pub(crate) output: Outbound,
     pub(crate) timer: Timer,
     pub(crate) places: Rc<ExchangePlaces<S>>,
+}
+
+impl<S: Cut> Drop for Http1<S> {
+    fn drop(&mut self) {
+        // Nobody knows how far the response has come: it must not end as if it were complete.
+        if std::thread::panicking() {
+            self.io.cut();
+        }
+    }
 }
 
 /// Where a worker's exchanges take place.
@@ -58,7 +69,7 @@ pub(crate) type Job<S> = (Box<Http1<S>>, Box<Exchange>, Option<Error>);
 pub(crate) type Served<S> = (Box<Http1<S>>, After);
 
 /// Serves one exchange after the other.
-async fn exchanges<S: Stream>(desk: Rc<Desk<Job<S>, Served<S>>>) {
+async fn exchanges<S: Cut>(desk: Rc<Desk<Job<S>, Served<S>>>) {
     loop {
         let (mut held, head, bad) = desk.next().await;
         let after = exchange(&mut held, head, bad).await;
@@ -67,11 +78,12 @@ async fn exchanges<S: Stream>(desk: Rc<Desk<Job<S>, Served<S>>>) {
 }
 
 /// Serves a connection to its end.
-pub(crate) async fn serve<S: Stream>(mut held: Box<Http1<S>>) {
+pub(crate) async fn serve<S: Cut>(mut held: Box<Http1<S>>) {
     let places = held.places.clone();
     loop {
-        let mut wait = Wait { spread: None, reading: false };
-        let idle_until = held.conn.worker.clock.now_ms().saturating_add(held.conn.idle_ms);
+        let mut wait = Wait { spread: None, reading_since: None };
+        let idle_since = held.conn.worker.clock.now_ms();
+        let idle_until = idle_since.saturating_add(held.conn.idle_ms);
         held.timer.arm(idle_until.min(held.conn.until_ms));
         let arrived = poll_fn(|cx| wait.poll(&mut held, cx)).await;
         held.timer.disarm();
@@ -80,6 +92,11 @@ pub(crate) async fn serve<S: Stream>(mut held: Box<Http1<S>>) {
             Arrived::Bad(head, error) => (head, Some(error)),
             Arrived::Over => break,
         };
+        if held.conn.requests > 0 {
+            let worker = &held.conn.worker;
+            let idle = worker.clock.recent_ms().saturating_sub(idle_since);
+            worker.counters.limit_seen(Limit::IdleTime, idle);
+        }
         let after;
         (held, after) = places.serve((held, head, bad), exchanges).await;
         match after {
@@ -103,20 +120,32 @@ pub(crate) enum After {
 }
 
 /// Runs one exchange, or answers a head that could not be taken.
-async fn exchange<S: Stream>(held: &mut Http1<S>, mut exchange: Box<Exchange>, bad: Option<Error>) -> After {
-    let Http1 { conn, io, info, input, output, .. } = held;
+async fn exchange<S: Cut>(held: &mut Http1<S>, mut exchange: Box<Exchange>, bad: Option<Error>) -> After {
+    let last = held.conn.begin_request();
+    let Http1 { conn, io, info, input, output, timer, .. } = held;
     let worker = &*conn.worker;
+    if conn.is_leaving() {
+        timer.arm(conn.leave_ms.get());
+    }
     output.give_buffer(|| worker.buffers.take_write());
-    let mut front = H1Front::new(worker, io, input, output, &exchange.request);
-    front.until_ms = conn.until_ms;
+    let mut front = H1Front::new(conn, io, input, output, &exchange.request);
+    front.close = last;
     match bad {
-        None => exchange::run(worker, info, &mut front, &mut exchange).await,
+        None => {
+            let mut run = std::pin::pin!(exchange::run(worker, info, &mut front, &mut exchange));
+            poll_fn(|cx| {
+                leave(conn, info, timer, cx);
+                run.as_mut().poll(cx)
+            })
+            .await;
+        }
         Some(error) => {
             front.close = true;
             let mut live = Live::begin(worker, info, &mut front, &mut exchange);
             apart!(reply::error(&mut live, error));
         }
     }
+    let by_close = front.by_close;
     let after = match (front.aborted, front.close) {
         (true, _) => After::Cut,
         (false, true) => After::Close,
@@ -126,19 +155,32 @@ async fn exchange<S: Stream>(held: &mut Http1<S>, mut exchange: Box<Exchange>, b
     if let Some(buffer) = output.take_buffer() {
         worker.buffers.give_write(buffer);
     }
+    if by_close && matches!(after, After::Cut) {
+        io.cut();
+    }
     after
+}
+
+/// When what let the connection in has gone, its exchange has a while to finish.
+fn leave(conn: &Connection, info: &ConnInfo, timer: &Timer, cx: &mut Context<'_>) {
+    if conn.look(cx) {
+        timer.arm(conn.leave_ms.get());
+    }
+    if conn.is_leaving() && timer.poll_fired(cx) {
+        info.over.set(true);
+    }
 }
 
 /// Waiting for a request.
 struct Wait {
     /// When an idle connection that is to end will be closed.
     spread: Option<u64>,
-    /// A part of a head is there: the deadline is the head's.
-    reading: bool,
+    /// A part of a head is there since this millisecond: the deadline is the head's.
+    reading_since: Option<u64>,
 }
 
 impl Wait {
-    fn poll<S: Stream>(&mut self, held: &mut Http1<S>, cx: &mut Context<'_>) -> Poll<Arrived> {
+    fn poll<S: Cut>(&mut self, held: &mut Http1<S>, cx: &mut Context<'_>) -> Poll<Arrived> {
         let Http1 { conn, io, input, timer, .. } = held;
         let worker = &conn.worker;
         input.give_buffer(|| worker.buffers.take_read());
@@ -148,7 +190,14 @@ impl Wait {
             Poll::Ready(Ok(())) if exchange.request.version == Version::H10 && !worker.config.http10 => {
                 return Poll::Ready(Arrived::Bad(exchange, Error::low_version()));
             }
-            Poll::Ready(Ok(())) => return Poll::Ready(Arrived::Head(exchange)),
+            Poll::Ready(Ok(())) => {
+                if let Some(since) = self.reading_since {
+                    worker
+                        .counters
+                        .limit_seen(Limit::HeaderTime, worker.clock.now_ms().saturating_sub(since));
+                }
+                return Poll::Ready(Arrived::Head(exchange));
+            }
             Poll::Ready(Err(ReadFail::Head(error))) => {
                 return Poll::Ready(Arrived::Bad(exchange, Error::head(&error)));
             }
@@ -158,19 +207,22 @@ impl Wait {
             }
             Poll::Pending => {}
         }
-        if !self.reading && input.has_unread() {
-            self.reading = true;
+        if self.reading_since.is_none() && input.has_unread() {
+            self.reading_since = Some(worker.clock.now_ms());
             timer.arm_in(conn.head_ms);
         }
         if timer.poll_fired(cx) {
-            if self.reading {
+            if self.reading_since.is_some() {
                 return Poll::Ready(Arrived::Bad(exchange, Error::head_timeout()));
+            }
+            if self.spread.is_none() && worker.clock.recent_ms() < conn.until_ms {
+                worker.refused_for(Limit::IdleTime);
             }
             worker.give_exchange(exchange);
             return Poll::Ready(Arrived::Over);
         }
         worker.give_exchange(exchange);
-        if !self.reading {
+        if self.reading_since.is_none() {
             if let Some(buffer) = input.take_buffer() {
                 worker.buffers.give_read(buffer);
             }
@@ -197,7 +249,7 @@ impl Wait {
 }
 
 /// Says that nothing more comes and waits for the client to say the same.
-async fn linger<S: Stream>(held: &mut Http1<S>) {
+async fn linger<S: Cut>(held: &mut Http1<S>) {
     let Http1 { io, input, timer, .. } = held;
     let mut left = LINGER_BYTES;
     let _ = poll_fn(|cx| std::pin::Pin::new(&mut *io).poll_shutdown(cx)).await;
@@ -225,6 +277,7 @@ async fn linger<S: Stream>(held: &mut Http1<S>) {
 
 /// One exchange on an HTTP/1 connection.
 struct H1Front<'a, S> {
+    conn: &'a Connection,
     worker: &'a Worker,
     io: &'a mut S,
     input: &'a mut Inbound,
@@ -236,24 +289,25 @@ struct H1Front<'a, S> {
     patience: Patience,
     /// What passes is another protocol's.
     tunnel: bool,
-    /// From then on, the connection ends with an exchange.
-    until_ms: u64,
     /// The connection ends with this exchange.
     close: bool,
+    /// The end of the connection is that of the response.
+    by_close: bool,
     /// The response is incomplete: the connection must not end as if it were not.
     aborted: bool,
 }
 
 impl<'a, S: Stream> H1Front<'a, S> {
     fn new(
-        worker: &'a Worker,
+        conn: &'a Connection,
         io: &'a mut S,
         input: &'a mut Inbound,
         output: &'a mut Outbound,
         request: &RequestHead,
     ) -> Self {
         H1Front {
-            worker,
+            conn,
+            worker: &conn.worker,
             io,
             input,
             output,
@@ -262,8 +316,8 @@ impl<'a, S: Stream> H1Front<'a, S> {
             te_trailers: request.te_trailers,
             patience: Patience::default(),
             tunnel: false,
-            until_ms: u64::MAX,
             close: false,
+            by_close: false,
             aborted: false,
         }
     }
@@ -282,6 +336,7 @@ impl<S: Stream> Front for H1Front<'_, S> {
         }
         Poll::Ready(read.map_err(|fail| match fail {
             ReadFail::Body | ReadFail::Head(_) => FrontFail::Framing,
+            ReadFail::Trailers(limit) => FrontFail::Trailers(limit),
             ReadFail::Closed | ReadFail::Cut | ReadFail::Io => FrontFail::Gone,
         }))
     }
@@ -312,8 +367,8 @@ impl<S: Stream> Front for H1Front<'_, S> {
 
     fn begin(&mut self, head: &ResponseHead, _end: bool) -> Result<(), FrontFail> {
         let chunked = h1::chunked_response(head, self.version, self.method);
-        let by_close = matches!(head.body, BodyLength::Marked | BodyLength::UntilClose) && !chunked;
-        self.close |= !head.keep_alive || by_close;
+        self.by_close = matches!(head.body, BodyLength::Marked | BodyLength::UntilClose) && !chunked;
+        self.close |= !head.keep_alive || self.by_close;
         let keep = !self.close;
         h1::encode_response(head, self.version, self.method, keep, self.output.begin(chunked));
         Ok(())
@@ -388,7 +443,8 @@ impl<S: Stream> Front for H1Front<'_, S> {
     }
 
     fn closes(&self, request: &RequestHead) -> bool {
-        let old = self.until_ms != u64::MAX && self.worker.clock.recent_ms() >= self.until_ms;
-        self.close || old || !request.keep_alive || !self.input.body_done() || self.worker.draining()
+        let until_ms = self.conn.until_ms;
+        let old = until_ms != u64::MAX && self.worker.clock.recent_ms() >= until_ms;
+        self.close || old || !request.keep_alive || !self.input.body_done() || self.conn.is_leaving()
     }
 }

@@ -16,11 +16,14 @@ use crate::exchange::front::{ConnInfo, Front, FrontFail};
 use crate::exchange::live::Live;
 use crate::exchange::{self, reply};
 use crate::filter::policy;
+use crate::observe::limits::Limit;
 use crate::serve::patience::Patience;
 use crate::stream::Stream;
 use crate::worker::Worker;
 use crate::worker::memory::Exchange;
 
+/// How long a client has to say that it has heard that it is to go, before no more streams are taken.
+const FAREWELL_MS: u64 = 1_000;
 /// How long a client that was told to go may take to do so once no stream is open.
 const LINGER_MS: u64 = 2_000;
 /// How long a connection without streams keeps the memory of the last ones.
@@ -31,16 +34,18 @@ pub(crate) async fn serve<S: Stream>(conn: Connection, io: S, info: Rc<ConnInfo>
     let worker = conn.worker.clone();
     let timer = worker.clock.timer();
     timer.arm_in(worker.config.limits.handshake_timeout_ms);
-    let defaults = Limits::default();
+    let own = &worker.config.limits;
     let tables = worker.tables();
     let http = tables.listener(conn.listener).map_or(&policy::DEFAULT, |listener| &listener.http);
     let limits = Limits {
-        max_concurrent_streams: http.max_streams.unwrap_or(worker.config.limits.max_streams),
-        initial_stream_window: http.stream_window.unwrap_or(defaults.initial_stream_window),
-        initial_connection_window: http.connection_window.unwrap_or(defaults.initial_connection_window),
-        max_header_list: u32::try_from(worker.config.limits.max_head_bytes).unwrap_or(u32::MAX),
-        max_fields: worker.config.limits.max_fields,
-        ..defaults
+        max_concurrent_streams: http.max_streams.unwrap_or(own.max_streams),
+        initial_stream_window: http.stream_window.unwrap_or(own.stream_window),
+        initial_connection_window: http.connection_window.unwrap_or(own.connection_window),
+        max_header_list: u32::try_from(own.max_head_bytes).unwrap_or(u32::MAX),
+        max_fields: own.max_fields,
+        max_unwritten: own.max_unwritten_bytes,
+        credit: own.h2_credit,
+        ..Limits::default()
     };
     drop(tables);
     let shaken = tokio::select! {
@@ -62,8 +67,12 @@ pub(crate) async fn serve<S: Stream>(conn: Connection, io: S, info: Rc<ConnInfo>
         second: worker.clock.recent_ms() / 1000,
         timer,
         age,
+        unfinished: None,
+        late: None,
+        leave: None,
         streams: Streams::new(),
         closing: false,
+        parting: false,
         lingering: false,
         rested: false,
         slim: false,
@@ -83,9 +92,16 @@ struct Driver<S, F> {
     timer: Timer,
     /// Fires when the connection has lived for as long as it may.
     age: Option<Timer>,
+    /// What the client has begun and not completed; when that takes too long.
+    unfinished: Option<u64>,
+    late: Option<Timer>,
+    /// Runs while what let the connection in is not there.
+    leave: Option<Timer>,
     streams: Streams<Started, F>,
     /// The client has been told that no more streams are taken.
     closing: bool,
+    /// It may not have heard so yet.
+    parting: bool,
     /// The client has a moment left to close.
     lingering: bool,
     /// No stream is open, and the timer runs.
@@ -99,10 +115,19 @@ impl<S: Stream, F: Future<Output = ()>> Driver<S, F> {
     /// of a place for streams.
     fn poll(&mut self, cx: &mut Context<'_>, make: impl Fn(Rc<Inbox<Started>>) -> F) -> Poll<()> {
         let old = self.age.as_ref().is_some_and(|age| age.poll_fired(cx));
-        if !self.closing && (old || self.conn.ending()) {
+        if self.conn.look(cx) {
+            self.leave = self.conn.is_leaving().then(|| {
+                let timer = self.conn.worker.clock.timer();
+                timer.arm(self.conn.leave_ms.get());
+                timer
+            });
+        }
+        if !self.closing && (old || self.leave.is_some()) {
             self.close();
         }
-        self.conn.watch(cx);
+        if self.leave.as_ref().is_some_and(|leave| leave.poll_fired(cx)) && !self.info.over.replace(true) {
+            self.streams.wake_all();
+        }
         let second = self.conn.worker.clock.recent_ms() / 1000;
         if second != self.second {
             self.h2.pass_time(u32::try_from(second.saturating_sub(self.second)).unwrap_or(u32::MAX));
@@ -111,11 +136,17 @@ impl<S: Stream, F: Future<Output = ()>> Driver<S, F> {
         loop {
             match self.h2.poll_accept(&mut self.head, cx) {
                 Poll::Ready(Some(Ok(incoming))) => {
+                    if self.conn.begin_request() && !self.closing {
+                        self.close();
+                    }
                     let started = Started::new(&self.conn.worker, &self.info, incoming, &mut self.head);
                     self.streams.start(started, &make, cx);
                     continue;
                 }
-                Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(()),
+                Poll::Ready(Some(Err(_)) | None) => {
+                    self.tell();
+                    return Poll::Ready(());
+                }
                 Poll::Pending => {}
             }
             // What streams have queued is written by the next turn.
@@ -123,6 +154,8 @@ impl<S: Stream, F: Future<Output = ()>> Driver<S, F> {
                 break;
             }
         }
+        self.tell();
+        self.watch_heads(cx);
         if self.closing {
             return self.poll_end(cx);
         }
@@ -130,9 +163,68 @@ impl<S: Stream, F: Future<Output = ()>> Driver<S, F> {
         Poll::Pending
     }
 
+    /// Tells what the connection has come to, when that changes.
+    fn tell(&mut self) {
+        let Some(tally) = self.h2.tally() else { return };
+        let counters = &self.conn.worker.counters;
+        for (limit, most) in [
+            (Limit::Streams, u64::from(tally.streams)),
+            (Limit::Credit, tally.spent.into()),
+            (Limit::UnwrittenBytes, tally.unwritten as u64),
+            (Limit::StreamWindow, tally.ahead_on_stream.into()),
+            (Limit::ConnectionWindow, tally.ahead.into()),
+        ] {
+            counters.limit_seen(limit, most);
+        }
+        let (bytes, fields) = tally.trailers_refused;
+        for (limit, times) in [
+            (Limit::Streams, tally.streams_refused),
+            (Limit::UnwrittenBytes, tally.choked),
+            (Limit::HeaderBytes, bytes),
+            (Limit::Headers, fields),
+        ] {
+            counters.limit_refused(limit, times.into());
+        }
+        if let Some(work) = tally.sent_away {
+            counters.sent_away(work);
+        }
+    }
+
+    /// A head, or a frame that is not of a body, has as long as a head of HTTP/1 has.
+    fn watch_heads(&mut self, cx: &Context<'_>) {
+        let unfinished = self.h2.unfinished();
+        if unfinished != self.unfinished {
+            self.unfinished = unfinished;
+            match (unfinished, &self.late) {
+                (None, late) => late.iter().for_each(Timer::disarm),
+                (Some(_), _) => {
+                    let timer = self.late.get_or_insert_with(|| self.conn.worker.clock.timer());
+                    timer.arm_in(self.conn.head_ms);
+                }
+            }
+        }
+        if unfinished.is_some() && self.late.as_ref().is_some_and(|timer| timer.poll_fired(cx)) {
+            self.conn.worker.refused_for(Limit::HeaderTime);
+            // Once is enough, however long the client takes to hear it.
+            self.late = None;
+            self.h2.abrupt_shutdown(ResetReason::ENHANCE_YOUR_CALM);
+            // The codec writes that when it is polled again.
+            cx.waker().wake_by_ref();
+        }
+    }
+
     /// The client has been told to go: when the last stream has ended it is given a moment to do so. It need not even be
     /// reading, so nothing here waits for it.
     fn poll_end(&mut self, cx: &Context<'_>) -> Poll<()> {
+        if self.parting {
+            if !self.timer.poll_fired(cx) {
+                return Poll::Pending;
+            }
+            self.parting = false;
+            self.h2.last_words();
+            // The codec writes them when it is polled again.
+            cx.waker().wake_by_ref();
+        }
         if !self.streams.is_empty() {
             self.lingering = false;
             return Poll::Pending;
@@ -144,12 +236,13 @@ impl<S: Stream, F: Future<Output = ()>> Driver<S, F> {
     }
 
     fn close(&mut self) {
-        self.closing = true;
+        (self.closing, self.parting) = (true, true);
         self.h2.graceful_shutdown();
+        self.timer.arm_in(FAREWELL_MS);
     }
 
     fn watch_idleness(&mut self, cx: &Context<'_>) {
-        let idle_ms = self.conn.worker.config.limits.idle_timeout_ms;
+        let idle_ms = self.conn.idle_ms;
         if !self.streams.is_empty() {
             if self.rested {
                 self.rested = false;
@@ -165,6 +258,7 @@ impl<S: Stream, F: Future<Output = ()>> Driver<S, F> {
             return;
         }
         if self.slim {
+            self.conn.worker.refused_for(Limit::IdleTime);
             self.close();
             // The codec writes what closing queued when it is polled again.
             cx.waker().wake_by_ref();
@@ -174,6 +268,7 @@ impl<S: Stream, F: Future<Output = ()>> Driver<S, F> {
         self.streams.rest();
         self.h2.rest();
         self.head = RequestHead::default();
+        self.late.take_if(|_| self.unfinished.is_none());
         self.timer.arm_in(idle_ms.saturating_sub(REST_MS));
         let _ = self.timer.poll_fired(cx);
     }

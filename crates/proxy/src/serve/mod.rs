@@ -12,24 +12,33 @@ pub(crate) mod tcp;
 pub(crate) mod tls;
 pub(crate) mod udp;
 
+use std::cell::Cell;
 use std::future::poll_fn;
-use std::net::SocketAddr;
+use std::hash::Hash;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Poll, ready};
 
 use limen_wire::h1::{self, Preface};
 use limen_wire::proxy_protocol::Header;
+use tcp::Cut;
 use tokio::net::TcpStream;
 
 use crate::exchange::front::ConnInfo;
 use crate::exchange::secured::Secured;
+use crate::limits::shares::{self, Share, Shares};
+use crate::observe::limits::Limit;
 use crate::observe::{Counter, ListenerId, ListenerStat};
 use crate::stream::Stream;
 use crate::stream::inbound::Inbound;
 use crate::stream::outbound::Outbound;
 use crate::stream::prefixed::Prefixed;
 use crate::table::listeners::{ListenerSlot, Serves};
-use crate::worker::Worker;
+use crate::worker::{ConnectionShares, Worker};
+
+/// One of a listener's connections and one of a client's, where those are limited.
+type Shared = (Option<Share<ListenerId>>, Option<Share<IpAddr>>);
 
 /// A client's connection for as long as it lives, in the worker's books.
 pub(crate) struct Connection {
@@ -49,6 +58,14 @@ pub(crate) struct Connection {
     pub(crate) head_ms: u64,
     /// Names of fields keep their spelling (HTTP/1).
     pub(crate) keeps_spelling: bool,
+    /// Requests that have begun on it.
+    pub(crate) requests: u32,
+    /// What it takes of its listener's and its client's connections, where those are limited.
+    shares: Option<Box<Shared>>,
+    /// Of the changes that can end it, the last that it has looked at.
+    looked: Cell<u32>,
+    /// When it ends whatever passes on it, by the worker's clock; `u64::MAX` while all that let it in is there.
+    pub(crate) leave_ms: Cell<u64>,
     /// When no more requests are taken on it, by the worker's clock; `u64::MAX`: it may live for ever.
     pub(crate) until_ms: u64,
 }
@@ -73,8 +90,41 @@ impl Connection {
             idle_ms: served.http.idle_ms.unwrap_or(limits.idle_timeout_ms),
             head_ms: served.http.request_head_ms.unwrap_or(limits.head_timeout_ms),
             keeps_spelling: served.http.keeps_spelling,
+            requests: 0,
+            shares: None,
+            looked: Cell::new(0),
+            leave_ms: Cell::new(u64::MAX),
             until_ms,
         })
+    }
+
+    /// Counts it for its listener and its client, where those are limited. False: one of them has as many as it may.
+    fn share(&mut self, client: IpAddr) -> bool {
+        let worker = self.worker.clone();
+        let ConnectionShares { listeners, clients } = &worker.shares;
+        if listeners.is_none() && clients.is_none() {
+            return true;
+        }
+        let listener = taken(&worker, Limit::ListenerConnections, listeners.as_ref(), self.counted);
+        let client = taken(&worker, Limit::ClientConnections, clients.as_ref(), shares::client(client));
+        let (Ok(listener), Ok(client)) = (listener, client) else {
+            worker.count(Counter::ConnectionsRefused);
+            return false;
+        };
+        self.shares = Some(Box::new((listener, client)));
+        true
+    }
+
+    /// A request begins on it. True: it is the last.
+    pub(crate) fn begin_request(&mut self) -> bool {
+        self.requests = self.requests.saturating_add(1);
+        let worker = &self.worker;
+        worker.counters.limit_seen(Limit::ConnectionRequests, self.requests.into());
+        let last = self.requests >= worker.config.limits.max_connection_requests;
+        if self.requests == worker.config.limits.max_connection_requests {
+            worker.refused_for(Limit::ConnectionRequests);
+        }
+        last
     }
 
     /// What is known of it in clear text.
@@ -96,23 +146,73 @@ impl Connection {
         }
     }
 
-    /// Has the connection's listener gone, would its client be refused now, is the process draining, or has it lived for
-    /// as long as it may?
+    /// Is what let it in no longer there, or has it lived for as long as it may?
     pub(crate) fn ending(&self) -> bool {
+        self.until_ms != u64::MAX && self.worker.clock.now_ms() >= self.until_ms || self.leaving()
+    }
+
+    /// Has the connection's listener gone, would its client be refused now, or is the process draining? From the first
+    /// time that it is so, what passes has [`Config::grace_ms`](crate::Config::grace_ms).
+    fn leaving(&self) -> bool {
         let tables = self.worker.tables();
         let clock = &self.worker.clock;
-        if self.until_ms != u64::MAX && clock.now_ms() >= self.until_ms {
-            return true;
-        }
-        self.worker.draining()
+        let stands = |tls: &Rc<Secured>| {
+            tls.is_served(&tables) && tls.stands(&tables, || clock.epoch_ms(clock.now_us()))
+        };
+        let leaving = self.worker.draining()
             || tables.listener(self.listener).is_none()
-            || !self.secured.as_ref().is_none_or(|tls| tls.stands(&tables, || clock.epoch_ms(clock.now_us())))
+            || !self.secured.as_ref().is_none_or(stands);
+        match (leaving, self.leave_ms.get()) {
+            // It may have come back, and with it all that the connection needs.
+            (false, _) => self.leave_ms.set(u64::MAX),
+            (true, u64::MAX) => {
+                self.leave_ms.set(clock.now_ms().saturating_add(self.worker.config.grace_ms()));
+            }
+            (true, _) => {}
+        }
+        leaving
+    }
+
+    /// Looks whether it is to end, if anything has changed since the last time that could end it, and sees to it that this
+    /// task is woken when something does. Whether something had changed.
+    pub(crate) fn look(&self, cx: &std::task::Context<'_>) -> bool {
+        let changes = self.worker.changes();
+        if self.looked.replace(changes) == changes {
+            return false;
+        }
+        self.watch(cx);
+        self.leaving();
+        true
+    }
+
+    /// Whether it was to end when it looked last.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leave_ms.get() != u64::MAX
     }
 
     /// Wakes this task when the tables are swapped or draining begins.
     pub(crate) fn watch(&self, cx: &std::task::Context<'_>) {
         self.worker.parking.park(self.place, cx.waker());
     }
+}
+
+/// There are as many as there may be.
+struct Full;
+
+/// One more of what this key has, where that is limited.
+fn taken<K: Hash + Eq + Copy>(
+    worker: &Worker,
+    limit: Limit,
+    shares: Option<&Arc<Shares<K>>>,
+    key: K,
+) -> Result<Option<Share<K>>, Full> {
+    let Some(shares) = shares else { return Ok(None) };
+    let Some((share, count)) = shares.take(key) else {
+        worker.refused_for(limit);
+        return Err(Full);
+    };
+    worker.counters.limit_seen(limit, count.into());
+    Ok(Some(share))
 }
 
 impl Drop for Connection {
@@ -140,6 +240,9 @@ pub(crate) async fn connection(mut conn: Connection, mut io: TcpStream, mut remo
             (remote, local) = (from, to);
         }
     }
+    if !conn.share(remote.ip()) {
+        return;
+    }
     let route = match conn.worker.tables().listener(conn.listener).map(|listener| &listener.serves) {
         Some(Serves::Http(_)) => None,
         Some(Serves::Tcp(route)) => Some(route.clone()),
@@ -157,7 +260,7 @@ pub(crate) async fn connection(mut conn: Connection, mut io: TcpStream, mut remo
 }
 
 /// Tells HTTP/2 with prior knowledge from HTTP/1 by its first bytes.
-pub(crate) async fn sniff<S: Stream>(conn: Connection, mut io: S, info: ConnInfo) {
+pub(crate) async fn sniff<S: Cut>(conn: Connection, mut io: S, info: ConnInfo) {
     let worker = conn.worker.clone();
     let timer = worker.clock.timer();
     timer.arm_in(conn.idle_ms);
@@ -169,7 +272,11 @@ pub(crate) async fn sniff<S: Stream>(conn: Connection, mut io: S, info: ConnInfo
                 Preface::NeedMore => {}
                 known => return Poll::Ready(Some(known)),
             }
-            if timer.poll_fired(cx) || conn.ending() {
+            let late = timer.poll_fired(cx);
+            if late {
+                worker.refused_for(if begun { Limit::HeaderTime } else { Limit::IdleTime });
+            }
+            if late || conn.ending() {
                 return Poll::Ready(None);
             }
             conn.watch(cx);
@@ -203,7 +310,7 @@ pub(crate) async fn sniff<S: Stream>(conn: Connection, mut io: S, info: ConnInfo
 }
 
 /// The task of an HTTP/1 connection. The one that found out what is spoken ends, and its memory with it.
-fn spawn_http1<S: Stream>(mut conn: Connection, io: S, info: ConnInfo, input: Inbound) {
+fn spawn_http1<S: Cut>(mut conn: Connection, io: S, info: ConnInfo, input: Inbound) {
     conn.speaks_http();
     let timer = conn.worker.clock.timer();
     let places = conn.worker.kept.of::<http1::ExchangePlaces<S>>();

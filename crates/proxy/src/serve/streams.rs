@@ -107,6 +107,11 @@ impl<T, F: Future<Output = ()>> Streams<T, F> {
         any
     }
 
+    /// Every stream is polled by the next [`Streams::poll`].
+    pub(crate) fn wake_all(&self) {
+        self.places.iter().for_each(|place| place.mark.woken.store(true, Ordering::Release));
+    }
+
     /// Gives back the memory of places, if no stream is open.
     pub(crate) fn rest(&mut self) {
         if self.is_empty() {

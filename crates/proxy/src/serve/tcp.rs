@@ -13,10 +13,12 @@ use super::Connection;
 use crate::address::Address;
 use crate::clock::Timer;
 use crate::exchange::front::ConnInfo;
+use crate::faults::{self, Point};
 use crate::limits::cluster::Place;
 use crate::observe::{ClusterStat, Flags, Record, ServiceId, TcpCounts, WorkloadId};
 use crate::stream::Stream;
 use crate::stream::peered::Peered;
+use crate::stream::prefixed::Prefixed;
 use crate::stream::relay::{Broken, Way};
 use crate::table::clusters::Cluster;
 use crate::table::tcp::{TcpDestination, TcpRoute};
@@ -42,9 +44,21 @@ impl Cut for TcpStream {
     }
 }
 
-impl Cut for Peered<Box<TlsStream<TcpStream>>> {
+impl Cut for Box<TlsStream<TcpStream>> {
     fn cut(&self) {
-        self.get_ref().get_ref().0.cut();
+        self.get_ref().0.cut();
+    }
+}
+
+impl<S: Cut> Cut for Peered<S> {
+    fn cut(&self) {
+        self.get_ref().cut();
+    }
+}
+
+impl<S: Cut> Cut for Prefixed<S> {
+    fn cut(&self) {
+        self.get_ref().cut();
     }
 }
 
@@ -144,21 +158,39 @@ fn flags(fail: &Fail) -> Flags {
     }
 }
 
+/// The two sides of a connection that is not looked into.
+struct Sides<S: Cut> {
+    client: S,
+    origin: Origin,
+}
+
+impl<S: Cut> Drop for Sides<S> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.client.cut();
+            self.origin.io.socket().cut();
+        }
+    }
+}
+
 /// Bytes both ways. Each side may end its own direction first; when one breaks off, so does the other.
 async fn pass<S: Cut>(
     conn: Connection,
-    (mut client, first): (S, Vec<u8>),
-    mut origin: Origin,
+    (client, first): (S, Vec<u8>),
+    origin: Origin,
     session: &mut Session,
     (route, timer): (&TcpRoute, &Timer),
 ) {
+    let mut sides = Sides { client, origin };
+    let Sides { client, origin } = &mut sides;
     let worker = session.worker.clone();
     let counts = session.open();
     let mut clocks = Clocks::begin(&worker, route);
     let (mut up, mut down) = (Way::after(first), Way::default());
     let ended = poll_fn(|cx| {
-        let sent = up.poll(cx, &mut client, &mut origin.io, &worker.buffers);
-        let answered = down.poll(cx, &mut origin.io, &mut client, &worker.buffers);
+        faults::strike(Point::Relay, || format!("{:?}", session.upstream_host));
+        let sent = up.poll(cx, client, &mut origin.io, &worker.buffers);
+        let answered = down.poll(cx, &mut origin.io, client, &worker.buffers);
         counts.received(up.read - session.received);
         counts.sent(down.written - session.sent);
         let moved = (up.read, down.written) != (session.received, session.sent);
@@ -228,7 +260,7 @@ impl Clocks {
         }
         conn.watch(cx);
         if self.leaving_at == NEVER && conn.ending() {
-            let grace = u64::try_from(conn.worker.config.drain.as_millis()).unwrap_or(NEVER);
+            let grace = conn.worker.config.grace_ms();
             self.leaving_at = clock.now_ms().saturating_add(grace);
             changed = true;
         }

@@ -1,5 +1,6 @@
 //! The TLS handshake: the chain is chosen by SNI from the ClientHello, then the codec by ALPN.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 use super::{Connection, sniff, spawn_http1, spawn_http2, tcp};
 use crate::exchange::front::ConnInfo;
 use crate::exchange::secured::Secured;
+use crate::observe::limits::Limit;
 use crate::observe::{Counter, Flags, ListenerStat, Record};
 use crate::stream::inbound::Inbound;
 use crate::stream::peered::{self, Peered};
@@ -33,12 +35,20 @@ pub(crate) async fn serve(
     let worker = conn.worker.clone();
     let timer = worker.clock.timer();
     timer.arm_in(worker.config.limits.handshake_timeout_ms);
+    let since_ms = worker.clock.now_ms();
     let done = tokio::select! {
         biased;
         done = Box::pin(handshake(&conn, io, &first, local, remote)) => done,
-        () = timer.expired() => Err(Unshaken::Failed),
+        () = timer.expired() => {
+            worker.refused_for(Limit::HandshakeTime);
+            Err(Unshaken::Failed)
+        }
     };
     drop(timer);
+    if done.is_ok() {
+        let took_ms = worker.clock.now_ms().saturating_sub(since_ms);
+        worker.counters.limit_seen(Limit::HandshakeTime, took_ms);
+    }
     conn.count(match &done {
         Ok(_) => ListenerStat::TlsHandshakes,
         Err(Unshaken::NoChain) => ListenerStat::NoChain,
@@ -127,6 +137,7 @@ async fn handshake(
         secured: Some(Rc::new(secured)),
         tls_version: session.protocol_version().map(version),
         tls_cipher: session.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()),
+        over: Cell::new(false),
     };
     Ok((stream, info, inside))
 }

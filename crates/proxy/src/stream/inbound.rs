@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use limen_wire::h1::{self, BodyDecoder, HeadError};
+use limen_wire::h1::{self, BodyDecoder, BodyError, HeadError};
 use limen_wire::head::{BodyLength, Fields, MethodKind, RequestHead, ResponseHead};
 use tokio::io::ReadBuf;
 
@@ -22,6 +22,8 @@ pub(crate) struct Inbound {
     scanned: usize,
     decoder: BodyDecoder,
     data: Range<usize>,
+    /// Lines that may come after a body.
+    max_fields: usize,
     /// What came after the body of the last message; there is seldom anything.
     trailers: Option<Box<Trailers>>,
 }
@@ -45,6 +47,15 @@ pub(crate) enum ReadFail {
     Head(HeadError),
     /// The body's framing is broken.
     Body,
+    /// There is too much after the body.
+    Trailers(Excess),
+}
+
+/// What there is too much of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Excess {
+    Bytes,
+    Fields,
 }
 
 impl Inbound {
@@ -57,6 +68,7 @@ impl Inbound {
             scanned: 0,
             decoder: BodyDecoder::new(BodyLength::None),
             data: 0..0,
+            max_fields: 0,
             trailers: None,
         }
     }
@@ -141,6 +153,7 @@ impl Inbound {
                 if let Some(n) = parsed.map_err(ReadFail::Head)? {
                     self.start += n;
                     self.decoder = BodyDecoder::new(head.body);
+                    self.max_fields = limits.max_fields;
                     self.trailers = None;
                     return Poll::Ready(Ok(()));
                 }
@@ -155,16 +168,16 @@ impl Inbound {
         io: &mut S,
         cx: &mut Context<'_>,
         method: MethodKind,
-        head: &mut ResponseHead,
+        (limits, head): (&h1::Limits, &mut ResponseHead),
     ) -> Poll<Result<(), ReadFail>> {
-        let limits = h1::Limits::default();
         loop {
             if self.start < self.end {
                 let unread = &self.buf[self.start..self.end];
-                let parsed = h1::parse_response(unread, &mut self.scanned, &limits, method, head);
+                let parsed = h1::parse_response(unread, &mut self.scanned, limits, method, head);
                 if let Some(n) = parsed.map_err(ReadFail::Head)? {
                     self.start += n;
                     self.decoder = BodyDecoder::new(head.body);
+                    self.max_fields = limits.max_fields;
                     self.trailers = None;
                     return Poll::Ready(Ok(()));
                 }
@@ -188,7 +201,10 @@ impl Inbound {
             }
             if self.start < self.end {
                 let unread = &self.buf[self.start..self.end];
-                let decoded = self.decoder.decode(unread).map_err(|_| ReadFail::Body)?;
+                let decoded = self.decoder.decode(unread).map_err(|error| match error {
+                    BodyError::TrailersTooLarge => ReadFail::Trailers(Excess::Bytes),
+                    _ => ReadFail::Body,
+                })?;
                 self.data = self.start + decoded.data.start..self.start + decoded.data.end;
                 if !decoded.trailers.is_empty() {
                     let lines =
@@ -198,7 +214,8 @@ impl Inbound {
                 if decoded.done
                     && let Some(trailers) = &mut self.trailers
                 {
-                    trailers.fields = h1::parse_trailers(&trailers.lines);
+                    let fields = h1::parse_trailers(&trailers.lines, self.max_fields);
+                    trailers.fields = fields.map_err(|_| ReadFail::Trailers(Excess::Fields))?;
                 }
                 self.start += decoded.consumed;
                 if decoded.consumed > 0 || decoded.done {

@@ -19,6 +19,11 @@ impl<S: Stream> Prefixed<S> {
     pub(crate) fn new(prefix: Vec<u8>, io: S) -> Prefixed<S> {
         Prefixed { prefix, read: 0, io }
     }
+
+    /// The stream.
+    pub(crate) fn get_ref(&self) -> &S {
+        &self.io
+    }
 }
 
 impl<S: Stream> AsyncRead for Prefixed<S> {

@@ -119,6 +119,8 @@ pub(crate) struct Cluster {
     pub(crate) keepalive: Option<socket2::TcpKeepalive>,
     /// What connections begin with; they are one client's then.
     pub(crate) proxy_protocol: Option<ProxyVersion>,
+    /// What heads of its answers may be.
+    pub(crate) heads: limen_wire::h1::Limits,
     /// Limits of the whole process, shared by all workers and by all generations with the same numbers.
     pub(crate) limits: Option<Arc<ClusterLimits>>,
     /// Connections to an endpoint that is no more go on being used.

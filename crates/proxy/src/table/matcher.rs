@@ -39,7 +39,7 @@ pub(crate) enum PathTest {
     Segments(Box<[u8]>),
     /// The whole path matches.
     Regex(Arc<Pattern>),
-    /// A part of the rule could not be compiled: nothing matches.
+    /// Nothing: the rule stands beside a request and is not sought.
     Never,
 }
 

@@ -22,7 +22,7 @@ pub(crate) struct Pattern {
 }
 
 /// Runs an expression. The memory that it needs belongs to the worker, in [`PatternCaches`].
-pub(super) struct Engine {
+pub(crate) struct Engine {
     /// Tells the caches of engines apart; never used twice in a process.
     id: u64,
     regex: Regex,
@@ -33,36 +33,86 @@ pub(super) struct Engine {
 #[derive(Default)]
 pub(crate) struct Engines {
     /// By the printed form.
-    known: HashMap<String, (Hir, Arc<Engine>)>,
+    known: HashMap<String, Known>,
+    /// Bytes that the engines of each owner take.
+    spent: HashMap<Arc<str>, usize>,
 }
+
+/// An engine, and who had it built first.
+struct Known {
+    hir: Hir,
+    engine: Arc<Engine>,
+    owner: Arc<str>,
+}
+
+/// Bytes that the engines of one owner, a namespace, may take together. An expression of some bytes can become an engine
+/// of a megabyte or two, and of several thousand no process would survive.
+const MOST_OF_AN_OWNER: usize = 128 << 20;
+
+/// Bytes that a lazily built automaton may take, on each worker. What does not fit is searched for without one.
+const MOST_CACHED: usize = 512 << 10;
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
 impl Engines {
-    /// Compiles an expression.
+    /// Compiles an expression for its owner.
     ///
     /// # Errors
-    /// A text that says what is wrong: the expression is not valid or too large.
-    pub(crate) fn pattern(&mut self, source: &str) -> Result<Pattern, String> {
+    /// A text that says what is wrong: the expression is not valid or too large, or those of its owner are together.
+    pub(crate) fn pattern(&mut self, source: &str, owner: &Arc<str>) -> Result<Pattern, String> {
         let hir = re2::parse(source)?;
         let literals = Extractor::new().extract(&hir);
         let prefix = literals.longest_common_prefix().unwrap_or_default().into();
         let (start, rest) = split(hir);
         let printed = rest.to_string();
         let rest = match self.known.get(&printed) {
-            Some((hir, engine)) if *hir == rest => engine.clone(),
+            Some(known) if known.hir == rest => known.engine.clone(),
             _ => {
                 let engine = Arc::new(Engine::new(rest.clone())?);
-                self.known.insert(printed, (rest, engine.clone()));
+                self.pay(&engine, owner)?;
+                self.known.insert(printed, Known { hir: rest, engine: engine.clone(), owner: owner.clone() });
                 engine
             }
         };
         Ok(Pattern { start, rest, prefix })
     }
 
+    /// Compiles an expression of which matches are sought anywhere in a text.
+    ///
+    /// # Errors
+    /// As [`Engines::pattern`].
+    pub(crate) fn finding(&mut self, source: &str, owner: &Arc<str>) -> Result<Arc<Engine>, String> {
+        let hir = re2::parse(source)?;
+        // No expression is printed so.
+        let key = format!("\0{hir}");
+        if let Some(known) = self.known.get(&key).filter(|known| known.hir == hir) {
+            return Ok(known.engine.clone());
+        }
+        let engine = Arc::new(Engine::finding(&hir)?);
+        self.pay(&engine, owner)?;
+        self.known.insert(key, Known { hir, engine: engine.clone(), owner: owner.clone() });
+        Ok(engine)
+    }
+
+    /// Adds an engine to what its owner has.
+    fn pay(&mut self, engine: &Engine, owner: &Arc<str>) -> Result<(), String> {
+        let spent = self.spent.entry(owner.clone()).or_default();
+        let total = *spent + engine.size();
+        if total > MOST_OF_AN_OWNER {
+            let most = MOST_OF_AN_OWNER >> 20;
+            return Err(format!("all expressions of namespace {owner} together take more than {most} MiB"));
+        }
+        *spent = total;
+        Ok(())
+    }
+
     /// Forgets the engines that no pattern uses.
     pub(crate) fn sweep(&mut self) {
-        self.known.retain(|_, (_, engine)| Arc::strong_count(engine) > 1);
+        self.known.retain(|_, known| Arc::strong_count(&known.engine) > 1);
+        self.spent.clear();
+        for Known { engine, owner, .. } in self.known.values() {
+            *self.spent.entry(owner.clone()).or_default() += engine.size();
+        }
     }
 }
 
@@ -75,11 +125,12 @@ impl Engine {
     }
 
     /// Finds matches and their groups anywhere in a text.
-    pub(super) fn finding(hir: Hir) -> Result<Engine, String> {
-        Engine::build(Regex::config().utf8_empty(false), &hir)
+    fn finding(hir: &Hir) -> Result<Engine, String> {
+        Engine::build(Regex::config().utf8_empty(false), hir)
     }
 
     fn build(config: Config, hir: &Hir) -> Result<Engine, String> {
+        let config = config.hybrid_cache_capacity(MOST_CACHED);
         let regex = Regex::builder().configure(config).build_from_hir(hir);
         let regex = regex.map_err(|error| error.to_string())?;
         Ok(Engine { id: NEXT_ID.fetch_add(1, Ordering::Relaxed), regex })
@@ -87,6 +138,11 @@ impl Engine {
 
     pub(super) fn regex(&self) -> &Regex {
         &self.regex
+    }
+
+    /// Bytes that it takes.
+    fn size(&self) -> usize {
+        self.regex.memory_usage() + size_of::<Engine>()
     }
 }
 
@@ -102,6 +158,13 @@ impl Pattern {
         let input = Input::new(rest).anchored(Anchored::Yes).earliest(true);
         self.rest.regex.search_half_with(caches.of(&self.rest), &input).is_some()
     }
+}
+
+/// What every text that an expression matches begins with, as far as it is text; of what is no expression, nothing.
+pub(crate) fn literal_prefix(source: &str) -> String {
+    let literals = re2::parse(source).map(|hir| Extractor::new().extract(&hir));
+    let prefix = literals.ok().and_then(|literals| literals.longest_common_prefix().map(<[u8]>::to_vec));
+    String::from_utf8(prefix.unwrap_or_default()).unwrap_or_default()
 }
 
 /// Takes off the literal that an expression begins with. An expression that looks around itself is left whole.

@@ -28,7 +28,7 @@ fn the_whole_text_must_match() {
     ];
     let mut caches = PatternCaches::default();
     for (source, yes, no) in table {
-        let pattern = Engines::default().pattern(source).unwrap();
+        let pattern = Engines::default().pattern(source, &"a".into()).unwrap();
         yes.iter().for_each(|text| assert!(pattern.matches(text.as_bytes(), &mut caches), "{source} {text}"));
         no.iter().for_each(|text| assert!(!pattern.matches(text.as_bytes(), &mut caches), "{source} {text}"));
     }
@@ -47,14 +47,18 @@ fn the_literal_start_is_known() {
         ("^/a", "/a"),
     ];
     for (source, prefix) in table {
-        assert_eq!(Engines::default().pattern(source).unwrap().prefix(), prefix.as_bytes(), "{source}");
+        assert_eq!(
+            Engines::default().pattern(source, &"a".into()).unwrap().prefix(),
+            prefix.as_bytes(),
+            "{source}"
+        );
     }
 }
 
 #[test]
 fn what_is_no_expression_is_refused() {
     for source in ["(", "a{2,1}", r"(\w{1000}){1000}"] {
-        assert!(Engines::default().pattern(source).is_err(), "{source}");
+        assert!(Engines::default().pattern(source, &"a".into()).is_err(), "{source}");
     }
 }
 
@@ -62,7 +66,7 @@ fn what_is_no_expression_is_refused() {
 fn more_patterns_than_caches_take_turns() {
     let mut engines = Engines::default();
     let patterns: Vec<_> =
-        (0..SLOTS + 9).map(|n| engines.pattern(&format!("[a-z]+/{n}.*")).unwrap()).collect();
+        (0..SLOTS + 9).map(|n| engines.pattern(&format!("[a-z]+/{n}.*"), &"a".into()).unwrap()).collect();
     let slots: std::collections::HashSet<_> =
         patterns.iter().map(|pattern| pattern.rest.id % SLOTS).collect();
     assert!(slots.len() < patterns.len());
@@ -78,12 +82,43 @@ fn more_patterns_than_caches_take_turns() {
 #[test]
 fn equal_rests_share_an_engine_until_no_pattern_uses_it() {
     let mut engines = Engines::default();
-    let a = engines.pattern("/a/[0-9]+").unwrap();
-    let b = engines.pattern(r"/b/\d+").unwrap();
-    let c = engines.pattern("/c/[a-z]+").unwrap();
+    let a = engines.pattern("/a/[0-9]+", &"a".into()).unwrap();
+    let b = engines.pattern(r"/b/\d+", &"b".into()).unwrap();
+    let c = engines.pattern("/c/[a-z]+", &"c".into()).unwrap();
     assert!(Arc::ptr_eq(&a.rest, &b.rest) && !Arc::ptr_eq(&a.rest, &c.rest));
     drop((a, c));
     engines.sweep();
     assert_eq!(engines.known.len(), 1);
     assert!(b.matches(b"/b/12", &mut PatternCaches::default()));
+}
+
+/// One namespace's expressions cannot take the memory of all; what another has is its own, and what is gone is free.
+#[test]
+fn the_expressions_of_an_owner_are_bounded_together() {
+    let (mut engines, greedy, other) = (Engines::default(), "greedy".into(), "other".into());
+    let large = |n: usize| format!(r"(\pL|x{n}){{60}}.{{100}}");
+    let mut held = Vec::new();
+    let refused = (0..1_000).find_map(|n| match engines.pattern(&large(n), &greedy) {
+        Ok(pattern) => {
+            held.push(pattern);
+            None
+        }
+        Err(why) => Some(why),
+    });
+    assert_eq!(refused.unwrap(), "all expressions of namespace greedy together take more than 128 MiB");
+    assert!(held.len() > 10, "{}", held.len());
+    engines.pattern(&large(0), &greedy).expect("what is there is shared");
+    engines.pattern("[a-z]+", &other).expect("another has its own");
+    drop(held);
+    engines.sweep();
+    engines.pattern(&large(2_000), &greedy).expect("what is gone is free");
+}
+
+#[test]
+fn what_a_match_begins_with_is_known_of_what_is_refused_too() {
+    for (source, prefix) in
+        [("/admin/.*", "/admin/"), ("/a|/b", "/"), (".*", ""), ("(", ""), ("/x(a{1000}){1000}", "/x")]
+    {
+        assert!(literal_prefix(source).starts_with(prefix), "{source}");
+    }
 }

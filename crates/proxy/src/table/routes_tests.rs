@@ -10,7 +10,7 @@ fn bytes(text: &str) -> Box<[u8]> {
 }
 
 fn regex(source: &str) -> Arc<Pattern> {
-    Arc::new(Engines::default().pattern(source).unwrap())
+    Arc::new(Engines::default().pattern(source, &"a".into()).unwrap())
 }
 
 fn matcher(path: PathTest) -> Matcher {

@@ -7,7 +7,6 @@ use regex_automata::util::primitives::NonMaxUsize;
 use regex_automata::{Input, Match};
 
 use super::pattern::{Engine, PatternCaches};
-use super::re2;
 
 /// What is looked for in a path and what is written instead.
 #[derive(Debug)]
@@ -29,11 +28,9 @@ pub(crate) enum Piece {
 const SLOTS: usize = 20;
 
 impl Substitution {
-    /// # Errors
-    /// What is wrong with the expression.
-    pub(crate) fn new(source: &str, with: Vec<Piece>) -> Result<Substitution, String> {
-        let engine = Arc::new(Engine::finding(re2::parse(source)?)?);
-        Ok(Substitution { engine, with: with.into() })
+    /// What `engine` finds is written so instead.
+    pub(crate) fn new(engine: Arc<Engine>, with: Vec<Piece>) -> Substitution {
+        Substitution { engine, with: with.into() }
     }
 
     /// Appends `text` with every match replaced (RE2's global replacement: an empty match does not touch the one
@@ -74,9 +71,11 @@ fn span(slots: &[Option<NonMaxUsize>], group: usize) -> Option<std::ops::Range<u
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::table::pattern::Engines;
 
     fn check(source: &str, with: &[Piece], text: &str, expected: &str) {
-        let substitution = Substitution::new(source, with.to_vec()).unwrap();
+        let engine = Engines::default().finding(source, &"a".into()).unwrap();
+        let substitution = Substitution::new(engine, with.to_vec());
         let mut to = b">".to_vec();
         substitution.write(text.as_bytes(), &mut PatternCaches::default(), &mut to);
         assert_eq!(String::from_utf8_lossy(&to), format!(">{expected}"), "{source} in {text}");

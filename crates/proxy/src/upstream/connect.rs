@@ -203,7 +203,7 @@ pub(super) async fn http1(
     let dialled = dial(cluster, endpoint, &manner, (timer, counters), times, place).await?;
     let Dialled { io, local, mut counted } = dialled;
     counted.made(Some(Protocol::Http1));
-    let mut conn = Box::new(OriginConn::new(io, (local, manner.opening), counted));
+    let mut conn = Box::new(OriginConn::new(io, (local, manner.opening), cluster.heads, counted));
     conn.expires_ms = cluster.max_lifetime_ms.map_or(u64::MAX, |lifetime| times.0.saturating_add(lifetime));
     Ok(Back::Http1(conn))
 }

@@ -2,7 +2,10 @@
 
 use std::rc::Rc;
 
-use crate::stream::inbound::ReadFail;
+use limen_wire::h1::HeadError;
+
+use crate::observe::limits::Limit;
+use crate::stream::inbound::{Excess, ReadFail};
 
 /// A failed attempt, before it is known what the client will hear.
 #[derive(Debug, Clone)]
@@ -28,6 +31,8 @@ pub(crate) enum Fail {
     Reset,
     /// The origin answered something that is not HTTP.
     Garbage,
+    /// The origin's answer has more of something than is taken, in its head or after its body.
+    TooMuch(Excess),
     /// The request has a head that the origin's version of HTTP cannot carry.
     Unsayable,
     /// The attempt took longer than its own limit.
@@ -37,6 +42,15 @@ pub(crate) enum Fail {
 }
 
 impl Fail {
+    /// The limit that the origin went beyond, if it did.
+    pub(crate) fn limit(&self) -> Option<Limit> {
+        match self {
+            Fail::TooMuch(Excess::Bytes) => Some(Limit::ResponseHeaderBytes),
+            Fail::TooMuch(Excess::Fields) => Some(Limit::ResponseHeaders),
+            _ => None,
+        }
+    }
+
     /// Does it tell something about the endpoint that was tried?
     pub(crate) fn is_the_endpoints(&self) -> bool {
         match self {
@@ -44,6 +58,7 @@ impl Fail {
             | Fail::ConnectTimeout
             | Fail::Closed { .. }
             | Fail::Garbage
+            | Fail::TooMuch(_)
             | Fail::Refused
             | Fail::Reset
             | Fail::PerTryTimeout
@@ -55,7 +70,9 @@ impl Fail {
     /// Of a read that failed before the head was complete.
     pub(crate) fn of_head(fail: ReadFail) -> Fail {
         match fail {
-            ReadFail::Head(_) => Fail::Garbage,
+            ReadFail::Head(HeadError::TooLarge) => Fail::TooMuch(Excess::Bytes),
+            ReadFail::Head(HeadError::TooManyFields) => Fail::TooMuch(Excess::Fields),
+            ReadFail::Head(_) | ReadFail::Trailers(_) => Fail::Garbage,
             ReadFail::Closed | ReadFail::Cut | ReadFail::Io | ReadFail::Body => Fail::Closed { sent: true },
         }
     }
@@ -63,6 +80,7 @@ impl Fail {
     /// Of a read that failed within the body.
     pub(crate) fn of_body(fail: ReadFail) -> Fail {
         match fail {
+            ReadFail::Trailers(what) => Fail::TooMuch(what),
             ReadFail::Head(_) | ReadFail::Body => Fail::Garbage,
             ReadFail::Closed | ReadFail::Cut | ReadFail::Io => Fail::Closed { sent: true },
         }

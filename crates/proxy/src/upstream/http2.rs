@@ -25,10 +25,14 @@ use super::counted::Counted;
 use super::fail::Fail;
 use super::io::OriginIo;
 use super::pool::GENEROUS;
+use crate::address::Address;
 use crate::clock::{Clock, Timer};
+use crate::faults::{self, Point};
 use crate::limits::cluster::ClusterLimits;
-use crate::observe::ClusterStat;
+use crate::observe::{ClusterStat, WorkerCounters};
+use crate::stream::inbound::Excess;
 use crate::table::clusters::{Cluster, KeepAlive, Protocol};
+use crate::tasks::contained;
 
 /// One connection, for as long as anybody holds it: the pool, or a stream. When nobody does, its task closes it, with a
 /// GOAWAY. Out of the pool it takes no new stream, and those that are under way finish.
@@ -82,16 +86,20 @@ impl Shared {
         Dialled { io, local, mut counted }: Dialled,
         manner: &Manner,
         (cluster, endpoint): (&Cluster, &Rc<EndpointState>),
-        clock: &Rc<Clock>,
+        (counters, clock): (&Rc<WorkerCounters>, &Rc<Clock>),
     ) -> Result<Rc<Shared>, Fail> {
-        let (requests, connection) =
-            client::connect(io, &ClientLimits::default()).await.map_err(|error| fail(&error))?;
+        let limits = ClientLimits {
+            max_header_list: u32::try_from(cluster.heads.max_head_bytes).unwrap_or(u32::MAX),
+            max_fields: cluster.heads.max_fields,
+            ..ClientLimits::default()
+        };
+        let (requests, connection) = client::connect(io, &limits).await.map_err(|error| fail(&error))?;
         let now_ms = clock.now_ms();
         let state = Rc::new(State { idle_since: Cell::new(now_ms), ..State::default() });
         counted.made(Some(Protocol::Http2));
         let keep_alive = cluster.keep_alive.map(|wanted| (wanted, clock.timer()));
-        let driven = (state.clone(), cluster.max_requests);
-        tokio::task::spawn_local(drive(connection, driven, keep_alive, counted));
+        let driven = (Ending(state.clone()), endpoint.address, cluster.max_requests);
+        contained(counters, drive(connection, driven, keep_alive, counted));
         Ok(Rc::new(Shared {
             requests,
             state,
@@ -112,6 +120,11 @@ impl Shared {
             || self.expires_ms <= self.clock.recent_ms()
             || self.max_requests.is_some_and(|most| self.state.begun.get() >= most)
             || !self.requests.is_open()
+    }
+
+    /// Whether its origin, or an error, has ended it.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.state.ended.get()
     }
 
     /// How it was begun.
@@ -214,15 +227,27 @@ impl Shared {
     }
 }
 
+/// Held by who moves a connection: however that ends, it carries nothing any more.
+struct Ending(Rc<State>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.ended.set(true);
+        self.0.tell();
+    }
+}
+
 /// Moves a connection until it ends.
 async fn drive(
     mut connection: ClientConnection<OriginIo>,
-    (state, max_requests): (Rc<State>, Option<u32>),
+    (ending, address, max_requests): (Ending, Address, Option<u32>),
     keep_alive: Option<(KeepAlive, Timer)>,
     counted: Counted,
 ) {
     let pings = keep_alive.and_then(|(wanted, timer)| Some((wanted, timer, connection.pings()?)));
+    let state = &ending.0;
     let moved = poll_fn(|cx| {
+        faults::strike(Point::Shared, || format!("{address:?}"));
         let over = Pin::new(&mut connection).poll(cx).map(drop);
         state.tell();
         over
@@ -242,7 +267,7 @@ async fn drive(
         counted.count(ClusterStat::CxMaxRequests);
     }
     // The gateway ends one by letting go of it; its keep-alive does so as well, for an origin that is not there.
-    if Rc::strong_count(&state) > 1 {
+    if Rc::strong_count(state) > 1 {
         counted.by_origin();
     }
     if state.active.get() > 0 {
@@ -433,6 +458,8 @@ fn fail(error: &H2Error) -> Fail {
         // The codec ends only those streams with it that the origin says it has not looked at (RFC 9113 6.8).
         H2Error::GoAway { remote: true, .. } => Fail::Refused,
         H2Error::Reset { remote: true, .. } => Fail::Reset,
+        H2Error::TooLarge => Fail::TooMuch(Excess::Bytes),
+        H2Error::TooManyFields => Fail::TooMuch(Excess::Fields),
         H2Error::Io(_) | H2Error::Closed => Fail::Closed { sent: true },
         H2Error::Reset { .. } | H2Error::GoAway { .. } | H2Error::Head(_) | H2Error::Misuse(_) => {
             Fail::Garbage

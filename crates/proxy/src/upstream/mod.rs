@@ -159,6 +159,14 @@ impl Upstreams {
         let states: Vec<_> = self.by_slot.borrow().iter().flatten().cloned().collect();
         states.iter().map(|state| state.sweep(now_ms)).sum()
     }
+
+    /// Closes every connection that is idle: file descriptors are short.
+    pub(crate) fn close_idle(&self, now_ms: u64) {
+        let states: Vec<_> = self.by_slot.borrow().iter().flatten().cloned().collect();
+        for state in states {
+            state.sweep_before(Some(u64::MAX), now_ms);
+        }
+    }
 }
 
 impl ClusterState {
@@ -279,6 +287,10 @@ impl ClusterState {
 
     fn sweep(&self, now_ms: u64) -> usize {
         let oldest = self.cluster.borrow().idle_timeout_ms.map(|idle| now_ms.saturating_sub(idle));
+        self.sweep_before(oldest, now_ms)
+    }
+
+    fn sweep_before(&self, oldest: Option<u64>, now_ms: u64) -> usize {
         let endpoints = self.endpoints.borrow();
         let kept: usize = endpoints.values().map(|endpoint| endpoint.sweep(oldest, now_ms)).sum();
         kept + self.former.sweep(oldest, now_ms)

@@ -23,6 +23,8 @@ pub(crate) struct OriginConn {
     pub(crate) local: Option<SocketAddr>,
     /// How it was begun.
     pub(crate) opening: Opening,
+    /// What heads may be.
+    heads: h1::Limits,
     input: Inbound,
     output: Outbound,
     /// Requests begun on it.
@@ -50,9 +52,11 @@ impl OriginConn {
     pub(crate) fn new(
         io: OriginIo,
         (local, opening): (Option<SocketAddr>, Opening),
+        heads: h1::Limits,
         counted: Counted,
     ) -> OriginConn {
         OriginConn {
+            heads,
             counted,
             busy: false,
             io,
@@ -119,7 +123,7 @@ impl OriginConn {
         buffers: &Buffers,
     ) -> Poll<Result<(), Fail>> {
         self.input.give_buffer(|| buffers.take_read());
-        let read = self.input.poll_response(&mut self.io, cx, method, head);
+        let read = self.input.poll_response(&mut self.io, cx, method, (&self.heads, head));
         if read.is_pending()
             && let Some(buffer) = self.input.take_buffer()
         {

@@ -25,6 +25,7 @@ use super::streams;
 
 use crate::clock::{Clock, Timer};
 use crate::limits::cluster::{ClusterLimits, Permit, Place};
+use crate::observe::limits::Limit;
 use crate::observe::{ClusterStat, Counter, Gauge, WorkerCounters};
 use crate::table::clusters::{Cluster, Protocol};
 
@@ -187,8 +188,12 @@ async fn seek(
     let Some(_pending) = Permit::pending(asking.cluster.limits.as_ref()) else {
         asking.own.1.add(Counter::Overflows, 1);
         asking.own.1.cluster_add(asking.cluster.series, ClusterStat::RqPendingOverflow, 1);
+        asking.own.1.limit_refused(Limit::PendingRequests, 1);
         return Err(Fail::Overflow.into());
     };
+    if let Some(limits) = &asking.cluster.limits {
+        asking.own.1.limit_seen(Limit::PendingRequests, limits.pending().into());
+    }
     match asking.manner.protocol {
         Protocol::Http1 => connection(asking, make_room, gone).await,
         // Boxed: it is seldom needed.
@@ -273,6 +278,10 @@ async fn stream(
         let shared = dial.made(timer).await?;
         if !shared.is_spent() && shared.has_room() {
             return Ok(Back::Http2(shared.open()));
+        }
+        if shared.has_ended() {
+            // The origin takes connections and ends them: another would fare no better.
+            return Err(Fail::Closed { sent: false }.into());
         }
         // Others were faster.
         if let Some(back) = endpoint.take(manner, own.0.now_ms()) {

@@ -11,9 +11,11 @@ use super::connect::{self, Manner};
 use super::fail::Fail;
 use super::http2::Shared;
 use crate::clock::{Clock, Timer};
+use crate::faults::{self, Point};
 use crate::limits::cluster::Place;
 use crate::observe::WorkerCounters;
 use crate::table::clusters::Cluster;
+use crate::tasks::contained;
 
 /// A shared connection that is being made. Requests wait for it together, and it is made even if the first of them goes
 /// away.
@@ -21,6 +23,32 @@ pub(crate) struct Dial {
     pub(super) manner: Manner,
     outcome: RefCell<Option<Result<Rc<Shared>, Fail>>>,
     done: Notify,
+}
+
+/// Whoever makes it. However that ends, those who wait are told.
+struct Maker {
+    endpoint: Rc<EndpointState>,
+    dial: Rc<Dial>,
+}
+
+impl Maker {
+    fn tell(&self, outcome: Result<Rc<Shared>, Fail>) {
+        self.endpoint.dialed(&self.dial, outcome.as_ref().ok());
+        if let Ok(shared) = &outcome {
+            // Who waits for it holds on to it.
+            shared.made(Rc::strong_count(&self.dial) - 1);
+        }
+        *self.dial.outcome.borrow_mut() = Some(outcome);
+        self.dial.done.notify_waiters();
+    }
+}
+
+impl Drop for Maker {
+    fn drop(&mut self) {
+        if self.dial.outcome.borrow().is_none() {
+            self.tell(Err(Fail::Closed { sent: false }));
+        }
+    }
 }
 
 impl Dial {
@@ -49,23 +77,22 @@ pub(super) fn dial(
 ) -> Rc<Dial> {
     let made = Rc::new(Dial { manner: manner.clone(), outcome: RefCell::default(), done: Notify::new() });
     let (cluster, clock, counters) = (cluster.clone(), clock.clone(), counters.clone());
-    let (endpoint, waited) = (endpoint.clone(), made.clone());
     endpoint.begin_dial(&made);
-    tokio::task::spawn_local(async move {
+    let maker = Maker { endpoint: endpoint.clone(), dial: made.clone() };
+    contained(&counters.clone(), async move {
+        let Maker { endpoint, dial } = &maker;
+        faults::strike(Point::Dial, || format!("{:?}", endpoint.address));
         let timer = clock.timer();
         let times = (clock.now_ms(), u64::MAX);
         let own = (&timer, &counters);
-        let outcome = match connect::dial(&cluster, &endpoint, &made.manner, own, times, place).await {
-            Ok(dialled) => Shared::begin(dialled, &made.manner, (&cluster, &endpoint), &clock).await,
+        let outcome = match connect::dial(&cluster, endpoint, &dial.manner, own, times, place).await {
+            Ok(dialled) => {
+                let places = (&counters, &clock);
+                Shared::begin(dialled, &dial.manner, (&cluster, endpoint), places).await
+            }
             Err(fail) => Err(fail),
         };
-        endpoint.dialed(&made, outcome.as_ref().ok());
-        if let Ok(shared) = &outcome {
-            // Who waits for it holds on to it.
-            shared.made(Rc::strong_count(&made) - 1);
-        }
-        *made.outcome.borrow_mut() = Some(outcome);
-        made.done.notify_waiters();
+        maker.tell(outcome);
     });
-    waited
+    made
 }

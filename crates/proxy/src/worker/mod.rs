@@ -8,8 +8,9 @@ pub(crate) mod shadow;
 
 use std::cell::{Cell, RefCell};
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::net::{SocketAddr, TcpStream as StdTcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream as StdTcpStream};
 use std::ops::Deref;
+use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -27,7 +28,9 @@ use crate::Config;
 use crate::clock::Clock;
 use crate::filter::peer_metadata::Introduction;
 use crate::limits::memory::Shed;
+use crate::limits::shares::Shares;
 use crate::observe::counters::ListenerId;
+use crate::observe::limits::Limit;
 use crate::observe::spans::SpanSender;
 use crate::observe::{Counter, Gauge, LogBuffer, Record, TimeCache, WorkerCounters};
 use crate::sockets::Opened;
@@ -38,6 +41,7 @@ use crate::table::listeners::{ListenerSlot, Tables};
 use crate::table::matcher::MatchScratch;
 use crate::table::routes::{ClusterSlot, Rule, VirtualHost};
 use crate::table::substitution::Substitution;
+use crate::tasks::Vital;
 use crate::upstream::Upstreams;
 
 /// Exchanges kept for the next request.
@@ -63,6 +67,8 @@ pub(crate) enum Mail {
     Socket(ListenerSlot, StdTcpStream, SocketAddr),
     /// What is refused for want of memory from now on. What is kept for later is to be given back.
     Shed(Shed),
+    /// Whether file descriptors are too few for more connections. Connections kept for later are to be closed if so.
+    DescriptorsShort(bool),
     /// Connections are to end as they come to rest.
     Drain,
     /// Everything ends now.
@@ -103,6 +109,13 @@ impl Drop for Held {
     }
 }
 
+/// Connections of each listener and of each client, where those are limited.
+#[derive(Clone)]
+pub(crate) struct ConnectionShares {
+    pub(crate) listeners: Option<Arc<Shares<ListenerId>>>,
+    pub(crate) clients: Option<Arc<Shares<IpAddr>>>,
+}
+
 /// What a worker is given at its start.
 pub(crate) struct Start {
     pub(crate) index: usize,
@@ -110,10 +123,12 @@ pub(crate) struct Start {
     pub(crate) peers: Vec<UnboundedSender<Mail>>,
     pub(crate) loads: Arc<[Load]>,
     pub(crate) flows: Arc<[Load]>,
+    pub(crate) shares: ConnectionShares,
     pub(crate) counters: WorkerCounters,
     pub(crate) log: LogBuffer,
     pub(crate) spans: SpanSender,
     pub(crate) back: std::sync::mpsc::Sender<Arc<Tables>>,
+    pub(crate) vital: Vital,
 }
 
 /// A worker's world.
@@ -141,14 +156,20 @@ pub(crate) struct Worker {
     date: RefCell<TimeCache>,
     random: Cell<u64>,
     draining: Cell<bool>,
+    /// Counts what can end connections: new tables, the beginning of a drain.
+    changes: Cell<u32>,
     shed: Cell<Shed>,
+    descriptors_short: Cell<bool>,
     has_idle: tokio::sync::Notify,
     peers: Vec<UnboundedSender<Mail>>,
     loads: Arc<[Load]>,
     /// Flows of datagrams by worker.
     flows: Arc<[Load]>,
+    pub(crate) shares: ConnectionShares,
     endpoints_moved: tokio::sync::Notify,
     h1_limits: h1::Limits,
+    /// Where tasks are told of that it cannot do without.
+    pub(crate) vital: Vital,
     /// What others of the mesh are told of us.
     pub(crate) introduction: Introduction,
 }
@@ -156,9 +177,8 @@ pub(crate) struct Worker {
 impl Worker {
     /// The world of a worker that serves nothing yet.
     pub(crate) fn new(start: Start) -> Worker {
-        let Start { index, config, peers, loads, flows, counters, log, spans, back } = start;
-        let h1_limits =
-            h1::Limits { max_head_bytes: config.limits.max_head_bytes, max_fields: config.limits.max_fields };
+        let Start { index, config, peers, loads, flows, shares, counters, log, spans, back, vital } = start;
+        let h1_limits = config.limits.heads();
         Worker {
             index,
             introduction: Introduction::new(&config),
@@ -179,13 +199,18 @@ impl Worker {
             date: RefCell::default(),
             random: Cell::new(RandomState::new().build_hasher().finish() | 1),
             draining: Cell::new(false),
+            // Those who have not looked yet have seen none.
+            changes: Cell::new(1),
             shed: Cell::default(),
+            descriptors_short: Cell::default(),
             has_idle: tokio::sync::Notify::new(),
             peers,
             loads,
             flows,
+            shares,
             endpoints_moved: tokio::sync::Notify::new(),
             h1_limits,
+            vital,
         }
     }
 
@@ -195,7 +220,7 @@ impl Worker {
         self.open_logs(&tables);
         let held = Rc::new(Held { tables: Some(tables), back: self.back.clone() });
         self.tables.replace(held);
-        self.parking.wake_all();
+        self.changed();
     }
 
     /// A buffer for each outlet of the tables. What a former one holds is handed over.
@@ -211,7 +236,18 @@ impl Worker {
     /// Connections are to end as they come to rest.
     pub(crate) fn drain(&self) {
         self.draining.set(true);
+        self.changed();
+    }
+
+    /// Connections look whether they are to end.
+    fn changed(&self) {
+        self.changes.set(self.changes.get().wrapping_add(1));
         self.parking.wake_all();
+    }
+
+    /// A number that is another one after each change that can end connections.
+    pub(crate) fn changes(&self) -> u32 {
+        self.changes.get()
     }
 
     /// Memory is short, or it is no longer. What is kept for requests to come goes back.
@@ -219,6 +255,14 @@ impl Worker {
         self.shed.set(shed);
         self.buffers.clear();
         self.exchanges.take();
+    }
+
+    /// File descriptors are short, or they are no longer.
+    pub(crate) fn descriptors_short(&self, short: bool) {
+        self.descriptors_short.set(short);
+        if short {
+            self.upstreams.close_idle(self.clock.now_ms());
+        }
     }
 
     /// Whether requests are refused for want of memory.
@@ -308,15 +352,28 @@ impl Worker {
         &self.loads[self.index].0
     }
 
-    /// Whether the process may take one more connection, if it is to this listener.
-    pub(crate) fn admits(&self, slot: ListenerSlot) -> bool {
-        if self.shed.get() == Shed::Connections {
-            return false;
+    /// Whether the process may take one more connection, if it is to this listener; else for what it may not.
+    pub(crate) fn admits(&self, slot: ListenerSlot) -> Result<(), Limit> {
+        if let Some(short) = self.short_of() {
+            return Err(short);
         }
         let tables = self.tables.borrow();
         let of_listener = tables.listener(slot).and_then(|listener| listener.max_connections);
         let most = self.config.limits.max_connections.min(of_listener.unwrap_or(u32::MAX));
-        most == u32::MAX || self.loads.iter().map(Load::get).sum::<u32>() < most
+        if most == u32::MAX || self.loads.iter().map(Load::get).sum::<u32>() < most {
+            Ok(())
+        } else {
+            Err(Limit::Connections)
+        }
+    }
+
+    /// Whether a connection just accepted leaves enough file descriptors for what else needs some: the readings that
+    /// [`Worker::descriptors_short`] follows are too far apart for a burst.
+    pub(crate) fn spares(&self, accepted: &tokio::net::TcpStream) -> Result<(), Limit> {
+        let limit = self.config.descriptors.as_ref();
+        let number = u64::try_from(accepted.as_raw_fd()).unwrap_or(0);
+        let spares = limit.is_none_or(|limit| limit.leaves_reserve(number));
+        if spares { Ok(()) } else { Err(Limit::FileDescriptors) }
     }
 
     /// A flow of datagrams was begun (1) or has ended (-1).
@@ -330,9 +387,18 @@ impl Worker {
         self.flows.iter().map(Load::get).sum::<u32>() < self.config.limits.max_udp_flows
     }
 
-    /// Whether nothing is begun for want of memory.
-    pub(crate) fn sheds_connections(&self) -> bool {
-        self.shed.get() == Shed::Connections
+    /// What there is so little of that nothing is begun.
+    pub(crate) fn short_of(&self) -> Option<Limit> {
+        match (self.shed.get(), self.descriptors_short.get()) {
+            (Shed::Connections, _) => Some(Limit::Memory),
+            (_, true) => Some(Limit::FileDescriptors),
+            (Shed::Nothing | Shed::Requests, false) => None,
+        }
+    }
+
+    /// A limit has refused or ended something.
+    pub(crate) fn refused_for(&self, limit: Limit) {
+        self.counters.limit_refused(limit, 1);
     }
 
     /// Endpoints or routes may not be what they were.

@@ -7,6 +7,7 @@ mod stage;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use limen_proxy::observe::limits::Limit;
 use limen_proxy::observe::{Counter, Gauge};
 use stage::{Client, Origin, PATIENT, Stage};
 
@@ -194,6 +195,7 @@ fn the_flow_that_was_silent_for_longest_makes_room() {
     clients[2].asks("x");
     assert_eq!(stage.counter(Counter::UdpFlowsEvicted), 1);
     assert_eq!(stage.gauge(Gauge::UdpFlowsActive), 2);
+    assert_eq!(stage.limit(Limit::UdpFlows), [2, 2, 1], "its value, what is used, how often it refused");
     assert_eq!(clients[0].asks("x"), first);
     assert_ne!(clients[1].asks("x"), second);
 }

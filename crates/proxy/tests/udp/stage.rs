@@ -12,6 +12,7 @@ use limen_ir::tcp::TcpDestination;
 use limen_ir::tls::{ClientTls, Trust};
 use limen_ir::udp::UdpRoute;
 use limen_ir::{Endpoints, Ir, Millis, Origin as IrOrigin, Port};
+use limen_proxy::observe::limits::Limit;
 use limen_proxy::observe::{AccessLogConfig, Counter, Gauge, LogTarget, Registry};
 use limen_proxy::{Config, Limits, Proxy};
 
@@ -137,6 +138,12 @@ impl Stage {
 
     pub(crate) fn counter(&self, counter: Counter) -> u64 {
         self.proxy.registry().counter(counter)
+    }
+
+    /// What a limit is, what is used of it, and how often it has refused.
+    pub(crate) fn limit(&self, limit: Limit) -> [u64; 3] {
+        let registry = self.proxy.registry();
+        [registry.limit(limit), registry.limit_used(limit), registry.limit_refused(limit)]
     }
 
     pub(crate) fn gauge(&self, gauge: Gauge) -> i64 {

@@ -32,9 +32,11 @@ pub(super) struct Told {
 }
 
 impl Told {
-    /// Reads an object of this kind with `parse`, which is [`parse_object`](limen_resources::parse_object). `None`: it has no name.
+    /// Reads an object of this kind with `parse`, which is [`parse_object`](limen_resources::parse_object). `None`: it has
+    /// no name.
     ///
-    /// Whoever watches a kind goes on to watch it, whatever an object of that kind says: what panics is this object's loss.
+    /// Whoever watches a kind goes on to watch it, whatever an object of that kind says: what panics is this object's
+    /// loss.
     pub(super) fn read(
         parse: fn(&Arc<str>, Kind, &Value) -> Parsed,
         (source, kind): (&Arc<str>, Kind),

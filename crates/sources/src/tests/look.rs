@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use limen_resources::{Problem, Store};
 
 use super::{service, virtual_service};
-use crate::files::{FileSource, Look};
+use crate::files::{FileSource, Look, Where};
 use crate::{Config, Document};
 
 struct Folder {
@@ -42,11 +42,11 @@ impl Folder {
     fn look(&mut self) {
         let named: BTreeSet<OsString> =
             ["a.yaml", "b.yaml", "key.pem"].into_iter().map(OsString::from).collect();
-        self.take(&named);
+        self.take(&Where::All(named));
     }
 
-    fn take(&mut self, named: &BTreeSet<OsString>) {
-        let look: Look = self.files.look(self.now, named, &mut |_: &Path| {});
+    fn take(&mut self, at: &Where) {
+        let look: Look = self.files.look(self.now, at, &mut |_: &Path| {});
         self.again = look.again;
         if let Some(batch) = look.batch(self.now) {
             for event in batch.events {
@@ -55,9 +55,22 @@ impl Folder {
         }
     }
 
+    /// As if events had named these paths, and no others. Was everything looked at?
+    fn told(&mut self, paths: &[PathBuf]) -> bool {
+        let look =
+            self.files.look(self.now, &Where::Only(paths.iter().cloned().collect()), &mut |_: &Path| {});
+        let everything = look.everything;
+        if let Some(batch) = look.batch(self.now) {
+            for event in batch.events {
+                self.store.apply(event);
+            }
+        }
+        everything
+    }
+
     fn later(&mut self, millis: u64) {
         self.now += Duration::from_millis(millis);
-        self.take(&BTreeSet::new());
+        self.take(&Where::All(BTreeSet::new()));
     }
 
     fn services(&self) -> Vec<String> {
@@ -293,8 +306,10 @@ fn documents_count_like_files() {
     let document = Document { name: "demo.yaml".into(), text: service("built-in").into() };
     let config = Config { documents: vec![document], namespace: "elsewhere".into(), ..Config::default() };
     let mut files = FileSource::new(&config);
-    let batch =
-        files.look(Instant::now(), &BTreeSet::new(), &mut |_: &Path| {}).batch(Instant::now()).unwrap();
+    let batch = files
+        .look(Instant::now(), &Where::All(BTreeSet::new()), &mut |_: &Path| {})
+        .batch(Instant::now())
+        .unwrap();
     let mut store = Store::new();
     for event in batch.events {
         store.apply(event);
@@ -323,4 +338,101 @@ fn a_wanted_file_is_read_and_its_absence_is_an_answer() {
     folder.files.want(BTreeSet::new());
     folder.look();
     assert!(state(&folder).is_none());
+}
+
+#[test]
+fn where_a_notification_says_what_changed_nothing_else_is_looked_at() {
+    let mut folder = Folder::new();
+    folder.write("a.yaml", &service("a"));
+    folder.write("b.yaml", &service("b"));
+    folder.look();
+    folder.write("a.yaml", &service("a2"));
+    folder.write("b.yaml", &service("b2"));
+    folder.write("c.yaml", &service("c"));
+    assert!(!folder.told(&[folder.path("a.yaml"), folder.path("a.yaml.tmp"), folder.path(".a.yaml.swp")]));
+    assert_eq!(folder.services(), ["a2", "b"]);
+    let beside = folder.dir.path().with_extension("beside");
+    assert!(!folder.told(&[folder.path("c.yaml"), beside]));
+    assert_eq!(folder.services(), ["a2", "b", "c"]);
+    fs::remove_file(folder.path("a.yaml")).unwrap();
+    assert!(!folder.told(&[folder.path("a.yaml")]));
+    assert_eq!(folder.services(), ["b", "c"]);
+}
+
+/// Notifications name the folder itself, and its files are known by the way that the user wrote.
+#[test]
+fn of_a_folder_that_is_come_to_by_a_link_everything_is_looked_at() {
+    let real = tempfile::tempdir().unwrap();
+    fs::write(real.path().join("a.yaml"), service("a")).unwrap();
+    let mut folder = Folder::new();
+    symlink(real.path(), folder.path("link")).unwrap();
+    let config =
+        Config { roots: vec![folder.path("link")], namespace: "default".into(), ..Config::default() };
+    folder.files = FileSource::new(&config);
+    folder.look();
+    fs::write(real.path().join("a.yaml"), service("a2")).unwrap();
+    assert!(folder.told(&[fs::canonicalize(real.path()).unwrap().join("a.yaml")]));
+    assert_eq!(folder.services(), ["a2"]);
+}
+
+#[test]
+fn what_others_do_beside_a_root_is_no_reason_to_wait() {
+    let mut folder = Folder::new();
+    folder.write("a.yaml", &service("a"));
+    folder.look();
+    let root = folder.dir.path().to_owned();
+    let beside = root.with_extension("beside");
+    for (path, concerns) in [
+        (beside.clone(), false),
+        (beside.join("a.yaml"), false),
+        (root.clone(), true),
+        (root.parent().unwrap().to_owned(), true),
+        (folder.path("new.yaml"), true),
+        (folder.path("deep/new.yaml"), true),
+    ] {
+        assert_eq!(folder.files.concerns(&path), concerns, "{}", path.display());
+    }
+    folder.files.want([beside.to_string_lossy().into_owned()].into());
+    assert!(folder.files.concerns(&beside), "a file that is named is followed, too");
+    folder.files.want(BTreeSet::new());
+    symlink(&beside, folder.path("link.yaml")).unwrap();
+    folder.look();
+    assert!(folder.files.concerns(&beside), "a link may lead there");
+}
+
+#[test]
+fn where_a_notification_does_not_say_what_changed_everything_is_looked_at() {
+    let mut folder = Folder::new();
+    assert!(folder.told(&[]), "nothing was looked at before");
+    folder.write("a.yaml", &service("a"));
+    fs::create_dir(folder.path("deep")).unwrap();
+    let root = folder.dir.path().to_owned();
+    for path in
+        [root.clone(), root.parent().unwrap().to_owned(), folder.path("deep"), folder.path("deep/er/a.yaml")]
+    {
+        assert!(folder.told(std::slice::from_ref(&path)), "{}", path.display());
+    }
+    folder.write("deep/b.yaml", &service("b"));
+    assert!(!folder.told(&[folder.path("deep/b.yaml")]));
+    assert_eq!(folder.services(), ["a", "b"]);
+    symlink("a.yaml", folder.path(".link")).unwrap();
+    assert!(folder.told(&[folder.path(".link")]), "a link");
+    folder.write("a.yaml", &service("a2"));
+    folder.write("deep/b.yaml", &service("b2"));
+    assert!(folder.told(&[folder.path("a.yaml")]), "a link is somewhere");
+    assert_eq!(folder.services(), ["a2", "b2"]);
+}
+
+#[test]
+fn all_files_of_a_folder_that_go_one_after_the_other_stay_in_force_for_a_moment() {
+    let mut folder = Folder::new();
+    folder.write("a.yaml", &service("a"));
+    folder.write("b.yaml", &service("b"));
+    folder.look();
+    let paths = [folder.path("a.yaml"), folder.path("b.yaml")];
+    paths.iter().for_each(|path| fs::remove_file(path).unwrap());
+    assert!(folder.told(&paths));
+    assert_eq!(folder.services(), ["a", "b"]);
+    folder.later(2_000);
+    assert!(folder.services().is_empty());
 }

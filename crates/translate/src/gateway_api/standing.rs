@@ -255,10 +255,11 @@ impl Field<'_, '_> {
         if let Some(why) = self.unclaimed(route, outcomes) {
             report.problem(messages::no_default_gateway(At::of(said.key, said.source, default_field), why));
         }
-        // The first is why it is not accepted, where it is not.
+        // Where it is not accepted for the first of them, its condition tells that one.
         let told = route.refusal().is_some() && outcomes.iter().flatten().any(Result::is_ok);
         let own = outcomes.iter().flatten().next().is_some();
-        for Wrong { field, no: (_, why) } in route.dropped.iter().filter(|_| own).skip(usize::from(told)) {
+        let untold = route.dropped.iter().filter(|_| own).skip(usize::from(told));
+        for Wrong { field, no: (_, why) } in untold {
             report.problem(messages::dropped(At::of(said.key, said.source, field), why));
         }
         let defaults = self.defaults.iter().filter(|_| route.by_default);

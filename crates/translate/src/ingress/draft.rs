@@ -32,6 +32,8 @@ pub(crate) struct IngressDraft {
     pub(super) tls: Vec<TlsDraft>,
     /// About the object whatever becomes of its parts.
     pub(super) problems: Vec<Problem>,
+    /// Hosts of rules and names of certificates, each once.
+    pub(super) claimed: Vec<Arc<str>>,
 }
 
 /// A path under a host.
@@ -55,19 +57,6 @@ pub(super) struct TlsDraft {
 }
 
 impl IngressDraft {
-    /// Hosts of rules and names of certificates, each once.
-    pub(super) fn claimed(&self) -> Vec<&str> {
-        let default = self.default.as_ref().map(|_| ANY);
-        let tls = self.tls.iter().flat_map(|tls| &tls.hosts).map(String::as_str).filter(|host| *host != ANY);
-        let mut claimed: Vec<&str> = Vec::new();
-        for host in self.hosts.iter().map(String::as_str).chain(default).chain(tls) {
-            if !claimed.contains(&host) {
-                claimed.push(host);
-            }
-        }
-        claimed
-    }
-
     /// What a host means: in Kubernetes a wildcard is one label, in Istio any number.
     pub(super) fn pattern(&self, host: &str) -> HostPattern {
         match (self.behaviour, host.strip_prefix("*.")) {
@@ -114,9 +103,21 @@ pub(super) fn draft(
         secret: tls.secret_name.clone(),
         number,
     });
-    let tls = tls.collect();
+    let tls: Vec<TlsDraft> = tls.collect();
     let Reader { problems, .. } = reader;
-    IngressDraft { object: Arc::clone(object), behaviour, hosts, paths, default, tls, problems }
+    let claimed = claimed(&hosts, default.is_some(), &tls);
+    IngressDraft { object: Arc::clone(object), behaviour, hosts, paths, default, tls, problems, claimed }
+}
+
+fn claimed(hosts: &[String], default: bool, tls: &[TlsDraft]) -> Vec<Arc<str>> {
+    let tls = tls.iter().flat_map(|tls| &tls.hosts).map(String::as_str).filter(|host| *host != ANY);
+    let mut claimed: Vec<Arc<str>> = Vec::new();
+    for host in hosts.iter().map(String::as_str).chain(default.then_some(ANY)).chain(tls) {
+        if claimed.iter().all(|known| **known != *host) {
+            claimed.push(host.into());
+        }
+    }
+    claimed
 }
 
 struct Reader<'a> {

@@ -14,7 +14,7 @@ use crate::report::Report;
 
 /// The hosts of a gateway's Ingresses.
 pub(super) struct Joined {
-    pub(super) hosts: BTreeMap<String, Owned>,
+    pub(super) hosts: BTreeMap<Arc<str>, Owned>,
 }
 
 /// A host, and whose it is.
@@ -48,12 +48,12 @@ pub(super) fn join(
     outcomes: &mut BTreeMap<ObjectKey, Outcome>,
     report: &mut Report,
 ) -> Joined {
-    let mut hosts: BTreeMap<String, Owned> = BTreeMap::new();
+    let mut hosts: BTreeMap<Arc<str>, Owned> = BTreeMap::new();
     let mut sharing: BTreeMap<&str, Vec<&Arc<IngressDraft>>> = BTreeMap::new();
     for draft in drafts {
-        for host in draft.claimed() {
+        for host in &draft.claimed {
             let owned = hosts
-                .entry(host.to_owned())
+                .entry(Arc::clone(host))
                 .or_insert_with(|| Owned { owner: Arc::clone(draft), host: None });
             if owned.shares_with(draft) {
                 sharing.entry(host).or_default().push(draft);

@@ -23,7 +23,7 @@ use limen_resources::{Object, ObjectKey};
 use crate::draft::RouteDraft;
 use crate::index::Index;
 use crate::istio::gateway::{PortPlan, ServerPlan};
-use crate::memo::Memo;
+use crate::memo::{Memo, Same};
 use crate::merge::{Attachments, claims};
 use crate::report::Report;
 
@@ -66,7 +66,7 @@ pub(crate) struct IngressSite {
     /// The route table that their hosts stand in.
     pub(crate) table: RouteTableName,
     /// By host as written, `*` for any.
-    pub(crate) hosts: BTreeMap<String, Arc<IngressHost>>,
+    pub(crate) hosts: BTreeMap<Arc<str>, Arc<IngressHost>>,
     /// Hosts that are older Ingresses', and not of the VirtualServices that have them too.
     pub(crate) taken: BTreeMap<String, ObjectKey>,
     /// Hosts of Ingresses that are older VirtualServices' or Gateways'.
@@ -87,6 +87,12 @@ pub(crate) struct PathRoute {
     draft: Arc<IngressDraft>,
     /// Its place among the paths; `None`: the default backend.
     path: Option<usize>,
+}
+
+impl Same for PathRoute {
+    fn same(&self, other: &PathRoute) -> bool {
+        self.draft.same(&other.draft) && self.path == other.path
+    }
 }
 
 impl PathRoute {

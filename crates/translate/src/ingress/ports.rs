@@ -149,7 +149,7 @@ impl Joiner<'_, '_, '_> {
         self.site(port, place.table.clone(), joined, ingresses);
         let Some(site) = ingresses.sites.get(&site_id(port)) else { return };
         let lost: BTreeSet<&str> =
-            joined.hosts.keys().map(String::as_str).filter(|host| site.withheld(host)).collect();
+            joined.hosts.keys().map(|host| &**host).filter(|host| site.withheld(host)).collect();
         let mut names: BTreeMap<HostPattern, ObjectKey> = BTreeMap::new();
         let mut made = Vec::new();
         for draft in self.drafts {
@@ -274,11 +274,11 @@ impl Joiner<'_, '_, '_> {
             IngressSite { table, hosts: BTreeMap::new(), taken: BTreeMap::new(), lost: BTreeSet::new() };
         for (host, owned) in &joined.hosts {
             let own = (age(&owned.owner.object.meta), &owned.owner.object.key);
-            match claims.get(host) {
+            match claims.get(&**host) {
                 Some(claim) if claim.age <= own.0 => {
-                    site.lost.insert(host.clone());
+                    site.lost.insert(host.to_string());
                     for draft in self.drafts.iter().filter(|draft| joined.admits(host, draft)) {
-                        if !draft.claimed().contains(&&**host) {
+                        if !draft.claimed.contains(host) {
                             continue;
                         }
                         let field = field_of(draft, host);
@@ -290,13 +290,13 @@ impl Joiner<'_, '_, '_> {
                     continue;
                 }
                 Some(claim) => {
-                    site.taken.insert(host.clone(), own.1.clone());
+                    site.taken.insert(host.to_string(), own.1.clone());
                     self.report.problem(messages::istio_host_conflict(claim.at(), host, own.1));
                 }
                 None => {}
             }
             if let Some(made) = &owned.host {
-                site.hosts.insert(host.clone(), Arc::clone(made));
+                site.hosts.insert(Arc::clone(host), Arc::clone(made));
             }
         }
         ingresses.sites.insert(site_id(port), site);

@@ -1,6 +1,7 @@
 //! What became of each Ingress.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use limen_ir::Origin;
 use limen_resources::{Facts, GatewayAddress, Kind, ObjectKey, Verdict};
@@ -18,7 +19,7 @@ pub(super) struct Outcome {
     /// The gateways of this process that serve it, by number.
     instances: BTreeSet<usize>,
     behaviour: Option<Behaviour>,
-    hosts: BTreeSet<String>,
+    hosts: BTreeSet<Arc<str>>,
     /// Hosts that are another object's.
     lost: BTreeMap<String, String>,
     /// Why nothing of it is served.
@@ -29,7 +30,7 @@ impl Outcome {
     pub(super) fn serve(&mut self, draft: &IngressDraft, instance: usize) {
         self.instances.insert(instance);
         self.behaviour = Some(draft.behaviour);
-        self.hosts.extend(draft.claimed().into_iter().map(str::to_owned));
+        self.hosts.extend(draft.claimed.iter().cloned());
     }
 
     pub(super) fn lose(&mut self, host: &str, winner: &ObjectKey) {
@@ -37,8 +38,8 @@ impl Outcome {
     }
 
     fn served(&self) -> Vec<&str> {
-        let left = self.hosts.iter().filter(|host| !self.lost.contains_key(*host));
-        left.map(String::as_str).collect()
+        let left = self.hosts.iter().filter(|host| !self.lost.contains_key(&***host));
+        left.map(|host| &**host).collect()
     }
 }
 

@@ -121,7 +121,7 @@ pub(crate) struct ServerPlan {
 }
 
 /// A host of a server.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ServerHost {
     /// The namespace of the VirtualServices that may have it; `None`: any.
     pub(crate) namespace: Option<String>,

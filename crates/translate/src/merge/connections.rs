@@ -73,14 +73,14 @@ impl<'a> Merger<'a, '_, '_> {
 
     /// Notes under which hosts a VirtualService is served.
     fn attach(&mut self, server: &'a ServerPlan, draft: &'a VirtualServiceDraft) {
-        let attached = self.attached.entry((&draft.object.key, &*server.gateway_name)).or_default();
-        attached.extend(shared_hosts(server, draft).iter().map(|host| host.to_ascii_lowercase()));
+        let hosts = shared_hosts(server, draft).into_iter().map(str::to_ascii_lowercase);
+        self.outcomes.of(draft, &server.gateway_name).hosts.extend(hosts);
     }
 
     /// Notes that what a VirtualService wants is another's.
     fn lose(&mut self, server: &'a ServerPlan, draft: &'a VirtualServiceDraft, why: String, said: Problem) {
         self.report.problem(said);
-        self.lost.entry((&draft.object.key, &*server.gateway_name)).or_default().insert(why);
+        self.outcomes.of(draft, &server.gateway_name).lost.insert(why);
     }
 
     /// Finds the route of a server for all connections: the first that is open, of the VirtualService whose the port is.
@@ -111,10 +111,10 @@ impl<'a> Merger<'a, '_, '_> {
                 (Some(route), None, Some(first)) => {
                     let at = At::new(&draft.object, &route.field);
                     self.report.problem(messages::one_per_port(at, server.declared.get(), first));
-                    self.idle.insert((&draft.object.key, &*server.gateway_name));
+                    self.outcomes.of(draft, &server.gateway_name).idle = true;
                 }
                 (None, ..) => {
-                    self.idle.insert((&draft.object.key, &*server.gateway_name));
+                    self.outcomes.of(draft, &server.gateway_name).idle = true;
                 }
             }
         }
@@ -191,7 +191,7 @@ impl<'a> Merger<'a, '_, '_> {
                 self.report.problems(&draft.problems);
                 self.attach(server, draft);
             } else {
-                self.idle.insert((&draft.object.key, &*server.gateway_name));
+                self.outcomes.of(draft, &server.gateway_name).idle = true;
             }
         }
         if made.is_empty() {

@@ -6,68 +6,115 @@ use std::sync::Arc;
 use limen_resources::istio::Gateway;
 use limen_resources::{Kind, Object, ObjectKey, Verdict};
 
-use super::Attached;
-use crate::draft::VirtualServiceDraft;
+use super::shares::Share;
+use super::{Outcome, Outcomes};
+use crate::draft::{GatewayRef, VirtualServiceDraft};
 use crate::index::Index;
 use crate::istio::names;
+use crate::memo::Memo;
 use crate::messages::{At, route as messages};
 use crate::report::Report;
+
+/// What was said of VirtualServices that are served at every Gateway that they name, under all hosts that they share.
+pub(super) type VerdictMemo =
+    Memo<ObjectKey, (Arc<VirtualServiceDraft>, Vec<Vec<Arc<Share>>>), Arc<[Verdict]>>;
 
 /// Says of each VirtualService what became of it at each Gateway that it names.
 pub(super) fn judge(
     index: &Index<'_>,
     drafts: &[Arc<VirtualServiceDraft>],
-    (attached, lost, idle): (&Attached<'_>, &Attached<'_>, &BTreeSet<(&ObjectKey, &str)>),
+    outcomes: &Outcomes<'_>,
+    memo: &mut VerdictMemo,
     report: &mut Report,
 ) {
-    for draft in drafts {
-        for reference in &draft.gateways {
-            let at = At::new(&draft.object, &reference.field);
-            let found =
-                reference.name.split_once('/').and_then(|(ns, name)| index.snapshot.gateways().get(ns, name));
-            let (status, reason, message) =
-                match (found, attached.get(&(&draft.object.key, &*reference.name))) {
-                    (None, _) => {
-                        report.problem(messages::gateway_not_found(
-                            at,
-                            &reference.name,
-                            namesake(index, &reference.name),
-                        ));
-                        (false, "GatewayNotFound", "there is no such Gateway".to_owned())
-                    }
-                    (Some(_), _) if draft.reach.is_none() => {
-                        let message = "it is not exported to the gateway's namespace".to_owned();
-                        (false, "NotExported", message)
-                    }
-                    (Some(_), _) if lost.contains_key(&(&draft.object.key, &*reference.name)) => {
-                        let lost = lost.get(&(&draft.object.key, &*reference.name)).into_iter().flatten();
-                        let lost: Vec<_> = lost.map(String::as_str).collect();
-                        (false, "HostConflict", format!("not served: {}", lost.join(", ")))
-                    }
-                    (Some(_), Some(hosts)) => {
-                        let hosts: Vec<_> = hosts.iter().map(String::as_str).collect();
-                        (true, "Accepted", format!("served as {}", hosts.join(", ")))
-                    }
-                    (Some(_), None) if idle.contains(&(&draft.object.key, &*reference.name)) => {
-                        let message =
-                            "it has no route for the connections of its servers, or not the first one";
-                        (false, "NoRouteForServer", message.to_owned())
-                    }
-                    (Some(gateway), None) if any_server_has(gateway, draft) => {
-                        (false, "ServerNotServed", "no server that has its hosts is served here".to_owned())
-                    }
-                    (Some(_), None) => {
-                        report.problem(messages::host_not_in_gateway(at, &reference.name));
-                        (false, "NoMatchingHost", "no server of the Gateway has a host of it".to_owned())
-                    }
-                };
-            let parent = reference.name.split_once('/');
-            report.verdict(Verdict {
-                parent: parent.map(|(namespace, name)| ObjectKey::new(Kind::Gateway, namespace, name)),
-                generation: draft.object.meta.generation,
-                ..Verdict::new(draft.object.key.clone(), "Accepted", status, (reason, message))
-            });
+    for draft in drafts.iter().filter(|draft| !draft.gateways.is_empty()) {
+        let mut judged = || -> Vec<Verdict> {
+            let at = |gateway| judge_at(index, draft, gateway, outcomes, report);
+            draft.gateways.iter().map(at).collect()
+        };
+        match served(draft, outcomes) {
+            // No problem is said of those.
+            Some(shares) => {
+                let inputs = (Arc::clone(draft), shares);
+                let group = memo.get(draft.object.key.clone(), inputs, |_| {
+                    let mut group = judged();
+                    group.sort();
+                    group.into()
+                });
+                report.group(&group);
+            }
+            None => judged().into_iter().for_each(|verdict| report.verdict(verdict)),
         }
+    }
+    memo.turn();
+}
+
+/// Its shares by Gateway, if nothing else is to be said of it.
+fn served(draft: &VirtualServiceDraft, outcomes: &Outcomes<'_>) -> Option<Vec<Vec<Arc<Share>>>> {
+    let at = |gateway: &GatewayRef| {
+        let Outcome { shares, hosts, lost, idle } = outcomes.get(draft, &gateway.name)?;
+        let whole = !shares.is_empty() && hosts.is_empty() && lost.is_empty() && !idle;
+        whole.then(|| shares.clone())
+    };
+    draft.gateways.iter().map(at).collect()
+}
+
+/// Says what became of it at one.
+fn judge_at(
+    index: &Index<'_>,
+    draft: &Arc<VirtualServiceDraft>,
+    reference: &GatewayRef,
+    outcomes: &Outcomes<'_>,
+    report: &mut Report,
+) -> Verdict {
+    let at = At::new(&draft.object, &reference.field);
+    let name = reference.name.split_once('/');
+    let found = name.and_then(|(namespace, name)| index.snapshot.gateways().get(namespace, name));
+    let none = Outcome::default();
+    let outcome = outcomes.get(draft, &reference.name).unwrap_or(&none);
+    let (status, reason, message) = match found {
+        None => {
+            let namesake = namesake(index, &reference.name);
+            report.problem(messages::gateway_not_found(at, &reference.name, namesake));
+            (false, "GatewayNotFound", "there is no such Gateway".to_owned())
+        }
+        Some(_) if draft.reach.is_none() => {
+            (false, "NotExported", "it is not exported to the gateway's namespace".to_owned())
+        }
+        Some(_) if !outcome.lost.is_empty() => {
+            let lost: Vec<_> = outcome.lost.iter().map(String::as_str).collect();
+            (false, "HostConflict", format!("not served: {}", lost.join(", ")))
+        }
+        Some(_) if outcome.is_served() => (true, "Accepted", format!("served as {}", outcome.served_as())),
+        Some(_) if outcome.idle => {
+            let message = "it has no route for the connections of its servers, or not the first one";
+            (false, "NoRouteForServer", message.to_owned())
+        }
+        Some(gateway) if any_server_has(gateway, draft) => {
+            (false, "ServerNotServed", "no server that has its hosts is served here".to_owned())
+        }
+        Some(_) => {
+            report.problem(messages::host_not_in_gateway(at, &reference.name));
+            (false, "NoMatchingHost", "no server of the Gateway has a host of it".to_owned())
+        }
+    };
+    Verdict {
+        parent: name.map(|(namespace, name)| ObjectKey::new(Kind::Gateway, namespace, name)),
+        generation: draft.object.meta.generation,
+        ..Verdict::new(draft.object.key.clone(), "Accepted", status, (reason, message))
+    }
+}
+
+impl Outcome {
+    fn is_served(&self) -> bool {
+        !(self.shares.is_empty() && self.hosts.is_empty())
+    }
+
+    /// The hosts under which it is served, for people.
+    fn served_as(&self) -> String {
+        let shared = self.shares.iter().flat_map(|share| &share.hosts).map(|host| &*host.lower);
+        let hosts: BTreeSet<&str> = self.hosts.iter().map(String::as_str).chain(shared).collect();
+        hosts.into_iter().collect::<Vec<_>>().join(", ")
     }
 }
 

@@ -1,13 +1,14 @@
 //! Whose a host is among VirtualServices of several namespaces: that of the first one, which others add nothing to. A
-//! Gateway of both may give a host to a namespace in so many words (`hosts: [shop/a.example.com]`). The same holds of the names of
-//! connections that are handed on undecrypted, and of all connections of a port that are not looked into.
+//! Gateway of both may give a host to a namespace in so many words (`hosts: [shop/a.example.com]`). The same holds of the
+//! names of connections that are handed on undecrypted, and of all connections of a port that are not looked into.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use limen_resources::ObjectKey;
 
-use super::{Attachments, shared_hosts};
+use super::Sharing;
+use super::shares::SharedHost;
 use crate::draft::VirtualServiceDraft;
 use crate::istio::gateway::ServerPlan;
 use crate::istio::names;
@@ -56,27 +57,21 @@ impl Given {
 
 /// Who has each host of the servers of a port, in lower case.
 #[derive(Default)]
-pub(super) struct Owners<'a>(BTreeMap<String, (usize, &'a VirtualServiceDraft)>);
+pub(super) struct Owners<'a>(BTreeMap<Arc<str>, (usize, &'a VirtualServiceDraft)>);
 
 impl<'a> Owners<'a> {
-    pub(super) fn new(
-        servers: &[ServerPlan],
-        by_gateway: &BTreeMap<&str, Attachments<'a>>,
-        ranks: &Ranks<'a>,
-    ) -> Owners<'a> {
+    /// `sharing`: who shares which hosts with each of the servers.
+    pub(super) fn new(sharing: &[Sharing<'a>], ranks: &Ranks<'a>) -> Owners<'a> {
         let mut owners = Owners::default();
         if ranks.is_empty() {
             return owners;
         }
-        for server in servers {
-            let Some(attached) = by_gateway.get(&*server.gateway_name) else { continue };
-            for draft in attached.candidates(server) {
-                let Some(rank) = ranks.get(&draft.object.key) else { continue };
-                for host in shared_hosts(server, draft) {
-                    let known = owners.0.entry(host.to_ascii_lowercase()).or_insert((*rank, draft));
-                    if *rank < known.0 {
-                        *known = (*rank, draft);
-                    }
+        for (draft, share) in sharing.iter().flatten() {
+            let Some(rank) = ranks.get(&draft.object.key) else { continue };
+            for host in &share.hosts {
+                let known = owners.0.entry(Arc::clone(&host.lower)).or_insert((*rank, draft));
+                if *rank < known.0 {
+                    *known = (*rank, draft);
                 }
             }
         }
@@ -88,10 +83,10 @@ impl<'a> Owners<'a> {
         &self,
         server: &ServerPlan,
         draft: &VirtualServiceDraft,
-        host: &str,
+        SharedHost { written, lower }: &SharedHost,
     ) -> Option<&'a ObjectKey> {
-        let (_, owner) = self.0.get(&host.to_ascii_lowercase())?;
-        let given = || Given::of(server, draft, &[host.to_owned()]) == Given::ByName;
+        let (_, owner) = self.0.get(lower)?;
+        let given = || Given::of(server, draft, &[written.to_string()]) == Given::ByName;
         let given = hangs_on(owner, &server.gateway_name) && given();
         (!given && foreign(&owner.object.key, draft)).then_some(&owner.object.key)
     }

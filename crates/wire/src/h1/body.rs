@@ -22,7 +22,7 @@ pub enum BodyError {
     /// Chunk extensions of more than [`MAX_EXTENSION_BYTES`].
     #[error("chunk extensions too large")]
     ExtensionsTooLarge,
-    /// Trailers of more than [`MAX_TRAILER_BYTES`].
+    /// Trailers of more than [`MAX_TRAILER_BYTES`], or of more fields than a head may have.
     #[error("trailers too large")]
     TrailersTooLarge,
     /// The connection closed before the end of the body.
@@ -65,16 +65,31 @@ pub struct BodyDecoder {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Done,
-    Length { left: u64 },
+    Length {
+        left: u64,
+    },
     UntilClose,
-    Size { size: u64, digits: u8 },
-    Extension { size: u64 },
-    SizeLf { size: u64 },
-    Data { left: u64 },
+    Size {
+        size: u64,
+        digits: u8,
+    },
+    Extension {
+        size: u64,
+    },
+    SizeLf {
+        size: u64,
+    },
+    Data {
+        left: u64,
+    },
     DataCr,
     DataLf,
     TrailerStart,
-    TrailerName,
+    /// So many bytes of a name, and which names of [`NEVER_LAST`] begin with them.
+    TrailerName {
+        length: u8,
+        like: u8,
+    },
     TrailerValue,
     TrailerLf,
     EndLf,
@@ -82,13 +97,22 @@ enum State {
 
 impl State {
     fn is_trailer(self) -> bool {
-        matches!(self, State::TrailerStart | State::TrailerName | State::TrailerValue | State::TrailerLf)
+        matches!(
+            self,
+            State::TrailerStart | State::TrailerName { .. } | State::TrailerValue | State::TrailerLf
+        )
     }
 }
 
 /// The fields of all trailer lines of one body; those that may not stand there (RFC 9110 6.5.1) are left out.
-pub fn parse_trailers(lines: &[u8]) -> Fields {
-    crate::trailers::parse(lines)
+///
+/// # Errors
+/// [`BodyError::TrailersTooLarge`] if there are more lines than `max_fields`.
+pub fn parse_trailers(lines: &[u8], max_fields: usize) -> Result<Fields, BodyError> {
+    if memchr::memchr_iter(b'\n', lines).count() > max_fields {
+        return Err(BodyError::TrailersTooLarge);
+    }
+    Ok(crate::trailers::parse(lines))
 }
 
 impl BodyDecoder {
@@ -208,13 +232,36 @@ impl BodyDecoder {
             return Err(BodyError::TrailersTooLarge);
         }
         match (self.state, byte) {
-            (State::TrailerStart | State::TrailerName, _) if is_token_byte(byte) => Ok(State::TrailerName),
-            (State::TrailerName, b':') => Ok(State::TrailerValue),
+            (State::TrailerStart, _) if is_token_byte(byte) => Ok(name_goes_on(0, u8::MAX, byte)),
+            (State::TrailerName { length, like }, _) if is_token_byte(byte) => {
+                Ok(name_goes_on(length, like, byte))
+            }
+            (State::TrailerName { length, like }, b':') => {
+                let mut whole = NEVER_LAST.iter().enumerate();
+                if whole.any(|(at, name)| like & 1 << at != 0 && name.len() == usize::from(length)) {
+                    return Err(BodyError::Bad("framing or routing field in the trailers"));
+                }
+                Ok(State::TrailerValue)
+            }
             (State::TrailerValue, b'\r') => Ok(State::TrailerLf),
             (State::TrailerValue, _) if is_text(byte) => Ok(State::TrailerValue),
             (State::TrailerLf, b'\n') => Ok(State::TrailerStart),
             _ => Err(BodyError::Bad("trailer line")),
         }
+    }
+}
+
+/// Where a message ends and whom it is for must be known before its body: whoever takes these from trailers reads another
+/// message than we do. Other fields that may not stand there do no harm, and are left out.
+const NEVER_LAST: [&[u8]; 3] = [b"content-length", b"transfer-encoding", b"host"];
+
+/// The state within a trailer's name after one byte more.
+fn name_goes_on(length: u8, like: u8, byte: u8) -> State {
+    let goes_on = |name: &[u8]| name.get(usize::from(length)) == Some(&byte.to_ascii_lowercase());
+    let still = NEVER_LAST.iter().enumerate().filter(|(_, name)| goes_on(name)).map(|(at, _)| 1 << at);
+    State::TrailerName {
+        length: length.saturating_add(1),
+        like: like & still.fold(0, |all, one: u8| all | one),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Requests: request line, target, host and what follows from the fields (RFC 9112 3, RFC 9110 7).
 
 use crate::authority;
-use crate::head::{BodyLength, Known, MethodKind, RequestHead, Version};
+use crate::head::{BodyLength, Known, MethodKind, RequestHead, Version, Weight};
 
 use super::fields::{Framing, find_end, is_token, is_token_byte, line_error, list, slots};
 use super::{HeadError, Limits};
@@ -67,6 +67,7 @@ fn parse_whole(raw: &[u8], limits: &Limits, head: &mut RequestHead) -> Result<()
     head.fields.load(raw);
     head.fields.spelling.remember(parsed.headers.iter().map(|line| line.name.as_bytes()));
     head.version = if http_11 { Version::H11 } else { Version::H10 };
+    head.weight = Weight { bytes: raw.len() as u32, fields: parsed.headers.len() as u32 };
     let span = head.fields.part(raw, method.as_bytes());
     head.place_method(span);
 
@@ -94,6 +95,7 @@ struct Lines<'a> {
     upgrade_unusable: bool,
     expect_continue: bool,
     te_trailers: bool,
+    content_type: bool,
 }
 
 impl<'a> Lines<'a> {
@@ -117,6 +119,10 @@ impl<'a> Lines<'a> {
             Known::Expect if value.eq_ignore_ascii_case(b"100-continue") => self.expect_continue = true,
             Known::Expect => return Err(HeadError::Expectation),
             Known::KeepAlive | Known::ProxyConnection | Known::Trailer | Known::Http2Settings => {}
+            // What is looked at on the way and what is made of the body must be of one type.
+            Known::ContentType if std::mem::replace(&mut self.content_type, true) => {
+                return Err(HeadError::Bad("several content-type fields"));
+            }
             _ => return Ok(false),
         }
         Ok(true)

@@ -1,6 +1,6 @@
 //! Responses: status line and framing (RFC 9112 4 and 6.3).
 
-use crate::head::{BodyLength, Known, MethodKind, RequestHead, ResponseHead, Version};
+use crate::head::{BodyLength, Known, MethodKind, RequestHead, ResponseHead, Version, Weight};
 
 use super::fields::{Framing, find_end, line_error, list, slots};
 use super::{HeadError, Limits};
@@ -60,6 +60,7 @@ fn parse_whole(
     head.fields.load(raw);
     head.fields.spelling.remember(parsed.headers.iter().map(|line| line.name.as_bytes()));
     head.version = if http_11 { Version::H11 } else { Version::H10 };
+    head.weight = Weight { bytes: raw.len() as u32, fields: parsed.headers.len() as u32 };
     head.status = match parsed.code {
         Some(code @ 100..=999) => code,
         _ => return Err(HeadError::Bad("status code")),

@@ -13,7 +13,7 @@ use http::{HeaderValue, Request, Response, Uri};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::h1::decimal;
-use crate::head::{BodyLength, Known, MethodKind, RequestHead, ResponseHead, Version};
+use crate::head::{BodyLength, Known, MethodKind, RequestHead, ResponseHead, Version, Weight};
 
 use super::H2Error;
 pub use stream::{RecvBody, SendBody};
@@ -30,6 +30,8 @@ pub struct ClientLimits {
     pub initial_connection_window: u32,
     /// Bytes of one decoded header list, 32 more per field (RFC 9113 6.5.2). Above it the stream is reset.
     pub max_header_list: u32,
+    /// Fields of one head, or of what comes after a body. Above it the stream is reset.
+    pub max_fields: usize,
     /// Bytes of request data buffered per stream.
     pub max_send_buffer: usize,
 }
@@ -41,7 +43,8 @@ impl Default for ClientLimits {
         ClientLimits {
             initial_stream_window: 256 * 1024,
             initial_connection_window: (1 << 31) - 1,
-            max_header_list: 64 * 1024,
+            max_header_list: 60 * 1024,
+            max_fields: 100,
             max_send_buffer: 256 * 1024,
         }
     }
@@ -65,13 +68,15 @@ pub async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
     let (requests, inner) = ::h2::client::Builder::new()
         .initial_window_size(limits.initial_stream_window)
         .initial_connection_window_size(limits.initial_connection_window)
-        .max_header_list_size(limits.max_header_list)
+        // What is not much beyond the limit is refused by us, who can say for what; the codec keeps no more than this.
+        .max_header_list_size(limits.max_header_list.saturating_mul(2))
         .max_send_buffer_size(limits.max_send_buffer)
         .enable_push(false)
         .initial_max_send_streams(UNTOLD)
         .handshake(io)
         .await?;
-    Ok((Requests { inner: requests }, ClientConnection { inner }))
+    let room = Room { bytes: limits.max_header_list as usize, fields: limits.max_fields };
+    Ok((Requests { inner: requests, room }, ClientConnection { inner }))
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> ClientConnection<S> {
@@ -113,6 +118,32 @@ impl Pings {
 #[derive(Debug, Clone)]
 pub struct Requests {
     inner: ::h2::client::SendRequest<Bytes>,
+    room: Room,
+}
+
+/// How much of fields is taken from a server at a time.
+#[derive(Debug, Clone, Copy)]
+struct Room {
+    bytes: usize,
+    fields: usize,
+}
+
+impl Room {
+    /// What a header list takes of it.
+    ///
+    /// # Errors
+    /// [`H2Error::TooLarge`] or [`H2Error::TooManyFields`].
+    fn weigh(self, headers: &http::HeaderMap) -> Result<Weight, H2Error> {
+        let size = |(name, value): (&http::HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 32;
+        let (bytes, fields) = (headers.iter().map(size).sum::<usize>(), headers.len());
+        if bytes > self.bytes {
+            return Err(H2Error::TooLarge);
+        }
+        if fields > self.fields {
+            return Err(H2Error::TooManyFields);
+        }
+        Ok(Weight { bytes: bytes as u32, fields: fields as u32 })
+    }
 }
 
 impl Requests {
@@ -152,7 +183,7 @@ impl Requests {
             method = MethodKind::Connect;
         }
         let (answer, body) = self.inner.send_request(request, end)?;
-        Ok((Answer { inner: answer, method }, SendBody::new(body)))
+        Ok((Answer { inner: answer, method, room: self.room }, SendBody::new(body)))
     }
 }
 
@@ -171,6 +202,7 @@ fn connect_to(protocol: &[u8], request: &mut Request<()>) -> Result<(), H2Error>
 pub struct Answer {
     inner: ::h2::client::ResponseFuture,
     method: MethodKind,
+    room: Room,
 }
 
 impl Answer {
@@ -182,12 +214,17 @@ impl Answer {
         head: &mut ResponseHead,
     ) -> Poll<Result<Option<RecvBody>, H2Error>> {
         if let Poll::Ready(Some(interim)) = self.inner.poll_informational(cx) {
-            response_head(&interim?, true, self.method, head)?;
+            let interim = interim?;
+            let weight = self.room.weigh(interim.headers())?;
+            response_head(&interim, true, self.method, head)?;
+            head.weight = weight;
             return Poll::Ready(Ok(None));
         }
         let response = ready!(Pin::new(&mut self.inner).poll(cx))?;
+        let weight = self.room.weigh(response.headers())?;
         response_head(&response, response.body().is_end_stream(), self.method, head)?;
-        Poll::Ready(Ok(Some(RecvBody::new(response.into_body()))))
+        head.weight = weight;
+        Poll::Ready(Ok(Some(RecvBody::new(response.into_body(), self.room))))
     }
 }
 

@@ -80,6 +80,12 @@ pub enum H2Error {
     /// A head of ours that HTTP/2 cannot carry; names what is wrong.
     #[error("head cannot be sent: {0}")]
     Head(&'static str),
+    /// A head or trailers of the peer with more bytes than are taken.
+    #[error("fields too large")]
+    TooLarge,
+    /// A head or trailers of the peer with more fields than are taken.
+    #[error("too many fields")]
+    TooManyFields,
     /// Used against its rules, as by sending data after the end.
     #[error("misuse: {0}")]
     Misuse(String),

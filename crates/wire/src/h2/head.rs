@@ -2,7 +2,7 @@
 
 use crate::authority;
 use crate::h1::{HeadError, decimal};
-use crate::head::{BodyLength, Fields, Known, MethodKind, RequestHead, ResponseHead, Span, Version};
+use crate::head::{BodyLength, Fields, Known, MethodKind, RequestHead, ResponseHead, Span, Version, Weight};
 
 use super::hpack::{Encoder, Line};
 use super::{H2Error, Limits};
@@ -30,6 +30,7 @@ pub(super) struct HeadBuilder<'a> {
     protocol: Option<Span>,
     host: Option<Span>,
     length: Option<u64>,
+    content_type: bool,
     /// A line that is not a pseudo-header field has come.
     regular: bool,
     fields: usize,
@@ -59,6 +60,7 @@ impl<'a> HeadBuilder<'a> {
             protocol: None,
             host: None,
             length: None,
+            content_type: false,
             regular: false,
             fields: 0,
             size: 0,
@@ -86,6 +88,11 @@ impl<'a> HeadBuilder<'a> {
             return self.refuse(HeadError::TooManyFields);
         }
         self.field(line);
+    }
+
+    /// Bytes of the lines so far, 32 more counted for each, up to the first beyond the limit.
+    pub(super) fn size(&self) -> usize {
+        self.size.min(self.limits.max_header_list as usize)
     }
 
     fn refuse(&mut self, error: HeadError) {
@@ -141,6 +148,9 @@ impl<'a> HeadBuilder<'a> {
             Known::Expect => self.refuse(HeadError::Expectation),
             Known::Trailer => {}
             known if known.is_per_hop() => self.malformed = true,
+            Known::ContentType if std::mem::replace(&mut self.content_type, true) => {
+                self.refuse(HeadError::Bad("several content-type fields"));
+            }
             Known::Other if name == b"cookie" => self.crumb(value),
             _ => self.head.fields.add_known(known, name, value),
         }
@@ -177,7 +187,10 @@ impl<'a> HeadBuilder<'a> {
             Some(error @ (HeadError::TooLarge | HeadError::TooManyFields)) => Err(Flaw::Refused(error)),
             _ if self.malformed => Err(Flaw::Malformed),
             Some(error) => Err(Flaw::Refused(error)),
-            None => Ok(()),
+            None => {
+                self.head.weight = Weight { bytes: self.size as u32, fields: self.fields as u32 };
+                Ok(())
+            }
         }
     }
 

@@ -22,9 +22,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use crate::h1::{H2_PREFACE, HeadError};
 use crate::head::RequestHead;
-use session::{CHOKED, HEADER, MAX_PAYLOAD, Session};
+use session::{HEADER, MAX_PAYLOAD, Session};
 
 pub use error::{H2Error, ResetReason};
+pub use session::{Tally, Work};
 pub use stream::ServerStream;
 
 /// What one connection may take of us.
@@ -36,11 +37,16 @@ pub struct Limits {
     pub initial_stream_window: u32,
     /// Bytes that a peer may send on all streams together before we give back window.
     pub initial_connection_window: u32,
-    /// Bytes of one decoded header list, 32 more per field (RFC 9113 6.5.2). Above it the stream is answered 431; a
-    /// block of four times as many closes the connection.
+    /// Bytes of one decoded header list, 32 more per field (RFC 9113 6.5.2). Above it the stream is answered 431; four
+    /// times as many, encoded or decoded, close the connection.
     pub max_header_list: u32,
     /// Fields of one head, each cookie crumb counted: small indexed fields cost a sender one byte each.
     pub max_fields: usize,
+    /// Nothing is read while more bytes than this wait to be written, and streams give no data while a quarter of it does.
+    pub max_unwritten: usize,
+    /// What a connection may spend on work that is of no use by itself before it is sent away (ENHANCE_YOUR_CALM); each
+    /// second and each useful frame earns some again, up to as much.
+    pub credit: u32,
     /// Whether a client may ask for a tunnel with `:protocol` (RFC 8441).
     pub extended_connect: bool,
 }
@@ -53,10 +59,27 @@ impl Default for Limits {
             initial_connection_window: 1024 * 1024,
             max_header_list: 64 * 1024,
             max_fields: 128,
+            max_unwritten: 256 * 1024,
+            credit: 4_000,
             extended_connect: false,
         }
     }
 }
+
+impl Limits {
+    /// Bytes of a header block, before and after decoding, that close the connection.
+    fn most_decoded(&self) -> usize {
+        self.max_header_list as usize * 4
+    }
+
+    /// Bytes of all heads of one connection's streams, decoded: more streams are refused.
+    fn most_heads(&self) -> usize {
+        self.max_header_list as usize * LARGE_HEADS
+    }
+}
+
+/// Heads of the largest size that the streams of a connection may have together.
+const LARGE_HEADS: usize = 16;
 
 /// Room for what is read at once: at least one frame.
 const INPUT: usize = 2 * (HEADER + MAX_PAYLOAD);
@@ -74,6 +97,8 @@ pub struct ServerConnection<S> {
     end: usize,
     /// Something was written that the stream below may still hold.
     unflushed: bool,
+    /// Bytes of frames that were understood.
+    understood: u64,
     /// Nothing is expected: what is read is not given memory for longer than it takes.
     resting: bool,
 }
@@ -107,6 +132,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerConnection<S> {
             start: 0,
             end: 0,
             unflushed: false,
+            understood: 0,
             resting: false,
         })
     }
@@ -122,6 +148,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerConnection<S> {
             let unread = self.input.get(self.start..self.end).unwrap_or_default();
             let (used, arrived) = self.session.borrow_mut().receive(unread, head);
             self.start += used;
+            self.understood += used as u64;
             if let Some(arrived) = arrived {
                 self.resting = false;
                 let stream = ServerStream::new(self.session.clone(), arrived.index);
@@ -151,7 +178,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerConnection<S> {
         let (failure, done, choked) = {
             let mut session = self.session.borrow_mut();
             session.driver.get_or_insert_with(|| cx.waker().clone());
-            (session.failure(), session.is_done(), session.pending().len() > CHOKED)
+            (session.failure(), session.is_done(), session.is_choked())
         };
         if let Some(error) = failure {
             // The last words are written before the connection is given up.
@@ -223,15 +250,41 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerConnection<S> {
         self.session.borrow_mut().say_goodbye();
     }
 
+    /// After [`ServerConnection::graceful_shutdown`], takes no more streams, though the client has not said that it has
+    /// heard of it (RFC 9113 6.8).
+    pub fn last_words(&mut self) {
+        self.session.borrow_mut().say_last();
+    }
+
     /// Announces that the connection ends now and why. Go on accepting until that gives `None` or an error, so that the
     /// announcement gets written.
     pub fn abrupt_shutdown(&mut self, reason: ResetReason) {
         self.session.borrow_mut().fail(reason);
     }
 
+    /// What the connection has come to, if that has changed since it was asked last.
+    pub fn tally(&mut self) -> Option<Tally> {
+        self.session.borrow_mut().tally()
+    }
+
     /// Whether any stream is in use.
     pub fn has_streams(&self) -> bool {
         self.session.borrow().has_streams()
+    }
+
+    /// What the client has begun and not completed, if it is a head, or a frame of any kind but DATA, whose streams have
+    /// times of their own: a number that stays the same for as long as it is the same head or frame. `None` also while
+    /// nothing is read, because the client does not.
+    pub fn unfinished(&self) -> Option<u64> {
+        let unread = self.input.get(self.start..self.end).unwrap_or_default();
+        let session = self.session.borrow();
+        if session.pending().len() > session.most_unwritten() {
+            return None;
+        }
+        if let Some(stream) = session.open_head() {
+            return Some(u64::from(stream) | 1 << 63);
+        }
+        (!unread.is_empty() && !session::is_data(unread)).then_some(self.understood)
     }
 
     /// So many seconds have passed since this was last said: a connection that only makes work is sent away sooner than

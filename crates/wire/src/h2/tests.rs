@@ -108,6 +108,10 @@ async fn refused_heads_name_the_rule() {
     let cases = [
         (base().header("host", "b"), HeadError::Bad("authority and host differ")),
         (base().header("host", "a").header("host", "a"), HeadError::Bad("several host fields")),
+        (
+            base().header("content-type", "a/b").header("content-type", "a/b"),
+            HeadError::Bad("several content-type fields"),
+        ),
         (base().header("x", " a"), HeadError::Bad("white space around a field value")),
         (base().header("x", "a\t"), HeadError::Bad("white space around a field value")),
         (base().header("expect", "200-ok"), HeadError::Expectation),

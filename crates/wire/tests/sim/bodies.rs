@@ -16,7 +16,7 @@ pub(crate) const CHUNKED: &[(&[u8], &[u8])] = &[
     (b"1;\r\nx\r\n0\r\n\r\n", b"x"),
     (b"1; \t\x80\r\nx\r\n0\r\n\r\n", b"x"),
     (b"1\r\nx\r\n0\r\ntrailer: value\r\nX-Other:\r\n\r\n", b"x"),
-    (b"0\r\ncontent-length: 5\r\nhost: a\r\n\r\n", b""),
+    (b"0\r\ncontent-lengths: 5\r\nhos: a\r\ncontent-type: b\r\nhosts: c\r\n\r\n", b""),
 ];
 
 #[test]
@@ -92,6 +92,9 @@ fn malformed_chunked_bodies_name_the_rule() {
         (b"0\r\na: b\r\n c\r\n", "trailer line"),
         (b"0\r\n\xe9: b\r\n", "trailer line"),
         (b"0\r\nGET / HTTP/1.1\r\n", "trailer line"),
+        (b"0\r\na: b\r\nContent-Length: 5\r\n", "framing or routing field in the trailers"),
+        (b"0\r\nTransfer-encoding: chunked\r\n", "framing or routing field in the trailers"),
+        (b"0\r\nHOST:\r\n", "framing or routing field in the trailers"),
     ];
     for (raw, rule) in cases {
         let shown = String::from_utf8_lossy(raw);

@@ -6,7 +6,7 @@ use limen_wire::h1::{
 };
 use limen_wire::head::{BodyLength, Fields, Known, MethodKind, RequestHead, ResponseHead, Version};
 
-type Lines = Vec<(Vec<u8>, Vec<u8>)>;
+pub(crate) type Lines = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// Everything that a request head says, comparable.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,7 +64,7 @@ impl From<&ResponseHead> for Response {
     }
 }
 
-fn lines(fields: &Fields) -> Lines {
+pub(crate) fn lines(fields: &Fields) -> Lines {
     fields.iter().map(|(_, name, value)| (name.to_vec(), value.to_vec())).collect()
 }
 
@@ -180,7 +180,7 @@ fn agree_on_lines(theirs: &[httparse::Header<'_>], ours: &Lines) {
 }
 
 /// No kept line may frame, route, or be read as two.
-fn check_lines(fields: &Lines) {
+pub(crate) fn check_lines(fields: &Lines) {
     for (name, value) in fields {
         assert!(
             !name.is_empty() && name.iter().all(|byte| byte.is_ascii_graphic() && !b":\"(),/".contains(byte))
@@ -321,7 +321,11 @@ fn reference_chunked(input: &[u8]) -> Option<(Vec<u8>, usize)> {
         }
         let name = &line[..line.iter().position(|byte| *byte == b':')?];
         let token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+        let never = ["content-length", "transfer-encoding", "host"];
         if name.is_empty() || !name.iter().all(token) {
+            return None;
+        }
+        if never.iter().any(|never| name.eq_ignore_ascii_case(never.as_bytes())) {
             return None;
         }
     }

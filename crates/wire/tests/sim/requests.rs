@@ -254,6 +254,7 @@ fn ambiguous_fields_name_the_rule() {
         ("transfer-encoding:", te),
         ("transfer-encoding: chunked\r\ntransfer-encoding: chunked", Bad("several transfer-encoding fields")),
         ("transfer-encoding: chunked\r\nTransfer-Encoding: identity", te),
+        ("content-type: a/b\r\nContent-Type: a/b", Bad("several content-type fields")),
         ("host: a", Bad("several host fields")),
         ("host: b", Bad("several host fields")),
         ("connection: host", nominated),

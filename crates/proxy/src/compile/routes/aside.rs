@@ -15,7 +15,7 @@ use crate::table::routes::{Action, Destination, ExternalAuth, Forward, Mirror, O
 /// Milliseconds that a mirror may take where the rule's timeout does not say.
 const MIRROR_TIMEOUT_MS: u64 = 60_000;
 
-impl<'i> Room<'_, '_, 'i> {
+impl<'i> Room<'_, 'i> {
     pub(super) fn mirror(&mut self, mirror: &'i ir::Mirror, timeout: Option<Millis>) -> Mirror {
         let ir::Mirror { cluster, share } = mirror;
         let timeout_ms = timeout.map_or(MIRROR_TIMEOUT_MS, Millis::get);

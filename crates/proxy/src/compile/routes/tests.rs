@@ -10,20 +10,29 @@ use super::*;
 use crate::table::matcher::MatchScratch;
 use crate::table::retry::Retry;
 
-/// Slots as the clusters' own memo gives them: one for each key, in the order of asking.
+/// Slots as the clusters' own memo gives them: one for each key, in the order of asking, for the first time.
 #[derive(Default)]
-struct Slots {
+struct Given {
     by_key: BTreeMap<ClusterKey, u32>,
     asked: usize,
+    /// Those of before are others' now.
+    moved: bool,
 }
 
-impl Slots {
-    fn slot(&mut self, key: &ClusterKey) -> ClusterSlot {
+impl Slots for Given {
+    fn allot(&mut self, key: &ClusterKey) -> Allotted {
         let next = self.by_key.len() as u32;
         self.asked += 1;
-        ClusterSlot(*self.by_key.entry(key.clone()).or_insert(next))
+        Allotted::first(ClusterSlot(*self.by_key.entry(key.clone()).or_insert(next)))
     }
 
+    fn keep(&mut self, _: Allotted) -> bool {
+        self.asked += 1;
+        !self.moved
+    }
+}
+
+impl Given {
     fn compile(
         &mut self,
         hosts: &[&Arc<ir::VirtualHost>],
@@ -34,7 +43,7 @@ impl Slots {
             filter_order: ir::FilterOrder::Istio,
             hosts: hosts.iter().copied().cloned().collect(),
         };
-        route_table(&table, &mut |key| self.slot(key), memo)
+        route_table(&table, self, memo)
     }
 }
 
@@ -115,7 +124,7 @@ fn host(name: &str, rules: Vec<Arc<ir::Rule>>) -> Arc<ir::VirtualHost> {
 
 /// The only rule of a host that has one, compiled.
 fn compiled(rule: Arc<ir::Rule>) -> (Arc<Rule>, Vec<AppliedProblem>) {
-    let (table, problems) = Slots::default().compile(&[&host("a", vec![rule])], &mut RouteMemo::default());
+    let (table, problems) = Given::default().compile(&[&host("a", vec![rule])], &mut RouteMemo::default());
     (table.host(b"a").unwrap().rules[0].clone(), problems)
 }
 
@@ -128,7 +137,7 @@ fn forwarding(rule: &Rule) -> &Forward {
 fn hosts_lead_to_rules_and_slots() {
     let a = host("a", vec![rule(prefix("/x"), to("one"), ops(&[])), rule(prefix("/"), to("two"), ops(&[]))]);
     let any = host("*", vec![rule(prefix("/"), to("one"), ops(&[]))]);
-    let (table, problems) = Slots::default().compile(&[&a, &any], &mut RouteMemo::default());
+    let (table, problems) = Given::default().compile(&[&a, &any], &mut RouteMemo::default());
     assert!(problems.is_empty());
     let find = |authority: &str, path: &str| {
         let mut head = RequestHead::default();
@@ -149,7 +158,7 @@ fn a_host_that_is_the_same_object_is_shared_as_long_as_it_is_used() {
     let same = host("a", vec![rule(prefix("/"), to("one"), ops(&[]))]);
     let other = host("b", vec![rule(prefix("/"), to("two"), ops(&[]))]);
     let equal_other = Arc::new((*other).clone());
-    let (mut slots, mut memo) = (Slots::default(), RouteMemo::default());
+    let (mut slots, mut memo) = (Given::default(), RouteMemo::default());
     let (first, _) = slots.compile(&[&same, &other], &mut memo);
     memo.sweep();
     slots.asked = 0;
@@ -169,28 +178,38 @@ fn a_host_that_is_the_same_object_is_shared_as_long_as_it_is_used() {
 fn a_cluster_that_moved_recompiles_the_hosts_that_name_it() {
     let a = host("a", vec![rule(prefix("/"), to("one"), ops(&[]))]);
     let mut memo = RouteMemo::default();
-    let (first, _) = Slots::default().compile(&[&a], &mut memo);
-    let mut moved = Slots::default();
-    moved.slot(&key("other"));
+    let (first, _) = Given::default().compile(&[&a], &mut memo);
+    let mut moved = Given { moved: true, ..Given::default() };
+    moved.allot(&key("other"));
     let (second, _) = moved.compile(&[&a], &mut memo);
     let slot = |table: &RouteTable| forwarding(&table.list[0].rules[0]).destinations[0].cluster.0;
     assert_eq!((slot(&first), slot(&second)), (0, 1));
 }
 
+/// It might have denied what the next rule lets in.
 #[test]
-fn a_refused_expression_is_told_in_each_generation_and_never_matches() {
-    let refused = PathMatch::Regex(limen_ir::Pattern::checked("(".to_owned()));
-    let a = host("a", vec![rule(refused, to("one"), ops(&[])), rule(prefix("/"), to("two"), ops(&[]))]);
-    let (mut slots, mut memo) = (Slots::default(), RouteMemo::default());
+fn a_rule_with_a_refused_expression_lets_nothing_pass_that_it_might_have_matched() {
+    let refused = PathMatch::Regex(limen_ir::Pattern::checked("/admin/.*(a{1000}){1000}{1000}".to_owned()));
+    let mut strict = rule(refused, to("one"), ops(&[]));
+    Arc::make_mut(&mut strict).matches.method = Some(Box::new(TextMatch::Exact("GET".to_owned())));
+    let a = host("a", vec![strict, rule(prefix("/"), to("two"), ops(&[]))]);
+    let (mut slots, mut memo) = (Given::default(), RouteMemo::default());
     for _ in 0..2 {
         let (table, problems) = slots.compile(&[&a], &mut memo);
         memo.sweep();
         let [problem] = &problems[..] else { panic!("{problems:?}") };
         assert_eq!((problem.code, &*problem.field), (RULE_NOT_COMPILED, "spec.http[0]"));
-        let mut head = RequestHead::default();
-        head.set_path(b"/");
-        let found = table.list[0].find(&head, false, &mut MatchScratch::default());
-        assert_eq!(found.map(|rule| rule.ordinal), Some(1));
+        for (method, path, ordinal) in
+            [("GET", "/admin/x", 0), ("POST", "/admin/x", 1), ("GET", "/other", 1), ("GET", "/admin", 1)]
+        {
+            let mut head = RequestHead::default();
+            head.set_method(method.as_bytes());
+            head.set_path(path.as_bytes());
+            let found = table.list[0].find(&head, false, &mut MatchScratch::default()).unwrap();
+            assert_eq!(found.ordinal, ordinal, "{method} {path}");
+            let denied = matches!(&found.action, Action::Reply(reply) if reply.status == 500);
+            assert_eq!(denied, ordinal == 0);
+        }
     }
 }
 

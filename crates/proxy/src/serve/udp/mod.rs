@@ -17,8 +17,10 @@ use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
+use crate::observe::limits::Limit;
 use crate::observe::{Counter, Flags};
 use crate::table::listeners::{ListenerSlot, Serves};
+use crate::tasks::contained;
 use crate::worker::Worker;
 use flow::{Books, Dropped, Flow, Upstream};
 use socket::Client;
@@ -138,7 +140,7 @@ impl Listening {
         let mut flows = self.flows.borrow_mut();
         let (id, _) = flows.begin(client, now_ms, |id| {
             let answers = answers(Rc::downgrade(self), id, upstream.socket.clone());
-            let task = tokio::task::spawn_local(answers).abort_handle();
+            let task = contained(&self.worker.counters, answers).abort_handle();
             Flow { books, upstream, task }
         });
         let Some((_, flow)) = flows.from_client(&client, now_ms) else { return Ok(()) };
@@ -155,12 +157,14 @@ impl Listening {
     fn make_room(&self) -> Result<(), Dropped> {
         let worker = &self.worker;
         let no_room = Dropped { counter: Counter::UdpNoRoom, flags: Flags::UO, ends: true };
-        if worker.sheds_connections() {
+        if let Some(short) = worker.short_of() {
+            worker.refused_for(short);
             return Err(Dropped { flags: Flags::OM, ..no_room });
         }
         if worker.admits_flow() {
             return Ok(());
         }
+        worker.refused_for(Limit::UdpFlows);
         let evicted = self.flows.borrow_mut().evict();
         worker.counters.add(Counter::UdpFlowsEvicted, evicted.is_some().into());
         evicted.map(drop).ok_or(no_room)

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::header::HeaderMap;
 use http::{HeaderName, HeaderValue};
 
+use super::Room;
 use crate::h2::H2Error;
 use crate::head::{Fields, Known};
 use crate::trailers::may_trail;
@@ -18,11 +19,12 @@ use crate::trailers::may_trail;
 #[derive(Debug)]
 pub struct RecvBody {
     inner: ::h2::RecvStream,
+    room: Room,
 }
 
 impl RecvBody {
-    pub(in crate::h2) fn new(inner: ::h2::RecvStream) -> RecvBody {
-        RecvBody { inner }
+    pub(super) fn new(inner: ::h2::RecvStream, room: Room) -> RecvBody {
+        RecvBody { inner, room }
     }
 
     /// The next piece; `None` at the end of the data (trailers may follow).
@@ -50,8 +52,9 @@ impl RecvBody {
 
     /// The trailers, after the end of the data; fields that may not be trailers are left out (RFC 9110 6.5.1).
     pub fn poll_trailers(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Fields>, H2Error>> {
-        let headers = ready!(self.inner.poll_trailers(cx))?;
-        Poll::Ready(Ok(headers.map(|headers| trailers(&headers))))
+        let Some(headers) = ready!(self.inner.poll_trailers(cx))? else { return Poll::Ready(Ok(None)) };
+        self.room.weigh(&headers)?;
+        Poll::Ready(Ok(Some(trailers(&headers))))
     }
 
     /// [`RecvBody::poll_trailers`] as a future.

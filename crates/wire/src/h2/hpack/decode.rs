@@ -1,7 +1,7 @@
 //! Header blocks to field lines.
 
 use super::huffman;
-use super::table::{Line, STATIC, Table};
+use super::table::{Line, OVERHEAD, STATIC, Table};
 use super::{TABLE_BYTES, Undecodable};
 use crate::h1::is_token_byte;
 use crate::head::Known;
@@ -18,20 +18,29 @@ impl Decoder {
         Decoder { table: Table::new(TABLE_BYTES), name: Vec::new(), value: Vec::new() }
     }
 
-    /// Decodes a whole block, a line at a time.
+    /// Decodes a whole block, a line at a time. False: given up, since its lines come to more than `most` bytes, 32 more
+    /// counted for each. A byte or three can stand for thousands, so the size of the block bounds nothing.
     pub(in crate::h2) fn decode(
         &mut self,
         block: &[u8],
+        most: usize,
         mut each: impl FnMut(Line<'_>),
-    ) -> Result<(), Undecodable> {
+    ) -> Result<bool, Undecodable> {
         let mut rest = block;
         let mut begun = false;
+        let mut size = 0;
+        let mut each = |line: Line<'_>| {
+            size += line.name.len() + line.value.len() + OVERHEAD;
+            each(line);
+            size <= most
+        };
         while let Some(first) = rest.first().copied() {
+            let on;
             if first & 0x80 != 0 {
                 let index = integer(&mut rest, 7)?;
-                each(self.indexed(index)?);
+                on = each(self.indexed(index)?);
             } else if first & 0xc0 == 0x40 {
-                self.literal(&mut rest, 6, true, &mut each)?;
+                on = self.literal(&mut rest, 6, true, &mut each)?;
             } else if first & 0xe0 == 0x20 {
                 // A change of size stands at the beginning of a block (RFC 7541 4.2).
                 let size = integer(&mut rest, 5)?;
@@ -41,11 +50,14 @@ impl Decoder {
                 self.table.set_max(size);
                 continue;
             } else {
-                self.literal(&mut rest, 4, false, &mut each)?;
+                on = self.literal(&mut rest, 4, false, &mut each)?;
+            }
+            if !on {
+                return Ok(false);
             }
             begun = true;
         }
-        Ok(())
+        Ok(true)
     }
 
     fn indexed(&self, index: usize) -> Result<Line<'_>, Undecodable> {
@@ -61,8 +73,8 @@ impl Decoder {
         rest: &mut &[u8],
         prefix: u32,
         insert: bool,
-        each: &mut impl FnMut(Line<'_>),
-    ) -> Result<(), Undecodable> {
+        each: &mut impl FnMut(Line<'_>) -> bool,
+    ) -> Result<bool, Undecodable> {
         let index = integer(rest, prefix)?;
         self.name.clear();
         self.value.clear();
@@ -83,8 +95,7 @@ impl Decoder {
         if insert {
             self.table.insert(line);
         }
-        each(line);
-        Ok(())
+        Ok(each(line))
     }
 }
 

@@ -88,8 +88,8 @@ pub(super) fn decode(coded: &[u8], out: &mut Vec<u8>) -> Result<(), Undecodable>
         let (symbol, length) = if length == 0 { long(bits) } else { (u16::from(symbol), u32::from(length)) };
         if length > held || symbol == 256 {
             // Padding: fewer than eight bits, all ones, the beginning of the end-of-string code.
-            let ones = bits >> (64 - held) == (1 << held) - 1;
-            return if held < 8 && ones { Ok(()) } else { Err(Undecodable) };
+            let padded = held < 8 && bits >> (64 - held) == (1 << held) - 1;
+            return if padded { Ok(()) } else { Err(Undecodable) };
         }
         out.push(symbol as u8);
         bits <<= length;

@@ -82,7 +82,7 @@ pub(in crate::h2) struct Line<'a> {
 }
 
 /// What an entry costs beside its bytes (RFC 7541 4.1).
-const OVERHEAD: usize = 32;
+pub(super) const OVERHEAD: usize = 32;
 
 struct Entry {
     /// Where its bytes begin, counted from the first byte that the table ever held.

@@ -5,6 +5,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::head::Known;
 
+#[path = "check_tests.rs"]
+mod check;
+
 fn bytes(hex: &str) -> Vec<u8> {
     let digits: Vec<u8> = hex.bytes().filter(u8::is_ascii_hexdigit).collect();
     digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
@@ -13,7 +16,7 @@ fn bytes(hex: &str) -> Vec<u8> {
 fn decode(decoder: &mut Decoder, block: &[u8]) -> Result<Vec<(String, String)>, Undecodable> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let mut lines = Vec::new();
-    decoder.decode(block, |line| lines.push((text(line.name), text(line.value))))?;
+    decoder.decode(block, usize::MAX, |line| lines.push((text(line.name), text(line.value))))?;
     Ok(lines)
 }
 
@@ -70,6 +73,7 @@ fn undecodable_blocks_are_refused() {
         ("0081 ff 00", "padding of eight bits"),
         ("0084 ffff ffff 00", "the end-of-string symbol"),
         ("0081 00 00", "padding that is not ones"),
+        ("0088 ffff ffff ffff ffff 00", "the end-of-string symbol where as much is held as can be"),
     ];
     for (block, why) in bad {
         assert_eq!(decode(&mut Decoder::new(), &bytes(block)), Err(Undecodable), "{why}");
@@ -91,7 +95,7 @@ fn names_and_values_are_judged_once() {
         block.extend(value.bytes());
         block.push(0xbe);
         let mut seen = Vec::new();
-        Decoder::new().decode(&block, |line| seen.push(line.sound)).unwrap();
+        Decoder::new().decode(&block, usize::MAX, |line| seen.push(line.sound)).unwrap();
         assert_eq!(seen, [sound, sound], "{name:?} {value:?}");
     }
 }
@@ -172,9 +176,26 @@ proptest! {
     /// No input makes the decoder fail otherwise than by saying so.
     #[test]
     fn any_bytes_are_survived(blocks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 1..8)) {
+        let blocks: Vec<&[u8]> = blocks.iter().map(|block| &block[..]).collect();
+        let mut other = Decoder::new();
+        check::check(&blocks, |block| {
+            let mut lines = Vec::new();
+            let each = |line: Line<'_>| lines.push((line.name.to_vec(), line.value.to_vec()));
+            other.decode(block, usize::MAX, each).ok().map(|_| lines)
+        });
+    }
+}
+
+/// What a block comes to is bounded, whatever its size: references to what is in the table, and names from there.
+#[test]
+fn a_small_block_does_not_become_a_large_one() {
+    let long = [&[0x40, 1, b'a', 0x7f, 0x80, 0x1e][..], &[b'v'; 3967]].concat();
+    let named = [&[0x40, 0x7f, 0x80, 0x1e][..], &[b'n'; 3967], &[0]].concat();
+    for (kept, each) in [(long, &[0xbe][..]), (named, &[0x0f, 47, 0])] {
         let mut decoder = Decoder::new();
-        for block in blocks {
-            let _ = decode(&mut decoder, &block);
-        }
+        assert_eq!(decoder.decode(&kept, 4_000, |_| ()), Ok(true));
+        let (mut lines, block) = (0, each.repeat(10_000));
+        assert_eq!(decoder.decode(&block, 100_000, |_| lines += 1), Ok(false));
+        assert_eq!(lines, 26, "of 4 000 bytes each");
     }
 }

@@ -62,6 +62,11 @@ impl FrameHeader {
     }
 }
 
+/// Whether the beginning of a frame says that it is DATA.
+pub(in crate::h2) fn is_data(input: &[u8]) -> bool {
+    input.get(3) == Some(&DATA)
+}
+
 /// A 32-bit number at `at`, if the payload is long enough.
 pub(super) fn number(payload: &[u8], at: usize) -> Option<u32> {
     payload.get(at..)?.first_chunk().map(|bytes| u32::from_be_bytes(*bytes))

@@ -11,6 +11,7 @@ mod settings;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod work;
 
 use std::collections::VecDeque;
 use std::task::Waker;
@@ -19,33 +20,21 @@ use super::hpack::{Decoder, Encoder};
 use super::{H2Error, Limits, ResetReason};
 use streams::Streams;
 
-pub(super) use frame::{HEADER, MAX_PAYLOAD};
+pub use work::{Tally, Work};
+
+pub(super) use frame::{HEADER, MAX_PAYLOAD, is_data};
 
 /// Both windows until settings and updates say otherwise (RFC 9113 6.9.2).
 const DEFAULT_WINDOW: i64 = 65_535;
 /// The largest a window may become.
 const MAX_WINDOW: i64 = 0x7fff_ffff;
-/// A stream gets no room for data while this much waits to be written.
-const FULL: usize = 64 * 1024;
-/// Nothing is read while this much waits: the answers to what would be read could only add to it.
-pub(super) const CHOKED: usize = 256 * 1024;
-/// The credit of a new connection, and the most that it can save up.
-const CREDIT: i32 = 4_000;
-/// Credit given for each second that passes.
-const CREDIT_A_SECOND: i32 = 100;
+/// Less data than this in a frame earns nothing if a client could be the reason: it would pay with a byte for work.
+const SMALL: usize = 256;
 
-/// What things cost and earn.
+/// What things earn; what they cost is in [`Work`].
 mod price {
-    /// SETTINGS, frames of unknown types, empty DATA, small fragments of heads.
-    pub(super) const IDLE_FRAME: i32 = 4;
-    /// PING, PRIORITY, WINDOW_UPDATE and large fragments of heads.
-    pub(super) const HINT: i32 = 1;
-    /// A frame on a stream that has ended.
-    pub(super) const LATE: i32 = 2;
-    /// A request that its client gives up before the answer, or makes us give up.
-    pub(super) const WASTED: i32 = 10;
-    /// Earned: a frame of data, either way. More than the updates of both windows and the ping that measures the way,
-    /// which clients send for each.
+    /// Earned: a frame of data, either way, unless it is small and comes from the client, or its window made it small.
+    /// More than the updates of both windows and the ping that measures the way, which clients send for each.
     pub(super) const DATA: i32 = 4;
     /// Earned: the head of an answer.
     pub(super) const ANSWER: i32 = 4;
@@ -68,6 +57,8 @@ pub(super) struct Session {
     /// Frames to be written; those before `written` have been.
     out: Vec<u8>,
     written: usize,
+    /// More waited to be written than may when this was looked at last.
+    choked: bool,
     streams: Streams,
     /// What the client's settings allow.
     peer_window: i64,
@@ -86,6 +77,7 @@ pub(super) struct Session {
     /// The client's first frame, its settings, has come.
     greeted: bool,
     going: Going,
+    tally: work::Kept,
     failure: Option<(ResetReason, bool)>,
     credit: i32,
     /// The task that reads and writes, to be woken when a stream has something to say, unless it has been.
@@ -99,6 +91,7 @@ impl Session {
             encoder: Encoder::new(),
             out: Vec::new(),
             written: 0,
+            choked: false,
             streams: Streams::default(),
             peer_window: DEFAULT_WINDOW,
             peer_payload: MAX_PAYLOAD,
@@ -111,8 +104,9 @@ impl Session {
             cookie: Vec::new(),
             greeted: false,
             going: Going::No,
+            tally: work::Kept::default(),
             failure: None,
-            credit: CREDIT,
+            credit: credit(limits),
             driver: None,
             limits: *limits,
         };
@@ -132,34 +126,73 @@ impl Session {
             self.out.clear();
             self.written = 0;
         }
-        if self.pending().len() < FULL {
+        if self.pending().len() < self.full() {
             self.wake_first_waiting();
         }
     }
 
-    /// Gives up memory that only busy connections need. Call when no stream is open.
+    /// What the connection has come to since this was asked last, if that has changed.
+    pub(super) fn tally(&mut self) -> Option<Tally> {
+        self.tally.take()
+    }
+
+    /// A stream gets no room for data while this much waits to be written.
+    fn full(&self) -> usize {
+        self.limits.max_unwritten / 4
+    }
+
+    /// Nothing is read while more than this waits to be written.
+    pub(super) fn most_unwritten(&self) -> usize {
+        self.limits.max_unwritten
+    }
+
+    /// Nothing is read while so much waits to be written: the answers to what would be read could only add to it.
+    pub(super) fn is_choked(&mut self) -> bool {
+        let waits = self.pending().len();
+        self.tally.raise(|tally| &mut tally.unwritten, waits);
+        let choked = waits > self.most_unwritten();
+        if choked && !std::mem::replace(&mut self.choked, choked) {
+            self.tally.count(|tally| &mut tally.choked);
+        }
+        self.choked = choked;
+        choked
+    }
+
+    /// Gives up memory that only busy connections need. Call when no stream is open; the beginning of a head is kept.
     pub(super) fn rest(&mut self) {
         if self.out.is_empty() {
             self.out = Vec::new();
         }
-        self.block = Vec::new();
+        if self.open.is_none() {
+            self.block = Vec::new();
+        }
         self.cookie = Vec::new();
         self.streams.rest();
     }
 
     /// So many seconds have passed.
     pub(super) fn earn_time(&mut self, seconds: u32) {
-        self.earn(CREDIT_A_SECOND.saturating_mul(seconds.min(60) as i32));
+        // A connection that does nothing else has all of it again after 40.
+        let each = (credit(&self.limits) / 40).max(1);
+        self.earn(each.saturating_mul(seconds.min(60) as i32));
     }
 
-    fn earn(&mut self, credit: i32) {
-        self.credit = (self.credit + credit).min(CREDIT);
+    fn earn(&mut self, earned: i32) {
+        self.credit = self.credit.saturating_add(earned).min(credit(&self.limits));
     }
 
     /// Takes credit; the connection ends when there is none left.
-    fn charge(&mut self, credit: i32) {
-        self.credit -= credit;
-        if self.credit < 0 {
+    fn charge(&mut self, work: Work) {
+        self.charge_more(work, 0);
+    }
+
+    /// The same for work that costs so much more than its kind does.
+    fn charge_more(&mut self, work: Work, more: i32) {
+        self.credit = self.credit.saturating_sub(work.price() + more);
+        let spent = credit(&self.limits) - self.credit;
+        self.tally.raise(|tally| &mut tally.spent, u32::try_from(spent).unwrap_or_default());
+        if self.credit < 0 && self.failure.is_none() {
+            self.tally.send_away(work);
             self.fail(ResetReason::ENHANCE_YOUR_CALM);
         }
     }
@@ -200,4 +233,9 @@ impl Session {
             waker.wake();
         }
     }
+}
+
+/// The credit of a new connection, and the most that it can save up.
+fn credit(limits: &Limits) -> i32 {
+    i32::try_from(limits.credit).unwrap_or(i32::MAX)
 }

@@ -4,7 +4,7 @@ use super::frame::{
     self, CONTINUATION, DATA, END_HEADERS, END_STREAM, FrameHeader, GOAWAY, HEADER, HEADERS, MAX_PAYLOAD,
     PADDED, PING, PRIORITISED, PRIORITY, PUSH_PROMISE, RST_STREAM, SETTINGS, WINDOW_UPDATE,
 };
-use super::{Going, MAX_WINDOW, Session, price};
+use super::{Going, MAX_WINDOW, SMALL, Session, Work, price};
 use crate::h1::HeadError;
 use crate::h2::ResetReason;
 use crate::h2::head::{Flaw, HeadBuilder};
@@ -28,6 +28,11 @@ pub(in crate::h2) struct Arrived {
 }
 
 impl Session {
+    /// The stream whose head is still to be completed by CONTINUATION frames.
+    pub(in crate::h2) fn open_head(&self) -> Option<u32> {
+        self.open.map(|open| open.stream)
+    }
+
     /// Understands frames up to the next request; how many bytes they took, and the request, whose head is then in
     /// `head`.
     pub(in crate::h2) fn receive(
@@ -81,7 +86,7 @@ impl Session {
             GOAWAY => self.receive_goaway(header, payload),
             WINDOW_UPDATE => self.receive_window_update(header, payload),
             // Frames of unknown types are ignored (RFC 9113 4.1).
-            _ => self.charge(price::IDLE_FRAME),
+            _ => self.charge(Work::Unknown),
         }
         None
     }
@@ -125,9 +130,9 @@ impl Session {
         payload: &[u8],
         head: &mut RequestHead,
     ) -> Option<Arrived> {
-        self.charge(if payload.len() < MAX_PAYLOAD / 16 { price::IDLE_FRAME } else { price::HINT });
+        self.charge(if payload.len() < MAX_PAYLOAD / 16 { Work::SmallFragment } else { Work::Fragment });
         // A head is answered 431 when it is too large, but that needs all of it, and there is an end to patience.
-        if self.block.len() + payload.len() > self.limits.max_header_list as usize * 4 {
+        if self.block.len() + payload.len() > self.limits.most_decoded() {
             self.fail(ResetReason::ENHANCE_YOUR_CALM);
             return None;
         }
@@ -153,14 +158,19 @@ impl Session {
             return None;
         }
         let mut builder = HeadBuilder::new(head, &self.limits, &mut self.cookie);
-        if self.decoder.decode(block, |line| builder.line(line)).is_err() {
-            self.fail(ResetReason::COMPRESSION_ERROR);
-            return None;
+        let most = self.limits.most_decoded();
+        match self.decoder.decode(block, most, |line| builder.line(line)) {
+            Ok(true) => {}
+            unread => {
+                self.fail(unread.map_or(ResetReason::COMPRESSION_ERROR, |_| ResetReason::ENHANCE_YOUR_CALM));
+                return None;
+            }
         }
+        let size = builder.size();
         let verdict = builder.finish(open.ended);
         if open.stream <= self.streams.last() {
             if self.streams.was_reset(open.stream) {
-                self.charge(price::LATE);
+                self.charge(Work::Late);
             } else {
                 self.fail(ResetReason::STREAM_CLOSED);
             }
@@ -168,11 +178,14 @@ impl Session {
         }
         if self.going == Going::Final {
             // The client has been told that this one is not served.
-            self.charge(price::LATE);
+            self.charge(Work::Late);
             return None;
         }
         self.streams.see(open.stream);
-        if self.streams.open() >= self.limits.max_concurrent_streams as usize {
+        // Small references become large heads, which last as long as their requests.
+        let full = self.streams.heads() + size > self.limits.most_heads();
+        if full || self.streams.open() >= self.limits.max_concurrent_streams as usize {
+            self.tally.count(|tally| &mut tally.streams_refused);
             self.refuse(open.stream, ResetReason::REFUSED_STREAM);
             return None;
         }
@@ -190,6 +203,8 @@ impl Session {
         };
         let recv_window = i64::from(self.limits.initial_stream_window);
         let index = self.streams.insert(open.stream, recv_window, self.peer_window);
+        self.streams.hold(index, size);
+        self.tally.raise(|tally| &mut tally.streams, self.streams.open() as u32);
         let slot = self.streams.get(index);
         slot.received = open.ended;
         slot.left = match head.body {
@@ -204,26 +219,37 @@ impl Session {
     fn refuse(&mut self, id: u32, reason: ResetReason) {
         frame::write_reset(id, reason.0, &mut self.out);
         self.streams.remember_reset(id);
-        self.charge(price::WASTED);
+        self.charge(Work::Broken);
     }
 
     fn receive_trailers(&mut self, index: u32, open: OpenBlock, block: &[u8]) {
         let mut fields = Fields::default();
-        let (mut sound, mut size) = (open.ended && !open.absurd, 0);
-        let most = self.limits.max_header_list as usize;
-        let decoded = self.decoder.decode(block, |line| {
+        let (mut sound, mut size, mut count) = (open.ended && !open.absurd, 0, 0);
+        let (most, most_fields) = (self.limits.max_header_list as usize, self.limits.max_fields);
+        let decoded = self.decoder.decode(block, self.limits.most_decoded(), |line| {
             size += line.name.len() + line.value.len() + 32;
-            sound &= line.sound && line.name.first() != Some(&b':') && size <= most;
+            count += 1;
+            sound &= line.sound && line.name.first() != Some(&b':') && size <= most && count <= most_fields;
             if sound && may_trail(line.known, line.name) {
                 fields.add_known(line.known, line.name, line.value);
             }
         });
-        if decoded.is_err() {
-            return self.fail(ResetReason::COMPRESSION_ERROR);
+        if decoded != Ok(true) {
+            let reason = decoded.map_or(ResetReason::COMPRESSION_ERROR, |_| ResetReason::ENHANCE_YOUR_CALM);
+            return self.fail(reason);
+        }
+        let full = self.streams.heads() + size > self.limits.most_heads();
+        if size > most {
+            self.tally.count(|tally| &mut tally.trailers_refused.0);
+        } else if count > most_fields {
+            self.tally.count(|tally| &mut tally.trailers_refused.1);
         }
         let slot = self.streams.get(index);
         if slot.received {
             return self.give_up(index, ResetReason::STREAM_CLOSED);
+        }
+        if full {
+            return self.give_up(index, ResetReason::ENHANCE_YOUR_CALM);
         }
         if !sound || slot.left.is_some_and(|left| left > 0) {
             return self.give_up(index, ResetReason::PROTOCOL_ERROR);
@@ -231,6 +257,7 @@ impl Session {
         slot.trailers = Some(fields);
         slot.received = true;
         slot.wake();
+        self.streams.hold(index, size);
         self.settle(index);
     }
 
@@ -279,14 +306,19 @@ impl Session {
         slot.unreleased += data.len();
         slot.received = ended;
         slot.wake();
+        let ahead = i64::from(self.limits.initial_stream_window) - slot.recv_window - i64::from(slot.owed);
+        self.tally.raise(|tally| &mut tally.ahead_on_stream, u32::try_from(ahead).unwrap_or_default());
+        let whole = i64::from(self.limits.initial_connection_window).max(super::DEFAULT_WINDOW);
+        let ahead = whole - self.recv_window - i64::from(self.owed);
+        self.tally.raise(|tally| &mut tally.ahead, u32::try_from(ahead).unwrap_or_default());
         let padding = header.length - data.len();
         if padding > 0 {
             self.give_back(padding);
             self.give_back_stream(index, padding);
         }
         if data.is_empty() && !ended {
-            self.charge(price::IDLE_FRAME);
-        } else {
+            self.charge(Work::EmptyData);
+        } else if data.len() >= SMALL {
             self.earn(price::DATA);
         }
         self.settle(index);
@@ -296,7 +328,7 @@ impl Session {
     fn receive_late(&mut self, id: u32) {
         if id == 0 || id.is_multiple_of(2) || id > self.streams.last() {
             if self.going == Going::Final && id % 2 == 1 {
-                return self.charge(price::LATE);
+                return self.charge(Work::Late);
             }
             return self.fail(ResetReason::PROTOCOL_ERROR);
         }
@@ -304,7 +336,7 @@ impl Session {
             frame::write_reset(id, ResetReason::STREAM_CLOSED.0, &mut self.out);
             self.streams.remember_reset(id);
         }
-        self.charge(price::LATE);
+        self.charge(Work::Late);
     }
 
     fn receive_priority(&mut self, header: FrameHeader, payload: &[u8]) {
@@ -316,7 +348,7 @@ impl Session {
         } else if dependency & MAX_WINDOW as u32 == header.stream {
             self.flaw(header.stream, ResetReason::PROTOCOL_ERROR);
         } else {
-            self.charge(price::HINT);
+            self.charge(Work::Priority);
         }
     }
 
@@ -325,7 +357,7 @@ impl Session {
         match self.streams.find(id) {
             Some(index) => self.give_up(index, reason),
             // A stream that was never opened cannot be reset (RFC 9113 6.4).
-            None if id > self.streams.last() => self.fail(reason),
+            None if id > self.streams.last() || id.is_multiple_of(2) => self.fail(reason),
             None => self.refuse(id, reason),
         }
     }
@@ -338,7 +370,7 @@ impl Session {
             if header.stream == 0 || header.stream > self.streams.last() && self.going != Going::Final {
                 return self.fail(ResetReason::PROTOCOL_ERROR);
             }
-            return self.charge(price::LATE);
+            return self.charge(Work::Late);
         };
         let reason = ResetReason(frame::number(payload, 0).unwrap_or_default());
         let slot = self.streams.get(index);
@@ -347,7 +379,7 @@ impl Session {
         slot.wake();
         self.streams.close(header.stream);
         if wasted {
-            self.charge(price::WASTED);
+            self.charge(Work::GivenUp);
         }
     }
 
@@ -356,7 +388,7 @@ impl Session {
             return self.fail(ResetReason::FRAME_SIZE_ERROR);
         };
         let increment = i64::from(increment) & MAX_WINDOW;
-        self.charge(price::HINT);
+        self.charge(Work::WindowUpdate);
         if header.stream == 0 {
             self.send_window += increment;
             match (increment, self.send_window > MAX_WINDOW) {
@@ -385,7 +417,7 @@ impl Session {
     fn give_up(&mut self, index: u32, reason: ResetReason) {
         self.reset(index, reason);
         self.streams.get(index).wake();
-        self.charge(price::WASTED);
+        self.charge(Work::Broken);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::task::{Context, Poll};
 
 use super::frame::{self, DATA, END_HEADERS, END_STREAM, FrameHeader, HEADER, HEADERS};
-use super::{FULL, MAX_PAYLOAD, Session, price};
+use super::{MAX_PAYLOAD, SMALL, Session, price};
 use crate::h2::{H2Error, ResetReason, head};
 use crate::head::{Fields, ResponseHead};
 
@@ -117,7 +117,7 @@ impl Session {
         let of_stream = slot.send_window as usize;
         // Those who have waited longer come first.
         let first = self.waiting.front().is_none_or(|first| *first == index);
-        let room = FULL.saturating_sub(self.pending().len()).min(self.send_window.max(0) as usize);
+        let room = self.full().saturating_sub(self.pending().len()).min(self.send_window.max(0) as usize);
         if !first || room == 0 {
             let slot = self.streams.get(index);
             slot.watch(cx);
@@ -141,11 +141,14 @@ impl Session {
         }
         slot.send_window -= size;
         slot.sent = end;
+        let shut = slot.send_window <= 0 || self.send_window <= size;
         let flags = if end { END_STREAM } else { 0 };
         FrameHeader { length: data.len(), kind: DATA, flags, stream: slot.id }.write(&mut self.out);
         self.out.extend_from_slice(data);
         self.send_window -= size;
-        self.earn(price::DATA);
+        if data.len() >= SMALL || !shut {
+            self.earn(price::DATA);
+        }
         self.wake_first_waiting();
         self.wake_driver();
         self.settle(index);
@@ -163,7 +166,7 @@ impl Session {
     pub(super) fn wake_first_waiting(&mut self) {
         if let Some(first) = self.waiting.front().copied()
             && self.send_window > 0
-            && self.pending().len() < FULL
+            && self.pending().len() < self.full()
         {
             self.streams.get(first).wake();
         }

@@ -1,7 +1,7 @@
 //! Settings, pings and farewells.
 
 use super::frame::{self, ACK, FrameHeader};
-use super::{DEFAULT_WINDOW, Going, MAX_WINDOW, Session, price};
+use super::{DEFAULT_WINDOW, Going, MAX_WINDOW, Session, Work};
 use crate::h2::ResetReason;
 
 /// The names of settings (RFC 9113 6.5.2, RFC 8441 3).
@@ -12,6 +12,9 @@ const INITIAL_WINDOW_SIZE: u16 = 4;
 const MAX_FRAME_SIZE: u16 = 5;
 const MAX_HEADER_LIST_SIZE: u16 = 6;
 const ENABLE_CONNECT_PROTOCOL: u16 = 8;
+
+/// So many settings cost as much as a hint.
+const SETTINGS_FOR_A_HINT: usize = 4;
 
 /// What the ping says that finds out whether the client has heard that no more streams are taken.
 const FAREWELL: [u8; 8] = *b"farewell";
@@ -39,9 +42,9 @@ impl Session {
         }
         if header.has(ACK) {
             if !payload.is_empty() {
-                self.fail(ResetReason::FRAME_SIZE_ERROR);
+                return self.fail(ResetReason::FRAME_SIZE_ERROR);
             }
-            return;
+            return self.charge(Work::Settings);
         }
         if !payload.len().is_multiple_of(6) {
             return self.fail(ResetReason::FRAME_SIZE_ERROR);
@@ -54,7 +57,9 @@ impl Session {
             }
         }
         frame::write_settings_ack(&mut self.out);
-        self.charge(price::IDLE_FRAME);
+        // There are some six settings; each of many may touch every stream.
+        let more = (payload.len() / 6 / SETTINGS_FOR_A_HINT) as i32;
+        self.charge_more(Work::Settings, more);
     }
 
     fn receive_setting(&mut self, name: u16, value: u32) -> Result<(), ResetReason> {
@@ -88,13 +93,13 @@ impl Session {
         }
         let Ok(payload) = payload.try_into() else { return self.fail(ResetReason::FRAME_SIZE_ERROR) };
         if header.has(ACK) {
-            if self.going == Going::Announced && payload == FAREWELL {
+            if payload == FAREWELL {
                 self.say_last();
             }
-            return;
+            return self.charge(Work::Ping);
         }
         frame::write_ping(ACK, payload, &mut self.out);
-        self.charge(price::HINT);
+        self.charge(Work::Ping);
     }
 
     /// Tells the client to open no more streams. Those that it opens before it can have heard are still served
@@ -107,9 +112,12 @@ impl Session {
         }
     }
 
-    fn say_last(&mut self) {
-        self.going = Going::Final;
-        frame::write_goaway(self.streams.last(), ResetReason::NO_ERROR.0, &mut self.out);
+    /// Tells the client which of its streams was the last, if it was told to go and not this yet.
+    pub(in crate::h2) fn say_last(&mut self) {
+        if self.going == Going::Announced && self.failure.is_none() {
+            self.going = Going::Final;
+            frame::write_goaway(self.streams.last(), ResetReason::NO_ERROR.0, &mut self.out);
+        }
     }
 
     pub(super) fn receive_goaway(&mut self, header: FrameHeader, payload: &[u8]) {
@@ -119,7 +127,7 @@ impl Session {
         } else if payload.len() < 8 {
             self.fail(ResetReason::FRAME_SIZE_ERROR);
         } else {
-            self.charge(price::IDLE_FRAME);
+            self.charge(Work::Goaway);
         }
     }
 }

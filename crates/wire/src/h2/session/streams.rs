@@ -16,6 +16,8 @@ pub(super) struct Slot {
     /// Data that has come and was not taken.
     pub(super) data: Vec<u8>,
     pub(super) trailers: Option<Fields>,
+    /// Bytes of its head and trailers, as they are counted.
+    head: usize,
     /// Nothing more will come.
     pub(super) received: bool,
     /// What of the announced length is still to come.
@@ -60,6 +62,7 @@ impl Slot {
             id: 0,
             data: Vec::new(),
             trailers: None,
+            head: 0,
             received: false,
             left: None,
             recv_window: DEFAULT_WINDOW,
@@ -83,6 +86,8 @@ pub(super) struct Streams {
     open: Vec<(u32, u32)>,
     /// The last stream that the client opened.
     last: u32,
+    /// Bytes of the heads of all streams that somebody holds.
+    heads: usize,
     reset: VecDeque<u32>,
 }
 
@@ -116,6 +121,17 @@ impl Streams {
         index
     }
 
+    /// Bytes of the heads and trailers of all streams that somebody holds, as they are counted.
+    pub(super) fn heads(&self) -> usize {
+        self.heads
+    }
+
+    /// Counts a head or trailers for as long as somebody holds the stream.
+    pub(super) fn hold(&mut self, index: u32, size: usize) {
+        self.slots[index as usize].head += size;
+        self.heads += size;
+    }
+
     pub(super) fn find(&self, id: u32) -> Option<u32> {
         let at = self.open.binary_search_by_key(&id, |(id, _)| *id).ok()?;
         self.open.get(at).map(|(_, index)| *index)
@@ -136,6 +152,7 @@ impl Streams {
     pub(super) fn free(&mut self, index: u32) {
         let slot = &mut self.slots[index as usize];
         (slot.waker, slot.trailers) = (None, None);
+        self.heads -= std::mem::take(&mut slot.head);
         if slot.data.capacity() > 16 * 1024 {
             slot.data = Vec::new();
         }

@@ -262,6 +262,9 @@ fn floods_end() {
     let rounds: &[Round<'_>] = &[
         ("pings", &|session, _| whole(session, raw(PING, 0, 0, &[0; 8]))),
         ("settings", &|session, _| whole(session, raw(SETTINGS, 0, 0, &[]))),
+        ("acknowledged settings", &|session, _| whole(session, raw(SETTINGS, ACK, 0, &[]))),
+        ("many settings", &|session, _| whole(session, raw(SETTINGS, 0, 0, &[0, 9, 0, 0, 0, 0].repeat(100)))),
+        ("answered pings", &|session, _| whole(session, raw(PING, ACK, 0, &[0; 8]))),
         ("priorities", &|session, _| whole(session, raw(PRIORITY, 0, 1, &[0, 0, 0, 3, 0]))),
         ("unknown frames", &|session, _| whole(session, raw(0xbb, 0, 0, &[]))),
         ("updates", &|session, _| whole(session, update(0, 1))),
@@ -280,6 +283,29 @@ fn floods_end() {
         ("requests that we are made to give up", &|session, round| {
             for arrived in feed(session, &[post(round * 2 + 1), update(round * 2 + 1, 0)].concat()) {
                 session.drop_stream(arrived.index);
+            }
+        }),
+        ("requests that are given up, paid for with single bytes", &|session, round| {
+            let first = if round == 0 { post(1) } else { Vec::new() };
+            let data = raw(DATA, 0, 1, b"x").repeat(3);
+            let id = round * 2 + 3;
+            for arrived in feed(session, &[first, data, get(id), raw(RST_STREAM, 0, id, &[0; 4])].concat()) {
+                if round > 0 {
+                    session.drop_stream(arrived.index);
+                }
+            }
+        }),
+        ("windows of a byte", &|session, round| {
+            let open = [setting(4, 0), get(1)].concat();
+            let index = if round == 0 { feed(session, &open)[0].index } else { 0 };
+            if round == 0 {
+                session
+                    .send_head(index, &ResponseHead { status: 200, ..ResponseHead::default() }, false)
+                    .unwrap();
+            }
+            feed(session, &update(1, 1));
+            if let Poll::Ready(Ok(room)) = session.poll_room(index, 100, &context()) {
+                session.send_data(index, &vec![0; room], false).unwrap();
             }
         }),
         ("malformed requests", &|session, round| {
@@ -306,6 +332,63 @@ fn floods_end() {
         assert_eq!(reason, Some(ResetReason::ENHANCE_YOUR_CALM), "{what}");
         assert!(session.pending().len() < 128 * 1024, "{what}: {} bytes", session.pending().len());
     }
+}
+
+/// A few bytes that stand for many: above the limit it is 431, far above it the end.
+#[test]
+fn a_head_that_grows_when_it_is_decoded_ends_the_connection() {
+    let kept = [&[0x40, 1, b'a', 0x7f, 0x81, 0x0f][..], &[b'v'; 2048]].concat();
+    for (times, limits, error) in [
+        (40, Limits::default(), Some(HeadError::TooLarge)),
+        (130, Limits::default(), None),
+        (40, Limits { max_header_list: 16_384, ..Limits::default() }, None),
+    ] {
+        let mut session = greeted(limits);
+        let block = [&block(&GET)[..], &kept, &vec![0xbe; times]].concat();
+        let arrived = feed(&mut session, &raw(HEADERS, 5, 1, &block));
+        assert_eq!(arrived.first().map(|arrived| arrived.verdict), error.map(Err), "{times}");
+        let reason = session.failure().and_then(|failure| failure.reason());
+        assert_eq!(reason, error.is_none().then_some(ResetReason::ENHANCE_YOUR_CALM), "{times}");
+    }
+    let mut session = greeted(Limits::default());
+    let trailers = [&kept[..], &[0xbe; 200]].concat();
+    feed(&mut session, &[post(1), raw(HEADERS, 5, 1, &trailers)].concat());
+    let reason = session.failure().and_then(|failure| failure.reason());
+    assert_eq!(reason, Some(ResetReason::ENHANCE_YOUR_CALM), "trailers");
+}
+
+/// A hundred streams of large heads are more than one connection may hold, however few bytes they came in.
+#[test]
+fn heads_are_bounded_for_all_streams_together() {
+    let limits = Limits { max_header_list: 8_192, ..Limits::default() };
+    let mut session = greeted(limits);
+    let kept = [&[0x40, 1, b'a', 0x7f, 0x81, 0x0f][..], &[b'v'; 2048]].concat();
+    let large = |stream: u32, kept: &[u8], references: usize| {
+        raw(HEADERS, 5, stream, &[&block(&GET)[..], kept, &vec![0xbe; references]].concat())
+    };
+    let mut arrived = feed(&mut session, &large(1, &kept, 2));
+    // Each is of some 6 500 bytes.
+    (1..40).for_each(|n| arrived.extend(feed(&mut session, &large(n * 2 + 1, &[], 3))));
+    assert_eq!(arrived.len(), 20);
+    let refused = numbers(&written(&mut session), RST_STREAM);
+    assert_eq!((refused.len(), refused[0]), (20, (41, ResetReason::REFUSED_STREAM.0)));
+    // What ends makes room.
+    answer(&mut session, arrived[0].index);
+    assert_eq!(feed(&mut session, &large(101, &[], 3)).len(), 1);
+    assert_eq!(feed(&mut session, &large(103, &[], 3)).len(), 0);
+    assert_eq!(feed(&mut session, &get(105)).len(), 1, "a small one has room");
+}
+
+/// Memory is given back while nothing is open, but not what a head has begun with.
+#[test]
+fn the_beginning_of_a_head_outlives_a_rest() {
+    let mut session = greeted(Limits::default());
+    let (first, last) = (block(&GET[..2]), block(&GET[2..]));
+    feed(&mut session, &raw(HEADERS, END_STREAM, 1, &first));
+    assert_eq!(session.open_head(), Some(1));
+    session.rest();
+    let arrived = feed(&mut session, &raw(CONTINUATION, END_HEADERS, 1, &last));
+    assert_eq!((arrived.len(), session.open_head()), (1, None));
 }
 
 #[test]
@@ -376,7 +459,7 @@ fn nobody_waits_for_room_for_ever() {
                 sent[at] += room;
             }
         }
-        assert!(session.pending().len() < 2 * FULL);
+        assert!(session.pending().len() < 2 * session.full());
         let frames = written(&mut session);
         let spent: usize = frames.iter().filter(|frame| frame.0 == DATA).map(|frame| frame.3.len()).sum();
         if spent > 0 {
@@ -462,4 +545,43 @@ fn a_tunnel_is_asked_for_by_its_protocol() {
             assert_eq!(head.path(), b"/chat");
         }
     }
+}
+
+#[test]
+fn what_a_connection_has_come_to_is_told_when_it_changes() {
+    let limits = Limits { max_concurrent_streams: 2, max_fields: 2, credit: 50, ..Limits::default() };
+    let mut session = greeted(limits);
+    session.tally();
+    assert_eq!(session.tally(), None, "nothing has changed");
+    feed(&mut session, &[post(1), get(3), get(5)].concat());
+    let tally = session.tally().unwrap();
+    assert_eq!((tally.streams, tally.streams_refused), (2, 1));
+    feed(&mut session, &raw(DATA, 0, 1, &[0; 1_000]));
+    let tally = session.tally().unwrap();
+    assert_eq!((tally.ahead_on_stream, tally.ahead, tally.streams_refused), (1_000, 1_000, 0));
+    let many = block(&[("a", "1"), ("b", "2"), ("c", "3")]);
+    feed(&mut session, &raw(HEADERS, END_STREAM | END_HEADERS, 1, &many));
+    assert_eq!(session.tally().unwrap().trailers_refused, (0, 1));
+    assert_eq!(session.tally().map(|tally| tally.sent_away), None);
+    while session.failure().is_none() {
+        feed(&mut session, &raw(PRIORITY, 0, 7, &[0; 5]));
+    }
+    let tally = session.tally().unwrap();
+    assert_eq!((tally.sent_away, tally.spent), (Some(Work::Priority), 51));
+    assert_eq!(session.tally(), None);
+}
+
+#[test]
+fn nothing_is_read_while_too_much_waits_to_be_written() {
+    let mut session = greeted(Limits { max_unwritten: 1_000, credit: 1_000_000, ..Limits::default() });
+    while !session.is_choked() {
+        feed(&mut session, &raw(PING, 0, 0, &[0; 8]));
+    }
+    assert!(session.is_choked());
+    let waits = session.pending().len();
+    let tally = session.tally().unwrap();
+    assert_eq!((tally.choked, tally.unwritten), (1, waits));
+    assert!(waits > 1_000 && waits < 1_100, "{waits}");
+    written(&mut session);
+    assert!(!session.is_choked());
 }

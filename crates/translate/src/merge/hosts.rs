@@ -1,0 +1,139 @@
+//! The hosts of a route table, gathered from the VirtualServices that share them.
+
+use std::sync::Arc;
+
+use limen_ir::atoms::{HostPattern, Port};
+use limen_ir::route::{Rule, VirtualHost};
+use limen_resources::ObjectKey;
+
+use crate::bind::{Bound, BoundRule};
+use crate::draft::VirtualServiceDraft;
+use crate::istio::gateway::ServerPlan;
+use crate::memo::{ByValue, Memo, keep};
+
+/// By host: the rules that it has, and the one that stands in for them if the gateway is closed.
+pub(super) type HostMemo = Memo<Arc<str>, HostInputs, Arc<VirtualHost>>;
+type HostInputs = ((Vec<Arc<Bound>>, Option<Arc<Rule>>), ByValue<(Port, bool)>);
+
+/// A virtual host that rules are gathered for.
+pub(super) struct HostDraft<'a> {
+    declared: Port,
+    https_redirect: bool,
+    /// Whose rules it has, and through which Gateways.
+    parts: Vec<(&'a ObjectKey, &'a str, Arc<Bound>)>,
+}
+
+/// What is gathered for hosts, in lower case, in the order in which it comes.
+#[derive(Default)]
+pub(super) struct Hosts<'a>(Vec<(Arc<str>, HostDraft<'a>)>);
+
+impl<'a> Hosts<'a> {
+    pub(super) fn add(
+        &mut self,
+        server: &'a ServerPlan,
+        draft: &'a VirtualServiceDraft,
+        shared: &[Arc<str>],
+        bound: &Arc<Bound>,
+    ) {
+        for host in shared {
+            let part = (&draft.object.key, &*server.gateway_name, Arc::clone(bound));
+            let new = HostDraft {
+                https_redirect: server.https_redirect,
+                parts: vec![part],
+                ..HostDraft::new(server.declared)
+            };
+            self.0.push((Arc::clone(host), new));
+        }
+    }
+
+    /// Every host of a redirecting server redirects, whether a VirtualService has it or not. One that is for a single
+    /// namespace does so only where a VirtualService has it.
+    pub(super) fn redirect(&mut self, server: &ServerPlan) {
+        if !server.https_redirect {
+            return;
+        }
+        for host in server.hosts.iter().filter(|host| host.namespace.is_none()) {
+            let new = HostDraft { https_redirect: true, ..HostDraft::new(server.declared) };
+            self.0.push((host.name.to_ascii_lowercase().into(), new));
+        }
+    }
+
+    /// By host, each once, in the order of names.
+    pub(super) fn into_drafts(self) -> Vec<(Arc<str>, HostDraft<'a>)> {
+        let mut all = self.0;
+        // Stable: what comes first for a host stays first.
+        all.sort_by(|a, b| a.0.cmp(&b.0));
+        all.dedup_by(|next, first| {
+            let same = next.0 == first.0;
+            if same {
+                first.1.join(&mut next.1);
+            }
+            same
+        });
+        all
+    }
+}
+
+impl HostDraft<'_> {
+    fn new(declared: Port) -> Self {
+        HostDraft { declared, https_redirect: false, parts: Vec::new() }
+    }
+
+    /// What comes behind for the same host. A VirtualService has its rules once through each Gateway.
+    fn join(&mut self, next: &mut Self) {
+        self.https_redirect |= next.https_redirect;
+        for (key, gateway, bound) in next.parts.drain(..) {
+            if self.parts.iter().all(|(known, through, _)| (*known, *through) != (key, gateway)) {
+                self.parts.push((key, gateway, bound));
+            }
+        }
+    }
+
+    /// The host with its rules.
+    pub(super) fn host(
+        self,
+        host: Arc<str>,
+        guard: Option<&Arc<Rule>>,
+        known: &mut HostMemo,
+    ) -> Arc<VirtualHost> {
+        let HostDraft { declared, https_redirect, parts } = self;
+        let https_redirect = https_redirect && guard.is_none();
+        let bound = parts.iter().map(|(.., bound)| Arc::clone(bound)).collect();
+        let inputs = ((bound, guard.cloned()), ByValue((declared, https_redirect)));
+        known.renew(
+            Arc::clone(&host),
+            inputs,
+            |_| true,
+            |_, before| {
+                let name = format!("{host}:{declared}");
+                let rules = match guard {
+                    Some(guard) => vec![Arc::clone(guard)],
+                    None => rules(&parts),
+                };
+                let domains = vec![HostPattern::istio(&host)];
+                keep(
+                    before.map(|(_, made)| made),
+                    VirtualHost { name, domains, declared, https_redirect, rules },
+                )
+            },
+        )
+    }
+}
+
+/// The rules of a host, in their order. An older catch-all does not hide the specific rules of a newer VirtualService.
+fn rules(parts: &[(&ObjectKey, &str, Arc<Bound>)]) -> Vec<Arc<Rule>> {
+    let mut rules: Vec<&BoundRule> = Vec::new();
+    for (at, (key, _, bound)) in parts.iter().enumerate() {
+        // Through a second Gateway most rules are the same, and would never be reached.
+        let again = parts.iter().take(at).any(|(known, ..)| known == key);
+        let known = rules.len();
+        for rule in &bound.rules {
+            let before = rules.get(..known).unwrap_or_default();
+            if !again || before.iter().all(|old| old.rule != rule.rule) {
+                rules.push(rule);
+            }
+        }
+    }
+    let (last, first): (Vec<_>, Vec<_>) = rules.into_iter().partition(|rule| rule.catch_all);
+    first.into_iter().chain(last).map(|rule| Arc::clone(&rule.rule)).collect()
+}

@@ -1,0 +1,157 @@
+//! Authors of configuration who are trusted with their own hosts and not with the process: what they write is bounded in
+//! what it takes, and harms nobody else.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use limen_e2e::process::Process;
+use limen_e2e::{h1, within};
+use tokio::net::TcpStream;
+
+use super::BINARY;
+
+const GOOD: &str = "
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: edge}
+spec:
+  selector: {istio: ingressgateway}
+  servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: good}
+spec: {hosts: [good.example.com], gateways: [edge], http: [{directResponse: {status: 200}}]}
+";
+
+/// What is written beside, what is then said of it, and what it may take: seconds of a build without optimisation, and
+/// MiB at the worst.
+struct Bomb {
+    name: &'static str,
+    text: String,
+    problem: &'static str,
+    cpu: u64,
+    memory: u64,
+}
+
+fn routes(namespace: &str, name: &str, http: &str) -> String {
+    format!(
+        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: {name}, namespace: {namespace}}}\n\
+         spec: {{hosts: [{name}.{namespace}.example.com], gateways: [default/edge], http: {http}}}\n---\n"
+    )
+}
+
+fn matching(expression: &str) -> String {
+    format!("[{{match: [{{uri: {{regex: '{expression}'}}}}], directResponse: {{status: 200}}}}]")
+}
+
+/// Nine levels of ten aliases each.
+fn aliases() -> String {
+    (1..10).fold("a0: &a0 [x]\n".to_owned(), |mut text, n| {
+        let inner = format!("*a{},", n - 1).repeat(10);
+        writeln!(text, "a{n}: &a{n} [{inner}]").unwrap();
+        text
+    })
+}
+
+/// So many expressions that each become large, in one namespace.
+fn expressions(namespace: &str, count: usize) -> String {
+    let one =
+        |n: usize| routes(namespace, &format!("large{n}"), &matching(&format!(r"/(\pL|x{n}){{24}}.{{120}}")));
+    (0..count).map(one).collect()
+}
+
+fn bombs() -> Vec<Bomb> {
+    let big = "A".repeat(4 << 20);
+    let bomb = |name, text, problem, cpu, memory| Bomb { name, text, problem, cpu, memory };
+    vec![
+        bomb("aliases of aliases", aliases(), "expected the aliases of a document", 5, 32),
+        bomb("deep lists", format!("a: {}", "[".repeat(200_000)), "not YAML", 5, 32),
+        bomb("deep maps", format!("a: {}", "{a: ".repeat(200_000)), "levels of nesting", 5, 32),
+        bomb("a long line", format!("a: {big}"), "no apiVersion", 10, 128),
+        bomb(
+            "a huge Secret",
+            format!(
+                "apiVersion: v1\nkind: Secret\nmetadata: {{name: a, namespace: istio-system}}\ndata: {{tls.crt: {big}, tls.key: AAAA}}\n"
+            ),
+            "no certificate in it",
+            20,
+            160,
+        ),
+        bomb(
+            "a long expression",
+            routes("a", "a", &matching(&"a".repeat(1 << 20))),
+            "at most 1024 characters",
+            5,
+            32,
+        ),
+        bomb(
+            "an expression that grows",
+            routes("a", "a", &matching("((a{1,1000}){1,1000}){1,1000}")),
+            "grows too large",
+            5,
+            32,
+        ),
+    ]
+}
+
+async fn is_served(gateway: &Process, host: &str) -> u16 {
+    status(gateway, host, "/").await
+}
+
+async fn status(gateway: &Process, host: &str, path: &str) -> u16 {
+    let mut connection = h1::Connection::new(TcpStream::connect(gateway.address(80)).await.unwrap());
+    connection.send(&h1::request("GET", path, host, &[], b"")).await;
+    within("an answer", connection.read("GET")).await.unwrap().status
+}
+
+/// Waits until the gateway says that of what is wrong.
+async fn told(gateway: &Process, problem: &str) {
+    let told = async { while !gateway.page("/problems").await.text().contains(problem) {} };
+    let told = tokio::time::timeout(5 * limen_e2e::GUARD, told).await;
+    assert!(told.is_ok(), "nobody says {problem}: {}", gateway.page("/problems").await.text());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_authors_write_is_bounded_and_harms_nobody_else() {
+    for Bomb { name, text, problem, cpu, memory } in bombs() {
+        let gateway = Process::start(BINARY, GOOD, &[]).await;
+        let before = (gateway.cpu(), gateway.peak());
+        gateway.add("bomb.yaml", &text);
+        told(&gateway, problem).await;
+        // An edit behind it still gets through.
+        gateway.add("next.yaml", &routes("next", "next", "[{directResponse: {status: 200}}]"));
+        let next = async { while is_served(&gateway, "next.next.example.com").await != 200 {} };
+        within(name, next).await;
+        assert_eq!(is_served(&gateway, "good.example.com").await, 200, "{name}");
+        let took = (gateway.cpu() - before.0, (gateway.peak() - before.1) >> 20);
+        assert!(took.0 <= Duration::from_secs(cpu) && took.1 <= memory, "{name}: {took:?}");
+    }
+}
+
+/// Of 160 expressions of one namespace that come to more than it may have only some are served; requests for the others are refused, as
+/// a rule that is left out might have denied what the next one lets in. Another namespace has room of its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn expressions_of_one_namespace_leave_room_for_those_of_another() {
+    let gateway = Process::start(BINARY, GOOD, &[]).await;
+    let before = (gateway.cpu(), gateway.peak());
+    gateway.add("bomb.yaml", &expressions("greedy", 160));
+    told(&gateway, "take more than 128 MiB").await;
+    gateway.add("other.yaml", &expressions("other", 2));
+    let path = format!("/{}{}", "a".repeat(24), "b".repeat(120));
+    let other = async { while status(&gateway, "large1.other.example.com", &path).await != 200 {} };
+    within("the other namespace's", other).await;
+    let mut refused = 0;
+    for n in 0..160 {
+        match status(&gateway, &format!("large{n}.greedy.example.com"), &path).await {
+            200 => {}
+            500 => refused += 1,
+            other => panic!("large{n} answers {other}"),
+        }
+    }
+    assert!((1..160).contains(&refused), "{refused} of 160");
+    assert!(!gateway.page("/problems").await.text().contains("namespace other"));
+    assert_eq!(is_served(&gateway, "good.example.com").await, 200);
+    let took = (gateway.cpu() - before.0, (gateway.peak() - before.1) >> 20);
+    assert!(took.0 <= Duration::from_secs(60) && took.1 <= 320, "{took:?}");
+}

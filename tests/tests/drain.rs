@@ -1,0 +1,387 @@
+//! How connections come to their end: when the process drains, and when a change takes away what let them in.
+// Test code: a failed expectation is a panic with a reason.
+#![allow(clippy::unwrap_used)]
+
+use std::future::Future;
+use std::sync::Arc;
+
+use http::Request;
+use limen::view::Phase;
+use limen_e2e::calls::{Calls, Messages, answer, message};
+use limen_e2e::frames::{self, Frame, PREFACE, SETTINGS, frame};
+use limen_e2e::gateway::Gateway;
+use limen_e2e::origin::{Origin, Script};
+use limen_e2e::tls::{Authority, Pair, base64};
+use limen_e2e::{h1, within};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+
+use crate::talk::{EDGE, ask, connect, says};
+
+const GOAWAY: u8 = 7;
+const PING: u8 = 6;
+const NO_ERROR: u32 = 0;
+
+/// Whatever is asked of port 80 or 8080 goes to one service.
+fn routes(servers: &str) -> String {
+    format!(
+        "{{apiVersion: networking.istio.io/v1, kind: Gateway, metadata: {{name: edge}}, spec: {{servers: [{servers}]}}}}
+---
+{{apiVersion: v1, kind: Service, metadata: {{name: far}}, spec: {{ports: [{{name: http, port: 80}}, {{name: grpc, port: 81}}]}}}}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: far}}
+spec:
+  hosts: ['*']
+  gateways: [edge]
+  http:
+  - {{match: [{{uri: {{prefix: /test.}}}}], route: [{{destination: {{host: far, port: {{number: 81}}}}}}]}}
+  - {{route: [{{destination: {{host: far, port: {{number: 80}}}}}}]}}
+"
+    )
+}
+
+const ONE: &str = "{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}";
+const TWO: &str = "{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}, \
+                   {port: {number: 8080, name: more, protocol: HTTP}, hosts: ['*']}";
+
+async fn gateway(origin: std::net::SocketAddr, flags: &str) -> Gateway {
+    let mut all = vec!["--backend".to_owned(), format!("far={origin}")];
+    all.extend(flags.split_whitespace().map(str::to_owned));
+    Gateway::start(&[("routes.yaml", &routes(TWO))], &all).await
+}
+
+/// Does something while the gateway drains.
+async fn while_draining(gateway: &Gateway, does: impl Future<Output = ()>) {
+    let ending = async {
+        within("the drain", gateway.running.drain()).await;
+    };
+    let doing = async {
+        gateway.until("the drain to begin", |view| view.phase == Phase::Draining).await;
+        does.await;
+    };
+    tokio::join!(ending, doing);
+}
+
+async fn to(gateway: &Gateway, port: u16) -> h1::Connection<TcpStream> {
+    h1::Connection::new(TcpStream::connect(gateway.address(port)).await.unwrap())
+}
+
+/// An upgraded connection whose origin sends back what it hears.
+async fn chat(gateway: &Gateway, port: u16) -> h1::Connection<TcpStream> {
+    let mut connection = to(gateway, port).await;
+    let headers = [("connection", "Upgrade"), ("upgrade", "chat")].map(|(n, v)| (n.to_owned(), v.to_owned()));
+    connection.send(&h1::request("GET", "/", "a.example.com", &headers, b"")).await;
+    assert_eq!(within("the switch", connection.read_head()).await.unwrap().status, 101);
+    echoes(&mut connection, "hello").await;
+    connection
+}
+
+async fn echoes(connection: &mut h1::Connection<TcpStream>, text: &str) {
+    connection.send(text.as_bytes()).await;
+    assert_eq!(within(text, connection.read_bytes(text.len())).await.unwrap(), text.as_bytes());
+}
+
+/// The next frame that is not about settings or windows.
+async fn next(stream: &mut TcpStream) -> Frame {
+    loop {
+        let frame = frames::next(stream).await;
+        if ![SETTINGS, 8].contains(&frame.kind) {
+            return frame;
+        }
+    }
+}
+
+/// Last stream and reason of a GOAWAY.
+fn goaway(frame: &Frame) -> (u32, u32) {
+    assert_eq!(frame.kind, GOAWAY, "{frame:?}");
+    let number = |at: usize| u32::from_be_bytes(frame.payload[at..at + 4].try_into().unwrap());
+    (number(0), number(4))
+}
+
+/// The whole answer to a stream: at least a frame of it, to the one that ends it.
+async fn answered(stream: &mut TcpStream, id: u32) {
+    loop {
+        // Flags are not kept: an answer without a body is one frame of HEADERS.
+        let frame = next(stream).await;
+        assert_ne!(frame.kind, frames::RESET, "{frame:?}");
+        if (frame.kind, frame.stream) == (frames::HEADERS, id) {
+            return;
+        }
+    }
+}
+
+/// A connection of HTTP/2 that has heard the first farewell, and the PING that came with it.
+async fn told_to_go(gateway: &Gateway, stream: &mut TcpStream) -> Frame {
+    let farewell = next(stream).await;
+    assert_eq!(goaway(&farewell), (0x7fff_ffff, NO_ERROR), "no stream is refused yet");
+    let ping = next(stream).await;
+    assert_eq!(ping.kind, PING, "{ping:?}");
+    // What was on its way is served.
+    stream.write_all(&frames::get(3)).await.unwrap();
+    answered(stream, 3).await;
+    let _ = gateway;
+    ping
+}
+
+async fn h2_client(gateway: &Gateway) -> TcpStream {
+    let mut stream = TcpStream::connect(gateway.address(80)).await.unwrap();
+    stream.write_all(&[PREFACE, &frame(SETTINGS, 0, 0, b""), &frames::get(1)].concat()).await.unwrap();
+    answered(&mut stream, 1).await;
+    stream
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn http2_is_told_twice_and_what_was_on_its_way_is_served() {
+    let gateway = Gateway::start(&[("edge.yaml", EDGE), ("talk.yaml", &says("one"))], &[]).await;
+    let (mut hears, mut deaf) = (h2_client(&gateway).await, h2_client(&gateway).await);
+    while_draining(&gateway, async {
+        let ping = told_to_go(&gateway, &mut hears).await;
+        hears.write_all(&frame(PING, 1, 0, &ping.payload)).await.unwrap();
+        assert_eq!(goaway(&next(&mut hears).await), (3, NO_ERROR), "the last that is served");
+        let mut rest = Vec::new();
+        within("the end", hears.read_to_end(&mut rest)).await.unwrap();
+        assert_eq!(rest, b"");
+        // A client that never says that it has heard is not waited for.
+        told_to_go(&gateway, &mut deaf).await;
+        assert_eq!(goaway(&next(&mut deaf).await), (3, NO_ERROR));
+        within("the end", deaf.read_to_end(&mut rest)).await.unwrap();
+        assert_eq!(rest, b"");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upgraded_connection_stays_until_the_deadline_and_ends_without_a_reset() {
+    let origin = Origin::start("far", Script::Switch).await;
+    let gateway = gateway(origin.address, "--drain 2s").await;
+    let mut chat = chat(&gateway, 80).await;
+    let mut idle = to(&gateway, 80).await;
+    while_draining(&gateway, async {
+        within("the idle connection to be closed", idle.end()).await.unwrap();
+        echoes(&mut chat, "still there").await;
+        within("the end", chat.end()).await.unwrap();
+    })
+    .await;
+    let lines = gateway.stop().await;
+    let line = lines.iter().find(|line| line["response_code"] == 101).unwrap();
+    assert_eq!(
+        (&line["response_flags"], &line["response_code_details"]),
+        (&"LR".into(), &"drain_deadline".into()),
+        "{line}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_that_outlast_the_drain_end_as_unavailable() {
+    let mut calls = Calls::start().await;
+    let gateway = gateway(calls.address, "--drain 1s").await;
+    let stream = TcpStream::connect(gateway.address(80)).await.unwrap();
+    let (send, connection) = h2::client::handshake(stream).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let call = async || {
+        let request = Request::post("http://a.example.com/test.Echo/Chat")
+            .header("content-type", "application/grpc")
+            .header("te", "trailers")
+            .body(())
+            .unwrap();
+        send.clone().ready().await.unwrap().send_request(request, false).unwrap()
+    };
+    let (begun, mut up) = call().await;
+    let mut far = calls.next().await;
+    let mut down = far.respond.send_response(answer(), false).unwrap();
+    down.send_data(message("one"), false).unwrap();
+    let begun = within("the head", begun).await.unwrap();
+    let mut heard = Messages::new(begun.into_body());
+    assert_eq!(heard.next().await.unwrap().as_deref(), Some("one"));
+    let (silent, _up) = call().await;
+    let _silent = calls.next().await;
+    while_draining(&gateway, async {
+        up.send_data(message("still there"), false).unwrap();
+        let mut at_origin = Messages::new(far.request.into_body());
+        assert_eq!(at_origin.next().await.unwrap().as_deref(), Some("still there"));
+        down.send_data(message("yes"), false).unwrap();
+        assert_eq!(heard.next().await.unwrap().as_deref(), Some("yes"));
+        assert_eq!(heard.next().await.unwrap(), None, "an end, not a reset");
+        assert_eq!(heard.trailers().await["grpc-status"], "14");
+        let head = within("the other's answer", silent).await.unwrap();
+        assert_eq!((head.status().as_u16(), &head.headers()["grpc-status"]), (200, &"14".parse().unwrap()));
+        drop(send);
+        within("the connection to end", connection).await.unwrap().unwrap();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_outlasts_the_drain_is_answered_503() {
+    let origin = Origin::start("far", Script::Held(Arc::new(Notify::new()))).await;
+    let gateway = gateway(origin.address, "--drain 1s").await;
+    let mut busy = to(&gateway, 80).await;
+    busy.send(&h1::request("GET", "/", "a.example.com", &[], b"")).await;
+    origin.hit(1).await;
+    while_draining(&gateway, async {
+        let reply = within("the answer", busy.read("GET")).await.unwrap();
+        assert_eq!((reply.status, reply.closed), (503, true), "{reply:?}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_listener_that_goes_drains_its_own_connections_and_no_others() {
+    let origin = Origin::start("far", Script::Switch).await;
+    let gateway = gateway(origin.address, "--drain 2s").await;
+    let (mut going, mut staying) = (chat(&gateway, 8080).await, chat(&gateway, 80).await);
+    let gone = gateway.address(8080);
+    let (mut idle, mut idle_elsewhere) = (to(&gateway, 8080).await, to(&gateway, 80).await);
+    gateway.write("routes.yaml", &routes(ONE));
+    gateway.until("one listener", |view| view.applied.listeners.len() == 1).await;
+    assert!(TcpStream::connect(gone).await.is_err(), "nobody listens there");
+    echoes(&mut going, "still there").await;
+    within("the idle connection to be closed", idle.end()).await.unwrap();
+    within("the end at the deadline", going.end()).await.unwrap();
+    echoes(&mut staying, "as ever").await;
+    idle_elsewhere.send(&h1::request("GET", "/", "a.example.com", &[], b"")).await;
+    let reply = within("an answer", idle_elsewhere.read_head()).await.unwrap();
+    assert_eq!(reply.header("connection"), None, "{reply:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_whose_listener_has_gone_is_answered_and_its_connection_closed() {
+    let gate = Arc::new(Notify::new());
+    let origin = Origin::start("far", Script::Held(gate.clone())).await;
+    let gateway = gateway(origin.address, "").await;
+    let mut busy = to(&gateway, 8080).await;
+    busy.send(&h1::request("GET", "/", "a.example.com", &[], b"")).await;
+    origin.hit(1).await;
+    gateway.write("routes.yaml", &routes(ONE));
+    gateway.until("one listener", |view| view.applied.listeners.len() == 1).await;
+    gate.notify_one();
+    let reply = within("the answer", busy.read("GET")).await.unwrap();
+    assert_eq!((reply.status, reply.closed), (200, true), "{reply:?}");
+}
+
+/// A connection's bytes go to `far` and back.
+async fn passes(client: &mut TcpStream, far: &mut TcpStream) {
+    for (from, to) in [(1, 2), (2, 1)] {
+        let (one, two) = if from < to { (&mut *client, &mut *far) } else { (&mut *far, &mut *client) };
+        one.write_all(b"ping").await.unwrap();
+        let mut heard = [0; 4];
+        within("bytes", two.read_exact(&mut heard)).await.unwrap();
+        assert_eq!(&heard, b"ping");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_change_elsewhere_ends_a_connection() {
+    let origin = Origin::start("far", Script::Switch).await;
+    let raw = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let tcp = format!(
+        "{{apiVersion: v1, kind: Service, metadata: {{name: raw}}, spec: {{ports: [{{name: tcp, port: 1}}]}}}}
+---
+{{apiVersion: networking.istio.io/v1, kind: Gateway, metadata: {{name: raw}}, spec: {{servers: [
+  {{port: {{number: 9000, name: tcp, protocol: TCP}}, hosts: ['*']}}]}}}}
+---
+{{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {{name: raw}}, spec: {{hosts: ['*'],
+  gateways: [raw], tcp: [{{route: [{{destination: {{host: raw, port: {{number: 1}}}}}}]}}]}}}}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: raw-a, labels: {{kubernetes.io/service-name: raw}}}}
+addressType: IPv4
+ports: [{{name: tcp, port: {}}}]
+endpoints: [{{addresses: [127.0.0.1]}}]
+",
+        raw.local_addr().unwrap().port()
+    );
+    let gateway = gateway(origin.address, "--drain 1s").await;
+    gateway.write("raw.yaml", &tcp);
+    gateway.until("the third listener", |view| view.applied.listeners.len() == 3).await;
+    let mut chat = chat(&gateway, 80).await;
+    let mut client = TcpStream::connect(gateway.address(9000)).await.unwrap();
+    let (mut far, _) = within("the connection", raw.accept()).await.unwrap();
+    let mut h2 = TcpStream::connect(gateway.address(80)).await.unwrap();
+    h2.write_all(&[PREFACE, &frame(SETTINGS, 0, 0, b"")].concat()).await.unwrap();
+    assert_eq!(frames::next(&mut h2).await.kind, SETTINGS);
+    let elsewhere = routes(ONE).replace("host: far, port: {number: 80}", "host: nowhere");
+    let changes = [
+        ("a listener and a route are gone", "routes.yaml", elsewhere),
+        ("the endpoint is gone", "raw.yaml", tcp.replace("{addresses: [127.0.0.1]}", "")),
+        ("an object is wrong", "bad.yaml", says("one").replace("hosts", "hots")),
+    ];
+    for (what, file, text) in changes {
+        let before = gateway.running.view();
+        gateway.write(file, &text);
+        let seen = |view: &limen::view::View| {
+            view.generation > before.generation || view.problems() != before.problems()
+        };
+        gateway.until(what, seen).await;
+        echoes(&mut chat, what).await;
+        passes(&mut client, &mut far).await;
+    }
+    // The new routes hold for what begins now, on the connection that stands.
+    h2.write_all(&frames::get(1)).await.unwrap();
+    let first = next(&mut h2).await;
+    assert_eq!((first.kind, first.stream), (frames::HEADERS, 1), "no farewell: {first:?}");
+}
+
+/// A Gateway whose servers in TLS are these: name, hosts, Secret.
+fn in_tls(pair: &Pair, servers: &[(&str, &str)]) -> String {
+    let servers: Vec<String> = servers
+        .iter()
+        .map(|(name, host)| {
+            format!(
+                "{{port: {{number: 443, name: {name}, protocol: HTTPS}}, hosts: [{host}], \
+                 tls: {{mode: SIMPLE, credentialName: pair}}}}"
+            )
+        })
+        .collect();
+    format!(
+        "{{apiVersion: networking.istio.io/v1, kind: Gateway, metadata: {{name: edge}}, spec: {{servers: [{}]}}}}
+---
+{{apiVersion: v1, kind: Secret, metadata: {{name: pair, namespace: istio-system}}, data: {{tls.crt: {}, tls.key: {}}}}}
+",
+        servers.join(", "),
+        base64(&pair.certificate),
+        base64(&pair.key)
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tls_server_that_goes_ends_its_connections_and_those_of_another_name_stay() {
+    let authority = Authority::new();
+    let pair = authority.issue(&["talk.example.com", "other.example.com"]);
+    let (talk, other) = (("talk", "talk.example.com"), ("other", "other.example.com"));
+    let files = [("edge.yaml", &*in_tls(&pair, &[talk, other])), ("talk.yaml", &says("one"))];
+    let gateway = Gateway::start(&files, &["--drain".to_owned(), "1s".to_owned()]).await;
+    let address = gateway.address(443);
+    let connect =
+        async |name| h1::Connection::new(authority.connect(address, name, "http/1.1").await.unwrap());
+    let (mut staying, mut going) = (connect("talk.example.com").await, connect("other.example.com").await);
+    let before = gateway.running.view().generation;
+    gateway.write("edge.yaml", &in_tls(&pair, &[talk]));
+    gateway.until("the change", |view| view.generation > before).await;
+    within("the end", going.end()).await.unwrap();
+    staying.send(&h1::request("GET", "/", "talk.example.com", &[], b"")).await;
+    let reply = within("an answer", staying.read("GET")).await.unwrap();
+    assert_eq!((reply.status, reply.closed), (200, false), "{reply:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_others_learn_of_it_everything_goes_on() {
+    let flags = ["--drain-delay", "1h"].map(str::to_owned);
+    let gateway = Gateway::start(&[("edge.yaml", EDGE), ("talk.yaml", &says("one"))], &flags).await;
+    let mut standing = connect(&gateway).await;
+    let ending = gateway.running.drain();
+    let doing = async {
+        gateway.until("readiness to say no", |view| view.phase == Phase::Draining).await;
+        assert_eq!(ask(&mut standing).await, "200 one");
+        assert_eq!(ask(&mut standing).await, "200 one", "it was not told to close");
+        assert_eq!(ask(&mut connect(&gateway).await).await, "200 one", "new ones are served");
+    };
+    tokio::select! {
+        () = ending => panic!("it does not wait"),
+        () = doing => {}
+    }
+}
