@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -100,15 +101,18 @@ func until(ctx context.Context, ask func(context.Context) error) error {
 	return nil
 }
 
+// pods are those of an app that are to stay.
 func (i *inside) pods(ctx context.Context, namespace, app string) ([]corev1.Pod, error) {
 	list, err := i.client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: "app=" + app})
-	if err == nil && len(list.Items) == 0 {
-		err = fmt.Errorf("%s has no Pod", app)
-	}
 	if err != nil {
 		return nil, err
 	}
-	return list.Items, nil
+	// One that was told to end drains for a while, and may go between two questions.
+	stay := slices.DeleteFunc(list.Items, func(pod corev1.Pod) bool { return pod.DeletionTimestamp != nil })
+	if len(stay) == 0 {
+		return nil, fmt.Errorf("%s has no Pod", app)
+	}
+	return stay, nil
 }
 
 func (i *inside) ready(ctx context.Context) error {
