@@ -1,7 +1,8 @@
 //! What one change costs where many routes are: `cargo bench -p limen-translate`, with `-- ROUTES CHANGES KIND…` for
 //! other numbers, or fewer kinds.
 //!
-//! Prints a table. Each line is a world of routes in which one object changes, again and again.
+//! Prints a table. Each line is a world of routes in which one object changes, again and again. With `cold` among the
+//! words, the processor's own caches hold other things before each change, as after a pause.
 #![allow(clippy::print_stdout, clippy::disallowed_methods)]
 
 use std::time::Instant;
@@ -15,9 +16,9 @@ const CLASS: &str = "{apiVersion: gateway.networking.k8s.io/v1, kind: GatewayCla
 const API_GATEWAY: &str = "{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {name: edge}, spec: {gatewayClassName: limen, listeners: [{name: http, port: 80, protocol: HTTP, hostname: '*.example.com'}]}}";
 const GATEWAY: &str = "{apiVersion: networking.istio.io/v1, kind: Gateway, metadata: {name: edge}, spec: {selector: {istio: ingressgateway}, servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}]}}";
 
-fn service(number: usize, _: usize) -> String {
+fn service(number: usize, change: usize) -> String {
     format!(
-        "{{apiVersion: v1, kind: Service, metadata: {{name: s{number}}}, spec: {{ports: [{{port: 80, name: http}}]}}}}"
+        "{{apiVersion: v1, kind: Service, metadata: {{name: s{number}, labels: {{change: c{change}}}}}, spec: {{ports: [{{port: 80, name: http}}]}}}}"
     )
 }
 
@@ -66,8 +67,13 @@ fn main() {
         ("VirtualService", &[GATEWAY], virtual_service),
         ("Ingress", &[], ingress),
     ];
-    let changed: [(&str, Option<Text>); 3] =
-        [("itself", None), ("Service", Some(service)), ("EndpointSlice", Some(slice))];
+    let mut others = vec![1u8; if std::env::args().any(|word| word == "cold") { 32 << 20 } else { 0 }];
+    let changed: [(&str, Option<Text>); 4] = [
+        ("itself", None),
+        ("a new one", None),
+        ("Service", Some(service)),
+        ("EndpointSlice", Some(slice)),
+    ];
     for (kind, frame, route) in worlds
         .into_iter()
         .filter(|(kind, ..)| wanted.is_empty() || wanted.iter().any(|own| kind.starts_with(&**own)))
@@ -81,13 +87,13 @@ fn main() {
         let began = Instant::now();
         translator.translate(&store.snapshot(), &settings);
         let first = 1e3 * began.elapsed().as_secs_f64();
-        for (name, text) in changed {
+        for (place, (name, text)) in changed.into_iter().enumerate() {
             let mut took = Vec::new();
             for change in 1..=changes {
-                // New ones, as well as those that were there.
-                let number = if change % 2 == 0 { count + change } else { change * (count / changes) };
-                apply(&mut store, &text.unwrap_or(route)(number, change));
+                let number = if name.contains("new") { count + change } else { change * (count / changes) };
+                apply(&mut store, &text.unwrap_or(route)(number, 4 * change + place));
                 let snapshot = store.snapshot();
+                others.iter_mut().step_by(64).for_each(|byte| *byte = byte.wrapping_add(1));
                 let began = Instant::now();
                 translator.translate(&snapshot, &settings);
                 took.push(1e3 * began.elapsed().as_secs_f64());
