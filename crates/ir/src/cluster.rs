@@ -1,6 +1,10 @@
 //! Clusters: sets of endpoints with one way of reaching them.
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::ops::Deref;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -13,8 +17,15 @@ use crate::tls::ClientTls;
 /// Istio's `outbound|<port>|<subset>|<fqdn>`, or `outbound_.<port>_.<subset>_.<fqdn>` where clients name it; `udp` for
 /// `outbound` where it takes datagrams. Behind it `@<namespace>` where two services have one host, and how it is spoken to
 /// where that is not the service's usual way: `;http2`, `;gateway=<namespace>/<name>`.
+///
+/// A clone is the same name in the same place; two that are in one place are equal without being looked into, as most are
+/// that are compared: stages walk thousands of clusters beside those of before.
+#[derive(Clone)]
+pub struct ClusterKey(Arc<ClusterName>);
+
+/// What a [`ClusterKey`] consists of.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ClusterKey {
+pub struct ClusterName {
     /// The service's port (not the endpoint's).
     pub port: u16,
     /// The subset; empty for the whole service.
@@ -35,9 +46,50 @@ pub struct ClusterKey {
     pub gateway: String,
 }
 
+impl Deref for ClusterKey {
+    type Target = ClusterName;
+
+    fn deref(&self) -> &ClusterName {
+        &self.0
+    }
+}
+
+impl PartialEq for ClusterKey {
+    fn eq(&self, other: &ClusterKey) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || *self.0 == *other.0
+    }
+}
+
+impl Eq for ClusterKey {}
+
+impl PartialOrd for ClusterKey {
+    fn partial_cmp(&self, other: &ClusterKey) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for ClusterKey {
+    fn cmp(&self, other: &ClusterKey) -> Ordering {
+        if Arc::ptr_eq(&self.0, &other.0) { Ordering::Equal } else { self.0.cmp(&other.0) }
+    }
+}
+
+impl Hash for ClusterKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+
+impl fmt::Debug for ClusterKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
 impl fmt::Display for ClusterKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ClusterKey { port, subset, host, namespace, by_server_name, datagrams, http2, gateway } = self;
+        let ClusterName { port, subset, host, namespace, by_server_name, datagrams, http2, gateway } =
+            &*self.0;
         if *by_server_name {
             return write!(f, "outbound_.{port}_.{subset}_.{host}");
         }
@@ -312,7 +364,7 @@ impl ConnectionPolicy {
 impl ClusterKey {
     /// The cluster that routes name; `port` is the service's, `subset` empty for the whole service.
     pub fn new(port: u16, subset: &str, host: &str) -> ClusterKey {
-        ClusterKey {
+        ClusterKey(Arc::new(ClusterName {
             port,
             subset: subset.to_owned(),
             host: host.to_owned(),
@@ -321,6 +373,13 @@ impl ClusterKey {
             datagrams: false,
             http2: false,
             gateway: String::new(),
-        }
+        }))
+    }
+
+    /// The same but for what `change` does to it.
+    pub fn with(&self, change: impl FnOnce(&mut ClusterName)) -> ClusterKey {
+        let mut name = ClusterName::clone(&self.0);
+        change(&mut name);
+        ClusterKey(Arc::new(name))
     }
 }

@@ -13,7 +13,7 @@ use crate::cluster::ClusterKey;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Endpoints {
     /// By cluster.
-    pub clusters: BTreeMap<ClusterKey, Arc<ClusterEndpoints>>,
+    pub clusters: Arc<BTreeMap<ClusterKey, Arc<ClusterEndpoints>>>,
 }
 
 /// The endpoints of one cluster, sorted by address, no address twice.

@@ -134,7 +134,7 @@ fn is_unavailable(status: &u16) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Mirror {
     /// The cluster; where the IR has none of that key nothing is sent.
-    pub cluster: Arc<ClusterKey>,
+    pub cluster: ClusterKey,
     /// Of the requests.
     pub share: Share,
 }
@@ -143,7 +143,7 @@ pub struct Mirror {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Destination {
     /// The cluster; where the IR has none of that key the rule says what is answered, flag `NC`.
-    pub cluster: Arc<ClusterKey>,
+    pub cluster: ClusterKey,
     /// Relative weight, at least 1 (destinations of weight 0 are left out by translation).
     pub weight: u32,
     /// Operations on the request for this destination only.

@@ -101,11 +101,10 @@ impl Control {
     fn mail(&mut self, table: EndpointTable) -> u64 {
         self.collect();
         let stamp = self.next_stamp();
-        let endpoints = Arc::new(table);
-        self.place_collectors(&endpoints);
+        self.place_collectors(&table);
         self.expect(stamp);
         for worker in &self.workers {
-            let _ = worker.send(Mail::Endpoints { stamp, endpoints: endpoints.clone() });
+            let _ = worker.send(Mail::Endpoints { stamp, endpoints: table.clone() });
         }
         stamp
     }

@@ -68,12 +68,8 @@ fn main() {
         ("Ingress", &[], ingress),
     ];
     let mut others = vec![1u8; if std::env::args().any(|word| word == "cold") { 32 << 20 } else { 0 }];
-    let changed: [(&str, Option<Text>); 4] = [
-        ("itself", None),
-        ("a new one", None),
-        ("Service", Some(service)),
-        ("EndpointSlice", Some(slice)),
-    ];
+    let changed: [(&str, Option<Text>); 4] =
+        [("itself", None), ("a new one", None), ("Service", Some(service)), ("EndpointSlice", Some(slice))];
     for (kind, frame, route) in worlds
         .into_iter()
         .filter(|(kind, ..)| wanted.is_empty() || wanted.iter().any(|own| kind.starts_with(&**own)))

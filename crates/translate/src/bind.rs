@@ -44,7 +44,7 @@ pub(crate) struct Target {
 /// What of a destination shapes the rules that name it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Meaning {
-    pub(crate) cluster: Arc<ClusterKey>,
+    pub(crate) cluster: ClusterKey,
     /// What its requests are hashed by.
     pub(crate) hash: Option<HashPolicy>,
 }
@@ -129,7 +129,7 @@ pub(crate) fn target(
         None => ClusterKey::new(number, &destination.subset, host),
     };
     Target {
-        meaning: Meaning { cluster: Arc::new(cluster), hash },
+        meaning: Meaning { cluster: cluster, hash },
         service,
         object: object.clone(),
         field: destination.field.clone(),

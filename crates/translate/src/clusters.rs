@@ -53,7 +53,7 @@ pub(crate) struct ClusterPlan {
 #[derive(Debug, Default)]
 pub(crate) struct ClusterMemo {
     namespaces: Table<Namespace>,
-    made: Memo<Arc<ClusterKey>, Inputs, Made>,
+    made: Memo<ClusterKey, Inputs, Made>,
 }
 
 /// What a cluster in clear text depends on, besides settings and namespaces.
@@ -126,7 +126,7 @@ pub(crate) fn clusters(
             let clear = clear && plan.as_ref().is_none_or(|plan| plan.cluster.tls.is_none());
             Made { plan: plan.map(Arc::new), problems: report.into_problems().into(), clear }
         };
-        let made = memo.made.get_if(Arc::clone(key), inputs, |made| clear && made.clear, make);
+        let made = memo.made.get_if(key.clone(), inputs, |made| clear && made.clear, make);
         report.problems(&*made.problems);
         plans.extend(made.plan);
     }

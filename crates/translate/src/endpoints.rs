@@ -194,7 +194,7 @@ impl EndpointMemo {
         }
         let some = self.known.iter().filter(|known| !known.found.endpoints.endpoints.is_empty());
         let clusters = some.map(|known| (known.plan.cluster.key.clone(), Arc::clone(&known.found.endpoints)));
-        keep(Some(&last), Endpoints { clusters: clusters.collect() })
+        keep(Some(&last), Endpoints { clusters: Arc::new(clusters.collect()) })
     }
 }
 

@@ -63,28 +63,22 @@ pub(crate) struct Routing {
 /// The clusters that routes name.
 #[derive(Default)]
 pub(crate) struct WantedClusters {
-    list: Vec<(Arc<ClusterKey>, Wanted)>,
+    list: Vec<(ClusterKey, Wanted)>,
 }
 
 impl WantedClusters {
-    pub(crate) fn add(
-        &mut self,
-        key: Arc<ClusterKey>,
-        service: Arc<ServiceFacts>,
-        instance: usize,
-        by: NamedBy,
-    ) {
+    pub(crate) fn add(&mut self, key: ClusterKey, service: Arc<ServiceFacts>, instance: usize, by: NamedBy) {
         let by = Arc::new(by);
         self.add_wanted(key, Wanted { service, by, instance, tls: None, identity: None });
     }
 
     /// The same, with all that is known of it.
-    pub(crate) fn add_wanted(&mut self, key: Arc<ClusterKey>, new: Wanted) {
+    pub(crate) fn add_wanted(&mut self, key: ClusterKey, new: Wanted) {
         self.list.push((key, new));
     }
 
     /// In the order of their keys; those of one key in the order in which they were named.
-    pub(crate) fn into_sorted(self) -> Vec<(Arc<ClusterKey>, Wanted)> {
+    pub(crate) fn into_sorted(self) -> Vec<(ClusterKey, Wanted)> {
         let mut list = self.list;
         list.sort_by(|a, b| a.0.cmp(&b.0));
         list

@@ -60,7 +60,7 @@ impl OriginTls<'_, '_> {
     /// With the workload's own identity. The server name says which cluster is meant (Istio).
     pub(crate) fn in_the_mesh(&mut self, key: &ClusterKey, whom: MeshTls) -> ClientTls {
         let said = &self.block.said.sni;
-        let named = || ClusterKey { by_server_name: true, ..key.clone() }.to_string();
+        let named = || key.with(|name| name.by_server_name = true).to_string();
         let sni = Some(if said.is_empty() { named() } else { said.clone() });
         let (trust, identity) = self.own_mesh().unzip();
         ClientTls { sni, trust, identity: identity.map(Arc::new), mesh: Some(whom) }

@@ -277,8 +277,11 @@ impl Registry {
     /// The cluster of a service's port. Where services of several namespaces have one host, the first of them has the plain
     /// name, and the others, which only objects of their namespaces mean, names of their own.
     pub(crate) fn cluster(&self, service: &Arc<ServiceFacts>, port: u16, subset: &str) -> ClusterKey {
-        let namespace = if self.is_apart(service) { service.namespace.clone() } else { String::new() };
-        ClusterKey { namespace, ..ClusterKey::new(port, subset, &service.host) }
+        let key = ClusterKey::new(port, subset, &service.host);
+        match self.is_apart(service) {
+            true => key.with(|name| name.namespace.clone_from(&service.namespace)),
+            false => key,
+        }
     }
 
     /// Has a service of another namespace the same host, and comes first?

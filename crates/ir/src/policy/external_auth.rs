@@ -1,7 +1,5 @@
 //! A service that decides on requests (Envoy's ext_authz).
 
-use std::sync::Arc;
-
 use serde::Serialize;
 
 use crate::atoms::Millis;
@@ -11,7 +9,7 @@ use crate::cluster::ClusterKey;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ExternalAuth {
     /// The service; where the IR has no cluster of that key everything is refused.
-    pub cluster: Arc<ClusterKey>,
+    pub cluster: ClusterKey,
     /// How it is asked.
     pub form: AuthForm,
     /// Bytes of the request's body that it is told at the most; a longer body is refused with 413. `None`: it is told

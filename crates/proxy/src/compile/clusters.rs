@@ -1,6 +1,7 @@
 //! Clusters and endpoints, with slots that stay.
 
-use std::collections::BTreeMap;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -29,8 +30,11 @@ use crate::observe::counters::{Registry, ServiceLabels};
 use crate::table::clusters::{Balance, Cluster, EndpointSet, KeepAlive, Protocol, Speaks};
 use crate::table::routes::ClusterSlot;
 
+/// Clusters by slot; `None`: routes name it, but no such cluster exists.
+pub(crate) type ClusterTable = Arc<[Option<Arc<Cluster>>]>;
+
 /// Endpoints by cluster slot.
-pub(crate) type EndpointTable = Vec<Arc<EndpointSet>>;
+pub(crate) type EndpointTable = Arc<[Arc<EndpointSet>]>;
 
 /// A slot that was given to a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,13 +70,75 @@ pub(crate) struct ClusterMemo {
     free: Vec<u32>,
     generation: u64,
     handles: Handles,
+    /// What was compiled last, of which only what differs is looked at.
+    last: (Arc<Clusters>, Arc<AllEndpoints>),
+    /// Keys that were given a slot since.
+    fresh: Vec<ClusterKey>,
+    /// How many slots stand without a cluster.
+    vacant: usize,
+    /// Those whose endpoints may be left out for errors, or grow warm.
+    watched: BTreeSet<ClusterKey>,
     /// What was made last, by index; those of no key are `None` and without endpoints.
-    clusters: Vec<Option<Arc<Cluster>>>,
-    table: EndpointTable,
+    clusters: Made<Option<Arc<Cluster>>>,
+    table: Made<Arc<EndpointSet>>,
     nobody: Arc<EndpointSet>,
     /// Where workers tell of errors.
     control: Sender<Notice>,
     bounds: Bounds,
+}
+
+type Clusters = BTreeMap<ClusterKey, Arc<IrCluster>>;
+type AllEndpoints = BTreeMap<ClusterKey, Arc<ClusterEndpoints>>;
+
+/// The keys under which two maps hold different objects, or only one holds any.
+fn different<'m, T>(
+    old: &'m BTreeMap<ClusterKey, Arc<T>>,
+    new: &'m BTreeMap<ClusterKey, Arc<T>>,
+) -> Vec<&'m ClusterKey> {
+    let (mut old, mut new) = (old.iter().peekable(), new.iter().peekable());
+    let mut keys = Vec::new();
+    loop {
+        let order = match (old.peek(), new.peek()) {
+            (None, None) => return keys,
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some((a, _)), Some((b, _))) => a.cmp(b),
+        };
+        let was = if order == Ordering::Greater { None } else { old.next() };
+        let is = if order == Ordering::Less { None } else { new.next() };
+        let same = matches!((was, is), (Some((_, was)), Some((_, is))) if Arc::ptr_eq(was, is));
+        keys.extend(was.or(is).filter(|_| !same).map(|(key, _)| key));
+    }
+}
+
+/// A list by slot, with the copy that workers have as long as it is the same.
+struct Made<T> {
+    list: Vec<T>,
+    shared: Option<Arc<[T]>>,
+}
+
+impl<T> Default for Made<T> {
+    fn default() -> Made<T> {
+        Made { list: Vec::new(), shared: None }
+    }
+}
+
+impl<T: Clone> Made<T> {
+    fn push(&mut self, value: T) {
+        self.list.push(value);
+        self.shared = None;
+    }
+
+    fn put(&mut self, index: u32, value: T) {
+        if let Some(place) = self.list.get_mut(index as usize) {
+            *place = value;
+            self.shared = None;
+        }
+    }
+
+    fn share(&mut self) -> Arc<[T]> {
+        self.shared.get_or_insert_with(|| self.list.as_slice().into()).clone()
+    }
 }
 
 /// What holds of every cluster.
@@ -191,8 +257,12 @@ impl ClusterMemo {
             tenures: Vec::new(),
             free: Vec::new(),
             generation: 1,
-            clusters: Vec::new(),
-            table: EndpointTable::new(),
+            last: Default::default(),
+            fresh: Vec::new(),
+            vacant: 0,
+            watched: BTreeSet::new(),
+            clusters: Made::default(),
+            table: Made::default(),
             nobody: Arc::default(),
             control,
         }
@@ -210,68 +280,91 @@ impl ClusterMemo {
     }
 
     /// Everything by slot. Call after the routes of this generation have asked for their slots.
-    pub(crate) fn compile(
-        &mut self,
-        ir: &Ir,
-        endpoints: &Endpoints,
-    ) -> (Vec<Option<Arc<Cluster>>>, EndpointTable) {
-        let mut new = Vec::new();
-        let ClusterMemo { slots, tenures, clusters, registry, generation, bounds, .. } = self;
-        let mut placing = Placing { tenures, clusters, registry, bounds: *bounds };
-        // Both are in the order of keys.
-        let mut slots = slots.iter_mut().peekable();
-        for (key, cluster) in &*ir.clusters {
-            while let Some((_, slot)) = slots.next_if(|(known, _)| *known < key) {
-                placing.without(slot, *generation);
-            }
-            match slots.next_if(|(known, _)| *known == key) {
-                Some((_, slot)) if slot.ir().is_some_and(|old| Arc::ptr_eq(old, cluster)) => {}
-                Some((_, slot)) => placing.put(slot, cluster),
-                None => new.push((key, cluster)),
+    pub(crate) fn compile(&mut self, ir: &Ir, endpoints: &Endpoints) -> (ClusterTable, EndpointTable) {
+        let before = std::mem::replace(&mut self.last.0, Arc::clone(&ir.clusters));
+        let mut changed = Vec::new();
+        if !Arc::ptr_eq(&before, &ir.clusters) {
+            changed = different(&before, &ir.clusters);
+            for key in &changed {
+                match ir.clusters.get(*key) {
+                    Some(cluster) => self.put(key, cluster),
+                    None => self.without(key),
+                }
             }
         }
-        slots.for_each(|(_, slot)| placing.without(slot, *generation));
-        for (key, cluster) in new {
-            self.allot(key);
-            let ClusterMemo { slots, tenures, clusters, registry, bounds, .. } = self;
-            if let Some(slot) = slots.get_mut(key) {
-                Placing { tenures, clusters, registry, bounds: *bounds }.put(slot, cluster);
-            }
-        }
-        let endpoints = self.endpoints(endpoints);
-        let clusters = self.clusters.clone();
+        let table = self.endpoints_of(endpoints, &changed);
         self.sweep();
         self.generation += 1;
-        (clusters, endpoints)
+        (self.clusters(), table)
+    }
+
+    fn clusters(&mut self) -> ClusterTable {
+        self.clusters.share()
     }
 
     /// Endpoints by slot; what did not change is shared with the last table.
     pub(crate) fn endpoints(&mut self, endpoints: &Endpoints) -> EndpointTable {
-        // Both are in the order of keys.
-        let mut all = endpoints.clusters.iter().peekable();
-        for (key, slot) in &mut self.slots {
-            while all.next_if(|(other, _)| *other < key).is_some() {}
-            let changed = match all.next_if(|(other, _)| *other == key) {
-                Some((_, new)) => slot.endpoints(new, &mut self.handles, &self.control),
+        self.endpoints_of(endpoints, &[])
+    }
+
+    /// The same where these clusters are others than before, for which endpoints are compiled.
+    fn endpoints_of(&mut self, endpoints: &Endpoints, clusters: &[&ClusterKey]) -> EndpointTable {
+        let all = &endpoints.clusters;
+        let before = std::mem::replace(&mut self.last.1, Arc::clone(all));
+        let fresh = std::mem::take(&mut self.fresh);
+        let changed = if Arc::ptr_eq(&before, all) { Vec::new() } else { different(&before, all) };
+        for key in changed.into_iter().chain(clusters.iter().copied()).chain(&fresh) {
+            let Some(slot) = self.slots.get_mut(key) else { continue };
+            let changed = match all.get(key) {
+                Some(new) => slot.endpoints(new, &mut self.handles, &self.control),
                 None => slot.without_endpoints(),
             };
             if changed {
                 slot.tell(&self.registry);
                 let made = slot.endpoints.as_ref().map(|known| &known.compiled);
-                if let Some(place) = self.table.get_mut(slot.index as usize) {
-                    place.clone_from(made.unwrap_or(&self.nobody));
-                }
+                self.table.put(slot.index, made.unwrap_or(&self.nobody).clone());
             }
         }
-        self.table.clone()
+        self.table.share()
+    }
+
+    /// Puts a cluster of the IR into the slot of its key.
+    fn put(&mut self, key: &ClusterKey, new: &Arc<IrCluster>) {
+        self.allot(key);
+        let Some(slot) = self.slots.get_mut(key) else { return };
+        let old = slot.cluster.as_ref();
+        self.vacant -= usize::from(old.is_none());
+        let Bounds { heads, pending } = self.bounds;
+        let limits = limits(new, old.map(|(ir, compiled)| (&**ir, &**compiled)), pending);
+        let compiled = Arc::new(cluster(new, (slot.series, limits, heads), &self.registry));
+        slot.cluster = Some((new.clone(), compiled));
+        match new.outlier.is_some() || new.warmup.is_some() {
+            true => drop(self.watched.insert(key.clone())),
+            false => drop(self.watched.remove(key)),
+        }
+        tell(slot, &mut self.clusters, &self.registry);
+    }
+
+    /// The IR does not name the cluster of a key any more.
+    fn without(&mut self, key: &ClusterKey) {
+        let Some(slot) = self.slots.get_mut(key) else { return };
+        if slot.cluster.take().is_none() {
+            return;
+        }
+        self.vacant += 1;
+        self.watched.remove(key);
+        if let Some(tenure) = self.tenures.get_mut(slot.index as usize) {
+            tenure.named = tenure.named.max(self.generation.saturating_sub(1));
+        }
+        tell(slot, &mut self.clusters, &self.registry);
     }
 
     /// Compiles the endpoints of a slot again, since somebody is left out or comes back, or has become warmer.
     fn again(&mut self, key: &ClusterKey) {
         let Some(slot) = self.slots.get_mut(key) else { return };
         slot.compile_again(&mut self.handles, &self.registry);
-        if let (Some(place), Some(known)) = (self.table.get_mut(slot.index as usize), &slot.endpoints) {
-            place.clone_from(&known.compiled);
+        if let Some(known) = &slot.endpoints {
+            self.table.put(slot.index, known.compiled.clone());
         }
     }
 
@@ -295,13 +388,14 @@ impl ClusterMemo {
             return (judged, None);
         }
         self.again(&cluster.key);
-        (judged, Some(self.table.clone()))
+        (judged, Some(self.table.share()))
     }
 
     /// Lets endpoints come back whose time is over, and gives new ones more weight. A new table, if there were some.
     pub(crate) fn look(&mut self, now: Instant) -> Option<EndpointTable> {
         let mut changed = Vec::new();
-        for slot in self.slots.values_mut() {
+        for key in &self.watched {
+            let Some(slot) = self.slots.get_mut(key) else { continue };
             let Some(cluster) = slot.ir().cloned() else { continue };
             let back = cluster.outlier.as_ref().is_some_and(|policy| slot.ejections.look(policy, now));
             let warmer = slot.ages.next_look().is_some_and(|next| next <= now);
@@ -310,14 +404,14 @@ impl ClusterMemo {
             }
         }
         changed.iter().for_each(|cluster| self.again(&cluster.key));
-        (!changed.is_empty()).then(|| self.table.clone())
+        (!changed.is_empty()).then(|| self.table.share())
     }
 
     /// When [`ClusterMemo::look`] wants to be called.
     pub(crate) fn next_look(&self) -> Option<Instant> {
         let of =
             |slot: &Slot| [slot.ejections.next_look(), slot.ages.next_look()].into_iter().flatten().min();
-        self.slots.values().filter_map(of).min()
+        self.watched.iter().filter_map(|key| of(self.slots.get(key)?)).min()
     }
 
     /// Endpoints that are left out.
@@ -326,22 +420,25 @@ impl ClusterMemo {
             let of = |address| Ejected { cluster: key.to_string(), address };
             slot.ejections.ejected().map(of).collect::<Vec<_>>()
         };
-        self.slots.iter().flat_map(of).collect()
+        self.watched.iter().filter_map(|key| self.slots.get_key_value(key)).flat_map(of).collect()
     }
 
     /// A cluster's slot is freed one generation after the last that named it: requests that were routed before the swap
     /// still find it. A worker that holds an older route compares names before it uses a slot.
     fn sweep(&mut self) {
-        let ClusterMemo { slots, tenures, free, generation, registry, table, nobody, .. } = self;
+        // There are thousands with one, and few without.
+        if self.vacant == 0 {
+            return;
+        }
+        let ClusterMemo { slots, tenures, free, generation, registry, table, nobody, vacant, .. } = self;
         slots.retain(|_, slot| {
             let index = slot.index as usize;
             let named = tenures.get(index).map_or(0, |tenure| tenure.named);
             let keep = slot.cluster.is_some() || named + 1 >= *generation;
             if !keep {
+                *vacant -= 1;
                 free.push(slot.index);
-                if let Some(place) = table.get_mut(index) {
-                    place.clone_from(nobody);
-                }
+                table.put(slot.index, nobody.clone());
                 registry.tell_cluster(slot.series, |facts| {
                     (facts.configured, facts.limits) = (false, None);
                 });
@@ -368,6 +465,8 @@ impl Slots for ClusterMemo {
                 }
                 let series = self.registry.cluster(&key.to_string());
                 self.slots.insert(key.clone(), Slot::new(index, series));
+                self.fresh.push(key.clone());
+                self.vacant += 1;
                 index
             }
         };
@@ -386,46 +485,15 @@ impl Slots for ClusterMemo {
     }
 }
 
-/// Puts clusters into slots.
-struct Placing<'m> {
-    tenures: &'m mut [Tenure],
-    clusters: &'m mut [Option<Arc<Cluster>>],
-    registry: &'m Registry,
-    bounds: Bounds,
-}
-
-impl Placing<'_> {
-    fn put(&mut self, slot: &mut Slot, new: &Arc<IrCluster>) {
-        let old = slot.cluster.as_ref();
-        let Bounds { heads, pending } = self.bounds;
-        let limits = limits(new, old.map(|(ir, compiled)| (&**ir, &**compiled)), pending);
-        let compiled = Arc::new(cluster(new, (slot.series, limits, heads), self.registry));
-        slot.cluster = Some((new.clone(), compiled));
-        self.tell(slot);
-    }
-
-    /// The IR does not name the cluster of a slot any more, if it ever did.
-    fn without(&mut self, slot: &mut Slot, generation: u64) {
-        if slot.cluster.take().is_none() {
-            return;
-        }
-        if let Some(tenure) = self.tenures.get_mut(slot.index as usize) {
-            tenure.named = tenure.named.max(generation.saturating_sub(1));
-        }
-        self.tell(slot);
-    }
-
-    fn tell(&mut self, slot: &Slot) {
-        let cluster = slot.cluster.as_ref();
-        if let Some(place) = self.clusters.get_mut(slot.index as usize) {
-            *place = cluster.map(|(_, compiled)| compiled.clone());
-        }
-        self.registry.tell_cluster(slot.series, |facts| {
-            facts.configured = cluster.is_some();
-            facts.watched = cluster.is_some_and(|(ir, _)| ir.outlier.is_some());
-            facts.limits = cluster.and_then(|(_, compiled)| compiled.limits.clone());
-        });
-    }
+/// Tells workers and readers of the metrics what stands in a slot now.
+fn tell(slot: &Slot, clusters: &mut Made<Option<Arc<Cluster>>>, registry: &Registry) {
+    let cluster = slot.cluster.as_ref();
+    clusters.put(slot.index, cluster.map(|(_, compiled)| compiled.clone()));
+    registry.tell_cluster(slot.series, |facts| {
+        facts.configured = cluster.is_some();
+        facts.watched = cluster.is_some_and(|(ir, _)| ir.outlier.is_some());
+        facts.limits = cluster.and_then(|(_, compiled)| compiled.limits.clone());
+    });
 }
 
 fn cluster(

@@ -64,14 +64,14 @@ impl World {
         let endpoints = HOSTS.iter().zip(&self.endpoints);
         let endpoints = endpoints.filter_map(|(host, one)| Some((key(host), Arc::clone(one.as_ref()?))));
         let ir = Ir { clusters: Arc::new(clusters.collect()), ..Ir::default() };
-        (ir, Endpoints { clusters: endpoints.collect() })
+        (ir, Endpoints { clusters: Arc::new(endpoints.collect()) })
     }
 }
 
 /// Of each host the name of what stands in its slot, and where its endpoints are.
 fn seen(
     memo: &mut ClusterMemo,
-    (clusters, table): &(Vec<Option<Arc<Cluster>>>, EndpointTable),
+    (clusters, table): &(ClusterTable, EndpointTable),
 ) -> Vec<(Option<String>, Vec<String>)> {
     let of = |host: &&str| {
         let at = memo.slots.get(&key(host)).map_or(usize::MAX, |slot| slot.index as usize);
@@ -99,7 +99,7 @@ fn what_is_compiled_does_not_depend_on_what_was_before() {
         }
         let (ir, endpoints) = world.ir();
         let made = if what == 2 && round % 2 == 0 && round > 0 {
-            (memo_of_all.clusters.clone(), memo_of_all.endpoints(&endpoints))
+            (memo_of_all.clusters(), memo_of_all.endpoints(&endpoints))
         } else {
             memo_of_all.compile(&ir, &endpoints)
         };

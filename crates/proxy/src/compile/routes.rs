@@ -23,6 +23,7 @@ use crate::filter::headers::HeaderOps;
 use crate::filter::redirect::{Redirect, RedirectPath, RedirectPort};
 use crate::filter::rewrite::PathRewrite;
 use crate::table::cors::Cors;
+use crate::table::hosts::HostMap;
 use crate::table::matcher::{HeaderTest, Matcher, PathTest, QueryTest, TextTest};
 use crate::table::pattern::{self, Engines, Pattern};
 use crate::table::routes::{
@@ -30,25 +31,51 @@ use crate::table::routes::{
 };
 use crate::table::substitution::{Piece, Substitution};
 
-/// What was compiled in the last generation, by the object it was made from.
+/// What was compiled in the last generation.
 #[derive(Default)]
 pub(crate) struct RouteMemo {
-    /// By the address of the object.
-    hosts: HashMap<usize, Remembered>,
+    /// By name.
+    tables: HashMap<String, Remembered>,
+    /// Those of this generation.
+    next: HashMap<String, Remembered>,
     patterns: HashMap<String, Arc<Pattern>>,
     engines: Engines,
     texts: HashSet<Arc<str>>,
+    /// How many texts were left when those were dropped last that nobody has.
+    texts_left: usize,
+}
+
+/// A compiled table.
+#[derive(Default)]
+struct Remembered {
+    hosts: Vec<Host>,
+    names: Arc<HostMap<u32>>,
 }
 
 /// A compiled host.
-struct Remembered {
+struct Host {
     /// Held so that no other object can come to stand at its address.
     source: Arc<ir::VirtualHost>,
     compiled: Arc<VirtualHost>,
     /// The slots of the clusters that it names.
-    slots: Box<[Allotted]>,
-    problems: Vec<AppliedProblem>,
-    used: bool,
+    slots: Named,
+    problems: Box<[AppliedProblem]>,
+}
+
+/// Slots; most hosts name one cluster.
+enum Named {
+    One(Allotted),
+    Several(Box<[Allotted]>),
+}
+
+impl Host {
+    /// Are the slots of its clusters still theirs? All are kept, as that also says that the clusters are still named.
+    fn stays(&self, clusters: &mut dyn Slots) -> bool {
+        match &self.slots {
+            Named::One(slot) => clusters.keep(*slot),
+            Named::Several(slots) => slots.iter().filter(|slot| !clusters.keep(**slot)).count() == 0,
+        }
+    }
 }
 
 /// Compiles a route table, with what could not be compiled: a rule whose regular expression is refused answers 500 to
@@ -58,55 +85,110 @@ pub(crate) fn route_table(
     clusters: &mut dyn Slots,
     memo: &mut RouteMemo,
 ) -> (Arc<RouteTable>, Vec<AppliedProblem>) {
-    let ir::RouteTable { name, filter_order: ir::FilterOrder::Istio, hosts } = table;
-    let mut problems = Vec::new();
-    let mut list = Vec::with_capacity(hosts.len());
-    let mut domains = Vec::with_capacity(hosts.len());
-    for source in hosts {
-        let compiled = memo.virtual_host(source, clusters, &mut problems);
-        domains.extend(source.domains.iter().map(|domain| (domain.clone(), compiled.clone())));
-        list.push(compiled);
+    let ir::RouteTable { name, filter_order: ir::FilterOrder::Istio, hosts: sources } = table;
+    let Remembered { hosts, names } = memo.tables.remove(&name.0).unwrap_or_default();
+    let mut former = Former::new(hosts, sources);
+    let names = if former.has_same_names(sources) { names } else { Arc::new(names_of(sources)) };
+    let mut hosts = Vec::with_capacity(sources.len());
+    for (place, source) in sources.iter().enumerate() {
+        let host = former.take(place, source).filter(|host| host.stays(clusters));
+        hosts.push(host.unwrap_or_else(|| memo.host(source, clusters)));
     }
-    let compiled = RouteTable { name: memo.text(&name.0), list, hosts: host_map(domains) };
+    let problems = hosts.iter().flat_map(|host| &host.problems).cloned().collect();
+    let list = hosts.iter().map(|host| host.compiled.clone()).collect();
+    let compiled = RouteTable { name: memo.text(&name.0), list, hosts: names.clone() };
+    memo.next.insert(name.0.clone(), Remembered { hosts, names });
     (Arc::new(compiled), problems)
+}
+
+/// Places of hosts by their names.
+fn names_of(hosts: &[Arc<ir::VirtualHost>]) -> HostMap<u32> {
+    let domains = (0..)
+        .zip(hosts)
+        .flat_map(|(place, host)| host.domains.iter().map(move |domain| (domain.clone(), place)));
+    host_map(domains.collect())
+}
+
+/// The hosts of the generation before, to be taken over. Where one of thousands is another, those before and behind it
+/// stand where they stood, and nothing has to be looked up.
+struct Former {
+    hosts: Vec<Option<Host>>,
+    /// How many at the beginning are the same.
+    head: usize,
+    /// How many of the new ones come before those at the end that are the same.
+    rest: usize,
+    /// How far those at the end have moved down.
+    moved: isize,
+    /// The places of others, by the address of their source.
+    others: HashMap<usize, usize>,
+}
+
+impl Former {
+    fn new(hosts: Vec<Host>, sources: &[Arc<ir::VirtualHost>]) -> Former {
+        let same = |(host, source): &(&Host, &Arc<ir::VirtualHost>)| Arc::ptr_eq(&host.source, source);
+        let head = hosts.iter().zip(sources).take_while(same).count();
+        let most = hosts.len().min(sources.len()) - head;
+        let tail = hosts.iter().rev().zip(sources.iter().rev()).take(most).take_while(same).count();
+        let others = (head..hosts.len() - tail)
+            .filter_map(|place| Some((Arc::as_ptr(&hosts.get(place)?.source).addr(), place)))
+            .collect();
+        Former {
+            head,
+            rest: sources.len() - tail,
+            moved: sources.len() as isize - hosts.len() as isize,
+            others,
+            hosts: hosts.into_iter().map(Some).collect(),
+        }
+    }
+
+    /// Does each place have the names that it had?
+    fn has_same_names(&self, sources: &[Arc<ir::VirtualHost>]) -> bool {
+        let of = |place: usize| {
+            Some((&self.hosts.get(place)?.as_ref()?.source.domains, &sources.get(place)?.domains))
+        };
+        self.moved == 0 && (self.head..self.rest).all(|place| of(place).is_some_and(|(was, is)| was == is))
+    }
+
+    /// What was compiled of the source that stands in this place now.
+    fn take(&mut self, place: usize, source: &Arc<ir::VirtualHost>) -> Option<Host> {
+        let before = if place < self.head {
+            place
+        } else if place >= self.rest {
+            place.checked_add_signed(-self.moved)?
+        } else {
+            *self.others.get(&Arc::as_ptr(source).addr())?
+        };
+        let host = self.hosts.get_mut(before)?.take()?;
+        debug_assert!(Arc::ptr_eq(&host.source, source));
+        Some(host)
+    }
 }
 
 impl RouteMemo {
     /// Drops what the generation that ends here did not use.
     pub(crate) fn sweep(&mut self) {
-        self.hosts.retain(|_, remembered| std::mem::take(&mut remembered.used));
+        self.tables = std::mem::take(&mut self.next);
         self.patterns.retain(|_, pattern| Arc::strong_count(pattern) > 1);
         self.engines.sweep();
-        self.texts.retain(|text| Arc::strong_count(text) > 1);
+        // There are thousands, of which a change leaves a few to nobody.
+        if self.texts.len() > 2 * self.texts_left + 64 {
+            self.texts.retain(|text| Arc::strong_count(text) > 1);
+            self.texts_left = self.texts.len();
+        }
     }
 
-    fn virtual_host(
-        &mut self,
-        source: &Arc<ir::VirtualHost>,
-        clusters: &mut dyn Slots,
-        problems: &mut Vec<AppliedProblem>,
-    ) -> Arc<VirtualHost> {
-        if let Some(found) = self.hosts.get_mut(&Arc::as_ptr(source).addr()) {
-            debug_assert!(Arc::ptr_eq(&found.source, source));
-            // All slots are kept, as that also says that the clusters are still named.
-            let moved = found.slots.iter().filter(|slot| !clusters.keep(**slot)).count();
-            if moved == 0 {
-                found.used = true;
-                problems.extend(found.problems.iter().cloned());
-                return found.compiled.clone();
-            }
-        }
+    fn host(&mut self, source: &Arc<ir::VirtualHost>, clusters: &mut dyn Slots) -> Host {
         faults::strike(Point::Compile, || format!("{:?}", source.domains));
         let owner = Arc::default();
         let mut room = Room { memo: self, clusters, slots: HashMap::new(), problems: Vec::new(), owner };
         let compiled = Arc::new(room.virtual_host(source));
-        let Room { slots, problems: own, .. } = room;
-        problems.extend(own.iter().cloned());
-        let slots = slots.into_values().collect();
-        let (source, result) = (source.clone(), compiled.clone());
-        let remembered = Remembered { source, compiled, slots, problems: own, used: true };
-        self.hosts.insert(Arc::as_ptr(&remembered.source).addr(), remembered);
-        result
+        let Room { slots, problems, .. } = room;
+        let mut slots = slots.into_values();
+        let slots = match (slots.next(), slots.len()) {
+            (Some(only), 0) => Named::One(only),
+            (first, _) => Named::Several(first.into_iter().chain(slots).collect()),
+        };
+        Host { source: source.clone(), compiled, slots, problems: problems.into() }
     }
 
     /// Equal expressions are compiled once.
@@ -136,7 +218,7 @@ impl RouteMemo {
 struct Room<'a, 'i> {
     memo: &'a mut RouteMemo,
     clusters: &'a mut dyn Slots,
-    slots: HashMap<&'i Arc<ClusterKey>, Allotted>,
+    slots: HashMap<&'i ClusterKey, Allotted>,
     problems: Vec<AppliedProblem>,
     /// The namespace of the rule that is being compiled.
     owner: Arc<str>,
@@ -320,7 +402,7 @@ impl<'i> Room<'_, 'i> {
         })
     }
 
-    fn cluster(&mut self, cluster: &'i Arc<ClusterKey>) -> (ClusterSlot, Arc<str>) {
+    fn cluster(&mut self, cluster: &'i ClusterKey) -> (ClusterSlot, Arc<str>) {
         let Room { memo, clusters, slots, .. } = self;
         let allotted = slots.entry(cluster).or_insert_with(|| clusters.allot(cluster));
         (allotted.slot, memo.text(&cluster.to_string()))

@@ -27,9 +27,9 @@ pub(crate) struct Tables {
     /// By [`ListenerSlot`]; a slot keeps its listener's address for the life of the process.
     pub(crate) listeners: Vec<Option<Arc<Listener>>>,
     /// By [`ClusterSlot`]; `None`: routes name it, but no such cluster exists.
-    pub(crate) clusters: Vec<Option<Arc<Cluster>>>,
+    pub(crate) clusters: Arc<[Option<Arc<Cluster>>]>,
     /// By [`ClusterSlot`].
-    pub(crate) endpoints: Vec<Arc<EndpointSet>>,
+    pub(crate) endpoints: Arc<[Arc<EndpointSet>]>,
 }
 
 /// Index of a listener in [`Tables::listeners`].

@@ -29,21 +29,21 @@ pub(crate) struct ClusterSlot(pub(crate) u32);
 pub(crate) struct RouteTable {
     /// Its name, as istioctl shows it.
     pub(crate) name: Arc<str>,
-    /// In the order of the configuration, for explanations.
+    /// In the order of the configuration.
     pub(crate) list: Vec<Arc<VirtualHost>>,
-    /// The same by host name.
-    pub(crate) hosts: HostMap<Arc<VirtualHost>>,
+    /// Their places by host name. Tables in which the same names lead to the same places share this, whatever the hosts are.
+    pub(crate) hosts: Arc<HostMap<u32>>,
 }
 
 impl RouteTable {
     /// Serves no host.
     pub(crate) fn empty() -> RouteTable {
-        RouteTable { name: "".into(), list: Vec::new(), hosts: HostMap::default() }
+        RouteTable { name: "".into(), list: Vec::new(), hosts: Arc::default() }
     }
 
     /// The host that serves an authority as received; `None`: 404, flag `NR`.
     pub(crate) fn host(&self, authority: &[u8]) -> Option<&Arc<VirtualHost>> {
-        self.hosts.find(authority)
+        self.list.get(*self.hosts.find(authority)? as usize)
     }
 }
 

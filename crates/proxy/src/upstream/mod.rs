@@ -54,6 +54,7 @@ const STREAMS_EXPECTED: u32 = 100;
 #[derive(Default)]
 pub(crate) struct Upstreams {
     by_slot: RefCell<Vec<Option<Rc<ClusterState>>>>,
+    held: RefCell<Vec<Held>>,
 }
 
 /// A cluster with its endpoints and their idle connections.
@@ -96,20 +97,39 @@ pub(crate) struct EndpointState {
     no_tunnels: Cell<bool>,
 }
 
+/// Where the objects stand that the state of a slot holds; 0: there is none. Most are the same from generation to
+/// generation, and other workers count references to them at the same time: they are not touched where that shows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Held {
+    cluster: usize,
+    endpoints: usize,
+}
+
+fn address<T>(object: Option<&Arc<T>>) -> usize {
+    object.map_or(0, |object| Arc::as_ptr(object).addr())
+}
+
 impl Upstreams {
     /// Brings clusters and endpoints in line with new tables.
     pub(crate) fn reconcile(&self, tables: &Tables) {
-        let mut by_slot = self.by_slot.borrow_mut();
+        let (mut by_slot, mut held) = (self.by_slot.borrow_mut(), self.held.borrow_mut());
         let slots = tables.clusters.len().max(by_slot.len());
         by_slot.resize_with(slots, || None);
-        for (slot, state) in by_slot.iter_mut().enumerate() {
+        held.resize(slots, Held::default());
+        for (slot, (state, held)) in by_slot.iter_mut().zip(&mut *held).enumerate() {
             let Some(cluster) = tables.clusters.get(slot).and_then(Option::as_ref) else {
                 if let Some(old) = state.take() {
                     old.retire();
                 }
+                *held = Held::default();
                 continue;
             };
-            let endpoints = tables.endpoints.get(slot).cloned().unwrap_or_default();
+            let endpoints = tables.endpoints.get(slot);
+            let now = Held { cluster: address(Some(cluster)), endpoints: address(endpoints) };
+            if *held == now {
+                continue;
+            }
+            let endpoints = endpoints.cloned().unwrap_or_default();
             match state {
                 Some(same) if same.serves(cluster) => same.update(cluster, &endpoints),
                 _ => {
@@ -118,15 +138,22 @@ impl Upstreams {
                     }
                 }
             }
+            *held = now;
         }
     }
 
     /// New endpoints for clusters that stay as they are.
     pub(crate) fn endpoints(&self, endpoints: &[Arc<EndpointSet>]) {
-        for (state, endpoints) in self.by_slot.borrow().iter().zip(endpoints) {
+        let mut held = self.held.borrow_mut();
+        for ((state, held), endpoints) in self.by_slot.borrow().iter().zip(&mut *held).zip(endpoints) {
+            let now = address(Some(endpoints));
+            if held.endpoints == now {
+                continue;
+            }
             if let Some(state) = state {
                 let cluster = state.cluster.borrow().clone();
                 state.update(&cluster, endpoints);
+                held.endpoints = now;
             }
         }
     }

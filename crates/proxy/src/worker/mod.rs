@@ -60,7 +60,7 @@ pub(crate) enum Mail {
         close: Vec<ListenerSlot>,
     },
     /// New endpoints for the clusters of the generation in force.
-    Endpoints { stamp: u64, endpoints: Arc<Vec<Arc<EndpointSet>>> },
+    Endpoints { stamp: u64, endpoints: Arc<[Arc<EndpointSet>]> },
     /// Another worker has a request that waits for a place among a cluster's connections.
     MakeRoom(ClusterSlot),
     /// A connection that another worker accepted.

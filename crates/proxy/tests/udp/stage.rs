@@ -204,7 +204,8 @@ fn endpoints(to: To<'_>) -> Endpoints {
     let of = |origins: &[&Origin]| {
         Arc::new(ClusterEndpoints { endpoints: origins.iter().map(endpoint).collect() })
     };
-    Endpoints { clusters: to.iter().map(|(name, _, origins)| (key(name), of(origins))).collect() }
+    let clusters = to.iter().map(|(name, _, origins)| (key(name), of(origins)));
+    Endpoints { clusters: Arc::new(clusters.collect()) }
 }
 
 /// Answers every datagram with its name, whom it is from, and what it says. Its thread ends with the process.

@@ -83,7 +83,7 @@ impl EndpointMemo {
                     continue;
                 }
                 let (key, made) = (&known.plan.cluster.key, &known.found.endpoints);
-                let clusters = &mut Arc::make_mut(&mut all).clusters;
+                let clusters = Arc::make_mut(&mut Arc::make_mut(&mut all).clusters);
                 match made.endpoints.is_empty() {
                     true => drop(clusters.remove(key)),
                     false => drop(clusters.insert(key.clone(), Arc::clone(made))),

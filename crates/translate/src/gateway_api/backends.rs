@@ -26,7 +26,7 @@ pub(crate) enum Carries {
 /// A cluster that a route needs.
 #[derive(Debug, Clone)]
 pub(crate) struct Needed {
-    pub(crate) cluster: Arc<ClusterKey>,
+    pub(crate) cluster: ClusterKey,
     pub(crate) service: Arc<ServiceFacts>,
     /// The field that names it.
     pub(crate) by: Arc<NamedBy>,
@@ -89,7 +89,7 @@ fn host_of(index: &Index<'_>, namespace: &str, name: &str) -> String {
 /// A backend that there is.
 #[derive(Debug)]
 pub(crate) struct Backend {
-    pub(crate) cluster: Arc<ClusterKey>,
+    pub(crate) cluster: ClusterKey,
     pub(crate) service: Arc<ServiceFacts>,
 }
 
@@ -140,12 +140,12 @@ pub(crate) fn backend(
     }
     let cluster = index.services.cluster(found.service, number, "");
     let usual = found.service.port(number).and_then(|port| port.protocol);
-    let cluster = ClusterKey {
-        datagrams: carries == Carries::Datagrams,
-        http2: carries == Carries::Calls && !usual.is_some_and(Protocol::is_http2),
-        ..cluster
+    let http2 = carries == Carries::Calls && !usual.is_some_and(Protocol::is_http2);
+    let cluster = match (carries == Carries::Datagrams, http2) {
+        (false, false) => cluster,
+        (datagrams, http2) => cluster.with(|name| (name.datagrams, name.http2) = (datagrams, http2)),
     };
-    Ok(Backend { cluster: Arc::new(cluster), service: Arc::clone(found.service) })
+    Ok(Backend { cluster, service: Arc::clone(found.service) })
 }
 
 /// The only port of an XBackend, which need not be named.
@@ -167,11 +167,11 @@ fn x_backend(
     if let Some(what) = what {
         return Err(("UnsupportedProtocol", format!("{title} takes no {what}")));
     }
-    let cluster = ClusterKey {
-        http2: carries == Carries::Calls && !own.protocol.is_some_and(Protocol::is_http2),
-        ..index.services.cluster(service, own.number, "")
-    };
-    Ok(Backend { cluster: Arc::new(cluster), service: Arc::clone(service) })
+    let mut cluster = index.services.cluster(service, own.number, "");
+    if carries == Carries::Calls && !own.protocol.is_some_and(Protocol::is_http2) {
+        cluster = cluster.with(|name| name.http2 = true);
+    }
+    Ok(Backend { cluster, service: Arc::clone(service) })
 }
 
 /// A port for requests, as it is written.

@@ -59,7 +59,7 @@ pub(super) fn policy(
     let whole = timeouts.and_then(|timeouts| Millis::new(timeouts.request?.millis()));
     let usual = Millis::new(TIMEOUT_MS).unwrap_or_else(|| unreachable!());
     let timeout = whole.map_or(usual, |whole| whole.min(usual));
-    let cluster = found.map_or_else(|| Arc::new(nowhere()), |found| Arc::clone(&found.cluster));
+    let cluster = found.map_or_else(nowhere, |found| found.cluster.clone());
     Ok(Arc::new(ExternalAuth { cluster, form, body_most, timeout }))
 }
 

@@ -71,21 +71,17 @@ impl Identities {
     }
 
     /// A cluster as a Gateway speaks to it, with what it shows it.
-    pub(super) fn cluster(
-        &self,
-        gateway: usize,
-        key: &Arc<ClusterKey>,
-    ) -> (Arc<ClusterKey>, Option<Arc<Certificate>>) {
+    pub(super) fn cluster(&self, gateway: usize, key: &ClusterKey) -> (ClusterKey, Option<Arc<Certificate>>) {
         match (self.shown.get(gateway), self.name(gateway, key)) {
-            (Some(Some(own)), Some(key)) => (Arc::new(key), own.certificate.as_ref().ok().cloned()),
-            _ => (Arc::clone(key), None),
+            (Some(Some(own)), Some(key)) => (key, own.certificate.as_ref().ok().cloned()),
+            _ => (key.clone(), None),
         }
     }
 
     /// What a Gateway calls the cluster to which it shows something.
     fn name(&self, gateway: usize, key: &ClusterKey) -> Option<ClusterKey> {
         let own = self.shown.get(gateway)?.as_ref().filter(|_| self.clusters.contains(key))?;
-        Some(ClusterKey { gateway: own.gateway.clone(), ..key.clone() })
+        Some(key.with(|name| name.gateway.clone_from(&own.gateway)))
     }
 
     /// Does a Gateway show anything?
@@ -99,7 +95,7 @@ impl Identities {
             return Arc::clone(rule);
         }
         let mut rule = Rule::clone(rule);
-        let mut all: Vec<&mut Arc<ClusterKey>> = service(&mut rule.external_auth).into_iter().collect();
+        let mut all: Vec<&mut ClusterKey> = service(&mut rule.external_auth).into_iter().collect();
         if let Action::Forward(forward) = &mut rule.action {
             for to in &mut forward.destinations {
                 all.extend(service(&mut to.external_auth));
@@ -109,7 +105,7 @@ impl Identities {
         }
         for cluster in all {
             if let Some(name) = self.name(gateway, cluster) {
-                *cluster = Arc::new(name);
+                *cluster = name;
             }
         }
         Arc::new(rule)
@@ -128,7 +124,7 @@ impl Identities {
 }
 
 /// The cluster of a service that is asked about requests.
-fn service(asked: &mut Option<Arc<ExternalAuth>>) -> Option<&mut Arc<ClusterKey>> {
+fn service(asked: &mut Option<Arc<ExternalAuth>>) -> Option<&mut ClusterKey> {
     asked.as_mut().map(|asked| &mut Arc::make_mut(asked).cluster)
 }
 

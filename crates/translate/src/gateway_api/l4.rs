@@ -72,7 +72,7 @@ fn draft(ground: (&Index<'_>, &Grants), mut route: Route, rules: &[L4RouteRule])
             Ok(Backend { cluster, service }) => {
                 if weight > 0 {
                     let by = Arc::new(NamedBy::route(route.object.clone(), field));
-                    wanted.push(Needed { cluster: Arc::clone(&cluster), service, by });
+                    wanted.push(Needed { cluster: cluster.clone(), service, by });
                 }
                 ClusterKey::clone(&cluster)
             }
@@ -118,14 +118,14 @@ fn encrypted(
     if own.is_empty() {
         return Vec::new();
     }
-    let as_it_is = |cluster: &ClusterKey| ClusterKey { by_server_name: true, ..cluster.clone() };
+    let as_it_is = |cluster: &ClusterKey| cluster.with(|name| name.by_server_name = true);
     let destinations = to.destinations.iter().map(|TcpDestination { cluster, weight }| {
-        let is_own = own.iter().any(|own| *own.cluster == *cluster);
+        let is_own = own.iter().any(|own| own.cluster == *cluster);
         let cluster = if is_own { as_it_is(cluster) } else { cluster.clone() };
         TcpDestination { cluster, weight: *weight }
     });
     let destinations = destinations.collect();
-    let passed = own.into_iter().map(|own| Needed { cluster: Arc::new(as_it_is(&own.cluster)), ..own });
+    let passed = own.into_iter().map(|own| Needed { cluster: as_it_is(&own.cluster), ..own });
     wanted.extend(passed);
     destinations
 }

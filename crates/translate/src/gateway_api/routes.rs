@@ -221,7 +221,7 @@ impl HttpDraft {
             return whole(Action::Redirect(redirect));
         }
         if destinations.is_empty() {
-            destinations.push(destination(Arc::new(backends::nothing()), 1));
+            destinations.push(destination(backends::nothing(), 1));
         }
         let (timeout, retry) = times(written.timeouts, written.retry);
         let session = match session::of_rule(self.route.key(), number, written.session) {
@@ -278,7 +278,7 @@ impl HttpDraft {
                     self.want(&cluster, service, field);
                     cluster
                 }
-                None => Arc::new(backends::nowhere(self.referrer(), &reference)),
+                None => backends::nowhere(self.referrer(), &reference),
             };
             destinations.push(Destination {
                 session,
@@ -356,9 +356,9 @@ impl HttpDraft {
         }
     }
 
-    fn want(&mut self, cluster: &Arc<ClusterKey>, service: Arc<ServiceFacts>, field: String) {
+    fn want(&mut self, cluster: &ClusterKey, service: Arc<ServiceFacts>, field: String) {
         let by = Arc::new(NamedBy::route(self.route.object.clone(), field));
-        self.wanted.push(Needed { cluster: Arc::clone(cluster), service, by });
+        self.wanted.push(Needed { cluster: cluster.clone(), service, by });
     }
 
     fn referrer<'s>(&'s self) -> Referrer<'s> {
@@ -373,7 +373,7 @@ struct Made {
     folded: bool,
 }
 
-fn destination(cluster: Arc<ClusterKey>, weight: u32) -> Destination {
+fn destination(cluster: ClusterKey, weight: u32) -> Destination {
     Destination {
         cluster,
         weight,

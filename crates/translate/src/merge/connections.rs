@@ -239,10 +239,8 @@ impl<'a> Merger<'a, '_, '_> {
             let subsets: Vec<&str> = std::iter::once("").chain(subsets).collect();
             for port in service.ports.iter().filter(|port| port.protocol.is_some()) {
                 for subset in &subsets {
-                    let cluster = ClusterKey {
-                        by_server_name: true,
-                        ..ClusterKey::new(port.number, subset, &service.host)
-                    };
+                    let cluster = ClusterKey::new(port.number, subset, &service.host);
+                    let cluster = cluster.with(|name| name.by_server_name = true);
                     let destination = TcpDestination { cluster: cluster.clone(), weight: 1 };
                     made.push(Passthrough {
                         server_names: vec![HostPattern::Exact(cluster.to_string())],
@@ -250,7 +248,7 @@ impl<'a> Merger<'a, '_, '_> {
                         route: timed(pool, vec![destination], server.origin()),
                     });
                     let by = NamedBy::other(server.object.clone(), server.field.clone());
-                    self.routing.wanted.add(Arc::new(cluster), Arc::clone(service), instance, by);
+                    self.routing.wanted.add(cluster, Arc::clone(service), instance, by);
                 }
             }
         }

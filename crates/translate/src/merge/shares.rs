@@ -32,7 +32,7 @@ pub(crate) struct Share {
 
 /// Clusters, the services of which they are, and what names them.
 #[derive(Debug, Default)]
-pub(super) struct Named(Vec<(Arc<ClusterKey>, Arc<ServiceFacts>, Arc<NamedBy>)>);
+pub(super) struct Named(Vec<(ClusterKey, Arc<ServiceFacts>, Arc<NamedBy>)>);
 
 impl Named {
     /// Notes what a destination means; what is wrong with it is added to `problems`.
@@ -48,7 +48,7 @@ impl Named {
     pub(super) fn want(&self, instance: usize, clusters: &mut WantedClusters) {
         for (key, service, by) in &self.0 {
             let (service, by) = (Arc::clone(service), Arc::clone(by));
-            clusters.add_wanted(Arc::clone(key), Wanted { service, by, instance, tls: None, identity: None });
+            clusters.add_wanted(key.clone(), Wanted { service, by, instance, tls: None, identity: None });
         }
     }
 }

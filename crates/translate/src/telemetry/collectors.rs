@@ -118,7 +118,7 @@ impl Collectors<'_, '_> {
         let key = ClusterKey::new(port, "", &format!("{host}:{port}"));
         let tls = tls_settings.clone().map(|said| OwnTls { said, field: traced.field("tlsSettings") });
         self.wanted.add_wanted(
-            Arc::new(key.clone()),
+            key.clone(),
             Wanted { service, by: Arc::new(by), instance: number, tls, identity: None },
         );
         let Manner { protocol, path, timeout, headers } = manner;
@@ -189,7 +189,7 @@ impl Collectors<'_, '_> {
         let key = self.index.services.cluster(found.service, port_number, "");
         let by = NamedBy::other(AnyObject::MeshConfig(Arc::clone(config)), field);
         let authority = format!("{}:{port_number}", key.host);
-        self.wanted.add(Arc::new(key.clone()), Arc::clone(found.service), number, by);
+        self.wanted.add(key.clone(), Arc::clone(found.service), number, by);
         Some((key, authority))
     }
 }

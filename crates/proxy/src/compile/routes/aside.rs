@@ -44,7 +44,7 @@ impl<'i> Room<'_, 'i> {
     }
 
     /// A rule that no request matches: it forwards to a cluster.
-    fn aside(&mut self, cluster: &'i Arc<ClusterKey>, timeout_ms: u64, retry: Retry) -> Rule {
+    fn aside(&mut self, cluster: &'i ClusterKey, timeout_ms: u64, retry: Retry) -> Rule {
         let nothing = self.memo.text("");
         let (cluster, cluster_name) = self.cluster(cluster);
         let to = Destination {
