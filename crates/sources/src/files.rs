@@ -71,6 +71,8 @@ pub(crate) enum Where {
     All(BTreeSet<OsString>),
     /// What these notifications name, as far as that tells what has changed; the wanted files in any case.
     Only(BTreeSet<PathBuf>),
+    /// Everything, if what was found by this walk is not what is known.
+    Unless(Walk),
 }
 
 /// The state of the watched files.
@@ -140,20 +142,41 @@ impl FileSource {
             Where::Only(paths) => {
                 paths.iter().filter_map(|path| Some(path.file_name()?.to_owned())).collect()
             }
+            Where::Unless(_) => BTreeSet::new(),
         };
         let changed = match at {
             Where::All(_) => None,
             Where::Only(paths) => self.changed(paths),
+            Where::Unless(walk) => self.is_as_known(walk).then(Vec::new),
         };
         let mut events = match &changed {
             Some(changed) => self.look_at(changed, &named, now, &mut again),
             None => self.look_at_all(&named, now, &mut again, visit),
         };
         events.extend(self.wanted.look(&named, now, &mut again, visit));
-        let everything = changed.is_none();
+        let everything = changed.is_none() || matches!(at, Where::Unless(_));
         let first = !std::mem::replace(&mut self.looked, true);
         let (unused, files) = (self.ledger.unused(), self.ledger.file_count());
         Look { events, unused, files, first, everything, again: again.0 }
+    }
+
+    /// The roots, as they are walked.
+    pub(crate) fn roots(&self) -> Vec<PathBuf> {
+        self.roots.iter().map(|root| root.path.clone()).collect()
+    }
+
+    /// Did a walk find what is known, and nothing that has to be told again?
+    fn is_as_known(&self, walk: &Walk) -> bool {
+        let Walk { files, folders, links, unreadable, missing } = walk;
+        let files = || files.iter().map(|(path, found)| (path, found.as_ref().ok().copied()));
+        let known = || self.seen.iter().map(|(path, seen)| (path, seen.fingerprint));
+        self.looked
+            && unreadable.is_empty()
+            && missing.is_empty()
+            && self.folder_problems.is_empty()
+            && (folders, *links) == (&self.folders, self.links)
+            && files().eq(known())
+            && files().all(|(_, found)| found.is_some())
     }
 
     fn look_at_all(
@@ -163,8 +186,7 @@ impl FileSource {
         again: &mut Again,
         visit: &mut dyn FnMut(&Path),
     ) -> Vec<Event> {
-        let roots: Vec<PathBuf> = self.roots.iter().map(|root| root.path.clone()).collect();
-        let walk = disk::walk(&roots, visit);
+        let walk = disk::walk(&self.roots(), visit);
         self.forget_vanished(&walk, now, again);
         for (path, found) in &walk.files {
             match found {

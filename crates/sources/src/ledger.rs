@@ -1,6 +1,7 @@
 //! Which file says what, and the law by which the contents of files become events. No IO.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -28,7 +29,10 @@ pub(crate) struct Ledger {
     namespace: Arc<str>,
     /// The file that is a mesh configuration and nothing else.
     mesh: Option<PathBuf>,
-    files: BTreeMap<PathBuf, Entry>,
+    /// By path, which is compared as bytes.
+    files: BTreeMap<OsString, Entry>,
+    /// What is unused in all of them.
+    unused: BTreeMap<String, usize>,
     events: Vec<Event>,
 }
 
@@ -36,7 +40,13 @@ impl Ledger {
     /// Empty. Objects without a namespace are taken to be in `namespace`; the file `mesh` holds no objects but a mesh
     /// configuration.
     pub(crate) fn new(namespace: &str, mesh: Option<PathBuf>) -> Ledger {
-        Ledger { namespace: namespace.into(), mesh, files: BTreeMap::new(), events: Vec::new() }
+        Ledger {
+            namespace: namespace.into(),
+            mesh,
+            files: BTreeMap::new(),
+            unused: BTreeMap::new(),
+            events: Vec::new(),
+        }
     }
 
     /// The file was read; `name` is what the user calls it.
@@ -54,7 +64,7 @@ impl Ledger {
         let mut keys: BTreeSet<ObjectKey> =
             parsed.objects.iter().map(|object| object.key().clone()).collect();
         self.events.extend(parsed.objects.into_iter().map(Event::Apply));
-        let before = self.files.remove(path).unwrap_or_default().keys;
+        let before = self.take(path).unwrap_or_default().keys;
         for key in before {
             if keys.contains(&key) {
                 continue;
@@ -66,7 +76,10 @@ impl Ledger {
             }
         }
         self.events.push(Event::Problems { file: Arc::clone(&name), problems: parsed.problems });
-        self.files.insert(path.to_owned(), Entry { name, keys, unused: parsed.ignored });
+        for (kind, count) in &parsed.ignored {
+            *self.unused.entry(kind.clone()).or_default() += count;
+        }
+        self.files.insert(path.into(), Entry { name, keys, unused: parsed.ignored });
     }
 
     /// The file is there but cannot be read, for this reason.
@@ -79,21 +92,33 @@ impl Ledger {
     fn keep(&mut self, path: &Path, name: &str, problem: Problem) {
         let name: Arc<str> = name.into();
         let problems = vec![problem.at(&name, 1, 1)];
-        self.files.entry(path.to_owned()).or_default().name = Arc::clone(&name);
+        self.files.entry(path.into()).or_default().name = Arc::clone(&name);
         self.events.push(Event::Problems { file: name, problems });
     }
 
     /// The file is gone.
     pub(crate) fn forget(&mut self, path: &Path) {
-        let Some(Entry { name, keys, .. }) = self.files.remove(path) else { return };
+        let Some(Entry { name, keys, .. }) = self.take(path) else { return };
         let deletes = keys.into_iter().map(|key| Event::Delete { key, file: Arc::clone(&name) });
         self.events.extend(deletes);
         self.events.push(Event::Problems { file: name, problems: Vec::new() });
     }
 
+    /// Takes out what a file was found to say.
+    fn take(&mut self, path: &Path) -> Option<Entry> {
+        let entry = self.files.remove(path.as_os_str())?;
+        for (kind, count) in &entry.unused {
+            if let Some(all) = self.unused.get_mut(kind) {
+                *all = all.saturating_sub(*count);
+            }
+        }
+        self.unused.retain(|_, count| *count > 0);
+        Some(entry)
+    }
+
     /// Does the store have objects from this file?
     pub(crate) fn holds_objects(&self, path: &Path) -> bool {
-        self.files.get(path).is_some_and(|entry| !entry.keys.is_empty())
+        self.files.get(path.as_os_str()).is_some_and(|entry| !entry.keys.is_empty())
     }
 
     /// The events since the last call. Some may say what the store knows already.
@@ -103,11 +128,7 @@ impl Ledger {
 
     /// How many objects of which kinds are in the files without being of use here.
     pub(crate) fn unused(&self) -> BTreeMap<String, usize> {
-        let mut all = BTreeMap::new();
-        for (kind, count) in self.files.values().flat_map(|entry| &entry.unused) {
-            *all.entry(kind.clone()).or_default() += count;
-        }
-        all
+        self.unused.clone()
     }
 
     /// How many files there are.

@@ -126,7 +126,7 @@ pub fn start(config: &Config, runtime: &tokio::runtime::Handle) -> Result<(Sourc
     let (names, wanted) = unbounded_channel();
     let asker = Asker::new(config.dns_servers.clone());
     runtime.spawn(dns::ask_on(asker, Rhythm::default(), wanted, told.clone()));
-    let waker = watch::start(FileSource::new(config), told).map_err(StartError::Watch)?;
+    let waker = watch::start(FileSource::new(config), told, watch::RESCAN).map_err(StartError::Watch)?;
     runtime.spawn(own_store(inbox, beginnings, giver));
     Ok((Sources { waker, names, objects, writer }, Updates(taker)))
 }

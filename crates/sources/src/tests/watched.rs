@@ -7,10 +7,11 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::Duration;
 
-use limen_resources::Snapshot;
+use limen_resources::{Event, Snapshot};
 
 use super::{service, virtual_service};
-use crate::{Config, Sources, Update, Updates, start};
+use crate::files::FileSource;
+use crate::{Config, Sources, Update, Updates, start, watch};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -59,6 +60,34 @@ async fn the_first_update_has_everything() {
     let (_watched, first) = Watched::start(dir.path()).await;
     assert_eq!(names(&first.snapshot), ["a", "b", "c"]);
     assert_eq!(first.files, 3);
+}
+
+/// Through another name of the same file, in a folder that nobody watches.
+#[tokio::test]
+async fn what_no_event_tells_is_found_by_a_walk_and_events_go_on_being_heard() {
+    let (root, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let path = |name: &str| root.path().join(name);
+    fs::write(path("a.yaml"), service("a")).unwrap();
+    fs::hard_link(path("a.yaml"), elsewhere.path().join("other")).unwrap();
+    let config =
+        Config { roots: vec![root.path().to_owned()], namespace: "default".into(), ..Config::default() };
+    let (told, mut batches) = tokio::sync::mpsc::unbounded_channel();
+    let waker = watch::start(FileSource::new(&config), told, Duration::from_millis(20)).unwrap();
+    let mut said = async |name: &str| {
+        let applied = |event: &Event| matches!(event, Event::Apply(object) if &*object.key().name == name);
+        loop {
+            let batch = tokio::time::timeout(DEADLINE, batches.recv()).await.expect("nothing came").unwrap();
+            if batch.events.iter().any(applied) {
+                return;
+            }
+        }
+    };
+    said("a").await;
+    fs::write(elsewhere.path().join("other"), service("a2")).unwrap();
+    said("a2").await;
+    fs::write(path("b.yaml"), service("b")).unwrap();
+    said("b").await;
+    waker.wake(watch::Wake::Stop);
 }
 
 #[tokio::test]
