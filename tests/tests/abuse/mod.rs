@@ -10,6 +10,7 @@ mod config;
 mod document;
 mod doors;
 mod floods;
+mod origins;
 mod slow;
 mod smuggling;
 

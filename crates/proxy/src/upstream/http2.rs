@@ -99,7 +99,7 @@ impl Shared {
         counted.made(Some(Protocol::Http2));
         let keep_alive = cluster.keep_alive.map(|wanted| (wanted, clock.timer()));
         let driven = (Ending(state.clone()), endpoint.address, cluster.max_requests);
-        contained(counters, drive(connection, driven, keep_alive, counted));
+        contained(counters, drive(connection, driven, keep_alive, (counted, clock.clone())));
         Ok(Rc::new(Shared {
             requests,
             state,
@@ -242,12 +242,13 @@ async fn drive(
     mut connection: ClientConnection<OriginIo>,
     (ending, address, max_requests): (Ending, Address, Option<u32>),
     keep_alive: Option<(KeepAlive, Timer)>,
-    counted: Counted,
+    (counted, clock): (Counted, Rc<Clock>),
 ) {
     let pings = keep_alive.and_then(|(wanted, timer)| Some((wanted, timer, connection.pings()?)));
     let state = &ending.0;
     let moved = poll_fn(|cx| {
         faults::strike(Point::Shared, || format!("{address:?}"));
+        connection.at(clock.recent_ms());
         let over = Pin::new(&mut connection).poll(cx).map(drop);
         state.tell();
         over

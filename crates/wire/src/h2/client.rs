@@ -1,10 +1,12 @@
 //! HTTP/2, client side: a thin skin over the `h2` crate, generic over the stream it is given. Nothing of the crate shows
 //! outside: heads become ours, errors become [`H2Error`].
 
+mod guard;
 mod stream;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
@@ -16,6 +18,7 @@ use crate::h1::decimal;
 use crate::head::{BodyLength, Known, MethodKind, RequestHead, ResponseHead, Version, Weight};
 
 use super::H2Error;
+use guard::{Credit, Guard};
 pub use stream::{RecvBody, SendBody};
 
 /// How many streams may be opened while the server has said nothing: no limit, in a number that it cannot name.
@@ -34,6 +37,8 @@ pub struct ClientLimits {
     pub max_fields: usize,
     /// Bytes of request data buffered per stream.
     pub max_send_buffer: usize,
+    /// Bytes that small pieces of bodies may take beside what they hold while nobody has read them, on all streams.
+    pub max_small_pieces: usize,
 }
 
 impl Default for ClientLimits {
@@ -46,6 +51,7 @@ impl Default for ClientLimits {
             max_header_list: 60 * 1024,
             max_fields: 100,
             max_send_buffer: 256 * 1024,
+            max_small_pieces: 64 * 1024 * 1024,
         }
     }
 }
@@ -54,7 +60,8 @@ impl Default for ClientLimits {
 /// when the connection has, and of itself once every [`Requests`] and every stream is gone.
 #[derive(Debug)]
 pub struct ClientConnection<S: AsyncRead + AsyncWrite + Unpin> {
-    inner: ::h2::client::Connection<S, Bytes>,
+    inner: ::h2::client::Connection<Guard<S>, Bytes>,
+    credit: Arc<Credit>,
 }
 
 /// Begins HTTP/2 with prior knowledge: sends the preface and our settings, and does not wait for the server's.
@@ -65,21 +72,29 @@ pub async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
     io: S,
     limits: &ClientLimits,
 ) -> Result<(Requests, ClientConnection<S>), H2Error> {
+    let credit = Credit::new();
     let (requests, inner) = ::h2::client::Builder::new()
         .initial_window_size(limits.initial_stream_window)
         .initial_connection_window_size(limits.initial_connection_window)
         // What is not much beyond the limit is refused by us, who can say for what; the codec keeps no more than this.
         .max_header_list_size(limits.max_header_list.saturating_mul(2))
         .max_send_buffer_size(limits.max_send_buffer)
+        .data_frame_budget(limits.max_small_pieces)
         .enable_push(false)
         .initial_max_send_streams(UNTOLD)
-        .handshake(io)
+        .handshake(Guard::new(io, credit.clone()))
         .await?;
     let room = Room { bytes: limits.max_header_list as usize, fields: limits.max_fields };
-    Ok((Requests { inner: requests, room }, ClientConnection { inner }))
+    let requests = Requests { inner: requests, room, credit: credit.clone() };
+    Ok((requests, ClientConnection { inner, credit }))
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> ClientConnection<S> {
+    /// So many milliseconds have passed since some moment: the server may say again what is of no use by itself.
+    pub fn at(&self, now_ms: u64) {
+        self.credit.pass(now_ms);
+    }
+
     /// The means to ask whether the server is still there; there is one.
     pub fn pings(&mut self) -> Option<Pings> {
         self.inner.ping_pong().map(|inner| Pings { inner })
@@ -119,6 +134,7 @@ impl Pings {
 pub struct Requests {
     inner: ::h2::client::SendRequest<Bytes>,
     room: Room,
+    credit: Arc<Credit>,
 }
 
 /// How much of fields is taken from a server at a time.
@@ -183,7 +199,9 @@ impl Requests {
             method = MethodKind::Connect;
         }
         let (answer, body) = self.inner.send_request(request, end)?;
-        Ok((Answer { inner: answer, method, room: self.room }, SendBody::new(body)))
+        self.credit.request();
+        let body = SendBody::new(body, self.credit.clone());
+        Ok((Answer { inner: answer, method, room: self.room }, body))
     }
 }
 

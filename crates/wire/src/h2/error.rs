@@ -126,6 +126,9 @@ impl From<::h2::Error> for H2Error {
         match error.reason() {
             Some(reason) if error.is_go_away() => H2Error::GoAway { reason: reason.into(), remote },
             Some(reason) => H2Error::Reset { reason: reason.into(), remote },
+            None if error.get_io().is_some_and(|error| error.kind() == io::ErrorKind::QuotaExceeded) => {
+                H2Error::GoAway { reason: ResetReason::ENHANCE_YOUR_CALM, remote: false }
+            }
             None if error.is_io() => {
                 H2Error::Io(error.into_io().unwrap_or_else(|| io::ErrorKind::BrokenPipe.into()))
             }

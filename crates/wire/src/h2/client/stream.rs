@@ -1,6 +1,7 @@
 //! The two directions of one stream.
 
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -8,6 +9,7 @@ use http::header::HeaderMap;
 use http::{HeaderName, HeaderValue};
 
 use super::Room;
+use super::guard::Credit;
 use crate::h2::H2Error;
 use crate::head::{Fields, Known};
 use crate::trailers::may_trail;
@@ -71,11 +73,12 @@ impl RecvBody {
 #[derive(Debug)]
 pub struct SendBody {
     inner: ::h2::SendStream<Bytes>,
+    credit: Arc<Credit>,
 }
 
 impl SendBody {
-    pub(in crate::h2) fn new(inner: ::h2::SendStream<Bytes>) -> SendBody {
-        SendBody { inner }
+    pub(super) fn new(inner: ::h2::SendStream<Bytes>, credit: Arc<Credit>) -> SendBody {
+        SendBody { inner, credit }
     }
 
     /// Asks for room for `wanted` bytes; ready with how many, from 1 to `wanted`, may be sent now. 0 for 0.
@@ -117,7 +120,10 @@ impl SendBody {
     /// # Errors
     /// The stream is gone or was ended already.
     pub fn send_data(&mut self, data: Bytes, end: bool) -> Result<(), H2Error> {
-        Ok(self.inner.send_data(data, end)?)
+        let bytes = data.len();
+        self.inner.send_data(data, end)?;
+        self.credit.sent(bytes);
+        Ok(())
     }
 
     /// Sends trailers, which end the stream.
