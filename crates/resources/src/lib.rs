@@ -21,6 +21,7 @@ mod problem;
 mod revision;
 mod snapshot;
 mod store;
+mod table;
 mod validate;
 mod verdict;
 mod yaml;
@@ -34,8 +35,9 @@ pub use made::{Made, Now};
 pub use object::{AnyObject, Location, Meta, Object, Source, Timestamp};
 pub use problem::{Level, Problem};
 pub use revision::RevisionView;
-pub use snapshot::{FileState, NameState, Snapshot, Table};
+pub use snapshot::{FileState, NameState, Snapshot};
 pub use store::{Event, Store};
+pub use table::{Change, Table};
 pub use verdict::{Facts, GatewayAddress, GatewayAddressType, ListenerPart, Part, Verdict, Verdicts};
 pub use yaml::{
     ApiKind, Parsed, api_kinds, parse, parse_mesh, parse_object, parse_proxy_options, parse_value,

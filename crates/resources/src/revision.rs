@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use crate::code::codes;
 use crate::object::Object;
 use crate::problem::Problem;
-use crate::snapshot::{Snapshot, Table};
+use crate::snapshot::Snapshot;
+use crate::table::Table;
 
 /// The label of configuration that one revision alone is to obey.
 const REVISION_LABEL: &str = "istio.io/rev";
@@ -54,6 +55,12 @@ fn filtered<S>(
 ) -> Table<S> {
     if table.same(before) && before.same(shown) {
         return shown.clone();
+    }
+    // What was there before is everybody's or ours.
+    let foreign = |object: &Object<S>| revision_of(object).is_some_and(|other| other != revision);
+    let after = || table.changed(before).into_iter().filter_map(|change| change.after);
+    if before.same(shown) && !after().any(|object| foreign(object)) {
+        return table.clone();
     }
     let mut seen = table.clone();
     for object in table.iter() {

@@ -17,78 +17,7 @@ use crate::key::{Kind, ObjectKey};
 use crate::networking::{Ingress, IngressClass};
 use crate::object::{AnyObject, Location, Object, Source};
 use crate::problem::Problem;
-
-type ByName<S> = BTreeMap<Arc<str>, Arc<Object<S>>>;
-
-/// The objects of one kind, ordered by namespace, then name. A clone shares everything; a change copies the table of
-/// namespaces and the one namespace that it concerns.
-#[derive(Debug)]
-pub struct Table<S> {
-    namespaces: Arc<BTreeMap<Arc<str>, Arc<ByName<S>>>>,
-}
-
-impl<S> Clone for Table<S> {
-    fn clone(&self) -> Table<S> {
-        Table { namespaces: Arc::clone(&self.namespaces) }
-    }
-}
-
-impl<S> Default for Table<S> {
-    fn default() -> Table<S> {
-        Table { namespaces: Arc::default() }
-    }
-}
-
-impl<S> Table<S> {
-    /// The object with this namespace and name.
-    pub fn get(&self, namespace: &str, name: &str) -> Option<&Arc<Object<S>>> {
-        self.namespaces.get(namespace)?.get(name)
-    }
-
-    /// All of them in order.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<Object<S>>> {
-        self.namespaces.values().flat_map(|by_name| by_name.values())
-    }
-
-    /// Those of one namespace, by name.
-    pub fn in_namespace(&self, namespace: &str) -> impl Iterator<Item = &Arc<Object<S>>> {
-        self.namespaces.get(namespace).into_iter().flat_map(|by_name| by_name.values())
-    }
-
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.namespaces.values().map(|by_name| by_name.len()).sum()
-    }
-
-    /// Are there none?
-    pub fn is_empty(&self) -> bool {
-        self.namespaces.is_empty()
-    }
-
-    /// Do both hold the very same objects, without looking into them?
-    pub fn same(&self, other: &Table<S>) -> bool {
-        Arc::ptr_eq(&self.namespaces, &other.namespaces)
-    }
-
-    pub(crate) fn insert(&mut self, object: Arc<Object<S>>) {
-        let namespaces = Arc::make_mut(&mut self.namespaces);
-        let by_name = namespaces.entry(Arc::clone(&object.key.namespace)).or_default();
-        Arc::make_mut(by_name).insert(Arc::clone(&object.key.name), object);
-    }
-
-    pub(crate) fn remove(&mut self, key: &ObjectKey) {
-        if self.get(&key.namespace, &key.name).is_none() {
-            return;
-        }
-        let namespaces = Arc::make_mut(&mut self.namespaces);
-        if let Some(by_name) = namespaces.get_mut(&key.namespace) {
-            Arc::make_mut(by_name).remove(&key.name);
-            if by_name.is_empty() {
-                namespaces.remove(&key.namespace);
-            }
-        }
-    }
-}
+use crate::table::Table;
 
 /// What is known of a file that some object names, such as a certificate.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -159,16 +159,17 @@ fn by_key(plans: &[Arc<ClusterPlan>], last: &Arc<Clusters>) -> Arc<Clusters> {
     Arc::new(all().map(|cluster| (cluster.key.clone(), Arc::clone(cluster))).collect())
 }
 
-/// Does the gateway run where it did, as far as status says that? Endpoints count for nothing else here.
+/// Does the gateway run where it did, as far as status says that? Endpoints count for nothing else here. Services are the
+/// same in both.
 fn same_places(a: &Snapshot, b: &Snapshot, settings: &Settings) -> bool {
     if a.endpoint_slices().same(b.endpoint_slices()) {
         return true;
     }
-    let slices = |snapshot| -> Vec<_> {
-        let of = |instance| addresses::slices(snapshot, settings, instance);
-        settings.gateways.iter().flat_map(of).cloned().collect()
-    };
-    slices(a).same(&slices(b))
+    let changes = b.endpoint_slices().changed(a.endpoint_slices());
+    let mut changed = changes.iter().flat_map(|change| [change.before, change.after]).flatten();
+    !changed.any(|slice| {
+        settings.gateways.iter().any(|instance| addresses::tells_of(slice, b, settings, instance))
+    })
 }
 
 /// Are all inputs of these stages the same objects?

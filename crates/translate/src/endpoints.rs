@@ -8,14 +8,14 @@ mod again;
 mod entries;
 mod kubernetes;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use limen_ir::cluster::ClusterKey;
 use limen_ir::endpoint::{Address, ClusterEndpoints, Endpoint, Endpoints, Health};
 use limen_resources::core::{EndpointSlice, Node, Pod, Service};
 use limen_resources::istio::WorkloadEntry;
-use limen_resources::{NameState, Object, Problem, Snapshot, Table};
+use limen_resources::{Change, NameState, Object, Problem, Snapshot, Table};
 
 use crate::clusters::ClusterPlan;
 use crate::istio::names;
@@ -47,7 +47,7 @@ pub(crate) struct EndpointMemo {
 }
 
 /// What all endpoints are made from, besides clusters and settings.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Ground {
     slices: Table<EndpointSlice>,
     pods: Table<Pod>,
@@ -55,7 +55,7 @@ struct Ground {
     nodes: Table<Node>,
     names: Arc<BTreeMap<Arc<str>, Arc<NameState>>>,
     own: Arc<Own>,
-    by_service: Arc<Slices>,
+    by_service: Slices,
 }
 
 /// What was made for one cluster, and of what.
@@ -208,13 +208,13 @@ struct Holds {
 
 impl Ground {
     /// What it is now, and what of that is as it was before.
-    fn next(snapshot: &Snapshot, settings: &Settings, before: Option<Ground>) -> (Ground, Holds) {
+    fn next(snapshot: &Snapshot, settings: &Settings, mut before: Option<Ground>) -> (Ground, Holds) {
         let slices = snapshot.endpoint_slices();
-        let kept = before.as_ref().filter(|before| before.slices.same(slices));
-        let by_service = match kept {
-            Some(before) => Arc::clone(&before.by_service),
-            None => Arc::new(Slices::new(snapshot)),
+        let (former, mut by_service) = match &mut before {
+            Some(before) => (before.slices.clone(), std::mem::take(&mut before.by_service)),
+            None => Default::default(),
         };
+        let changed = by_service.take(&slices.changed(&former));
         let ground = Ground {
             slices: slices.clone(),
             pods: snapshot.pods().clone(),
@@ -227,7 +227,7 @@ impl Ground {
         let holds = match before {
             None => Holds { changed: BTreeSet::new(), rest: false },
             Some(before) => Holds {
-                changed: ground.by_service.changed(&before.by_service),
+                changed,
                 rest: before.pods.same(&ground.pods)
                     && before.workload_entries.same(&ground.workload_entries)
                     && before.nodes.same(&ground.nodes)
@@ -287,43 +287,38 @@ fn find(inputs: &Inputs, settings: &Settings, last: Option<&Arc<ClusterEndpoints
 }
 
 /// EndpointSlices by namespace and name of the Service, and then in their own order.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Slices(Vec<Arc<Object<EndpointSlice>>>);
 
 impl Slices {
-    fn new(snapshot: &Snapshot) -> Slices {
-        let all = snapshot.endpoint_slices().iter();
-        let mut all: Vec<_> = all.filter(|slice| service_of(slice).is_some()).cloned().collect();
-        // Their names begin with that of the Service, mostly, so that they are almost in order.
-        all.sort_by(|a, b| (&a.key.namespace, service_of(a)).cmp(&(&b.key.namespace, service_of(b))));
-        Slices(all)
-    }
-
-    /// The namespaces and names of the Services that have others than `before`.
-    fn changed(&self, before: &Slices) -> Changed {
-        let (mut old, mut new) = (before.0.iter().peekable(), self.0.iter().peekable());
-        let mut changed = BTreeSet::new();
-        let mut add = |slice: &Object<EndpointSlice>| {
+    /// Takes over what changed. Returns the namespaces and names of the Services that have others now.
+    fn take(&mut self, changes: &[Change<'_, EndpointSlice>]) -> Changed {
+        let mut changed = Changed::new();
+        for slice in changes.iter().flat_map(|change| [change.before, change.after]).filter_map(of_service) {
             let name = service_of(slice).unwrap_or_default();
             changed.insert((Arc::clone(&slice.key.namespace), name.into()));
-        };
-        let place = |slice: &Arc<Object<EndpointSlice>>| {
-            (Arc::clone(&slice.key.namespace), service_of(slice).map(str::to_owned), slice.key.clone())
-        };
-        loop {
-            let next = match (old.peek(), new.peek()) {
-                (None, None) => return changed,
-                (Some(a), Some(b)) if Arc::ptr_eq(a, b) => {
-                    old.next();
-                    new.next();
-                    continue;
-                }
-                (Some(a), Some(b)) if place(b) < place(a) => new.next(),
-                (Some(_), _) => old.next(),
-                (None, Some(_)) => new.next(),
-            };
-            next.into_iter().for_each(|slice| add(slice));
         }
+        // Many at once, as in the beginning.
+        if changes.len() > self.0.len() / 8 {
+            let old = changes.iter().filter_map(|change| change.before);
+            let gone: HashSet<_> = old.map(Arc::as_ptr).collect();
+            self.0.retain(|slice| !gone.contains(&Arc::as_ptr(slice)));
+            self.0.extend(changes.iter().filter_map(|change| of_service(change.after)).cloned());
+            self.0.sort_by(|a, b| place(a).cmp(&place(b)));
+            return changed;
+        }
+        for Change { before, after } in changes {
+            if let Some(old) = of_service(*before)
+                && let Ok(at) = self.0.binary_search_by(|known| place(known).cmp(&place(old)))
+            {
+                self.0.remove(at);
+            }
+            if let Some(new) = of_service(*after) {
+                let at = self.0.partition_point(|known| place(known) < place(new));
+                self.0.insert(at, Arc::clone(new));
+            }
+        }
+        changed
     }
 
     fn of(&self, service: &Object<Service>) -> &[Arc<Object<EndpointSlice>>] {
@@ -335,6 +330,16 @@ impl Slices {
         let count = rest.iter().take_while(|slice| place(slice).is_eq()).count();
         rest.get(..count).unwrap_or_default()
     }
+}
+
+/// One that is of a Service.
+fn of_service(slice: Option<&Arc<Object<EndpointSlice>>>) -> Option<&Arc<Object<EndpointSlice>>> {
+    slice.filter(|slice| service_of(slice).is_some())
+}
+
+/// What they are ordered by.
+fn place(slice: &Object<EndpointSlice>) -> (&str, Option<&str>, &str) {
+    (&slice.key.namespace, service_of(slice), &slice.key.name)
 }
 
 fn service_of(slice: &Object<EndpointSlice>) -> Option<&str> {

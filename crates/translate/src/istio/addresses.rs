@@ -64,12 +64,22 @@ pub(crate) fn slices<'s>(
     settings: &'s Settings,
     instance: &'s GatewayInstance,
 ) -> impl Iterator<Item = &'s Arc<Object<EndpointSlice>>> {
+    let all = snapshot.endpoint_slices().in_namespace(&settings.workload_namespace);
+    all.filter(move |slice| tells_of(slice, snapshot, settings, instance))
+}
+
+/// Is it one of those?
+pub(crate) fn tells_of(
+    slice: &Object<EndpointSlice>,
+    snapshot: &Snapshot,
+    settings: &Settings,
+    instance: &GatewayInstance,
+) -> bool {
     let namespace = &settings.workload_namespace;
-    snapshot.endpoint_slices().in_namespace(namespace).filter(move |slice| {
-        let name = slice.meta.labels.get(EndpointSlice::SERVICE_NAME);
-        let service = name.and_then(|name| snapshot.services().get(namespace, name));
-        service.is_some_and(|service| selects(service, instance))
-    })
+    let name =
+        slice.meta.labels.get(EndpointSlice::SERVICE_NAME).filter(|_| *slice.key.namespace == **namespace);
+    let service = name.and_then(|name| snapshot.services().get(namespace, name));
+    service.is_some_and(|service| selects(service, instance))
 }
 
 fn selects(service: &Object<Service>, instance: &GatewayInstance) -> bool {
