@@ -189,6 +189,8 @@ impl Control {
             answered,
             ..view
         });
+        drop(before);
+        self.translator.tidy();
     }
 
     /// The data plane has come further.

@@ -71,7 +71,6 @@ impl Control {
 
     /// Compiles a generation of this number, binds what is new and mails every worker. Returns the number.
     pub(crate) fn install(&mut self, compile: impl FnOnce(&mut Compiler, u64) -> Compiled) -> u64 {
-        self.collect();
         let stamp = self.next_stamp();
         let compiled = compile(&mut self.compiler, stamp);
         let mut changes = self.sockets.reconcile(&compiled.tables);
@@ -87,6 +86,8 @@ impl Control {
             // A worker that has ended serves nothing and needs no mail.
             let _ = worker.send(Mail::Install { tables: tables.clone(), open, close: changes.close.clone() });
         }
+        // Last, as nobody waits for it.
+        self.collect();
         let _ = self.notices.send(Notice::Look);
         stamp
     }
@@ -99,13 +100,13 @@ impl Control {
     }
 
     fn mail(&mut self, table: EndpointTable) -> u64 {
-        self.collect();
         let stamp = self.next_stamp();
         self.place_collectors(&table);
         self.expect(stamp);
         for worker in &self.workers {
             let _ = worker.send(Mail::Endpoints { stamp, endpoints: table.clone() });
         }
+        self.collect();
         stamp
     }
 

@@ -60,6 +60,22 @@ pub(crate) struct AssembleMemo {
     routes: RouteMemo,
     clusters: ClusterMemo,
     last: Option<(Snapshot, Arc<Assembled>)>,
+    left: Left,
+}
+
+/// What a run has left behind.
+#[derive(Debug, Default)]
+struct Left {
+    _last: Option<(Snapshot, Arc<Assembled>)>,
+    _ingresses: Option<Ingresses>,
+    _drafts: Vec<Arc<VirtualServiceDraft>>,
+}
+
+impl AssembleMemo {
+    /// Drops what the last run has left behind.
+    pub(crate) fn tidy(&mut self) {
+        self.left = Left::default();
+    }
 }
 
 /// A VirtualService, and its delegates in the order of the routes that name them.
@@ -72,10 +88,13 @@ pub(crate) fn assemble(snapshot: &Snapshot, settings: &Settings, memo: &mut Asse
             if same_inputs(&before, snapshot) && same_places(&before, snapshot, settings) =>
         {
             // Of what is the same the newer is kept, so that nothing else stays that is gone.
-            memo.last = Some((snapshot.clone(), Arc::clone(&made)));
+            memo.left._last = memo.last.replace((snapshot.clone(), Arc::clone(&made)));
             return made;
         }
-        Some((_, made)) => made,
+        Some((before, made)) => {
+            memo.left._last = Some((before, Arc::clone(&made)));
+            made
+        }
         None => Arc::default(),
     };
     let mut report = Report::default();
@@ -114,7 +133,7 @@ pub(crate) fn assemble(snapshot: &Snapshot, settings: &Settings, memo: &mut Asse
     let (listeners, tables) =
         joined((listeners, tables), (&own, offers), &index, &last.ir, (&mut ingresses, &mut report));
     programmed.conclude(&index, &mut report);
-    ingresses.conclude(&index, &programmed, &mut report);
+    ingresses.conclude(&index, &programmed, &mut memo.ingresses.verdicts, &mut report);
     let Certificates { found, authorities, mut files, .. } = certificates;
     files.extend(index.backend_tls.files);
     files.extend(index.x_backends.files);
@@ -145,6 +164,7 @@ pub(crate) fn assemble(snapshot: &Snapshot, settings: &Settings, memo: &mut Asse
         taken,
     });
     memo.last = Some((snapshot.clone(), Arc::clone(&made)));
+    (memo.left._ingresses, memo.left._drafts) = (Some(ingresses), drafts);
     made
 }
 

@@ -12,8 +12,8 @@ use limen_ir::cluster::{
     ServiceLabels,
 };
 use limen_ir::tls::{Certificate, MeshTls};
-use limen_resources::core::Namespace;
-use limen_resources::gateway_api::XBackendTrafficPolicy;
+use limen_resources::core::{ConfigMap, Namespace};
+use limen_resources::gateway_api::{BackendTlsPolicy, XBackendTrafficPolicy};
 use limen_resources::istio::{
     ClientTls, ClientTlsMode, ConnectionPool, DestinationRule, H2UpgradePolicy, HttpPool, LoadBalancer,
     ProxyProtocol, ProxyProtocolVersion, SimpleLb,
@@ -31,7 +31,7 @@ use crate::mesh::Mesh;
 use crate::messages::{At, destination as messages, gateway_api as messages_of_gateway_api, route};
 use crate::origin_tls::OriginTls;
 use crate::report::Report;
-use crate::services::{PortFacts, ServiceFacts, ServiceSource};
+use crate::services::{PortFacts, Registry, ServiceFacts, ServiceSource};
 
 /// A cluster with what its endpoints are chosen by.
 #[derive(Debug, Clone)]
@@ -52,8 +52,44 @@ pub(crate) struct ClusterPlan {
 /// What was made before, for sharing.
 #[derive(Debug, Default)]
 pub(crate) struct ClusterMemo {
-    namespaces: Table<Namespace>,
+    ground: Option<Ground>,
     made: Memo<ClusterKey, Inputs, Made>,
+}
+
+/// All that clusters are made of besides what names them; settings stay as they are while there is a memo.
+#[derive(Debug)]
+struct Ground {
+    services: Arc<Registry>,
+    namespaces: Table<Namespace>,
+    rules: Table<DestinationRule>,
+    traffic: Table<XBackendTrafficPolicy>,
+    policies: Table<BackendTlsPolicy>,
+    /// What policies may name.
+    config_maps: Table<ConfigMap>,
+}
+
+impl Ground {
+    fn of(index: &Index<'_>) -> Ground {
+        let snapshot = index.snapshot;
+        Ground {
+            services: Arc::clone(&index.services),
+            namespaces: snapshot.namespaces().clone(),
+            rules: snapshot.destination_rules().clone(),
+            traffic: snapshot.x_backend_traffic_policies().clone(),
+            policies: snapshot.backend_tls_policies().clone(),
+            config_maps: snapshot.config_maps().clone(),
+        }
+    }
+
+    fn is_of(&self, index: &Index<'_>) -> bool {
+        let snapshot = index.snapshot;
+        self.services.same(&index.services)
+            && self.namespaces.same(snapshot.namespaces())
+            && self.rules.same(snapshot.destination_rules())
+            && self.traffic.same(snapshot.x_backend_traffic_policies())
+            && self.policies.same(snapshot.backend_tls_policies())
+            && (self.policies.is_empty() || self.config_maps.same(snapshot.config_maps()))
+    }
 }
 
 /// What a cluster in clear text depends on, besides settings and namespaces.
@@ -97,15 +133,33 @@ pub(crate) fn clusters(
     files: &mut BTreeSet<String>,
     report: &mut Report,
 ) -> Vec<Arc<ClusterPlan>> {
-    if !memo.namespaces.same(index.snapshot.namespaces()) {
-        *memo = ClusterMemo { namespaces: index.snapshot.namespaces().clone(), ..ClusterMemo::default() };
+    let ground = memo.ground.take();
+    if !ground.as_ref().is_some_and(|ground| ground.namespaces.same(index.snapshot.namespaces())) {
+        *memo = ClusterMemo::default();
     }
+    let firm = ground.is_some_and(|ground| ground.is_of(index));
+    memo.ground = Some(Ground::of(index));
     let wanted = wanted.into_sorted();
     let mut plans = Vec::with_capacity(last.len());
     for all in wanted.chunk_by(|a, b| a.0 == b.0) {
         let Some((key, first)) = all.first() else { continue };
         let Some(gateway) = index.settings.gateways.get(first.instance) else { continue };
         let service = &first.service;
+        // With all else as it was, what names it is all that is asked.
+        let known = |inputs: &Inputs, made: &Made| {
+            let speakers = all.iter().take(inputs.by.len()).map(|(_, wanted)| &wanted.by);
+            made.clear
+                && first.tls.is_none()
+                && inputs.service.same(service)
+                && inputs.instance.0 == first.instance
+                && (key.subset.is_empty() || inputs.by.len() == all.len())
+                && inputs.by.iter().zip(speakers).all(|(a, b)| a.same(b))
+        };
+        if firm && let Some(made) = memo.made.known(key, known) {
+            report.problems(&*made.problems);
+            plans.extend(made.plan.clone());
+            continue;
+        }
         let rules = index.rules.find(&service.host, &service.namespace, &gateway.labels);
         let speakers = if key.subset.is_empty() { 1 } else { all.len() };
         let inputs = Inputs {

@@ -126,6 +126,14 @@ impl Translator {
     }
 }
 
+impl Translator {
+    /// Drops what the last translation has left behind. That takes time, for which a change need not wait: best called once
+    /// that is in force.
+    pub fn tidy(&mut self) {
+        self.stages.assemble.tidy();
+    }
+}
+
 /// The stages, with what each remembers.
 #[derive(Debug, Default)]
 struct Stages {

@@ -115,6 +115,21 @@ impl<K: Ord, I: Same, V: Clone> Memo<K, I, V> {
         made.clone()
     }
 
+    /// The former result, if it is known to be `good`: what would be asked for with its inputs need not be put together.
+    pub(crate) fn known(&mut self, key: &K, good: impl FnOnce(&I, &V) -> bool) -> Option<&V> {
+        let at = self.find(key)?;
+        let (_, inputs, made) = self.known.get(at)?;
+        if !good(inputs, made) {
+            // It is looked for once more.
+            self.at = at;
+            return None;
+        }
+        if let Some(asked) = self.asked.get_mut(at) {
+            *asked = true;
+        }
+        Some(made)
+    }
+
     fn find(&mut self, key: &K) -> Option<usize> {
         let found = match self.known.get(self.at) {
             Some((known, ..)) if known == key => Ok(self.at),

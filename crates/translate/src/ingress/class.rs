@@ -98,14 +98,14 @@ pub(super) fn by_instance(
     let classes = Classes::new(index);
     for object in oldest_first(index.snapshot.ingresses()) {
         let Some((behaviour, instances)) = classes.of(object, report) else { continue };
-        let made = memo.get((object.key.clone(), behaviour), Arc::clone(object), |object| {
+        let made = memo.drafts.get((object.key.clone(), behaviour), Arc::clone(object), |object| {
             Arc::new(draft::draft(object, behaviour, settings))
         });
         for instance in instances {
             by_instance.get_mut(instance).into_iter().for_each(|drafts| drafts.push(Arc::clone(&made)));
         }
     }
-    memo.turn();
+    memo.drafts.turn();
     by_instance
 }
 

@@ -30,7 +30,7 @@ use crate::report::Report;
 pub(crate) use class::MeshIngress;
 pub use class::{IngressSettings, IstioIngress};
 pub(crate) use draft::IngressDraft;
-use verdicts::Outcome;
+use verdicts::{Outcome, VerdictMemo};
 
 /// Whose rules an Ingress is read by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,7 +42,12 @@ pub(crate) enum Behaviour {
 }
 
 /// What is remembered of Ingresses.
-pub(crate) type IngressMemo = Memo<(ObjectKey, Behaviour), Arc<Object<Ingress>>, Arc<IngressDraft>>;
+#[derive(Debug, Default)]
+pub(crate) struct IngressMemo {
+    drafts: Memo<(ObjectKey, Behaviour), Arc<Object<Ingress>>, Arc<IngressDraft>>,
+    /// What became of them.
+    pub(crate) verdicts: VerdictMemo,
+}
 
 /// What Ingresses add to the route tables of all ports.
 #[derive(Debug, Default)]
