@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -15,6 +16,8 @@ use limen_e2e::{frames, h1, h2, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Notify;
+
+use crate::slow::{LARGE, large};
 
 const ROUTES: &str = "[{route: [{destination: {host: shop}}]}]";
 
@@ -521,4 +524,153 @@ async fn the_gateways_own_ports_do_not_count_as_connections() {
         assert_eq!(gateway.page("/ready").await.status, 200);
     }
     assert_eq!(get(&mut only).await.unwrap().status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bytes_that_wait_for_a_client_that_does_not_read() {
+    const MOST: f64 = 65536.0;
+    // What was read of the client before it was looked at what waits.
+    const READ_AT_ONCE: f64 = 2.0 * 16393.0;
+    let origin = large().await;
+    let gateway = start(&origin, "--write-buffer 65536 --http2-credit 100000 --stall-timeout 1h").await;
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut stream = socket.connect(gateway.address(80)).await.unwrap();
+    // Room for all of the answer, on streams and on the connection.
+    let settings = frames::frame(frames::SETTINGS, 0, 0, &[0, 4, 0x7f, 0xff, 0xff, 0xff]);
+    let window = frames::frame(8, 0, 0, &0x7f00_0000u32.to_be_bytes());
+    stream.write_all(&[frames::PREFACE, &settings, &window, &frames::get(1)].concat()).await.unwrap();
+    let label = "limit=\"unwritten_bytes\"";
+    let used = |page: &Metrics| page.value(&["limen_limit_used", label]);
+    let refused = |page: &Metrics| page.value(&["limen_limit_refused_total", label]);
+    let page = Metrics::when(&gateway, "data that waits", |page| used(page) > 0.0).await;
+    assert_eq!(page.value(&["limen_limit", label]), MOST);
+    assert!(
+        used(&page) < MOST / 2.0 && refused(&page) == 0.0,
+        "data alone waits at the origin: {}",
+        used(&page)
+    );
+    // Answers to what the client asks cannot wait elsewhere: nothing more is read.
+    let pings = frames::frame(6, 0, 0, b"12345678").repeat(8_000);
+    let (mut reading, mut writing) = stream.into_split();
+    let writer = tokio::spawn(async move { writing.write_all(&pings).await.map(|()| writing) });
+    let page = Metrics::when(&gateway, "the end of reading", |page| refused(page) > 0.0).await;
+    assert!((MOST..MOST + READ_AT_ONCE).contains(&used(&page)), "{}", used(&page));
+
+    // Whoever reads again gets all of it.
+    let mut seen = (0, 0);
+    while seen != (LARGE, 8_000) {
+        let frame = frames::next(&mut reading).await;
+        seen.0 += if frame.kind == 0 { frame.payload.len() } else { 0 };
+        seen.1 += usize::from(frame.kind == 6);
+    }
+    assert!(within("the last ping to be sent", writer).await.unwrap().is_ok());
+    let page = Metrics::of(&gateway).await;
+    assert!(used(&page) < MOST + READ_AT_ONCE, "{}", used(&page));
+}
+
+/// What a client sends is in two pieces, with a time between that can be seen.
+const PIECES: Duration = Duration::from_millis(5);
+
+/// Does this until there is something to be seen of a limit: the gateway may find both pieces of what was sent at once.
+async fn until_seen(gateway: &Gateway, limit: &str, mut does: impl AsyncFnMut()) {
+    let label = format!("limit=\"{limit}\"");
+    let seen = async {
+        while Metrics::of(gateway).await.value(&["limen_limit_used", &label]) == 0.0 {
+            does().await;
+        }
+    };
+    within(limit, seen).await;
+    limit_is_seen(gateway, limit).await;
+}
+
+/// It has refused nothing, and what is used of it is less than it.
+async fn limit_is_seen(gateway: &Gateway, limit: &str) {
+    let label = format!("limit=\"{limit}\"");
+    let page = Metrics::of(gateway).await;
+    let [most, used, refused] = ["limen_limit", "limen_limit_used", "limen_limit_refused_total"]
+        .map(|name| page.value(&[name, &label]));
+    assert!(used > 0.0 && used < most && refused == 0.0, "{limit}: {used} of {most}, {refused} refused");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn time_that_a_head_takes_is_seen_in_both_versions() {
+    let origin = Origin::start("shop", Script::echo()).await;
+    let request = h1::request("GET", "/", "a", &[], b"");
+    let begin = [frames::PREFACE, &frames::frame(frames::SETTINGS, 0, 0, b"")].concat();
+    for (http2, sent, first) in
+        [(false, request, 9), (true, [begin.clone(), frames::get(1)].concat(), begin.len() + 4)]
+    {
+        let gateway = start(&origin, "").await;
+        until_seen(&gateway, "header_time", async || {
+            let mut stream = TcpStream::connect(gateway.address(80)).await.unwrap();
+            stream.set_nodelay(true).unwrap();
+            stream.write_all(&sent[..first]).await.unwrap();
+            tokio::time::sleep(PIECES).await;
+            stream.write_all(&sent[first..]).await.unwrap();
+            if http2 {
+                while frames::next(&mut stream).await.kind != frames::HEADERS {}
+            } else {
+                let reply = within("an answer", h1::Connection::new(stream).read("GET")).await;
+                assert_eq!(reply.unwrap().status, 200);
+            }
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn time_between_requests_is_seen_in_both_versions() {
+    let origin = Origin::start("shop", Script::echo()).await;
+    let gateway = start(&origin, "").await;
+    let mut h1 = connect(&gateway).await;
+    assert_eq!(get(&mut h1).await.unwrap().status, 200);
+    until_seen(&gateway, "idle_time", async || {
+        tokio::time::sleep(PIECES).await;
+        assert_eq!(get(&mut h1).await.unwrap().status, 200);
+    })
+    .await;
+
+    // Answers of the gateway itself are there in the same turn of its loop.
+    let at_once = "[{directResponse: {status: 200}}]";
+    for routes in [ROUTES, at_once] {
+        let gateway = shop::start(&shop::routes(routes), &[&origin], "").await;
+        let mut h2 =
+            h2::Connection::new(TcpStream::connect(gateway.address(80)).await.unwrap()).await.unwrap();
+        let mut ask = async || {
+            let request = http::Request::get("http://a/").body(()).unwrap();
+            let reply = within("an answer", h2.exchange(request, Bytes::new())).await.unwrap();
+            assert_eq!(reply.status, 200);
+        };
+        ask().await;
+        until_seen(&gateway, "idle_time", async || {
+            tokio::time::sleep(PIECES).await;
+            ask().await;
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn heads_at_the_defaults() {
+    let origin = Origin::start("shop", Script::echo()).await;
+    let gateway = start(&origin, "").await;
+    let page = Metrics::of(&gateway).await;
+    for (limit, value) in [("header_bytes", 65536.0), ("headers", 128.0), ("streams", 100.0)] {
+        assert_eq!(page.value(&["limen_limit", &format!("limit=\"{limit}\"")]), value, "{limit}");
+    }
+    // Besides these stands the host.
+    for (count, status) in [(127, 200), (128, 431)] {
+        let mut connection = connect(&gateway).await;
+        connection.send(&h1::request("GET", "/", "a", &fields(count), b"")).await;
+        assert_eq!(within("an answer", connection.read("GET")).await.unwrap().status, status, "{count}");
+    }
+    for (count, status) in [(128, 200), (129, 431)] {
+        let mut client =
+            h2::Connection::new(TcpStream::connect(gateway.address(80)).await.unwrap()).await.unwrap();
+        let mut request = http::Request::get("http://a/");
+        request.headers_mut().unwrap().extend(map(count));
+        let exchange = client.exchange(request.body(()).unwrap(), Bytes::new());
+        assert_eq!(within("an answer", exchange).await.unwrap().status, status, "{count}");
+    }
 }

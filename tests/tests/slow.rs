@@ -164,10 +164,10 @@ async fn a_handshake_that_does_not_end_is_closed() {
     refused(&gateway, "handshake_time", 4).await;
 }
 
-const LARGE: usize = 32 << 20;
+pub(crate) const LARGE: usize = 32 << 20;
 
 /// An origin with an answer that no socket's buffers hold.
-async fn large() -> Origin {
+pub(crate) async fn large() -> Origin {
     let mut answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {LARGE}\r\n\r\n").into_bytes();
     answer.resize(answer.len() + LARGE, b'x');
     Origin::start("large", Script::Raw(answer)).await

@@ -61,8 +61,8 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
-            max_head_bytes: 60 * 1024,
-            max_fields: 100,
+            max_head_bytes: 64 * 1024,
+            max_fields: 128,
             max_body_bytes: u64::MAX,
             head_timeout_ms: 60_000,
             request_timeout_ms: None,

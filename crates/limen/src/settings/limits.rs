@@ -189,7 +189,7 @@ pub struct Limits {
     #[arg(
         long,
         env = "LIMEN_MAX_HEADER_BYTES",
-        default_value = "61440",
+        default_value = "65536",
         value_name = "BYTES",
         value_parser = clap::value_parser!(u32).range(LEAST_HEADER_BYTES..=MOST_HEADER_BYTES),
         help_heading = LIMITS
@@ -200,7 +200,7 @@ pub struct Limits {
     #[arg(
         long,
         env = "LIMEN_MAX_HEADERS",
-        default_value = "100",
+        default_value = "128",
         value_name = "N",
         value_parser = clap::value_parser!(u32).range(1..=MOST_HEADERS),
         help_heading = LIMITS

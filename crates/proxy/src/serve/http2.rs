@@ -68,6 +68,7 @@ pub(crate) async fn serve<S: Stream>(conn: Connection, io: S, info: Rc<ConnInfo>
         timer,
         age,
         unfinished: None,
+        unfinished_ms: 0,
         late: None,
         leave: None,
         streams: Streams::new(),
@@ -75,6 +76,7 @@ pub(crate) async fn serve<S: Stream>(conn: Connection, io: S, info: Rc<ConnInfo>
         parting: false,
         lingering: false,
         rested: false,
+        rested_ms: 0,
         slim: false,
     };
     poll_fn(|cx| driver.poll(cx, place)).await;
@@ -92,8 +94,9 @@ struct Driver<S, F> {
     timer: Timer,
     /// Fires when the connection has lived for as long as it may.
     age: Option<Timer>,
-    /// What the client has begun and not completed; when that takes too long.
+    /// What the client has begun and not completed, and since when; when that takes too long.
     unfinished: Option<u64>,
+    unfinished_ms: u64,
     late: Option<Timer>,
     /// Runs while what let the connection in is not there.
     leave: Option<Timer>,
@@ -104,8 +107,9 @@ struct Driver<S, F> {
     parting: bool,
     /// The client has a moment left to close.
     lingering: bool,
-    /// No stream is open, and the timer runs.
+    /// No stream is open, and the timer runs since then.
     rested: bool,
+    rested_ms: u64,
     /// The memory of streams has been given back, and the timer waits for the idle timeout.
     slim: bool,
 }
@@ -136,7 +140,9 @@ impl<S: Stream, F: Future<Output = ()>> Driver<S, F> {
         loop {
             match self.h2.poll_accept(&mut self.head, cx) {
                 Poll::Ready(Some(Ok(incoming))) => {
-                    if self.conn.begin_request() && !self.closing {
+                    let last = self.conn.begin_request();
+                    self.end_rest();
+                    if last && !self.closing {
                         self.close();
                     }
                     let started = Started::new(&self.conn.worker, &self.info, incoming, &mut self.head);
@@ -194,7 +200,13 @@ impl<S: Stream, F: Future<Output = ()>> Driver<S, F> {
     fn watch_heads(&mut self, cx: &Context<'_>) {
         let unfinished = self.h2.unfinished();
         if unfinished != self.unfinished {
-            self.unfinished = unfinished;
+            let worker = &self.conn.worker;
+            let now_ms = worker.clock.now_ms();
+            if self.unfinished.is_some() {
+                let took_ms = now_ms.saturating_sub(self.unfinished_ms);
+                worker.counters.limit_seen(Limit::HeaderTime, took_ms);
+            }
+            (self.unfinished, self.unfinished_ms) = (unfinished, now_ms);
             match (unfinished, &self.late) {
                 (None, late) => late.iter().for_each(Timer::disarm),
                 (Some(_), _) => {
@@ -241,17 +253,28 @@ impl<S: Stream, F: Future<Output = ()>> Driver<S, F> {
         self.timer.arm_in(FAREWELL_MS);
     }
 
+    /// A request ends the time without one, even if it is answered at once.
+    fn end_rest(&mut self) {
+        if !std::mem::take(&mut self.rested) || self.closing {
+            return;
+        }
+        self.timer.disarm();
+        // The time before the first request is none between two.
+        if self.conn.requests > 1 {
+            let worker = &self.conn.worker;
+            let idle_ms = worker.clock.now_ms().saturating_sub(self.rested_ms);
+            worker.counters.limit_seen(Limit::IdleTime, idle_ms);
+        }
+    }
+
     fn watch_idleness(&mut self, cx: &Context<'_>) {
         let idle_ms = self.conn.idle_ms;
         if !self.streams.is_empty() {
-            if self.rested {
-                self.rested = false;
-                self.timer.disarm();
-            }
             return;
         }
         if !self.rested {
             (self.rested, self.slim) = (true, false);
+            self.rested_ms = self.conn.worker.clock.recent_ms();
             self.timer.arm_in(REST_MS.min(idle_ms));
         }
         if !self.timer.poll_fired(cx) {

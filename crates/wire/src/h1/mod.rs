@@ -29,9 +29,9 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 60 KiB and 100 field lines, as Envoy has them.
+    /// 64 KiB and 128 field lines, as in HTTP/2.
     fn default() -> Limits {
-        Limits { max_head_bytes: 60 * 1024, max_fields: 100 }
+        Limits { max_head_bytes: 64 * 1024, max_fields: 128 }
     }
 }
 

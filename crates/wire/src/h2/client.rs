@@ -48,8 +48,8 @@ impl Default for ClientLimits {
         ClientLimits {
             initial_stream_window: 256 * 1024,
             initial_connection_window: (1 << 31) - 1,
-            max_header_list: 60 * 1024,
-            max_fields: 100,
+            max_header_list: 64 * 1024,
+            max_fields: 128,
             max_send_buffer: 256 * 1024,
             max_small_pieces: 64 * 1024 * 1024,
         }
