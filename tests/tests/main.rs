@@ -18,6 +18,7 @@ mod handshakes;
 mod interim;
 mod kube;
 mod l4;
+mod last_said;
 mod limits;
 mod live;
 mod many;

@@ -32,12 +32,12 @@ spec:
 
 async fn start(one: &Origin, two: &Origin) -> Gateway {
     let backends = [("v1", one), ("v2", two)];
-    let flags: Vec<String> = backends
-        .iter()
-        .flat_map(|(version, origin)| {
-            ["--backend".to_owned(), format!("shop/version={version}={}", origin.address)]
-        })
-        .collect();
+    // A client that has closed its half is soon taken to have gone.
+    let mut flags = ["--half-close-timeout", "100ms"].map(str::to_owned).to_vec();
+    let backends = backends.iter().flat_map(|(version, origin)| {
+        ["--backend".to_owned(), format!("shop/version={version}={}", origin.address)]
+    });
+    flags.extend(backends);
     Gateway::start(&[("routes.yaml", &(shop::routes(ROUTES) + SUBSETS))], &flags).await
 }
 

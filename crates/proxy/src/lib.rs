@@ -145,6 +145,7 @@ impl Config {
             Limit::IdleTime => limits.idle_timeout_ms,
             Limit::StreamIdleTime => limits.stream_idle_timeout_ms.unwrap_or(NONE),
             Limit::StallTime => limits.stall_timeout_ms,
+            Limit::HalfCloseTime => limits.half_close_timeout_ms,
             Limit::ReplayBytes => limits.replay_bytes as u64,
             Limit::StreamWindow => limits.stream_window.into(),
             Limit::ConnectionWindow => limits.connection_window.into(),

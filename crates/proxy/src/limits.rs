@@ -31,6 +31,8 @@ pub struct Limits {
     pub handshake_timeout_ms: u64,
     /// A client that takes no byte of a response that is there for it, for this long, is cut.
     pub stall_timeout_ms: u64,
+    /// A client of HTTP/1 that has closed its half of the connection and is sent nothing for this long is taken to have gone.
+    pub half_close_timeout_ms: u64,
     /// Concurrent streams on one HTTP/2 connection.
     pub max_streams: u32,
     /// Requests on one connection, which then ends in order. `u32::MAX`: no limit.
@@ -70,6 +72,7 @@ impl Default for Limits {
             stream_idle_timeout_ms: None,
             handshake_timeout_ms: 15_000,
             stall_timeout_ms: 300_000,
+            half_close_timeout_ms: 10_000,
             max_streams: 100,
             max_connection_requests: u32::MAX,
             stream_window: 256 * 1024,

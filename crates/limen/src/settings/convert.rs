@@ -167,6 +167,7 @@ impl Limits {
             request_timeout_ms: self.request_timeout.map(millis),
             stream_idle_timeout_ms: self.stream_idle_timeout.map(millis),
             stall_timeout_ms: millis(self.stall_timeout),
+            half_close_timeout_ms: millis(self.half_close_timeout),
             max_body_bytes: self.max_body_bytes.map_or(u64::MAX, Size::bytes),
             max_streams: self.max_streams.get(),
             max_connection_requests: number(self.max_connection_requests),

@@ -46,6 +46,11 @@ pub struct Limits {
     #[arg(long, env = "LIMEN_STALL_TIMEOUT", default_value = "5m", value_name = "TIME", value_parser = parse::timeout, help_heading = LIMITS)]
     pub stall_timeout: Duration,
 
+    /// Time in which a client that has closed its half of the connection (HTTP/1) is sent nothing of the answer to what it
+    /// asked, before it is taken to have gone
+    #[arg(long, env = "LIMEN_HALF_CLOSE_TIMEOUT", default_value = "10s", value_name = "TIME", value_parser = parse::timeout, help_heading = LIMITS)]
+    pub half_close_timeout: Duration,
+
     /// Client connections of the whole process; more are closed at accept; `off` for no limit [default: somewhat less than
     /// half of the file descriptors, since each may need one to an origin, too]
     #[arg(long, env = "LIMEN_MAX_CONNECTIONS", value_name = "N", value_parser = parse::at_most, help_heading = LIMITS)]

@@ -120,7 +120,7 @@ fn the_default_limits_are_those_of_the_data_plane() {
 
 #[test]
 fn each_limit_reaches_the_data_plane() {
-    let flags = "--header-timeout 1ms --idle-timeout 2ms --handshake-timeout 3ms --stall-timeout 4ms \
+    let flags = "--header-timeout 1ms --idle-timeout 2ms --handshake-timeout 3ms --stall-timeout 4ms --half-close-timeout 19ms \
                  --max-connections 5 --max-udp-flows 9 --max-streams 6 --max-header-bytes 700 --max-headers 8 \
                  --request-timeout 10ms --stream-idle-timeout 11ms --max-body-bytes 12 --max-connection-requests 13 \
                  --stream-window 70000 --connection-window 80000 --write-buffer 90000 --http2-credit 140 \
@@ -132,8 +132,9 @@ fn each_limit_reaches_the_data_plane() {
         limits.idle_timeout_ms,
         limits.handshake_timeout_ms,
         limits.stall_timeout_ms,
+        limits.half_close_timeout_ms,
     ];
-    assert_eq!(times, [1, 2, 3, 4]);
+    assert_eq!(times, [1, 2, 3, 4, 19]);
     assert_eq!((limits.max_connections, limits.max_udp_flows, limits.max_streams), (5, 9, 6));
     assert_eq!((limits.max_head_bytes, limits.max_fields), (700, 8));
     assert_eq!((limits.request_timeout_ms, limits.stream_idle_timeout_ms), (Some(10), Some(11)));

@@ -131,6 +131,8 @@ limits! {
         "Time in which nothing moves on a request.",
     StallTime "stall_time" "stall-timeout" Millis (Measure::Highest)
         "Time in which a client takes nothing of what is there for it.",
+    HalfCloseTime "half_close_time" "half-close-timeout" Millis (Measure::Highest)
+        "Time in which a client that has closed its half of the connection is sent nothing.",
     ReplayBytes "replay_bytes" "replay-buffer" Count (Measure::Highest)
         "Bytes of a request's body kept for another attempt.",
     StreamWindow "stream_window" "stream-window" Count (Measure::Highest)

@@ -8,6 +8,7 @@ use limen_wire::h1;
 use limen_wire::head::{BodyLength, Fields, MethodKind, RequestHead, ResponseHead, Version};
 
 use super::Connection;
+use super::last_said::LastSaid;
 use super::patience::Patience;
 use super::places::{Desk, Places};
 use super::tcp::Cut;
@@ -287,6 +288,8 @@ struct H1Front<'a, S> {
     /// The client understands trailers.
     te_trailers: bool,
     patience: Patience,
+    /// The client has said its last, and may still wait for its answer.
+    last_said: Option<Box<LastSaid>>,
     /// What passes is another protocol's.
     tunnel: bool,
     /// The connection ends with this exchange.
@@ -315,10 +318,25 @@ impl<'a, S: Stream> H1Front<'a, S> {
             method: request.method_kind,
             te_trailers: request.te_trailers,
             patience: Patience::default(),
+            last_said: None,
             tunnel: false,
             close: false,
             by_close: false,
             aborted: false,
+        }
+    }
+
+    /// Gives back the buffer to read into, if it holds nothing.
+    fn give_input(&mut self) {
+        if let Some(buffer) = self.input.take_buffer() {
+            self.worker.buffers.give_read(buffer);
+        }
+    }
+
+    /// Something of the answer is on its way.
+    fn answered(&mut self) {
+        if let Some(last) = &mut self.last_said {
+            last.answered(self.worker);
         }
     }
 }
@@ -370,6 +388,7 @@ impl<S: Stream> Front for H1Front<'_, S> {
         self.by_close = matches!(head.body, BodyLength::Marked | BodyLength::UntilClose) && !chunked;
         self.close |= !head.keep_alive || self.by_close;
         let keep = !self.close;
+        self.answered();
         h1::encode_response(head, self.version, self.method, keep, self.output.begin(chunked));
         Ok(())
     }
@@ -380,7 +399,11 @@ impl<S: Stream> Front for H1Front<'_, S> {
         data: &[u8],
         _last: bool,
     ) -> Poll<Result<usize, FrontFail>> {
-        self.output.poll_send(self.io, cx, data).map_err(|_| FrontFail::Gone)
+        let sent = self.output.poll_send(self.io, cx, data).map_err(|_| FrontFail::Gone);
+        if sent.is_ready() {
+            self.answered();
+        }
+        sent
     }
 
     fn end(&mut self, trailers: Option<&Fields>) -> Result<(), FrontFail> {
@@ -416,25 +439,30 @@ impl<S: Stream> Front for H1Front<'_, S> {
     }
 
     fn rest(&mut self) {
-        if let Some(buffer) = self.input.take_buffer() {
-            self.worker.buffers.give_read(buffer);
-        }
+        self.give_input();
         if let Some(buffer) = self.output.take_buffer() {
             self.worker.buffers.give_write(buffer);
         }
     }
 
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> bool {
+        if let Some(last) = &self.last_said {
+            return last.is_over(self.worker, cx);
+        }
         // What a client pipelines is kept for later, up to a buffer; then it is left in the socket.
         while self.input.body_done() && self.input.unread().len() < crate::stream::BUFFER / 2 {
             self.input.give_buffer(|| self.worker.buffers.take_read());
             match self.input.poll_read(self.io, cx) {
-                Poll::Ready(Ok(0) | Err(_)) => return true,
+                Poll::Ready(Err(_)) => return true,
+                Poll::Ready(Ok(0)) => {
+                    self.give_input();
+                    // A client that closes its half only looks the same until something is sent to it (RFC 9112 9.6).
+                    let last = self.last_said.insert(Box::new(LastSaid::now(self.worker)));
+                    return last.is_over(self.worker, cx);
+                }
                 Poll::Ready(Ok(_)) => {}
                 Poll::Pending => {
-                    if let Some(buffer) = self.input.take_buffer() {
-                        self.worker.buffers.give_read(buffer);
-                    }
+                    self.give_input();
                     return false;
                 }
             }
@@ -445,6 +473,8 @@ impl<S: Stream> Front for H1Front<'_, S> {
     fn closes(&self, request: &RequestHead) -> bool {
         let until_ms = self.conn.until_ms;
         let old = until_ms != u64::MAX && self.worker.clock.recent_ms() >= until_ms;
-        self.close || old || !request.keep_alive || !self.input.body_done() || self.conn.is_leaving()
+        // What it has sent ahead is still answered.
+        let last = self.last_said.is_some() && !self.input.has_unread();
+        self.close || old || last || !request.keep_alive || !self.input.body_done() || self.conn.is_leaving()
     }
 }

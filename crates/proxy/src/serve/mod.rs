@@ -4,6 +4,7 @@ pub(crate) mod accept;
 pub(crate) mod hello;
 pub(crate) mod http1;
 pub(crate) mod http2;
+mod last_said;
 pub(crate) mod patience;
 mod places;
 pub(crate) mod proxied;
