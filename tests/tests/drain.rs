@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::Request;
@@ -11,6 +12,7 @@ use limen_e2e::calls::{Calls, Messages, answer, message};
 use limen_e2e::frames::{self, Frame, PREFACE, SETTINGS, frame};
 use limen_e2e::gateway::Gateway;
 use limen_e2e::origin::{Origin, Script};
+use limen_e2e::shop::Metrics;
 use limen_e2e::tls::{Authority, Pair, base64};
 use limen_e2e::{h1, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -20,11 +22,11 @@ use tokio::sync::Notify;
 use crate::talk::{EDGE, ask, connect, says};
 
 const GOAWAY: u8 = 7;
-const PING: u8 = 6;
-const NO_ERROR: u32 = 0;
+pub(crate) const PING: u8 = 6;
+pub(crate) const NO_ERROR: u32 = 0;
 
 /// Whatever is asked of port 80 or 8080 goes to one service.
-fn routes(servers: &str) -> String {
+pub(crate) fn routes(servers: &str) -> String {
     format!(
         "{{apiVersion: networking.istio.io/v1, kind: Gateway, metadata: {{name: edge}}, spec: {{servers: [{servers}]}}}}
 ---
@@ -47,10 +49,14 @@ const ONE: &str = "{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']
 const TWO: &str = "{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}, \
                    {port: {number: 8080, name: more, protocol: HTTP}, hosts: ['*']}";
 
-async fn gateway(origin: std::net::SocketAddr, flags: &str) -> Gateway {
+pub(crate) async fn gateway(origin: SocketAddr, flags: &str) -> Gateway {
+    gateway_of(origin, &routes(TWO), flags).await
+}
+
+async fn gateway_of(origin: SocketAddr, config: &str, flags: &str) -> Gateway {
     let mut all = vec!["--backend".to_owned(), format!("far={origin}")];
     all.extend(flags.split_whitespace().map(str::to_owned));
-    Gateway::start(&[("routes.yaml", &routes(TWO))], &all).await
+    Gateway::start(&[("routes.yaml", config)], &all).await
 }
 
 /// Does something while the gateway drains.
@@ -65,12 +71,12 @@ async fn while_draining(gateway: &Gateway, does: impl Future<Output = ()>) {
     tokio::join!(ending, doing);
 }
 
-async fn to(gateway: &Gateway, port: u16) -> h1::Connection<TcpStream> {
+pub(crate) async fn to(gateway: &Gateway, port: u16) -> h1::Connection<TcpStream> {
     h1::Connection::new(TcpStream::connect(gateway.address(port)).await.unwrap())
 }
 
 /// An upgraded connection whose origin sends back what it hears.
-async fn chat(gateway: &Gateway, port: u16) -> h1::Connection<TcpStream> {
+pub(crate) async fn chat(gateway: &Gateway, port: u16) -> h1::Connection<TcpStream> {
     let mut connection = to(gateway, port).await;
     let headers = [("connection", "Upgrade"), ("upgrade", "chat")].map(|(n, v)| (n.to_owned(), v.to_owned()));
     connection.send(&h1::request("GET", "/", "a.example.com", &headers, b"")).await;
@@ -79,13 +85,13 @@ async fn chat(gateway: &Gateway, port: u16) -> h1::Connection<TcpStream> {
     connection
 }
 
-async fn echoes(connection: &mut h1::Connection<TcpStream>, text: &str) {
+pub(crate) async fn echoes(connection: &mut h1::Connection<TcpStream>, text: &str) {
     connection.send(text.as_bytes()).await;
     assert_eq!(within(text, connection.read_bytes(text.len())).await.unwrap(), text.as_bytes());
 }
 
 /// The next frame that is not about settings or windows.
-async fn next(stream: &mut TcpStream) -> Frame {
+pub(crate) async fn next(stream: &mut TcpStream) -> Frame {
     loop {
         let frame = frames::next(stream).await;
         if ![SETTINGS, 8].contains(&frame.kind) {
@@ -95,7 +101,7 @@ async fn next(stream: &mut TcpStream) -> Frame {
 }
 
 /// Last stream and reason of a GOAWAY.
-fn goaway(frame: &Frame) -> (u32, u32) {
+pub(crate) fn goaway(frame: &Frame) -> (u32, u32) {
     assert_eq!(frame.kind, GOAWAY, "{frame:?}");
     let number = |at: usize| u32::from_be_bytes(frame.payload[at..at + 4].try_into().unwrap());
     (number(0), number(4))
@@ -114,7 +120,7 @@ async fn answered(stream: &mut TcpStream, id: u32) {
 }
 
 /// A connection of HTTP/2 that has heard the first farewell, and the PING that came with it.
-async fn told_to_go(gateway: &Gateway, stream: &mut TcpStream) -> Frame {
+pub(crate) async fn told_to_go(stream: &mut TcpStream) -> Frame {
     let farewell = next(stream).await;
     assert_eq!(goaway(&farewell), (0x7fff_ffff, NO_ERROR), "no stream is refused yet");
     let ping = next(stream).await;
@@ -122,11 +128,10 @@ async fn told_to_go(gateway: &Gateway, stream: &mut TcpStream) -> Frame {
     // What was on its way is served.
     stream.write_all(&frames::get(3)).await.unwrap();
     answered(stream, 3).await;
-    let _ = gateway;
     ping
 }
 
-async fn h2_client(gateway: &Gateway) -> TcpStream {
+pub(crate) async fn h2_client(gateway: &Gateway) -> TcpStream {
     let mut stream = TcpStream::connect(gateway.address(80)).await.unwrap();
     stream.write_all(&[PREFACE, &frame(SETTINGS, 0, 0, b""), &frames::get(1)].concat()).await.unwrap();
     answered(&mut stream, 1).await;
@@ -138,14 +143,14 @@ async fn http2_is_told_twice_and_what_was_on_its_way_is_served() {
     let gateway = Gateway::start(&[("edge.yaml", EDGE), ("talk.yaml", &says("one"))], &[]).await;
     let (mut hears, mut deaf) = (h2_client(&gateway).await, h2_client(&gateway).await);
     while_draining(&gateway, async {
-        let ping = told_to_go(&gateway, &mut hears).await;
+        let ping = told_to_go(&mut hears).await;
         hears.write_all(&frame(PING, 1, 0, &ping.payload)).await.unwrap();
         assert_eq!(goaway(&next(&mut hears).await), (3, NO_ERROR), "the last that is served");
         let mut rest = Vec::new();
         within("the end", hears.read_to_end(&mut rest)).await.unwrap();
         assert_eq!(rest, b"");
         // A client that never says that it has heard is not waited for.
-        told_to_go(&gateway, &mut deaf).await;
+        told_to_go(&mut deaf).await;
         assert_eq!(goaway(&next(&mut deaf).await), (3, NO_ERROR));
         within("the end", deaf.read_to_end(&mut rest)).await.unwrap();
         assert_eq!(rest, b"");
@@ -228,6 +233,110 @@ async fn a_request_that_outlasts_the_drain_is_answered_503() {
     .await;
 }
 
+/// Waits until nobody listens there.
+async fn refuses(address: SocketAddr) {
+    let refused = async {
+        while TcpStream::connect(address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    within("the port to be free", refused).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_successor_has_the_port_as_soon_as_connections_are_told_to_end() {
+    let gate = Arc::new(Notify::new());
+    let origin = Origin::start("far", Script::Held(gate.clone())).await;
+    let gateway = gateway_of(origin.address, &routes(ONE), "--drain 1h").await;
+    let address = gateway.address(80);
+    let mut busy = to(&gateway, 80).await;
+    busy.send(&h1::request("GET", "/", "a.example.com", &[], b"")).await;
+    origin.hit(1).await;
+    while_draining(&gateway, async {
+        refuses(address).await;
+        let successor = TcpListener::bind(address).await.unwrap();
+        let (client, _) = tokio::join!(TcpStream::connect(address), successor.accept());
+        assert!(client.is_ok());
+        // Nor does a change open anything now.
+        gateway.write("routes.yaml", &routes(TWO));
+        let view = gateway.until("the other listener", |view| view.applied.listeners.len() == 2).await;
+        let bound = |port| view.applied.listeners.iter().find(|l| l.declared == port).unwrap().bound;
+        assert_eq!((bound(80), bound(8080)), (Some(address), None));
+        gate.notify_one();
+        let reply = within("the answer", busy.read("GET")).await.unwrap();
+        assert_eq!((reply.status, reply.closed), (200, true), "{reply:?}");
+    })
+    .await;
+}
+
+/// A policy for the service that the routes lead to.
+fn policy(traffic: &str) -> String {
+    format!(
+        "---
+{{apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {{name: far}}, spec: {{host: far, trafficPolicy: {traffic}}}}}
+"
+    )
+}
+
+/// Requests that wait, with these routes before that origin, are answered at the deadline: one of HTTP and one of gRPC,
+/// which goes to an origin of HTTP/2. `waiting`: a metric, and how many of it there are then.
+async fn those_who_wait_are_answered(config: &str, origin: &Origin, waiting: (&str, f64)) {
+    let gateway = gateway_of(origin.address, config, "--drain 1s").await;
+    let (mut plain, mut call) = (to(&gateway, 80).await, to(&gateway, 80).await);
+    plain.send(&h1::request("GET", "/", "a.example.com", &[], b"")).await;
+    let is_call = [("content-type".to_owned(), "application/grpc".to_owned())];
+    call.send(&h1::request("POST", "/test.Echo/Chat", "a.example.com", &is_call, b"")).await;
+    Metrics::when(&gateway, waiting.0, |page| page.get(&[waiting.0]) == Some(waiting.1)).await;
+    while_draining(&gateway, async {
+        let reply = within("the answer", plain.read("GET")).await.unwrap();
+        assert_eq!((reply.status, reply.closed), (503, true), "{reply:?}");
+        let reply = within("the other's answer", call.read("POST")).await.unwrap();
+        assert_eq!((reply.status, reply.closed), (200, true), "{reply:?}");
+        assert_eq!(reply.header("grpc-status").as_deref(), Some("14"), "{reply:?}");
+    })
+    .await;
+    for line in gateway.stop().await {
+        let told = (&line["response_flags"], &line["response_code_details"]);
+        assert_eq!(told, (&"LR".into(), &"drain_deadline".into()), "{line}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_whose_connection_is_being_made_is_answered_at_the_deadline() {
+    let config = routes(ONE) + &policy("{connectionPool: {tcp: {connectTimeout: 1h}}}");
+    let origin = Origin::start("far", Script::Full).await;
+    those_who_wait_are_answered(&config, &origin, ("limen_requests_active", 2.0)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_waits_for_a_connection_is_answered_at_the_deadline() {
+    let config = routes(ONE).replace("number: 81", "number: 80")
+        + &policy("{connectionPool: {tcp: {maxConnections: 1}, http: {http1MaxPendingRequests: 2}}}");
+    let origin = Origin::start("far", Script::Never).await;
+    those_who_wait_are_answered(&config, &origin, ("limen_upstream_requests_pending", 1.0)).await;
+    let origin = Origin::start("far", Script::Never).await;
+    let streams =
+        config.replace("http1MaxPendingRequests: 2", "h2UpgradePolicy: UPGRADE, maxConcurrentStreams: 1");
+    those_who_wait_are_answered(&streams, &origin, ("limen_upstream_requests_pending", 1.0)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_is_delayed_is_answered_at_the_deadline() {
+    let delay = "fault: {delay: {percentage: {value: 100}, fixedDelay: 3600s}}, route:";
+    let origin = Origin::start("far", Script::Never).await;
+    let config = routes(ONE).replace("route:", delay);
+    let gateway = gateway_of(origin.address, &config, "--drain 1s").await;
+    let mut waits = to(&gateway, 80).await;
+    waits.send(&h1::request("GET", "/", "a.example.com", &[], b"")).await;
+    Metrics::when(&gateway, "the request", |page| page.get(&["limen_requests_active"]) == Some(1.0)).await;
+    while_draining(&gateway, async {
+        let reply = within("the answer", waits.read("GET")).await.unwrap();
+        assert_eq!((reply.status, reply.closed), (503, true), "{reply:?}");
+    })
+    .await;
+    assert_eq!(gateway.stop().await[0]["response_flags"], "LR,DI");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_listener_that_goes_drains_its_own_connections_and_no_others() {
     let origin = Origin::start("far", Script::Switch).await;
@@ -262,8 +371,29 @@ async fn a_request_whose_listener_has_gone_is_answered_and_its_connection_closed
     assert_eq!((reply.status, reply.closed), (200, true), "{reply:?}");
 }
 
+/// Whoever has the connection that it waits for is not told to end, so that none becomes free.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_waits_behind_another_listener_s_is_answered_at_the_deadline() {
+    let gate = Arc::new(Notify::new());
+    let origin = Origin::start("far", Script::Held(gate.clone())).await;
+    let one = policy("{connectionPool: {tcp: {maxConnections: 1}}}");
+    let gateway = gateway_of(origin.address, &(routes(TWO) + &one), "--drain 1s").await;
+    let (mut has, mut waits) = (to(&gateway, 80).await, to(&gateway, 8080).await);
+    has.send(&h1::request("GET", "/", "a.example.com", &[], b"")).await;
+    origin.hit(1).await;
+    waits.send(&h1::request("GET", "/", "a.example.com", &[], b"")).await;
+    let pending = "limen_upstream_requests_pending";
+    Metrics::when(&gateway, pending, |page| page.get(&[pending]) == Some(1.0)).await;
+    gateway.write("routes.yaml", &(routes(ONE) + &one));
+    let reply = within("the answer", waits.read("GET")).await.unwrap();
+    assert_eq!((reply.status, reply.closed), (503, true), "{reply:?}");
+    gate.notify_one();
+    let reply = within("the answer of who has it", has.read("GET")).await.unwrap();
+    assert_eq!((reply.status, reply.closed), (200, false), "{reply:?}");
+}
+
 /// A connection's bytes go to `far` and back.
-async fn passes(client: &mut TcpStream, far: &mut TcpStream) {
+pub(crate) async fn passes(client: &mut TcpStream, far: &mut TcpStream) {
     for (from, to) in [(1, 2), (2, 1)] {
         let (one, two) = if from < to { (&mut *client, &mut *far) } else { (&mut *far, &mut *client) };
         one.write_all(b"ping").await.unwrap();
@@ -298,7 +428,7 @@ endpoints: [{{addresses: [127.0.0.1]}}]
     let gateway = gateway(origin.address, "--drain 1s").await;
     gateway.write("raw.yaml", &tcp);
     gateway.until("the third listener", |view| view.applied.listeners.len() == 3).await;
-    let mut chat = chat(&gateway, 80).await;
+    let (mut going, mut chat) = (self::chat(&gateway, 8080).await, chat(&gateway, 80).await);
     let mut client = TcpStream::connect(gateway.address(9000)).await.unwrap();
     let (mut far, _) = within("the connection", raw.accept()).await.unwrap();
     let mut h2 = TcpStream::connect(gateway.address(80)).await.unwrap();
@@ -306,9 +436,10 @@ endpoints: [{{addresses: [127.0.0.1]}}]
     assert_eq!(frames::next(&mut h2).await.kind, SETTINGS);
     let elsewhere = routes(ONE).replace("host: far, port: {number: 80}", "host: nowhere");
     let changes = [
-        ("a listener and a route are gone", "routes.yaml", elsewhere),
         ("the endpoint is gone", "raw.yaml", tcp.replace("{addresses: [127.0.0.1]}", "")),
         ("an object is wrong", "bad.yaml", says("one").replace("hosts", "hots")),
+        // Last, so that its time is over after that of the others would be.
+        ("a listener and a route are gone", "routes.yaml", elsewhere),
     ];
     for (what, file, text) in changes {
         let before = gateway.running.view();
@@ -320,6 +451,10 @@ endpoints: [{{addresses: [127.0.0.1]}}]
         echoes(&mut chat, what).await;
         passes(&mut client, &mut far).await;
     }
+    // Nor when the time is over that a connection has which a change does end.
+    within("the end of the one whose listener is gone", going.end()).await.unwrap();
+    echoes(&mut chat, "still there").await;
+    passes(&mut client, &mut far).await;
     // The new routes hold for what begins now, on the connection that stands.
     h2.write_all(&frames::get(1)).await.unwrap();
     let first = next(&mut h2).await;

@@ -50,8 +50,15 @@ const RULES: &str = "
 ";
 
 async fn start(shop: &Origin, authz: &Origin, shadow: &TcpListener) -> Gateway {
+    start_with(shop, authz, shadow, "").await
+}
+
+async fn start_with(shop: &Origin, authz: &Origin, shadow: &TcpListener, flags: &str) -> Gateway {
     let shadow = shadow.local_addr().unwrap();
-    let flags = format!("--workers 1 --backend authz={} --backend shadow={shadow}", authz.address);
+    let flags = format!(
+        "{flags} --workers 1 --half-close-timeout 100ms --backend authz={} --backend shadow={shadow}",
+        authz.address
+    );
     shop::start(&format!("{ROUTE}{RULES}"), &[shop], &flags).await
 }
 
@@ -90,6 +97,31 @@ async fn a_body_that_a_service_is_told_goes_to_the_backend_again_and_to_mirrors(
     assert_eq!((authz.hits(), shop.hits()), (1, 2));
     let lines = gateway.stop().await;
     assert_eq!(lines[0]["bytes_received"], 9);
+}
+
+#[tokio::test]
+async fn who_waits_for_a_decision_when_a_drain_is_over_is_told_so() {
+    let shop = Origin::start("shop", Script::echo()).await;
+    let authz = Origin::start("authz", Script::Never).await;
+    let shadow = nobody().await;
+    let gateway = start_with(&shop, &authz, &shadow, "--drain 1s").await;
+    let mut client = shop::send(&gateway, "/").await;
+    // A body that has to be told, and does not come.
+    let mut unsaid = shop::connect(&gateway).await;
+    unsaid.send(b"POST /told HTTP/1.1\r\nhost: shop.example.com\r\ncontent-length: 4\r\n\r\nhe").await;
+    authz.hit(1).await;
+    // The question is one, too.
+    let both = |page: &Metrics| page.value(&["limen_requests_active"]) == 3.0;
+    Metrics::when(&gateway, "both requests", both).await;
+    let (_, reply, other) =
+        tokio::join!(gateway.running.drain(), shop::read(&mut client), shop::read(&mut unsaid));
+    assert_eq!((reply.status, other.status), (503, 503), "{reply:?} {other:?}");
+    for line in gateway.stop().await {
+        assert_eq!(
+            (&line["response_flags"], &line["response_code_details"]),
+            (&"LR".into(), &"drain_deadline".into())
+        );
+    }
 }
 
 #[tokio::test]

@@ -27,6 +27,7 @@ mod mirrors;
 mod names;
 mod outputs;
 mod overload;
+mod permissions;
 mod pools;
 mod programmed;
 mod scenarios;

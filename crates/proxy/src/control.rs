@@ -92,6 +92,11 @@ impl Control {
         stamp
     }
 
+    /// The process drains: from now on no listener is opened.
+    pub(crate) fn end_listening(&mut self) {
+        self.sockets.end();
+    }
+
     /// Mails new endpoints for the generation in force; no route is compiled. Returns the new generation.
     pub(crate) fn endpoints(&mut self, compile: impl FnOnce(&mut Compiler) -> EndpointTable) -> u64 {
         let table = compile(&mut self.compiler);

@@ -310,14 +310,16 @@ impl Proxy {
         control::lock(&self.control).compiler.logs.reopen();
     }
 
-    /// After [`Config::drain_delay`], ends connections as they come to rest: `Connection: close`, GOAWAY, idle ones spread over a part of the time.
-    /// New connections are still served, each for one exchange. Resolves when none is left or the time is over, with the
-    /// number of those left.
+    /// After [`Config::drain_delay`] no listener accepts any more, and connections end as they come to rest:
+    /// `Connection: close`, GOAWAY, idle ones spread over a part of the time. Resolves when none is left or the time is
+    /// over, with the number of those left.
     pub async fn drain(&self) -> u64 {
         // Without a delay they are told before anything is waited for.
         if !self.config.drain_delay.is_zero() {
             tokio::time::sleep(self.config.drain_delay).await;
         }
+        // Before the workers are told: what they get afterwards opens nothing.
+        control::lock(&self.control).end_listening();
         for worker in &self.workers {
             let _ = worker.send(Mail::Drain);
         }

@@ -37,15 +37,13 @@ pub(crate) async fn run(start: Start, board: Arc<Board>, mut mail: UnboundedRece
     vital(part(), flush_log(worker.clone()));
     vital(part(), sweep_idle(worker.clone()));
     vital(part(), mirror::serve(worker.clone()));
-    let mut accepting = BTreeMap::<ListenerSlot, JoinHandle<()>>::new();
+    let mut listening = BTreeMap::<ListenerSlot, Listening>::new();
     while let Some(mail) = mail.recv().await {
         match mail {
             Mail::Install { tables, open, close } => {
                 for slot in close {
-                    if let Some(task) = accepting.remove(&slot) {
-                        task.abort();
-                        // Until it has ended the socket listens, and what it is given would be reset.
-                        let _ = task.await;
+                    if let Some(listening) = listening.remove(&slot) {
+                        listening.close(&worker, slot).await;
                     }
                 }
                 let generation = tables.generation;
@@ -53,7 +51,7 @@ pub(crate) async fn run(start: Start, board: Arc<Board>, mut mail: UnboundedRece
                 worker.endpoints_move();
                 for (slot, socket) in open {
                     match listen(&worker, slot, socket) {
-                        Ok(task) => drop(accepting.insert(slot, task)),
+                        Ok(begun) => drop(listening.insert(slot, begun)),
                         Err(error) => tracing::error!(%error, "a listener's socket cannot be watched"),
                     }
                 }
@@ -73,23 +71,50 @@ pub(crate) async fn run(start: Start, board: Arc<Board>, mut mail: UnboundedRece
             Mail::MakeRoom(cluster) => worker.upstreams.make_room(cluster),
             Mail::Shed(shed) => worker.shed(shed),
             Mail::DescriptorsShort(short) => worker.descriptors_short(short),
-            Mail::Drain => worker.drain(),
+            Mail::Drain => {
+                // Datagrams are taken to the end: their flows hold up nothing.
+                for (slot, stream) in listening.extract_if(.., |_, listening| listening.socket.is_some()) {
+                    stream.close(&worker, slot).await;
+                }
+                worker.drain();
+            }
             Mail::Stop => break,
         }
     }
     worker.flush_log();
 }
 
+/// A listener that is served.
+struct Listening {
+    task: JoinHandle<()>,
+    /// Where it accepts connections.
+    socket: Option<Rc<tokio::net::TcpListener>>,
+}
+
+impl Listening {
+    async fn close(self, worker: &Rc<Worker>, slot: ListenerSlot) {
+        self.task.abort();
+        let _ = self.task.await;
+        if let Some(socket) = self.socket {
+            accept::close(worker, slot, socket);
+        }
+    }
+}
+
 /// Begins to serve a listener.
-fn listen(worker: &Rc<Worker>, slot: ListenerSlot, socket: Opened) -> std::io::Result<JoinHandle<()>> {
+fn listen(worker: &Rc<Worker>, slot: ListenerSlot, socket: Opened) -> std::io::Result<Listening> {
     let worker = worker.clone();
     let part = worker.vital.held_by(PART);
     Ok(match socket {
         Opened::Stream(socket) => {
-            let socket = tokio::net::TcpListener::from_std(socket)?;
-            vital(part, accept::accept(worker, slot, socket))
+            let socket = Rc::new(tokio::net::TcpListener::from_std(socket)?);
+            let task = vital(part, accept::accept(worker, slot, socket.clone()));
+            Listening { task, socket: Some(socket) }
         }
-        Opened::Datagram(socket) => vital(part, udp::serve(worker, slot, Downstream::new(socket)?)),
+        Opened::Datagram(socket) => {
+            let task = vital(part, udp::serve(worker, slot, Downstream::new(socket)?));
+            Listening { task, socket: None }
+        }
     })
 }
 

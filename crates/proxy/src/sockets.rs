@@ -10,7 +10,7 @@ use crate::applied::{AppliedProblem, BoundListener, PORT_NOT_BOUND};
 use crate::table::listeners::{Listener, ListenerSlot, Serves, Tables};
 
 /// Connections that the kernel completes before they are accepted.
-const BACKLOG: i32 = 4096;
+pub(crate) const BACKLOG: i32 = 4096;
 /// Where a privileged port is moved to.
 const UNPRIVILEGED: u16 = 8000;
 
@@ -20,6 +20,8 @@ pub(crate) struct Sockets {
     bound: BTreeMap<ListenerSlot, Bound>,
     strict_ports: bool,
     workers: usize,
+    /// Nothing is bound any more.
+    ended: bool,
 }
 
 struct Bound {
@@ -53,7 +55,12 @@ struct Place {
 
 impl Sockets {
     pub(crate) fn new(workers: usize, strict_ports: bool) -> Sockets {
-        Sockets { bound: BTreeMap::new(), strict_ports, workers }
+        Sockets { bound: BTreeMap::new(), strict_ports, workers, ended: false }
+    }
+
+    /// From now on no listener is opened.
+    pub(crate) fn end(&mut self) {
+        self.ended = true;
     }
 
     /// Brings the sockets in line with tables. A listener that could not be bound is tried again each time.
@@ -72,7 +79,7 @@ impl Sockets {
             let Some(listener) = listener else { continue };
             let slot = ListenerSlot(index as u32);
             let (mut bound, mut note) = (None, None);
-            if !self.bound.contains_key(&slot) {
+            if !self.ended && !self.bound.contains_key(&slot) {
                 match self.open(listener, &ours) {
                     Ok((sockets, opened)) => {
                         ours.push(opened.place);

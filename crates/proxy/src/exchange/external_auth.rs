@@ -38,7 +38,7 @@ pub(super) async fn ask<'t, F: Front>(
     live.worker.clock.now_us();
     let undecided = |why: &str| Err(Error::undecided(why.replace(' ', "_")));
     let judged = match asked {
-        Asked::ClientGone => return Err(Error::client_gone()),
+        Asked::Abandoned(error) => return Err(error),
         Asked::Failed(why) => undecided(&why),
         Asked::Answered(answer) => {
             let Answer { head, body, trailers } = &*answer;
@@ -63,7 +63,8 @@ enum Asked {
     Answered(Box<Answer>),
     /// In the words of the access log.
     Failed(String),
-    ClientGone,
+    /// The client has gone, or the time of its connection is over.
+    Abandoned(Error),
 }
 
 async fn asked<'t, F: Front>(
@@ -97,7 +98,7 @@ async fn asked<'t, F: Front>(
     match done {
         Ok(()) => Asked::Answered(asker.answer),
         Err(_) if asker.too_long => Asked::Failed("an answer that is too long".to_owned()),
-        Err(error) if error.flags == Flags::DC => Asked::ClientGone,
+        Err(error) if error.flags == Flags::DC || error.flags == Flags::LR => Asked::Abandoned(error),
         Err(error) => Asked::Failed(error.details.to_string()),
     }
 }
@@ -138,6 +139,9 @@ async fn read_body<F: Front>(live: &mut Live<'_, '_, F>, most: usize) -> Result<
         }
         if matches!(live.front.poll_flush(cx), Poll::Ready(Err(_))) {
             return Poll::Ready(Err(Error::client_gone()));
+        }
+        if live.conn.over.get() {
+            return Poll::Ready(Err(Error::leaving()));
         }
         let received = live.note.received;
         let over = silence.as_deref_mut().and_then(|silence| silence.is_over(received, false, cx));

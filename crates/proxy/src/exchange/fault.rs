@@ -32,10 +32,7 @@ async fn wait<F: Front>(live: &mut Live<'_, '_, F>, ms: u64) -> Result<(), Error
         if timer.poll_fired(cx) {
             return Poll::Ready(Ok(()));
         }
-        match live.front.poll_gone(cx) {
-            true => Poll::Ready(Err(Error::client_gone())),
-            false => Poll::Pending,
-        }
+        live.abandoned(cx).map_or(Poll::Pending, |error| Poll::Ready(Err(error)))
     })
     .await?;
     // Deadlines that follow count from here.

@@ -281,12 +281,17 @@ async fn attempt<F: Front>(
                 state.make_room();
                 worker.ask_for_room(destination.cluster);
             };
-            let mut gone = |cx: &mut Context<'_>| live.front.poll_gone(cx);
+            let mut abandoned = None;
+            let mut gone = |cx: &mut Context<'_>| {
+                abandoned = live.abandoned(cx);
+                abandoned.is_some()
+            };
             // A shared connection may outlive the request that it is made for.
             worker.has_idle();
-            seldom(pool::obtain(asking, &make_room, &mut gone)).await.map_err(|refused| match refused {
+            let obtained = seldom(pool::obtain(asking, &make_room, &mut gone)).await;
+            obtained.map_err(|refused| match refused {
                 Refused::Fail(fail) => Stop::of(endpoint, fail),
-                Refused::Gone => Stop::Exchange(Error::client_gone()),
+                Refused::Gone => Stop::Exchange(abandoned.unwrap_or_else(Error::client_gone)),
             })?
         }
     };
@@ -368,14 +373,9 @@ fn poll_answer<F: Front>(
             Poll::Pending => break,
         }
     }
-    if live.conn.over.get() {
-        return Poll::Ready(Err(Stop::Exchange(Error::leaving())));
-    }
     let unsent = upload.interim > 0 && matches!(live.front.poll_flush(cx), Poll::Ready(Err(_)));
-    if unsent || live.front.poll_gone(cx) {
-        return Poll::Ready(Err(Stop::Exchange(Error::client_gone())));
-    }
-    Poll::Pending
+    let abandoned = live.abandoned(cx).or_else(|| unsent.then(Error::client_gone));
+    abandoned.map_or(Poll::Pending, |error| Poll::Ready(Err(Stop::Exchange(error))))
 }
 
 /// Passes a 1xx on, if the client can make anything of it; leave to send the body only if it waits for that. After
@@ -413,10 +413,7 @@ async fn pause<F: Front>(
                 Ok(())
             });
         }
-        if live.front.poll_gone(cx) {
-            return Poll::Ready(Err(Error::client_gone()));
-        }
-        Poll::Pending
+        live.abandoned(cx).map_or(Poll::Pending, |error| Poll::Ready(Err(error)))
     })
     .await
 }

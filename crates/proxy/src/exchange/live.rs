@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
+use std::task;
 
 use limen_wire::head::{BodyLength, Fields, RequestHead, Span};
 
-use super::error::RESPONSE_TIMEOUT;
+use super::error::{Error, RESPONSE_TIMEOUT};
 use super::front::{ConnInfo, Front};
 use super::mirror::Copies;
 use super::trace::{Ended, Trace};
@@ -137,6 +138,15 @@ impl<'a, F: Front> Live<'a, '_, F> {
         let ended = Ended { cluster: self.note.destination.map_or("", |to| &to.cluster_name), ..ended };
         trace.attempt(self.worker, &mut self.exchange.request, rule, &ended);
         self.trace = Some(trace);
+    }
+
+    /// Why nothing is waited for any longer: the client has gone, or the time of its connection is over. Whatever waits before
+    /// there is an answer asks this.
+    pub(crate) fn abandoned(&mut self, cx: &mut task::Context<'_>) -> Option<Error> {
+        if self.conn.over.get() {
+            return Some(Error::leaving());
+        }
+        self.front.poll_gone(cx).then(Error::client_gone)
     }
 
     /// What ends the exchange, for the log. Flags of earlier attempts are not kept.

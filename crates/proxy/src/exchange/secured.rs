@@ -9,7 +9,7 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 
 use crate::filter::client_cert;
 use crate::observe::peer::Peer;
-use crate::table::listeners::{Clients, ListenerSlot, Serves, Tables};
+use crate::table::listeners::{Clients, Inside, ListenerSlot, Serves, Tables, TlsChains};
 
 /// A client behind TLS, and the policy that it was let in by.
 #[derive(Debug)]
@@ -82,13 +82,9 @@ impl Secured {
         self.stands.get()
     }
 
-    /// Whether these tables still have the TLS chain of the connection, if they have its listener.
-    pub(crate) fn is_served(&self, tables: &Tables) -> bool {
-        match tables.listener(self.listener).map(|listener| &listener.serves) {
-            Some(Serves::Tls(chains)) => chains.named(&self.chain).is_some(),
-            Some(_) => false,
-            None => true,
-        }
+    /// What is spoken in the TLS chain of the connection, if there still is one of that name among these.
+    pub(crate) fn inside<'t>(&self, chains: &'t TlsChains) -> Option<&'t Inside> {
+        chains.named(&self.chain).map(|chain| &chain.inside)
     }
 
     fn check(&self, tables: &Tables, now_ms: impl FnOnce() -> u64) -> bool {

@@ -7,6 +7,7 @@ use limen_wire::client_hello::{self, ClientHello, Peeked};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
+use super::permission::Permission;
 use super::{Connection, sniff, tcp, tls};
 use crate::exchange::front::ConnInfo;
 use crate::observe::limits::Limit;
@@ -17,7 +18,7 @@ use crate::table::tcp::TcpRoute;
 
 /// Reads the hello within its time and hands the connection on: to where its server name says, or to be decrypted. What
 /// is no TLS is served as such where the port has a server for it, and else closed and logged with flag `NR`.
-pub(crate) async fn serve(conn: Connection, mut io: TcpStream, local: SocketAddr, remote: SocketAddr) {
+pub(crate) async fn serve(mut conn: Connection, mut io: TcpStream, local: SocketAddr, remote: SocketAddr) {
     let worker = conn.worker.clone();
     let start_us = worker.clock.now_us();
     let timer = worker.clock.timer();
@@ -40,6 +41,7 @@ pub(crate) async fn serve(conn: Connection, mut io: TcpStream, local: SocketAddr
         Peeked::NotTls | Peeked::Malformed | Peeked::NeedMore(_) => None,
     };
     if let Some(plain) = beside(&conn, hello.as_ref()) {
+        conn.permission = Permission::of(&plain);
         let server_name = hello.and_then(|hello| hello.server_name);
         let info =
             ConnInfo { server_name: server_name.as_deref().map(Into::into), ..conn.clear(local, remote) };
@@ -66,6 +68,7 @@ pub(crate) async fn serve(conn: Connection, mut io: TcpStream, local: SocketAddr
     };
     let info =
         ConnInfo { server_name: hello.server_name.as_deref().map(Into::into), ..conn.clear(local, remote) };
+    conn.permission = Permission::Undecrypted(info.server_name.clone());
     tcp::spawn(conn, io, info, route, first);
 }
 

@@ -6,6 +6,7 @@ pub(crate) mod http1;
 pub(crate) mod http2;
 mod last_said;
 pub(crate) mod patience;
+pub(crate) mod permission;
 mod places;
 pub(crate) mod proxied;
 pub(crate) mod streams;
@@ -23,6 +24,7 @@ use std::task::{Poll, ready};
 
 use limen_wire::h1::{self, Preface};
 use limen_wire::proxy_protocol::Header;
+use permission::Permission;
 use tcp::Cut;
 use tokio::net::TcpStream;
 
@@ -47,6 +49,8 @@ pub(crate) struct Connection {
     pub(crate) listener: ListenerSlot,
     /// What its handshake established.
     secured: Option<Rc<Secured>>,
+    /// What its client was let in to do.
+    permission: Permission,
     counted: ListenerId,
     /// It is counted as one that HTTP is spoken on.
     http: bool,
@@ -84,6 +88,7 @@ impl Connection {
             worker: worker.clone(),
             listener,
             secured: None,
+            permission: Permission::Undecided,
             counted: served.id,
             http: false,
             place: worker.parking.enter(),
@@ -152,17 +157,18 @@ impl Connection {
         self.until_ms != u64::MAX && self.worker.clock.now_ms() >= self.until_ms || self.leaving()
     }
 
-    /// Has the connection's listener gone, would its client be refused now, or is the process draining? From the first
-    /// time that it is so, what passes has [`Config::grace_ms`](crate::Config::grace_ms).
+    /// Has what let it in gone, would its client be refused now, or is the process draining? From the first time that it is
+    /// so, what passes has [`Config::grace_ms`](crate::Config::grace_ms).
     fn leaving(&self) -> bool {
         let tables = self.worker.tables();
         let clock = &self.worker.clock;
-        let stands = |tls: &Rc<Secured>| {
-            tls.is_served(&tables) && tls.stands(&tables, || clock.epoch_ms(clock.now_us()))
-        };
+        let secured = self.secured.as_deref();
+        let stands = |tls: &Secured| tls.stands(&tables, || clock.epoch_ms(clock.now_us()));
         let leaving = self.worker.draining()
-            || tables.listener(self.listener).is_none()
-            || !self.secured.as_ref().is_none_or(stands);
+            || !tables
+                .listener(self.listener)
+                .is_some_and(|listener| self.permission.stands(&listener.serves, secured))
+            || !secured.is_none_or(stands);
         match (leaving, self.leave_ms.get()) {
             // It may have come back, and with it all that the connection needs.
             (false, _) => self.leave_ms.set(u64::MAX),
@@ -245,8 +251,14 @@ pub(crate) async fn connection(mut conn: Connection, mut io: TcpStream, mut remo
         return;
     }
     let route = match conn.worker.tables().listener(conn.listener).map(|listener| &listener.serves) {
-        Some(Serves::Http(_)) => None,
-        Some(Serves::Tcp(route)) => Some(route.clone()),
+        Some(Serves::Http(_)) => {
+            conn.permission = Permission::Http;
+            None
+        }
+        Some(Serves::Tcp(route)) => {
+            conn.permission = Permission::Bytes;
+            Some(route.clone())
+        }
         Some(Serves::Tls(chains)) if !chains.peeks() => {
             return tls::serve(conn, io, Vec::new(), local, remote).await;
         }

@@ -258,10 +258,9 @@ impl Clocks {
         if changed {
             self.silent_at = clock.now_ms().saturating_add(self.idle_ms);
         }
-        conn.watch(cx);
-        if self.leaving_at == NEVER && conn.ending() {
-            let grace = conn.worker.config.grace_ms();
-            self.leaving_at = clock.now_ms().saturating_add(grace);
+        if conn.look(cx) {
+            // It is another one if what had gone has come back meanwhile.
+            self.leaving_at = conn.leave_ms.get();
             changed = true;
         }
         let first = self.silent_at.min(self.old_at).min(self.leaving_at);

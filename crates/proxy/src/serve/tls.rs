@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 
+use super::permission::Permission;
 use super::{Connection, sniff, spawn_http1, spawn_http2, tcp};
 use crate::exchange::front::ConnInfo;
 use crate::exchange::secured::Secured;
@@ -59,6 +60,7 @@ pub(crate) async fn serve(
         return;
     };
     conn.secured.clone_from(&info.secured);
+    conn.permission = Permission::of(&inside);
     if let Inside::Tcp(route) = inside {
         let route = route_now(&conn, &info).unwrap_or(route);
         let peer = stream.get_ref().1.alpn_protocol() == Some(peered::PROTOCOL);

@@ -149,7 +149,7 @@ pub(crate) struct Asking<'a> {
 pub(crate) enum Refused {
     /// The attempt has failed.
     Fail(Fail),
-    /// The client has gone.
+    /// Nobody waits for one any longer.
     Gone,
 }
 
@@ -160,7 +160,7 @@ impl From<Fail> for Refused {
 }
 
 /// Makes a connection, or waits for one, and counts what comes of it. `make_room` closes connections to the cluster that nobody uses, on all workers;
-/// `gone` tells whether the client has gone.
+/// `gone` tells whether anybody still waits for it.
 pub(crate) async fn obtain(
     asking: Asking<'_>,
     make_room: &dyn Fn(),
@@ -256,7 +256,8 @@ async fn connection(
     };
     let Asking { cluster, endpoint, manner, timer, own, now_ms, until_ms, tunnel: _ } = asking;
     let times = (now_ms, until_ms);
-    Ok(connect::http1(cluster, endpoint, manner, (timer, own.1), times, place).await?)
+    let made = connect::http1(cluster, endpoint, manner, (timer, own.1), times, place);
+    unless(gone, made).await
 }
 
 /// A stream of a shared connection: one that is being made already if there is one with room, or a new one.
@@ -275,7 +276,7 @@ async fn stream(
             },
         };
         timer.arm(*until_ms);
-        let shared = dial.made(timer).await?;
+        let shared = unless(gone, dial.made(timer)).await?;
         if !shared.is_spent() && shared.has_room() {
             return Ok(Back::Http2(shared.open()));
         }
@@ -288,6 +289,20 @@ async fn stream(
             return Ok(back);
         }
     }
+}
+
+/// What is being made for a request, unless nobody waits for it any longer.
+async fn unless<T>(
+    gone: &mut dyn FnMut(&mut Context<'_>) -> bool,
+    made: impl Future<Output = Result<T, Fail>>,
+) -> Result<T, Refused> {
+    let mut made = pin!(made);
+    poll_fn(|cx| match made.as_mut().poll(cx) {
+        Poll::Ready(made) => Poll::Ready(made.map_err(Refused::Fail)),
+        Poll::Pending if gone(cx) => Poll::Ready(Err(Refused::Gone)),
+        Poll::Pending => Poll::Pending,
+    })
+    .await
 }
 
 enum Got {
