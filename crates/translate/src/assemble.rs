@@ -15,7 +15,7 @@ use crate::clusters::{self, ClusterMemo, ClusterPlan};
 use crate::draft::VirtualServiceDraft;
 use crate::gateway_api::{self, RouteMemo, deployed};
 use crate::guard;
-use crate::index::Index;
+use crate::index::{Index, OldestFirst};
 use crate::ingress::{self, IngressMemo, Ingresses};
 use crate::istio::addresses;
 use crate::istio::client_tls::ClientPlan;
@@ -54,7 +54,7 @@ pub(crate) struct Assembled {
 #[derive(Debug, Default)]
 pub(crate) struct AssembleMemo {
     services: ServiceMemo,
-    drafts: Memo<ObjectKey, DraftInputs, Arc<VirtualServiceDraft>>,
+    drafts: DraftMemo,
     ingresses: IngressMemo,
     merge: MergeMemo,
     routes: RouteMemo,
@@ -76,6 +76,13 @@ impl AssembleMemo {
     pub(crate) fn tidy(&mut self) {
         self.left = Left::default();
     }
+}
+
+/// The VirtualServices, and what each says.
+#[derive(Debug, Default)]
+struct DraftMemo {
+    objects: OldestFirst<VirtualService>,
+    made: Memo<ObjectKey, DraftInputs, Arc<VirtualServiceDraft>>,
 }
 
 /// A VirtualService, and its delegates in the order of the routes that name them.
@@ -324,20 +331,27 @@ fn shared_tables(tables: Tables, last: &Ir) -> Tables {
 }
 
 /// The drafts of all VirtualServices in Istio's order: by reach, then age.
-fn drafts(
-    index: &Index<'_>,
-    memo: &mut Memo<ObjectKey, DraftInputs, Arc<VirtualServiceDraft>>,
-) -> Vec<Arc<VirtualServiceDraft>> {
+fn drafts(index: &Index<'_>, memo: &mut DraftMemo) -> Vec<Arc<VirtualServiceDraft>> {
+    if index.settings.gateway_api.only.is_some() {
+        return Vec::new();
+    }
     let all = index.snapshot.virtual_services();
-    let mut drafts = Vec::with_capacity(index.virtual_services.len());
-    for object in &index.virtual_services {
+    let objects = memo.objects.of(all);
+    let mut drafts = Vec::with_capacity(objects.len());
+    for object in objects {
+        let known = |inputs: &DraftInputs, _: &_| inputs.0.same(object) && inputs.1.is_empty();
+        if let Some(draft) = memo.made.known(&object.key, known) {
+            drafts.push(Arc::clone(draft));
+            continue;
+        }
         let keys = virtual_service::delegate_keys(&object.spec, &object.key.namespace);
         let delegates = keys.iter().map(|(namespace, name)| all.get(namespace, name).cloned()).collect();
-        drafts.push(memo.get(object.key.clone(), (Arc::clone(object), delegates), |(object, delegates)| {
+        let inputs = (Arc::clone(object), delegates);
+        drafts.push(memo.made.get(object.key.clone(), inputs, |(object, delegates)| {
             Arc::new(virtual_service::draft(object, delegates, index.settings))
         }));
     }
-    memo.turn();
+    memo.made.turn();
     drafts.sort_by_key(|draft| draft.reach);
     drafts
 }

@@ -26,7 +26,7 @@ use crate::istio::destination_rule::{Block, Merged, Policy, Rules};
 use crate::istio::{connection_pool, consistent_hash, outlier, warmup};
 use crate::locality::Spread;
 use crate::memo::{ByValue, Memo, Same, keep};
-use crate::merge::{NamedBy, OwnTls, Wanted, WantedClusters};
+use crate::merge::{NamedBy, OwnTls, Wanted, WantedClusters, WantedOrder};
 use crate::mesh::Mesh;
 use crate::messages::{At, destination as messages, gateway_api as messages_of_gateway_api, route};
 use crate::origin_tls::OriginTls;
@@ -54,6 +54,7 @@ pub(crate) struct ClusterPlan {
 pub(crate) struct ClusterMemo {
     ground: Option<Ground>,
     made: Memo<ClusterKey, Inputs, Made>,
+    order: WantedOrder,
 }
 
 /// All that clusters are made of besides what names them; settings stay as they are while there is a memo.
@@ -139,7 +140,7 @@ pub(crate) fn clusters(
     }
     let firm = ground.is_some_and(|ground| ground.is_of(index));
     memo.ground = Some(Ground::of(index));
-    let wanted = wanted.into_sorted();
+    let wanted = wanted.into_sorted(&mut memo.order);
     let mut plans = Vec::with_capacity(last.len());
     for all in wanted.chunk_by(|a, b| a.0 == b.0) {
         let Some((key, first)) = all.first() else { continue };

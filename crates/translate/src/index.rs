@@ -1,11 +1,12 @@
 //! Who is there, in Istio's order, seen from the gateway workload.
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use limen_ir::origin::Origin;
-use limen_resources::istio::{Gateway, VirtualService};
-use limen_resources::{Meta, Object, ObjectKey, Snapshot, Table};
+use limen_resources::istio::Gateway;
+use limen_resources::{Change, Meta, Object, ObjectKey, Snapshot, Table};
 
 use crate::gateway_api::backend_tls::BackendTls;
 use crate::gateway_api::traffic::Traffic;
@@ -21,8 +22,6 @@ pub(crate) struct Index<'a> {
     pub(crate) settings: &'a Settings,
     /// Oldest first.
     pub(crate) gateways: Vec<&'a Arc<Object<Gateway>>>,
-    /// Oldest first.
-    pub(crate) virtual_services: Vec<&'a Arc<Object<VirtualService>>>,
     /// Services by host name.
     pub(crate) services: Arc<Registry>,
     /// DestinationRules by namespace and host.
@@ -43,7 +42,6 @@ impl<'a> Index<'a> {
     pub(crate) fn new(snapshot: &'a Snapshot, settings: &'a Settings, memo: &mut ServiceMemo) -> Index<'a> {
         let alone = settings.gateway_api.only.is_some();
         let gateways = if alone { Vec::new() } else { oldest_first(snapshot.gateways()) };
-        let virtual_services = if alone { Vec::new() } else { oldest_first(snapshot.virtual_services()) };
         let sought = Sought::default();
         let x_backends = XBackends::new(snapshot, &sought);
         Index {
@@ -51,7 +49,6 @@ impl<'a> Index<'a> {
             snapshot,
             settings,
             gateways,
-            virtual_services,
             services: memo.registry(snapshot, settings),
             rules: Rules::new(oldest_first(snapshot.destination_rules()), settings),
             backend_tls: BackendTls::new(snapshot, settings, &sought),
@@ -88,12 +85,50 @@ pub(crate) fn age(meta: &Meta) -> Option<i64> {
 /// By creation, then name, then namespace.
 pub(crate) fn oldest_first<S>(table: &Table<S>) -> Vec<&Arc<Object<S>>> {
     let mut objects: Vec<_> = table.iter().collect();
-    objects.sort_by(|a, b| {
-        let names =
-            |a: &ObjectKey, b: &ObjectKey| a.name.cmp(&b.name).then_with(|| a.namespace.cmp(&b.namespace));
-        age(&a.meta).cmp(&age(&b.meta)).then_with(|| names(&a.key, &b.key))
-    });
+    objects.sort_by(|a, b| older(a, b));
     objects
+}
+
+fn older<S>(a: &Object<S>, b: &Object<S>) -> Ordering {
+    let names =
+        |a: &ObjectKey, b: &ObjectKey| a.name.cmp(&b.name).then_with(|| a.namespace.cmp(&b.namespace));
+    age(&a.meta).cmp(&age(&b.meta)).then_with(|| names(&a.key, &b.key))
+}
+
+/// The objects of a table, oldest first, from one version to the next.
+#[derive(Debug)]
+pub(crate) struct OldestFirst<S> {
+    table: Table<S>,
+    list: Vec<Arc<Object<S>>>,
+}
+
+impl<S> Default for OldestFirst<S> {
+    fn default() -> OldestFirst<S> {
+        OldestFirst { table: Table::default(), list: Vec::new() }
+    }
+}
+
+impl<S> OldestFirst<S> {
+    /// Those of the next version.
+    pub(crate) fn of(&mut self, table: &Table<S>) -> &[Arc<Object<S>>] {
+        let changes = table.changed(&self.table);
+        if changes.len() > self.list.len() / 8 {
+            self.list = oldest_first(table).into_iter().cloned().collect();
+        } else {
+            for Change { before, after } in changes {
+                if let Some(Ok(at)) = before.map(|old| self.list.binary_search_by(|known| older(known, old)))
+                {
+                    self.list.remove(at);
+                }
+                if let Some(new) = after {
+                    let at = self.list.partition_point(|known| older(known, new).is_lt());
+                    self.list.insert(at, Arc::clone(new));
+                }
+            }
+        }
+        self.table = table.clone();
+        &self.list
+    }
 }
 
 /// The part of a resource that made something.
@@ -102,6 +137,7 @@ pub(crate) fn origin(key: &ObjectKey, field: String) -> Origin {
         kind: key.kind.as_str(),
         namespace: Arc::clone(&key.namespace),
         name: Arc::clone(&key.name),
-        field: field.into(),
+        // Thousands have none.
+        field: if field.is_empty() { Arc::default() } else { field.into() },
     }
 }

@@ -77,12 +77,26 @@ impl WantedClusters {
         self.list.push((key, new));
     }
 
-    /// In the order of their keys; those of one key in the order in which they were named.
-    pub(crate) fn into_sorted(self) -> Vec<(ClusterKey, Wanted)> {
-        let mut list = self.list;
-        list.sort_by(|a, b| a.0.cmp(&b.0));
-        list
+    /// In the order of their keys; those of one key in the order in which they were named. `order` remembers how they came
+    /// the last time.
+    pub(crate) fn into_sorted(self, order: &mut WantedOrder) -> Vec<(ClusterKey, Wanted)> {
+        let list = self.list;
+        let same = list.len() == order.keys.len() && list.iter().map(|(key, _)| key).eq(&order.keys);
+        if !same {
+            order.keys = list.iter().map(|(key, _)| key.clone()).collect();
+            order.places = (0..list.len()).collect();
+            order.places.sort_by_key(|place| list.get(*place).map(|(key, _)| key));
+        }
+        let mut list: Vec<_> = list.into_iter().map(Some).collect();
+        order.places.iter().filter_map(|place| list.get_mut(*place)?.take()).collect()
     }
+}
+
+/// How clusters were named, and the places of these names in order: after most changes it is the same.
+#[derive(Debug, Default)]
+pub(crate) struct WantedOrder {
+    keys: Vec<ClusterKey>,
+    places: Vec<usize>,
 }
 
 /// What names a cluster: an object, and the field in it.

@@ -10,6 +10,7 @@ use limen_resources::networking::{Ingress, IngressClass};
 use super::{Behaviour, IngressDraft, IngressMemo, draft};
 use crate::index::{Index, oldest_first};
 use crate::istio::names;
+use crate::memo::Same;
 use crate::messages::{At, ingress as messages};
 use crate::report::Report;
 
@@ -96,13 +97,22 @@ pub(super) fn by_instance(
         return by_instance;
     }
     let classes = Classes::new(index);
-    for object in oldest_first(index.snapshot.ingresses()) {
-        let Some((behaviour, instances)) = classes.of(object, report) else { continue };
-        let made = memo.drafts.get((object.key.clone(), behaviour), Arc::clone(object), |object| {
-            Arc::new(draft::draft(object, behaviour, settings))
-        });
-        for instance in instances {
-            by_instance.get_mut(instance).into_iter().for_each(|drafts| drafts.push(Arc::clone(&made)));
+    let same_classes = memo.classes.same(index.snapshot.ingress_classes());
+    memo.classes = index.snapshot.ingress_classes().clone();
+    for object in memo.objects.of(index.snapshot.ingresses()) {
+        let known = |before: &Arc<Object<Ingress>>, _: &_| same_classes && before.same(object);
+        let (made, instances) = match memo.drafts.known(&object.key, known) {
+            Some(known) => known.clone(),
+            None => {
+                let Some((behaviour, instances)) = classes.of(object, report) else { continue };
+                let draft = Arc::new(draft::draft(object, behaviour, settings));
+                let never = |_: &_| false;
+                let made = (draft, Arc::new(instances));
+                memo.drafts.get_if(object.key.clone(), Arc::clone(object), never, |_| made)
+            }
+        };
+        for instance in &*instances {
+            by_instance.get_mut(*instance).into_iter().for_each(|drafts| drafts.push(Arc::clone(&made)));
         }
     }
     memo.drafts.turn();

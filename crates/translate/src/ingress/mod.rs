@@ -17,11 +17,11 @@ use std::sync::Arc;
 
 use limen_ir::atoms::{HostPattern, Port};
 use limen_ir::route::RouteTableName;
-use limen_resources::networking::Ingress;
-use limen_resources::{Object, ObjectKey};
+use limen_resources::networking::{Ingress, IngressClass};
+use limen_resources::{Object, ObjectKey, Table};
 
 use crate::draft::RouteDraft;
-use crate::index::Index;
+use crate::index::{Index, OldestFirst};
 use crate::istio::gateway::{PortPlan, ServerPlan};
 use crate::memo::{Memo, Same};
 use crate::merge::{Attachments, claims};
@@ -30,6 +30,7 @@ use crate::report::Report;
 pub(crate) use class::MeshIngress;
 pub use class::{IngressSettings, IstioIngress};
 pub(crate) use draft::IngressDraft;
+use hosts::JoinMemo;
 use verdicts::{Outcome, VerdictMemo};
 
 /// Whose rules an Ingress is read by.
@@ -44,7 +45,12 @@ pub(crate) enum Behaviour {
 /// What is remembered of Ingresses.
 #[derive(Debug, Default)]
 pub(crate) struct IngressMemo {
-    drafts: Memo<(ObjectKey, Behaviour), Arc<Object<Ingress>>, Arc<IngressDraft>>,
+    objects: OldestFirst<Ingress>,
+    classes: Table<IngressClass>,
+    /// With the gateways of this process that serve them.
+    drafts: Memo<ObjectKey, Arc<Object<Ingress>>, (Arc<IngressDraft>, Arc<Vec<usize>>)>,
+    /// By gateway.
+    joined: Vec<JoinMemo>,
     /// What became of them.
     pub(crate) verdicts: VerdictMemo,
 }
@@ -71,12 +77,15 @@ pub(crate) struct IngressSite {
     /// The route table that their hosts stand in.
     pub(crate) table: RouteTableName,
     /// By host as written, `*` for any.
-    pub(crate) hosts: BTreeMap<Arc<str>, Arc<IngressHost>>,
+    pub(crate) hosts: Arc<HostsOfIngresses>,
     /// Hosts that are older Ingresses', and not of the VirtualServices that have them too.
     pub(crate) taken: BTreeMap<String, ObjectKey>,
     /// Hosts of Ingresses that are older VirtualServices' or Gateways'.
     lost: BTreeSet<String>,
 }
+
+/// By host as written, `*` for any.
+pub(crate) type HostsOfIngresses = BTreeMap<Arc<str>, Arc<IngressHost>>;
 
 /// A host of Ingresses.
 #[derive(Debug)]
@@ -131,14 +140,19 @@ pub(crate) fn plan(
 ) -> Ingresses {
     let mut ingresses = Ingresses::default();
     let by_instance = class::by_instance(index, memo, report);
-    for (instance, drafts) in by_instance.iter().enumerate().filter(|(_, drafts)| !drafts.is_empty()) {
+    memo.joined.resize_with(by_instance.len(), JoinMemo::default);
+    for ((instance, drafts), joined) in by_instance.iter().enumerate().zip(&mut memo.joined) {
+        if drafts.is_empty() {
+            *joined = JoinMemo::default();
+            continue;
+        }
         for draft in drafts {
             report.problems(&draft.problems);
             ingresses.outcomes.entry(draft.object.key.clone()).or_default().serve(draft, instance);
         }
-        let joined = hosts::join(drafts, &mut ingresses.outcomes, report);
+        let joined = joined.next(drafts, &mut ingresses.outcomes, report);
         let mut joiner = ports::Joiner { index, instance, drafts, attached, report };
-        joiner.serve(&joined, ports, &mut ingresses);
+        joiner.serve(joined, ports, &mut ingresses);
     }
     ports.sort_by_key(|port| (port.bind, port.declared));
     ingresses

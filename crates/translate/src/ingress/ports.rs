@@ -45,7 +45,7 @@ struct Place {
 impl Joiner<'_, '_, '_> {
     pub(super) fn serve(&mut self, joined: &Joined, ports: &mut Vec<PortPlan>, ingresses: &mut Ingresses) {
         let Some(workload) = self.index.settings.gateways.get(self.instance) else { return };
-        if joined.hosts.values().any(|owned| owned.host.is_some())
+        if !joined.asked.is_empty()
             && let Some(place) = self.place(80, workload)
         {
             self.plain(place, joined, ports, ingresses);
@@ -270,10 +270,11 @@ impl Joiner<'_, '_, '_> {
     /// Decides whose each host is on a port, between Ingresses and Istio's kinds: the older one's.
     fn site(&mut self, port: &PortPlan, table: RouteTableName, joined: &Joined, ingresses: &mut Ingresses) {
         let claims = claims(port, self.attached);
-        let mut site =
-            IngressSite { table, hosts: BTreeMap::new(), taken: BTreeMap::new(), lost: BTreeSet::new() };
-        for (host, owned) in &joined.hosts {
-            let own = (age(&owned.owner.object.meta), &owned.owner.object.key);
+        let hosts = Arc::clone(&joined.asked);
+        let mut site = IngressSite { table, hosts, taken: BTreeMap::new(), lost: BTreeSet::new() };
+        let claimed = joined.hosts.iter().filter(|(host, _)| claims.contains_key(&***host));
+        for (host, owner) in claimed.filter_map(|(host, owned)| Some((host, owned.owner()?))) {
+            let own = (age(&owner.object.meta), &owner.object.key);
             match claims.get(&**host) {
                 Some(claim) if claim.age <= own.0 => {
                     site.lost.insert(host.to_string());
@@ -287,16 +288,13 @@ impl Joiner<'_, '_, '_> {
                         let outcome = ingresses.outcomes.entry(draft.object.key.clone()).or_default();
                         outcome.lose(host, &claim.key);
                     }
-                    continue;
+                    Arc::make_mut(&mut site.hosts).remove(host);
                 }
                 Some(claim) => {
                     site.taken.insert(host.to_string(), own.1.clone());
                     self.report.problem(messages::istio_host_conflict(claim.at(), host, own.1));
                 }
                 None => {}
-            }
-            if let Some(made) = &owned.host {
-                site.hosts.insert(Arc::clone(host), Arc::clone(made));
             }
         }
         ingresses.sites.insert(site_id(port), site);

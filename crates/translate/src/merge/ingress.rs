@@ -17,7 +17,7 @@ use crate::memo::{ByValue, Memo, keep};
 
 /// By host: its paths, and the rule that stands in for them if the gateway is closed.
 pub(super) type PathMemo = Memo<Arc<str>, PathInputs, Arc<PathHost>>;
-type PathInputs = ((Vec<PathRoute>, Option<Arc<Rule>>), ByValue<(usize, Port, bool)>);
+type PathInputs = ((Arc<IngressHost>, Option<Arc<Rule>>), ByValue<(usize, Port, bool)>);
 
 /// A host of Ingresses with its rules.
 #[derive(Debug)]
@@ -42,9 +42,8 @@ impl Merger<'_, '_, '_> {
         let (index, firm) = (self.index, self.memo.shares.is_firm());
         let mut known = self.memo.paths.remove(table).unwrap_or_default();
         let mut hosts = Vec::with_capacity(site.hosts.len());
-        for (name, host) in &site.hosts {
-            let inputs =
-                ((host.routes.clone(), guard.cloned()), ByValue((port.instance, port.declared, https)));
+        for (name, host) in &*site.hosts {
+            let inputs = ((Arc::clone(host), guard.cloned()), ByValue((port.instance, port.declared, https)));
             let holds = |known: &Arc<PathHost>| {
                 firm || known.footing.holds(written(&host.routes), port.instance, index)
             };
