@@ -129,7 +129,7 @@ pub(crate) fn target(
         None => ClusterKey::new(number, &destination.subset, host),
     };
     Target {
-        meaning: Meaning { cluster: cluster, hash },
+        meaning: Meaning { cluster, hash },
         service,
         object: object.clone(),
         field: destination.field.clone(),

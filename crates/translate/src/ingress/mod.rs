@@ -47,13 +47,15 @@ pub(crate) enum Behaviour {
 pub(crate) struct IngressMemo {
     objects: OldestFirst<Ingress>,
     classes: Table<IngressClass>,
-    /// With the gateways of this process that serve them.
-    drafts: Memo<ObjectKey, Arc<Object<Ingress>>, (Arc<IngressDraft>, Arc<Vec<usize>>)>,
+    drafts: Memo<ObjectKey, Arc<Object<Ingress>>, Ours>,
     /// By gateway.
     joined: Vec<JoinMemo>,
     /// What became of them.
     pub(crate) verdicts: VerdictMemo,
 }
+
+/// An Ingress that is ours, and the gateways of this process that serve it.
+type Ours = (Arc<IngressDraft>, Arc<Vec<usize>>);
 
 /// What Ingresses add to the route tables of all ports.
 #[derive(Debug, Default)]

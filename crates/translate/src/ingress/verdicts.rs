@@ -17,9 +17,11 @@ use crate::report::Report;
 /// What was said of Ingresses that are served as they ask.
 #[derive(Debug, Default)]
 pub(crate) struct VerdictMemo {
-    verdicts: Memo<ObjectKey, (Arc<IngressDraft>, Arc<Vec<GatewayAddress>>), Arc<[Verdict]>>,
-    addresses: BTreeMap<Place, Arc<Vec<GatewayAddress>>>,
+    verdicts: Memo<ObjectKey, (Arc<IngressDraft>, Addresses), Arc<[Verdict]>>,
+    addresses: BTreeMap<Place, Addresses>,
 }
+
+type Addresses = Arc<Vec<GatewayAddress>>;
 
 /// Where an Ingress is served: by which gateways, and whose rules say at which addresses.
 type Place = (Vec<usize>, Option<Behaviour>);
@@ -85,7 +87,7 @@ impl Ingresses {
         memo: &mut VerdictMemo,
         report: &mut Report,
     ) {
-        let mut places: BTreeMap<Place, Arc<Vec<GatewayAddress>>> = BTreeMap::new();
+        let mut places: BTreeMap<Place, Addresses> = BTreeMap::new();
         for (key, outcome) in &self.outcomes {
             let place = outcome.place();
             let addresses = match places.get(&place) {

@@ -53,7 +53,7 @@ fn key(host: &str) -> ClusterKey {
 
 fn destination(host: &str, set: &[(&str, &str)]) -> ir::Destination {
     ir::Destination {
-        cluster: key(host).into(),
+        cluster: key(host),
         weight: 1,
         request_headers: ops(set).into(),
         response_headers: Rare::default(),
