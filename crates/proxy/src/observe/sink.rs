@@ -5,7 +5,7 @@
 //! held up by a slow disk.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -72,6 +72,7 @@ impl LogStats {
 }
 
 /// Lines on their way.
+#[derive(Default)]
 struct Filled {
     bytes: Vec<u8>,
     lines: u64,
@@ -129,6 +130,7 @@ impl LogWriter {
             LogTarget::File(path) => (Box::new(open(&path)?), Some(path)),
             LogTarget::Writer(writer) => (writer, None),
         };
+        let owed = path.as_deref().map(missing_end).unwrap_or_default();
         let shared = Arc::new(Shared {
             stats,
             empty: Mutex::default(),
@@ -138,15 +140,8 @@ impl LogWriter {
         });
         let (mail, inbox) = sync_channel(waiting);
         let (end, ended) = sync_channel(0);
-        let writer = Writer {
-            shared: Arc::clone(&shared),
-            inbox,
-            output,
-            path,
-            line_is_torn: false,
-            reported: None,
-            _end: end,
-        };
+        let writer =
+            Writer { shared: Arc::clone(&shared), inbox, output, path, owed, reported: None, _end: end };
         thread::Builder::new().name("access-log".to_owned()).spawn(move || writer.run())?;
         Ok(LogWriter { shared, mail, ended: Mutex::new(ended) })
     }
@@ -271,14 +266,33 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).open(path)
 }
 
+/// The end of the last line of a file, if it has none: whoever wrote it was killed, or had no room. Where that cannot be
+/// known, it is taken to be there.
+fn missing_end(path: &Path) -> Filled {
+    let last = || {
+        // Reading from a pipe would take what is meant for others.
+        if !path.metadata()?.is_file() {
+            return Ok(b'\n');
+        }
+        let (mut file, mut last) = (File::open(path)?, [b'\n']);
+        if file.seek(SeekFrom::End(0))? > 0 {
+            file.seek(SeekFrom::End(-1))?;
+            file.read_exact(&mut last)?;
+        }
+        Ok::<u8, io::Error>(last[0])
+    };
+    let is_missing = last().is_ok_and(|last| last != b'\n');
+    Filled { bytes: if is_missing { b"\n".to_vec() } else { Vec::new() }, lines: 0 }
+}
+
 /// The thread's side.
 struct Writer {
     shared: Arc<Shared>,
     inbox: Receiver<Mail>,
     output: Box<dyn Write + Send>,
     path: Option<PathBuf>,
-    /// A failed write left a line without its end.
-    line_is_torn: bool,
+    /// What is missing of a line that was written in part when there was no room: it comes before all else.
+    owed: Filled,
     reported: Option<Instant>,
     _end: SyncSender<()>,
 }
@@ -298,6 +312,7 @@ impl Writer {
             }
         }
         self.write_remains();
+        self.settle_or_lose();
     }
 
     fn take(&mut self, mail: Mail) {
@@ -319,23 +334,53 @@ impl Writer {
         let Some(path) = &self.path else { return };
         match open(path) {
             Ok(file) => {
+                self.settle_or_lose();
                 self.output = Box::new(file);
-                self.line_is_torn = false;
+                self.owed = self.path.as_deref().map(missing_end).unwrap_or_default();
             }
             Err(error) => self.report(&error),
         }
     }
 
+    /// Completes the line that was written in part.
+    fn settle(&mut self) -> io::Result<()> {
+        let mut owed = std::mem::take(&mut self.owed);
+        match self.write_part(&owed.bytes) {
+            Ok(()) => {
+                self.shared.stats.written.fetch_add(owed.lines, Ordering::Relaxed);
+                Ok(())
+            }
+            Err((written, error)) => {
+                owed.bytes.drain(..written);
+                self.owed = owed;
+                Err(error)
+            }
+        }
+    }
+
+    /// The same for the last time.
+    fn settle_or_lose(&mut self) {
+        if self.settle().is_err() {
+            let lost = std::mem::take(&mut self.owed).lines;
+            self.shared.stats.lost.fetch_add(lost, Ordering::Relaxed);
+        }
+    }
+
     fn write(&mut self, Filled { mut bytes, lines }: Filled) {
-        let mut lost = 0;
+        let mut missing = 0;
         if let Err((written, error)) = self.write_all(&bytes) {
-            let rest = bytes.get(written..).unwrap_or_default();
-            lost = rest.iter().filter(|byte| **byte == b'\n').count() as u64;
-            self.line_is_torn |= written > 0 && bytes.get(written - 1) != Some(&b'\n');
+            let (whole, mut rest) = bytes.split_at(written);
+            if whole.last().is_some_and(|last| *last != b'\n') {
+                let end = rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |at| at + 1);
+                let (owed, after) = rest.split_at(end);
+                (self.owed, rest, missing) = (Filled { bytes: owed.to_vec(), lines: 1 }, after, 1);
+            }
+            let lost = rest.iter().filter(|byte| **byte == b'\n').count() as u64;
+            self.shared.stats.lost.fetch_add(lost, Ordering::Relaxed);
+            missing += lost;
             self.report(&error);
         }
-        self.shared.stats.written.fetch_add(lines.saturating_sub(lost), Ordering::Relaxed);
-        self.shared.stats.lost.fetch_add(lost, Ordering::Relaxed);
+        self.shared.stats.written.fetch_add(lines.saturating_sub(missing), Ordering::Relaxed);
         bytes.clear();
         if bytes.capacity() <= KEPT_BYTES {
             let mut empty = lock(&self.shared.empty);
@@ -347,10 +392,7 @@ impl Writer {
 
     /// Writes everything; the error comes with the number of bytes that were written before it.
     fn write_all(&mut self, bytes: &[u8]) -> Result<(), (usize, io::Error)> {
-        if self.line_is_torn {
-            self.write_part(b"\n").map_err(|(_, error)| (0, error))?;
-            self.line_is_torn = false;
-        }
+        self.settle().map_err(|error| (0, error))?;
         self.write_part(bytes)?;
         self.output.flush().map_err(|error| (bytes.len(), error))
     }

@@ -121,21 +121,66 @@ fn a_target_that_hangs_loses_lines_but_holds_nobody_up() {
 }
 
 #[test]
-fn a_failed_write_is_counted_and_the_torn_line_ended() {
+fn a_line_that_was_written_in_part_is_completed_before_all_else() {
     let target = Target::default();
     target.change(|state| state.room = Some(6));
     let writer = target.start(WAITING_BUFFERS);
     let (mut buffer, format, stats) = (writer.buffer(), format(), writer.stats());
     (0..3).for_each(|code| buffer.log(&format, &record("r", code)));
     buffer.flush();
-    while stats.lost() < 2 {
-        thread::yield_now();
-    }
-    target.change(|state| state.room = None);
+    let until_lost = |lost| {
+        while stats.lost() < lost {
+            thread::yield_now();
+        }
+    };
+    until_lost(1);
+    assert_eq!((target.text().as_str(), stats.written()), ("r 0\nr ", 1));
+    // A part of its rest finds room, and what comes behind it none.
+    target.change(|state| state.room = Some(1));
     buffer.log(&format, &record("r", 3));
+    buffer.flush();
+    until_lost(2);
+    target.change(|state| state.room = None);
+    buffer.log(&format, &record("r", 4));
     drop((buffer, writer));
-    assert_eq!(target.text(), "r 0\nr \nr 3\n");
-    assert_eq!((stats.written(), stats.lost(), stats.errors()), (2, 2, 1));
+    assert_eq!(target.text(), "r 0\nr 1\nr 4\n");
+    assert_eq!((stats.written(), stats.lost(), stats.errors()), (3, 2, 2));
+}
+
+#[test]
+fn a_line_of_which_no_more_can_be_written_at_the_end_is_lost() {
+    let target = Target::default();
+    target.change(|state| state.room = Some(2));
+    let writer = target.start(WAITING_BUFFERS);
+    let (mut buffer, stats) = (writer.buffer(), writer.stats());
+    buffer.log(&format(), &record("r", 0));
+    drop((buffer, writer));
+    assert_eq!((target.text().as_str(), stats.written(), stats.lost()), ("r ", 0, 1));
+}
+
+/// Whoever wrote the file before was killed, or had no room.
+#[test]
+fn a_line_that_somebody_else_left_in_part_is_ended_before_others_come() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, empty, other) =
+        (folder.path().join("access.log"), folder.path().join("empty"), folder.path().join("other"));
+    std::fs::write(&path, "whole\nhal").unwrap();
+    std::fs::write(&empty, "").unwrap();
+    std::fs::write(&other, "whole\n").unwrap();
+    for (path, before) in [(path, "whole\nhal\n"), (empty, ""), (other, "whole\n")] {
+        let writer = LogWriter::start(LogTarget::File(path.clone())).unwrap();
+        let mut buffer = writer.buffer();
+        buffer.log(&format(), &record("r", 1));
+        buffer.flush();
+        while writer.stats().written() < 1 {
+            thread::yield_now();
+        }
+        // The same file again.
+        writer.reopen();
+        buffer.log(&format(), &record("r", 2));
+        drop((buffer, writer));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{before}r 1\nr 2\n"));
+    }
 }
 
 #[test]
