@@ -2,11 +2,11 @@
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::applied::Applied;
+use crate::applied::{Applied, BoundListener, PORT_NOT_BOUND};
 use crate::board::Board;
 use crate::compile::clusters::EndpointTable;
 use crate::compile::ejections::Judged;
@@ -20,10 +20,15 @@ use crate::table::clusters::{Endpoint, EndpointSet};
 use crate::table::listeners::Tables;
 use crate::worker::Mail;
 
+/// How often a port that could not be bound is tried again: whoever has it may be about to go.
+const BIND_AGAIN: Duration = Duration::from_secs(1);
+
 /// What only the control side touches.
 pub(crate) struct Control {
     pub(crate) compiler: Compiler,
     sockets: Sockets,
+    /// When ports that could not be bound are tried again, if there are any.
+    bind_again: Option<Instant>,
     last: Applied,
     pub(crate) tables: Arc<Tables>,
     /// Tables that no worker holds any more.
@@ -57,6 +62,7 @@ impl Control {
         Control {
             compiler: Compiler::new(logs, registry.clone(), notices.clone()),
             sockets,
+            bind_again: None,
             last: Applied::default(),
             tables: Arc::default(),
             returned,
@@ -74,6 +80,7 @@ impl Control {
         let stamp = self.next_stamp();
         let compiled = compile(&mut self.compiler, stamp);
         let mut changes = self.sockets.reconcile(&compiled.tables);
+        self.bind_again = bind_again(&changes.listeners);
         let mut problems = compiled.problems;
         problems.append(&mut changes.problems);
         self.last =
@@ -166,13 +173,39 @@ impl Control {
         }
     }
 
+    /// Tries again what could not be bound.
+    fn bind(&mut self) {
+        let changes = self.sockets.reconcile(&self.tables);
+        self.bind_again = bind_again(&changes.listeners);
+        if changes.open.iter().all(Vec::is_empty) {
+            return;
+        }
+        let mut problems = std::mem::take(&mut self.last.problems);
+        problems.retain(|problem| problem.code != PORT_NOT_BOUND);
+        problems.extend(changes.problems);
+        (self.last.listeners, self.last.problems) = (changes.listeners, problems);
+        let stamp = self.next_stamp();
+        self.expect(stamp);
+        for (worker, open) in self.workers.iter().zip(changes.open) {
+            let _ = worker.send(Mail::Listen { stamp, open });
+        }
+    }
+
     /// Does what is due, and says when there will be more.
     fn look(&mut self) -> Option<Instant> {
+        if self.bind_again.is_some_and(|at| at <= Instant::now()) {
+            self.bind();
+        }
         if let Some(table) = self.compiler.clusters.look(Instant::now()) {
             self.mail(table);
         }
-        self.compiler.clusters.next_look()
+        [self.compiler.clusters.next_look(), self.bind_again].into_iter().flatten().min()
     }
+}
+
+/// When to try again, if one of them is not bound.
+fn bind_again(listeners: &[BoundListener]) -> Option<Instant> {
+    listeners.iter().any(|listener| listener.bound.is_none()).then(|| Instant::now() + BIND_AGAIN)
 }
 
 /// Waits for what workers tell and for what becomes due, until [`Notice::Stop`].

@@ -49,13 +49,12 @@ pub(crate) async fn run(start: Start, board: Arc<Board>, mut mail: UnboundedRece
                 let generation = tables.generation;
                 worker.install(tables);
                 worker.endpoints_move();
-                for (slot, socket) in open {
-                    match listen(&worker, slot, socket) {
-                        Ok(begun) => drop(listening.insert(slot, begun)),
-                        Err(error) => tracing::error!(%error, "a listener's socket cannot be watched"),
-                    }
-                }
+                listening.extend(listen(&worker, open));
                 board.swapped(index, generation);
+            }
+            Mail::Listen { stamp, open } => {
+                listening.extend(listen(&worker, open));
+                board.swapped(index, stamp);
             }
             Mail::Endpoints { stamp, endpoints } => {
                 faults::strike(Point::Worker, || format!("{endpoints:?}"));
@@ -101,8 +100,21 @@ impl Listening {
     }
 }
 
-/// Begins to serve a listener.
-fn listen(worker: &Rc<Worker>, slot: ListenerSlot, socket: Opened) -> std::io::Result<Listening> {
+/// Begins to serve listeners.
+fn listen(
+    worker: &Rc<Worker>,
+    open: Vec<(ListenerSlot, Opened)>,
+) -> impl Iterator<Item = (ListenerSlot, Listening)> {
+    open.into_iter().filter_map(|(slot, socket)| match serve(worker, slot, socket) {
+        Ok(begun) => Some((slot, begun)),
+        Err(error) => {
+            tracing::error!(%error, "a listener's socket cannot be watched");
+            None
+        }
+    })
+}
+
+fn serve(worker: &Rc<Worker>, slot: ListenerSlot, socket: Opened) -> std::io::Result<Listening> {
     let worker = worker.clone();
     let part = worker.vital.held_by(PART);
     Ok(match socket {

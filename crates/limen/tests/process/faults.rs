@@ -1,4 +1,5 @@
-//! What happens to the process as a whole: file descriptors run out, the disk is full, it is killed and started anew.
+//! What happens to the process as a whole: file descriptors run out, the disk is full, it is killed and started anew, a port
+//! is taken, or what it cannot do without is missing.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -180,6 +181,9 @@ fn a_full_disk_under_the_access_log_costs_lines_and_no_requests() {
         assert!(is_200(&TcpStream::connect(&address).and_then(|mut new| again(&mut new))));
         fs::read_to_string(&real).unwrap().contains("\"response_code\":200")
     });
+    // The line of one request does not wait for others.
+    assert!(get(&address, "/last").starts_with("HTTP/1.1 200"));
+    until("its line", || fs::read_to_string(&real).unwrap().contains("\"path\":\"/last\""));
     process.signal("TERM");
     let (status, rest) = process.end();
     assert_eq!(status.code(), Some(0), "{rest}");
@@ -229,5 +233,42 @@ fn after_it_was_killed_the_next_one_serves_at_once() {
     load.into_iter().for_each(|one| one.join().unwrap());
     second.signal("TERM");
     let (status, rest) = second.end();
+    assert_eq!(status.code(), Some(0), "{rest}");
+}
+
+/// The log of requests is not given up in silence: it says what is wrong, and ends with 1 before it serves.
+#[test]
+fn without_a_place_for_its_log_it_does_not_start() {
+    let (home, config) = home();
+    let missing = home.path().join("missing/access.log");
+    let flags = ["run", config.to_str().unwrap(), "--access-log-file", missing.to_str().unwrap()];
+    let (status, said) = Process::start(&flags).end();
+    assert_eq!(status.code(), Some(1), "{said}");
+    let told = format!("error: --access-log-file {}: ", missing.display());
+    assert!(said.starts_with(&told) && said.contains("its folder must exist"), "{said}");
+}
+
+/// Another process has one of its ports, as one that is being replaced may: that is told, the rest is served, and the port is
+/// bound when it is free.
+#[test]
+fn a_port_that_somebody_else_has_is_told_and_the_rest_is_served() {
+    let (_home, config) = home();
+    let second = "{port: {number: 9090, name: more, protocol: HTTP}, hosts: ['*']}";
+    let both = CONFIG.replace("servers: [", &format!("servers: [{second}, "));
+    fs::write(config.join("shop.yaml"), both).unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (address, port) = (taken.local_addr().unwrap().to_string(), taken.local_addr().unwrap().port());
+    let (mut process, said) =
+        start(Command::new(BINARY), &config, "0", &["--map-port", &format!("9090:{port}")]);
+    assert!(said.contains(&format!("{address} is in use by another process")), "{said}");
+    assert!(said.contains("--map-port 9090:<port>"), "how to mend it: {said}");
+    let other = address_after(&said, "http     ");
+    assert!(is_200(&TcpStream::connect(&other).and_then(|mut stream| again(&mut stream))), "{said}");
+
+    drop(taken);
+    until("the port", || TcpStream::connect(&address).is_ok_and(|mut stream| is_200(&again(&mut stream))));
+    process.signal("TERM");
+    process.said_until("SIGTERM");
+    let (status, rest) = process.end();
     assert_eq!(status.code(), Some(0), "{rest}");
 }

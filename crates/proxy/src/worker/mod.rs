@@ -59,6 +59,8 @@ pub(crate) enum Mail {
         /// Listeners that are gone.
         close: Vec<ListenerSlot>,
     },
+    /// Sockets of listeners of the generation in force that could not be bound before.
+    Listen { stamp: u64, open: Vec<(ListenerSlot, Opened)> },
     /// New endpoints for the clusters of the generation in force.
     Endpoints { stamp: u64, endpoints: Arc<[Arc<EndpointSet>]> },
     /// Another worker has a request that waits for a place among a cluster's connections.
