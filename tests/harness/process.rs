@@ -9,7 +9,9 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 
+use crate::cluster::Cluster;
 use crate::gateway::DECLARED;
 use crate::reply::Reply;
 use crate::{h1, within};
@@ -17,39 +19,146 @@ use crate::{h1, within};
 /// Ticks of a second in `/proc`, as the system tells programs on every machine that tests run on.
 const TICKS: f64 = 100.0;
 
+/// The environment variable that says where the process is to panic.
+pub const PANICS: &str = "LIMEN_TEST_PANICS";
+
 /// A running gateway, killed when it is dropped.
 pub struct Process {
     child: Child,
     binary: &'static str,
     home: TempDir,
-    admin: SocketAddr,
+    said: watch::Sender<Said>,
+    /// `None`: it does not serve yet.
+    admin: Option<SocketAddr>,
     listeners: Vec<Value>,
+}
+
+/// What it has said on standard error.
+#[derive(Default)]
+struct Said {
+    /// Whole lines.
+    text: String,
+    over: bool,
 }
 
 impl Process {
     /// Starts a gateway over this file and waits until it serves. `binary`: `env!("CARGO_BIN_EXE_limen-process")`, which
     /// only tests know.
     pub async fn start(binary: &'static str, config: &str, flags: &[String]) -> Process {
+        let mut process = Process::begin(binary, Some(config), flags, &[]);
+        process.serves().await;
+        process
+    }
+
+    /// The same over a cluster.
+    pub async fn start_kube(binary: &'static str, cluster: &Cluster, flags: &[String]) -> Process {
+        let all: Vec<String> = cluster.flags().into_iter().chain(flags.iter().cloned()).collect();
+        let mut process = Process::begin(binary, None, &all, &[]);
+        process.serves().await;
+        process
+    }
+
+    /// The same over a file, with panics at these points for what has these marks, as `limen_proxy::faults` has them. A
+    /// release panics nowhere.
+    pub async fn start_panicking(
+        binary: &'static str,
+        config: &str,
+        flags: &[String],
+        panics: &[(&str, &str)],
+    ) -> Process {
+        let mut process = Process::begin(binary, Some(config), flags, panics);
+        process.serves().await;
+        process
+    }
+
+    fn begin(
+        binary: &'static str,
+        config: Option<&str>,
+        flags: &[String],
+        panics: &[(&str, &str)],
+    ) -> Process {
         let home = tempfile::tempdir().unwrap();
-        let folder = home.path().join("config");
-        fs::create_dir(&folder).unwrap();
-        fs::write(folder.join("config.yaml"), config).unwrap();
         let mut command = Command::new(binary);
-        command.arg("run").arg(&folder).args(["--bind", "127.0.0.1", "--workers", "2"]);
+        command.arg("run");
+        if let Some(config) = config {
+            let folder = home.path().join("config");
+            fs::create_dir(&folder).unwrap();
+            fs::write(folder.join("config.yaml"), config).unwrap();
+            command.arg(folder);
+        }
+        command.args(["--bind", "127.0.0.1", "--workers", "2"]);
         for ours in ["--admin", "--readiness", "--metrics"] {
             command.args([ours, "127.0.0.1:0"]);
         }
         command.args(DECLARED.iter().flat_map(|port| ["--map-port".to_owned(), format!("{port}:0")]));
         command.arg("--access-log-file").arg(home.path().join("access.log")).args(flags);
+        let panics: Vec<String> = panics.iter().map(|(point, mark)| format!("{point}={mark}")).collect();
+        command.env(PANICS, panics.join(" "));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        let stderr = child.stderr.take().unwrap();
-        let told = tokio::task::spawn_blocking(move || admin_of(BufReader::new(stderr)));
-        let admin = within("the gateway to say where it serves", told).await.unwrap();
-        let mut process = Process { child, binary, home, admin, listeners: Vec::new() };
-        let page = process.page("/listeners").await.text();
-        process.listeners = serde_json::from_str(&page).unwrap();
-        process
+        let (said, stderr) = (watch::Sender::new(Said::default()), child.stderr.take().unwrap());
+        let to = said.clone();
+        // It is read to its end, lest it waits for a reader.
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines() {
+                let line = line.unwrap_or_else(|error| error.to_string());
+                to.send_modify(|said| said.text.extend([&*line, "\n"]));
+            }
+            to.send_modify(|said| said.over = true);
+        });
+        Process { child, binary, home, said, admin: None, listeners: Vec::new() }
+    }
+
+    async fn serves(&mut self) {
+        let line = self.says("admin").await;
+        let address = line.trim_start_matches("admin").trim().trim_start_matches("http://");
+        self.admin = Some(address.trim_end_matches('/').parse().unwrap());
+        let page = self.page("/listeners").await.text();
+        self.listeners = serde_json::from_str(&page).unwrap();
+    }
+
+    /// Waits for a line on standard error that begins so.
+    async fn says(&self, begin: &str) -> String {
+        let find = |said: &Said| {
+            let mut lines = said.text.lines().map(str::trim);
+            lines.find(|line| line.starts_with(begin)).map(str::to_owned)
+        };
+        let mut said = self.said.subscribe();
+        let said = within(begin, said.wait_for(|said| said.over || find(said).is_some())).await.unwrap();
+        find(&said).unwrap_or_else(|| panic!("it ended before it said {begin:?}: {}", said.text))
+    }
+
+    /// Tells it to end.
+    pub fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// It does nothing from now on: what happens to its sockets it comes to see all at once.
+    pub async fn pause(&self) {
+        self.signal("STOP");
+        let stopped = async {
+            while !self.proc("stat").rsplit_once(')').is_some_and(|(_, fields)| fields.starts_with(" T")) {
+                tokio::task::yield_now().await;
+            }
+        };
+        within("it to stop", stopped).await;
+    }
+
+    /// It goes on.
+    pub fn resume(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        let status = Command::new("sh").args(["-c", &format!("kill -{name} {}", self.child.id())]).status();
+        assert!(status.unwrap().success());
+    }
+
+    /// Waits for its end; its exit code, if no signal ended it, and all that it said on standard error.
+    pub async fn ended(mut self) -> (Option<i32>, String) {
+        let mut said = self.said.subscribe();
+        let said = within("its end", said.wait_for(|said| said.over)).await.unwrap().text.clone();
+        (self.child.wait().unwrap().code(), said)
     }
 
     /// Where a declared port is bound.
@@ -63,13 +172,13 @@ impl Process {
 
     /// Its admin port.
     pub fn admin(&self) -> SocketAddr {
-        self.admin
+        self.admin.expect("it serves")
     }
 
     /// A page of its admin port.
     pub async fn page(&self, path: &str) -> Reply {
-        let mut connection = h1::Connection::new(TcpStream::connect(self.admin).await.unwrap());
-        connection.send(&h1::request("GET", path, &self.admin.to_string(), &[], b"")).await;
+        let mut connection = h1::Connection::new(TcpStream::connect(self.admin()).await.unwrap());
+        connection.send(&h1::request("GET", path, &self.admin().to_string(), &[], b"")).await;
         within(path, connection.read("GET")).await.unwrap()
     }
 
@@ -123,18 +232,4 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// Reads what it says until it says where its admin port is; the rest is read too, lest it waits for a reader.
-fn admin_of(mut lines: BufReader<impl std::io::Read + Send + 'static>) -> SocketAddr {
-    let mut said = String::new();
-    let admin = loop {
-        let start = said.len();
-        assert_ne!(lines.read_line(&mut said).unwrap(), 0, "it ended before it served: {said}");
-        if let Some(rest) = said[start..].trim().strip_prefix("admin") {
-            break rest.trim().trim_start_matches("http://").trim_end_matches('/').parse().unwrap();
-        }
-    };
-    std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
-    admin
 }

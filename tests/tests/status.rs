@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::talk::{EDGE, comes_to_say, says};
 
-const API: &str = "
+pub(crate) const API: &str = "
 apiVersion: gateway.networking.k8s.io/v1
 kind: GatewayClass
 metadata: {name: limen}
@@ -23,7 +23,7 @@ metadata: {name: edge}
 spec: {gatewayClassName: limen, listeners: [{name: http, port: 80, protocol: HTTP}]}
 ";
 
-fn route(name: &str) -> String {
+pub(crate) fn route(name: &str) -> String {
     format!(
         "
 apiVersion: gateway.networking.k8s.io/v1
@@ -38,7 +38,7 @@ spec:
 }
 
 /// A Gateway of the Gateway API: this Cluster has two kinds of that name.
-fn edge(cluster: &Cluster) -> Value {
+pub(crate) fn edge(cluster: &Cluster) -> Value {
     cluster.get("gateways.gateway.networking.k8s.io", "default", "edge").unwrap_or_default()
 }
 
@@ -52,7 +52,7 @@ fn condition(holder: &Value, name: &str) -> String {
     })
 }
 
-fn programmed(cluster: &Cluster) -> String {
+pub(crate) fn programmed(cluster: &Cluster) -> String {
     condition(&edge(cluster)["status"], "Programmed")
 }
 
@@ -60,11 +60,11 @@ fn writes_of(cluster: &Cluster, what: &str) -> usize {
     cluster.writes().iter().filter(|line| line.contains(what)).count()
 }
 
-fn as_instance(name: &str) -> Vec<String> {
+pub(crate) fn as_instance(name: &str) -> Vec<String> {
     ["--instance", name].map(str::to_owned).to_vec()
 }
 
-const SERVED: &str = "True Programmed its listeners are served, by 1/1 instances";
+pub(crate) const SERVED: &str = "True Programmed its listeners are served, by 1/1 instances";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_is_served_is_told_so_once_and_whole() {

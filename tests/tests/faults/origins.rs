@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use limen_e2e::calls::{Calls, answer, message};
 use limen_e2e::gateway::Gateway;
+use limen_e2e::process::Process;
 use limen_e2e::shop::{self, Metrics};
 use limen_e2e::{h1, h2, within};
 use serde_json::Value;
@@ -287,6 +288,33 @@ async fn an_upload_whose_origin_dies_is_503_and_neither_hangs_nor_begins_anew() 
             let lines = gateway.stop().await;
             assert_eq!(said(&lines[0]).1, "UC", "{death:?} {speaks:?}");
         }
+    }
+}
+
+/// The origin has the head of a request, and may act on it, when it dies; that the rest cannot be sent is no sign that nothing
+/// was. The gateway sees the death and the rest at once, since it was stopped meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_of_which_the_head_alone_went_out_is_not_sent_again() {
+    let origin = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let flags = ["--backend".to_owned(), format!("shop={}", origin.local_addr().unwrap())];
+    let binary = env!("CARGO_BIN_EXE_limen-process");
+    let gateway = Process::start(binary, &shop::routes(ROUTES), &flags).await;
+    let mut client = h1::Connection::new(TcpStream::connect(gateway.address(80)).await.unwrap());
+    client.send(b"POST /order HTTP/1.1\r\nhost: a\r\ncontent-length: 20000\r\n\r\n").await;
+    let (mut first, _) = within("a connection", origin.accept()).await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        assert_ne!(within("the head", first.read_buf(&mut head)).await.unwrap(), 0);
+    }
+    gateway.pause().await;
+    first.set_zero_linger().unwrap();
+    drop(first);
+    // So much is not kept for a later write, whose failure would come after it was counted as sent.
+    client.send(&[b'x'; 20_000]).await;
+    gateway.resume();
+    tokio::select! {
+        again = origin.accept() => panic!("it comes again: {again:?}"),
+        reply = within("an answer", client.read("POST")) => assert_eq!(reply.unwrap().status, 503),
     }
 }
 

@@ -8,6 +8,7 @@ use limen::boot::faults::{Point, arm};
 use limen::boot::{Readers, Used};
 use limen_e2e::gateway::Gateway;
 use limen_e2e::origin::{Origin, Script};
+use limen_e2e::process::Process;
 use limen_e2e::shop::{self, Metrics, connect};
 use limen_e2e::{h1, h2, within};
 use serde_json::Value;
@@ -336,4 +337,37 @@ async fn a_change_that_cannot_be_put_in_force_leaves_what_is_served() {
     gateway.write("shop.yaml", &hosts("elsewhere.example.com"));
     let changed = async { while shop::ask(&gateway, "/").await.status != 404 {} };
     within("the next change", changed).await;
+}
+
+/// What a process says of a panic, and what it ends with.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_process_tells_where_it_panicked_and_repeats_nothing_and_ends_with_1_without_a_worker() {
+    let (first, second) = (
+        Origin::start("first", Script::echo()).await,
+        Origin::start_at("127.0.0.2", "second", Script::echo()).await,
+    );
+    let added = format!("{{address: {}, ports: {{http: {}}}}}, ", second.address.ip(), second.address.port());
+    let changed = entry(&first).replace("endpoints: [", &format!("endpoints: [{added}"));
+    let panics = [("request", "/what-was-read"), ("worker", "127.0.0.2")];
+    for worker in [false, true] {
+        let binary = env!("CARGO_BIN_EXE_limen-process");
+        let gateway = Process::start_panicking(binary, &entry(&first), &[], &panics).await;
+        let mut struck = h1::Connection::new(TcpStream::connect(gateway.address(80)).await.unwrap());
+        struck.send(&h1::request("GET", "/what-was-read", "a", &[], b"")).await;
+        assert!(within("the end of the connection", struck.read("GET")).await.is_err());
+        let mut next = h1::Connection::new(TcpStream::connect(gateway.address(80)).await.unwrap());
+        is_served(&mut next).await;
+        if worker {
+            gateway.add("config.yaml", &changed);
+        } else {
+            gateway.terminate();
+        }
+        let (code, said) = gateway.ended().await;
+        assert_eq!(code, Some(i32::from(worker)), "{said}");
+        let panics = said.lines().filter(|line| line.contains("panicked at")).collect::<Vec<_>>();
+        assert!(panics.iter().all(|line| line.starts_with("error: thread worker-")), "{said}");
+        assert!(panics.len() >= 1 + usize::from(worker), "{said}");
+        assert!(!said.contains("what-was-read") && !said.contains("127.0.0.2"), "{said}");
+        assert_eq!(said.contains("error: a worker has failed: finishing open connections"), worker, "{said}");
+    }
 }

@@ -151,5 +151,10 @@ mod tests {
         assert!(upload.any_sent());
         upload.again();
         assert!(!upload.any_sent(), "another attempt, another connection");
+        upload.sent_of_replay = 1;
+        assert!(upload.any_sent(), "a part of the body has gone, and the head before it");
+        upload.again();
+        upload.keep = false;
+        assert!(upload.any_sent(), "more than is kept has gone");
     }
 }
