@@ -32,8 +32,27 @@ impl Connection {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        // An origin that sends byte by byte is passed on so; this library calls that abuse if its user reads slowly.
+        Connection::with(&mut h2::client::Builder::new(), stream).await
+    }
+
+    /// The same with a window of so many bytes for each stream and for the whole.
+    ///
+    /// # Errors
+    /// As [`Connection::new`].
+    pub async fn with_window<S>(stream: S, window: u32) -> Result<Connection, String>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let mut builder = h2::client::Builder::new();
+        builder.initial_window_size(window).initial_connection_window_size(window);
+        Connection::with(&mut builder, stream).await
+    }
+
+    async fn with<S>(builder: &mut h2::client::Builder, stream: S) -> Result<Connection, String>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        // An origin that sends byte by byte is passed on so; this library calls that abuse if its user reads slowly.
         let handshake = builder.data_frame_budget(1 << 30).handshake(stream);
         let (send, connection) = handshake.await.map_err(|error| error.to_string())?;
         let driver = tokio::spawn(async move {

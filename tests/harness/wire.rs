@@ -1,4 +1,5 @@
-//! A wire that delays, splits and cuts what passes, between any two that speak TCP. What it does follows from a seed.
+//! A wire that delays, splits and cuts what passes, or is slow, between any two that speak TCP. What it does follows from a
+//! seed.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -6,8 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::Instant;
 
 /// What a wire does to each of its connections.
 #[derive(Debug, Clone, Copy)]
@@ -22,6 +24,35 @@ pub struct Weather {
     pub cut_one_in: u64,
     /// See `cut_one_in`.
     pub cut_within: u64,
+    /// So many bytes pass in a second of each connection: to its end, and from there; 0: as fast as it can. What is slow
+    /// holds little itself, so that those at its ends come to feel it.
+    pub bytes_a_second: [u64; 2],
+}
+
+impl Weather {
+    /// All passes as it comes.
+    pub const FAIR: Weather = Weather {
+        piece: usize::MAX,
+        pause_one_in: 0,
+        pause: Duration::ZERO,
+        cut_one_in: 0,
+        cut_within: 0,
+        bytes_a_second: [0, 0],
+    };
+
+    /// What the system may hold for a socket that is read slowly; 0: as it likes.
+    fn held(&self, direction: usize) -> u32 {
+        if self.bytes_a_second[direction] > 0 { 32 * 1024 } else { 0 }
+    }
+}
+
+/// A socket that holds so much of what has not been read.
+fn socket(held: u32) -> TcpSocket {
+    let socket = TcpSocket::new_v4().unwrap();
+    if held > 0 {
+        socket.set_recv_buffer_size(held).unwrap();
+    }
+    socket
 }
 
 /// A wire; it ends when dropped.
@@ -41,7 +72,10 @@ impl Drop for Wire {
 impl Wire {
     /// Lays a wire that ends at `to`.
     pub async fn lay(to: SocketAddr, seed: u64, weather: Weather) -> Wire {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        // What it accepts is as it is itself.
+        let listener = socket(weather.held(0));
+        listener.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = listener.listen(1024).unwrap();
         let address = listener.local_addr().unwrap();
         let cuts = Arc::new(AtomicUsize::new(0));
         let counted = cuts.clone();
@@ -51,7 +85,7 @@ impl Wire {
             while let Ok((near, _)) = listener.accept().await {
                 let (own, counted) = (dice.another(), counted.clone());
                 connections.spawn(async move {
-                    let Ok(far) = TcpStream::connect(to).await else { return };
+                    let Ok(far) = socket(weather.held(1)).connect(to).await else { return };
                     if pass(near, far, own, weather).await {
                         counted.fetch_add(1, Ordering::SeqCst);
                     }
@@ -111,8 +145,10 @@ async fn pass(mut near: TcpStream, mut far: TcpStream, mut dice: Dice, weather: 
     let ended = {
         let (near_reads, near_writes) = near.split();
         let (far_reads, far_writes) = far.split();
-        let up = way(near_reads, far_writes, to_far, weather, if upward { after } else { u64::MAX });
-        let down = way(far_reads, near_writes, to_near, weather, if upward { u64::MAX } else { after });
+        let [to, from] = weather.bytes_a_second;
+        let after = |cut: bool| if cut { after } else { u64::MAX };
+        let up = way(near_reads, far_writes, to_far, weather, (to, after(upward)));
+        let down = way(far_reads, near_writes, to_near, weather, (from, after(!upward)));
         tokio::try_join!(up, down)
     };
     match ended {
@@ -141,9 +177,11 @@ async fn way(
     mut to: impl AsyncWrite + Unpin,
     mut dice: Dice,
     weather: Weather,
-    mut left: u64,
+    (bytes_a_second, mut left): (u64, u64),
 ) -> Result<(), End> {
     let mut buffer = vec![0; 16 * 1024];
+    // When the next byte may pass.
+    let mut free = Instant::now();
     loop {
         let read = from.read(&mut buffer).await.map_err(|_| End::Broken)?;
         if read == 0 {
@@ -154,18 +192,25 @@ async fn way(
         while !rest.is_empty() {
             if weather.pause_one_in > 0 && dice.below(weather.pause_one_in) == 0 {
                 let pause = dice.below(u64::try_from(weather.pause.as_micros()).unwrap());
-                let _ =
-                    tokio::time::timeout(Duration::from_micros(pause), std::future::pending::<()>()).await;
+                rest_until(Instant::now() + Duration::from_micros(pause)).await;
             }
-            let most = dice.below(weather.piece as u64) + 1;
+            rest_until(free).await;
+            let most = dice.below(weather.piece as u64).saturating_add(1);
             let most = most.min(rest.len() as u64).min(left);
             let (piece, after) = rest.split_at(usize::try_from(most).unwrap());
             to.write_all(piece).await.map_err(|_| End::Broken)?;
             rest = after;
             left -= most;
+            if let Some(took) = (most * 1_000_000).checked_div(bytes_a_second) {
+                free = free.max(Instant::now()) + Duration::from_micros(took);
+            }
             if left == 0 {
                 return Err(End::Cut);
             }
         }
     }
+}
+
+async fn rest_until(when: Instant) {
+    let _ = tokio::time::timeout_at(when, std::future::pending::<()>()).await;
 }

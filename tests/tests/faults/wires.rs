@@ -1,7 +1,8 @@
-//! Wires that delay, split and cut, on either side of a gateway.
+//! Wires that delay, split and cut, or are slow, on either side of a gateway.
 //!
 //! What must hold: a body arrives as it was sent, both ways, or the client sees that something failed; where nothing is cut,
-//! nothing fails; a request that may change something reaches its origin once at the most.
+//! nothing fails; a request that may change something reaches its origin once at the most; for what is on its way the
+//! gateway holds no more than its buffers.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -12,6 +13,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use axum::response::{IntoResponse, Response};
 use limen_e2e::gateway::Gateway;
+use limen_e2e::process::Process;
 use limen_e2e::reply::Reply;
 use limen_e2e::shop;
 use limen_e2e::wire::{Dice, Weather, Wire};
@@ -24,7 +26,7 @@ const REQUESTS: usize = 24;
 
 /// Everything arrives, late and in small parts.
 const SLOW: Weather =
-    Weather { piece: 900, pause_one_in: 40, pause: Duration::from_millis(3), cut_one_in: 0, cut_within: 0 };
+    Weather { piece: 900, pause_one_in: 40, pause: Duration::from_millis(3), ..Weather::FAIR };
 /// Byte by byte.
 const CRUMBS: Weather = Weather { piece: 1, pause_one_in: 2_000, ..SLOW };
 /// Every other connection is cut.
@@ -76,7 +78,8 @@ fn pattern(dice: &mut Dice, most: u64) -> Vec<u8> {
 async fn ask(to: SocketAddr, http2: bool, method: &str, path: &str, body: &[u8]) -> Result<Reply, String> {
     let stream = TcpStream::connect(to).await.map_err(|error| error.to_string())?;
     if http2 {
-        let mut client = h2::Connection::new(stream).await?;
+        // The client takes all that comes: what holds an answer back is the wire alone.
+        let mut client = h2::Connection::with_window(stream, 1 << 24).await?;
         let request =
             http::Request::builder().method(method).uri(format!("http://a{path}")).body(()).unwrap();
         return client.exchange(request, body.to_vec().into()).await;
@@ -154,5 +157,49 @@ async fn what_is_cut_is_seen_to_be_and_not_done_twice() {
             let (failed, cuts) = requests(seed, front, behind, 100_000).await;
             assert!(cuts > 0 && failed.len() < REQUESTS, "seed {seed}, {cuts} cuts: {failed:?}");
         }
+    }
+}
+
+/// Bodies that are on their way at a time, and the bytes of each.
+const LARGE: (usize, usize) = (8, 8 << 20);
+/// What a gateway may hold for one of them: buffers of 256 KiB on either side, `--write-buffer`, windows of HTTP/2 and what
+/// is read ahead.
+const HELD: u64 = 2 << 20;
+
+/// Each side is slow where the other is fast, so that what a gateway read without regard to who takes it would stay with it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_large_and_goes_over_a_slow_wire_arrives_whole_and_is_not_held() {
+    const A_SECOND: u64 = 4 << 20;
+    let (bodies, length) = LARGE;
+    let slow_from = Weather { bytes_a_second: [0, A_SECOND], ..Weather::FAIR };
+    let slow_to = Weather { bytes_a_second: [A_SECOND, 0], ..Weather::FAIR };
+    let mut dice = Dice::new(1);
+    let body: Arc<Vec<u8>> = Arc::new((0..length).map(|_| dice.next() as u8).collect());
+    for http2 in [false, true] {
+        let origin = Mirror::start().await;
+        let behind = Wire::lay(origin.address, 1, slow_to).await;
+        let flags = ["--backend".to_owned(), format!("shop={}", behind.address)];
+        let binary = env!("CARGO_BIN_EXE_limen-process");
+        let gateway = Process::start(binary, &shop::routes(ROUTES), &flags).await;
+        let front = Wire::lay(gateway.address(80), 1, slow_from).await;
+        // What it needs for any request is there.
+        assert_eq!(ask(front.address, http2, "POST", "/first", b"first").await.unwrap().status, 200);
+        let before = gateway.resident();
+        let mut all = tokio::task::JoinSet::new();
+        for number in 0..bodies {
+            let (to, body) = (front.address, body.clone());
+            all.spawn(async move {
+                let what = format!("HTTP/2 {http2}, {number}");
+                let path = format!("/{number}");
+                let reply = within(&what, ask(to, http2, "POST", &path, &body)).await.unwrap();
+                assert_eq!((reply.status, reply.body.len()), (200, body.len()), "{what}");
+                assert!(reply.body == *body, "{what}: it is not what was sent");
+            });
+        }
+        while let Some(one) = all.join_next().await {
+            one.unwrap();
+        }
+        let held = gateway.peak().saturating_sub(before);
+        assert!(held < bodies as u64 * HELD, "HTTP/2 {http2}: {held} bytes for {bodies} bodies");
     }
 }
