@@ -8,7 +8,7 @@ mod again;
 mod entries;
 mod kubernetes;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use limen_ir::cluster::ClusterKey;
@@ -301,7 +301,7 @@ impl Slices {
         // Many at once, as in the beginning.
         if changes.len() > self.0.len() / 8 {
             let old = changes.iter().filter_map(|change| change.before);
-            let gone: HashSet<_> = old.map(Arc::as_ptr).collect();
+            let gone: BTreeSet<_> = old.map(Arc::as_ptr).collect();
             self.0.retain(|slice| !gone.contains(&Arc::as_ptr(slice)));
             self.0.extend(changes.iter().filter_map(|change| of_service(change.after)).cloned());
             self.0.sort_by(|a, b| place(a).cmp(&place(b)));

@@ -1,6 +1,5 @@
 //! Clusters and endpoints, with slots that stay.
 
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -16,6 +15,7 @@ use limen_ir::{ClusterEndpoints, ClusterKey, Endpoints, Ir, Millis};
 use limen_wire::h1;
 use limen_wire::proxy_protocol::ProxyVersion;
 
+use super::by_slot::{Made, different};
 use super::ejections::{Ejections, Judged};
 use super::endpoints::{self, Handles};
 use super::origin_tls;
@@ -89,57 +89,6 @@ pub(crate) struct ClusterMemo {
 
 type Clusters = BTreeMap<ClusterKey, Arc<IrCluster>>;
 type AllEndpoints = BTreeMap<ClusterKey, Arc<ClusterEndpoints>>;
-
-/// The keys under which two maps hold different objects, or only one holds any.
-fn different<'m, T>(
-    old: &'m BTreeMap<ClusterKey, Arc<T>>,
-    new: &'m BTreeMap<ClusterKey, Arc<T>>,
-) -> Vec<&'m ClusterKey> {
-    let (mut old, mut new) = (old.iter().peekable(), new.iter().peekable());
-    let mut keys = Vec::new();
-    loop {
-        let order = match (old.peek(), new.peek()) {
-            (None, None) => return keys,
-            (Some(_), None) => Ordering::Less,
-            (None, Some(_)) => Ordering::Greater,
-            (Some((a, _)), Some((b, _))) => a.cmp(b),
-        };
-        let was = if order == Ordering::Greater { None } else { old.next() };
-        let is = if order == Ordering::Less { None } else { new.next() };
-        let same = matches!((was, is), (Some((_, was)), Some((_, is))) if Arc::ptr_eq(was, is));
-        keys.extend(was.or(is).filter(|_| !same).map(|(key, _)| key));
-    }
-}
-
-/// A list by slot, with the copy that workers have as long as it is the same.
-struct Made<T> {
-    list: Vec<T>,
-    shared: Option<Arc<[T]>>,
-}
-
-impl<T> Default for Made<T> {
-    fn default() -> Made<T> {
-        Made { list: Vec::new(), shared: None }
-    }
-}
-
-impl<T: Clone> Made<T> {
-    fn push(&mut self, value: T) {
-        self.list.push(value);
-        self.shared = None;
-    }
-
-    fn put(&mut self, index: u32, value: T) {
-        if let Some(place) = self.list.get_mut(index as usize) {
-            *place = value;
-            self.shared = None;
-        }
-    }
-
-    fn share(&mut self) -> Arc<[T]> {
-        self.shared.get_or_insert_with(|| self.list.as_slice().into()).clone()
-    }
-}
 
 /// What holds of every cluster.
 #[derive(Debug, Clone, Copy)]

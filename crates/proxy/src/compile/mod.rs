@@ -3,6 +3,7 @@
 //! Compiling again what did not change costs a comparison of pointers: every stage remembers its last input and output.
 //! Slots of listeners and clusters are stable from generation to generation, so compiled routes can be shared.
 
+mod by_slot;
 pub(crate) mod clients;
 pub(crate) mod clusters;
 pub(crate) mod ejections;

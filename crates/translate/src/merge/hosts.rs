@@ -9,7 +9,7 @@ use limen_resources::ObjectKey;
 use crate::bind::{Bound, BoundRule};
 use crate::draft::VirtualServiceDraft;
 use crate::istio::gateway::ServerPlan;
-use crate::memo::{ByValue, Memo, keep};
+use crate::memo::{ByValue, Memo, Same, keep};
 
 /// By host: the rules that it has, and the one that stands in for them if the gateway is closed.
 pub(super) type HostMemo = Memo<Arc<str>, HostInputs, Arc<VirtualHost>>;
@@ -98,6 +98,16 @@ impl HostDraft<'_> {
     ) -> Arc<VirtualHost> {
         let HostDraft { declared, https_redirect, parts } = self;
         let https_redirect = https_redirect && guard.is_none();
+        let same = |((bound, known), facts): &HostInputs, _: &_| {
+            let parts = parts.iter().map(|(.., bound)| bound);
+            facts.0 == (declared, https_redirect)
+                && known.as_ref().map(Arc::as_ptr) == guard.map(Arc::as_ptr)
+                && bound.len() == parts.len()
+                && bound.iter().zip(parts).all(|(a, b)| a.same(b))
+        };
+        if let Some(made) = known.known(&host, same) {
+            return Arc::clone(made);
+        }
         let bound = parts.iter().map(|(.., bound)| Arc::clone(bound)).collect();
         let inputs = ((bound, guard.cloned()), ByValue((declared, https_redirect)));
         known.renew(

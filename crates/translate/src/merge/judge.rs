@@ -11,13 +11,13 @@ use super::{Outcome, Outcomes};
 use crate::draft::{GatewayRef, VirtualServiceDraft};
 use crate::index::Index;
 use crate::istio::names;
-use crate::memo::Memo;
+use crate::memo::{Memo, Same};
 use crate::messages::{At, route as messages};
 use crate::report::Report;
 
 /// What was said of VirtualServices that are served at every Gateway that they name, under all hosts that they share.
-pub(super) type VerdictMemo =
-    Memo<ObjectKey, (Arc<VirtualServiceDraft>, Vec<Vec<Arc<Share>>>), Arc<[Verdict]>>;
+pub(super) type VerdictMemo = Memo<ObjectKey, Inputs, Arc<[Verdict]>>;
+type Inputs = (Arc<VirtualServiceDraft>, Vec<Vec<Arc<Share>>>);
 
 /// Says of each VirtualService what became of it at each Gateway that it names.
 pub(super) fn judge(
@@ -35,7 +35,12 @@ pub(super) fn judge(
         match served(draft, outcomes) {
             // No problem is said of those.
             Some(shares) => {
-                let inputs = (Arc::clone(draft), shares);
+                let known = |inputs: &Inputs, _: &_| inputs.0.same(draft) && are(&inputs.1, &shares);
+                if let Some(group) = memo.known(&draft.object.key, known) {
+                    report.group(group);
+                    continue;
+                }
+                let inputs = (Arc::clone(draft), shares.into_iter().map(<[_]>::to_vec).collect());
                 let group = memo.get(draft.object.key.clone(), inputs, |_| {
                     let mut group = judged();
                     group.sort();
@@ -49,14 +54,25 @@ pub(super) fn judge(
     memo.turn();
 }
 
-/// Its shares by Gateway, if nothing else is to be said of it.
-fn served(draft: &VirtualServiceDraft, outcomes: &Outcomes<'_>) -> Option<Vec<Vec<Arc<Share>>>> {
-    let at = |gateway: &GatewayRef| {
-        let Outcome { shares, hosts, lost, idle } = outcomes.get(draft, &gateway.name)?;
-        let whole = !shares.is_empty() && hosts.is_empty() && lost.is_empty() && !idle;
-        whole.then(|| shares.clone())
+/// Are these the very same shares?
+fn are(known: &[Vec<Arc<Share>>], shares: &[&[Arc<Share>]]) -> bool {
+    let same = |(a, b): (&Vec<Arc<Share>>, &&[Arc<Share>])| {
+        a.len() == b.len() && a.iter().zip(*b).all(|(a, b)| a.same(b))
     };
-    draft.gateways.iter().map(at).collect()
+    known.len() == shares.len() && known.iter().zip(shares).all(same)
+}
+
+/// Its shares by Gateway, if nothing else is to be said of it.
+fn served<'o>(draft: &'o VirtualServiceDraft, outcomes: &'o Outcomes<'_>) -> Option<Vec<&'o [Arc<Share>]>> {
+    let mut served = Vec::with_capacity(draft.gateways.len());
+    for gateway in &draft.gateways {
+        let Outcome { shares, hosts, lost, idle } = outcomes.get(draft, &gateway.name)?;
+        if shares.is_empty() || !hosts.is_empty() || !lost.is_empty() || *idle {
+            return None;
+        }
+        served.push(&**shares);
+    }
+    Some(served)
 }
 
 /// Says what became of it at one.
