@@ -12,7 +12,7 @@ use limen_e2e::calls::{Calls, Messages, answer, message};
 use limen_e2e::frames::{self, Frame, PREFACE, SETTINGS, frame};
 use limen_e2e::gateway::Gateway;
 use limen_e2e::origin::{Origin, Script};
-use limen_e2e::shop::Metrics;
+use limen_e2e::shop::{self, Metrics};
 use limen_e2e::tls::{Authority, Pair, base64};
 use limen_e2e::{h1, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -318,6 +318,28 @@ async fn a_request_that_waits_for_a_connection_is_answered_at_the_deadline() {
     let streams =
         config.replace("http1MaxPendingRequests: 2", "h2UpgradePolicy: UPGRADE, maxConcurrentStreams: 1");
     those_who_wait_are_answered(&streams, &origin, ("limen_upstream_requests_pending", 1.0)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_of_the_gateway_s_own_that_nobody_reads_is_cut_at_the_deadline() {
+    let config = shop::routes("[{directResponse: {status: 200, body: {string: hello}}}]");
+    let gateway = shop::start(&config, &[], "--drain 1s").await;
+    let mut client = TcpStream::connect(gateway.address(80)).await.unwrap();
+    let no_window = frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]);
+    client.write_all(&[PREFACE, &no_window, &frames::get(1)].concat()).await.unwrap();
+    answered(&mut client, 1).await;
+    while_draining(&gateway, async {
+        let reset = loop {
+            let frame = next(&mut client).await;
+            if ![GOAWAY, PING].contains(&frame.kind) {
+                break frame;
+            }
+        };
+        assert_eq!((reset.kind, reset.stream), (frames::RESET, 1), "{reset:?}");
+    })
+    .await;
+    let lines = gateway.stop().await;
+    assert_eq!(lines.last().unwrap()["response_flags"], "LR", "{lines:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -198,6 +198,31 @@ async fn a_client_that_does_not_read_its_response_is_cut() {
     assert!(seen.len() < LARGE, "{} bytes", seen.len());
 }
 
+/// A client that has asked eight times for an answer of the gateway's own, of 1 MiB, and reads none of it.
+async fn unread(flags: &str) -> (Gateway, TcpStream) {
+    let body = "x".repeat(1 << 20);
+    let routes = format!("[{{directResponse: {{status: 200, body: {{string: {body}}}}}}}]");
+    let gateway = shop::start(&shop::routes(&routes), &[], flags).await;
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut stream = socket.connect(gateway.address(80)).await.unwrap();
+    stream.write_all(&h1::request("GET", "/", "a", &[], b"").repeat(8)).await.unwrap();
+    (gateway, stream)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_does_not_read_what_the_gateway_itself_answers_is_cut() {
+    let (gateway, mut stream) = unread(STALLED).await;
+    refused(&gateway, "stall_time", 1).await;
+    let lines = gateway.stop().await;
+    let [read @ .., cut] = &lines[..] else { panic!("no line") };
+    assert!(read.len() < 7 && read.iter().all(|line| line["response_flags"] == "-"), "{lines:#?}");
+    assert_eq!((&cut["response_code"], &cut["response_flags"]), (&200.into(), &"DC".into()), "{cut}");
+    let seen = until_closed("the end of what was sent", &mut stream).await;
+    let heads = seen.windows(9).filter(|bytes| bytes == b"HTTP/1.1 ").count();
+    assert_eq!(heads, lines.len(), "nothing follows what is incomplete");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_opens_no_window_is_cut() {
     let origin = large().await;

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::future::poll_fn;
-use std::task::{Poll, ready};
+use std::task::{Context, Poll, ready};
 
 use limen_wire::head::{BodyLength, Fields, Version};
 
@@ -14,6 +14,7 @@ use crate::filter::external_auth::Denial;
 use crate::filter::grpc_timeout;
 use crate::filter::redirect::{self, Redirect};
 use crate::filter::response;
+use crate::observe::limits::Limit;
 use crate::observe::{Counter, Flags};
 use crate::table::routes::{Reply, Rule, VirtualHost};
 
@@ -221,10 +222,23 @@ async fn send<F: Front>(
     let timer = exchange.timer.clone();
     timer.arm_in(worker.config.limits.stall_timeout_ms);
     let mut ended = body.is_empty();
-    poll_fn(|cx| {
+    // At the deadline it is what tells the client of it; but one that had begun before ends then.
+    let farewell = conn.over.get();
+    let mut cut = Flags::DC;
+    let mut is_cut = |cx: &mut Context<'_>| {
+        if timer.poll_fired(cx) {
+            worker.refused_for(Limit::StallTime);
+        } else if conn.over.get() && !farewell {
+            cut = Flags::LR;
+        } else {
+            return false;
+        }
+        true
+    };
+    let sent = poll_fn(|cx| {
         while !body.is_empty() {
             let taken = match live.front.poll_send(cx, body, true) {
-                Poll::Pending if timer.poll_fired(cx) => return Poll::Ready(Err(FrontFail::Gone)),
+                Poll::Pending if is_cut(cx) => return Poll::Ready(Err(FrontFail::Gone)),
                 taken => ready!(taken)?,
             };
             live.note.sent += taken as u64;
@@ -235,9 +249,15 @@ async fn send<F: Front>(
             live.front.end(None)?;
         }
         match live.front.poll_flush(cx) {
-            Poll::Pending if timer.poll_fired(cx) => Poll::Ready(Err(FrontFail::Gone)),
+            Poll::Pending if is_cut(cx) => Poll::Ready(Err(FrontFail::Gone)),
             flushed => flushed,
         }
     })
-    .await
+    .await;
+    if sent.is_err() {
+        live.note.flags |= cut;
+        // Nothing may follow what is incomplete.
+        live.front.abort();
+    }
+    sent
 }
