@@ -10,6 +10,8 @@ use limen_e2e::shop::{self, Metrics, connect};
 use limen_e2e::{h1, within};
 use tokio::sync::Notify;
 
+use crate::slow::apart;
+
 const ROUTES: &str = "[{route: [{destination: {host: shop}}]}]";
 
 fn get(path: &str) -> Vec<u8> {
@@ -91,7 +93,7 @@ async fn how_long_it_waited_is_seen() {
             client.close().await;
             origin.hit(nth).await;
             // It is seen from a millisecond on.
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            apart(std::time::Duration::from_millis(5)).await;
             gate.notify_one();
             assert_eq!(within("the answer", client.read("GET")).await.unwrap().status, 200);
             let page = Metrics::of(&gateway).await;

@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Notify;
 
-use crate::slow::{LARGE, large};
+use crate::slow::{LARGE, apart, large};
 
 const ROUTES: &str = "[{route: [{destination: {host: shop}}]}]";
 
@@ -606,7 +606,7 @@ async fn time_that_a_head_takes_is_seen_in_both_versions() {
             let mut stream = TcpStream::connect(gateway.address(80)).await.unwrap();
             stream.set_nodelay(true).unwrap();
             stream.write_all(&sent[..first]).await.unwrap();
-            tokio::time::sleep(PIECES).await;
+            apart(PIECES).await;
             stream.write_all(&sent[first..]).await.unwrap();
             if http2 {
                 while frames::next(&mut stream).await.kind != frames::HEADERS {}
@@ -626,7 +626,7 @@ async fn time_between_requests_is_seen_in_both_versions() {
     let mut h1 = connect(&gateway).await;
     assert_eq!(get(&mut h1).await.unwrap().status, 200);
     until_seen(&gateway, "idle_time", async || {
-        tokio::time::sleep(PIECES).await;
+        apart(PIECES).await;
         assert_eq!(get(&mut h1).await.unwrap().status, 200);
     })
     .await;
@@ -644,7 +644,7 @@ async fn time_between_requests_is_seen_in_both_versions() {
         };
         ask().await;
         until_seen(&gateway, "idle_time", async || {
-            tokio::time::sleep(PIECES).await;
+            apart(PIECES).await;
             ask().await;
         })
         .await;

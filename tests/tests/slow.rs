@@ -65,6 +65,13 @@ async fn trickle(to: &mut (impl AsyncWriteExt + Unpin), bytes: impl Iterator<Ite
     }
 }
 
+/// A pause between two pieces of what is sent, never shorter than this, so that it can be seen.
+pub(crate) async fn apart(pause: Duration) {
+    let mut pace = tokio::time::interval(pause);
+    pace.tick().await;
+    pace.tick().await;
+}
+
 fn only(lines: &[Value]) -> &Value {
     let [line] = lines else { panic!("one line expected: {lines:#?}") };
     line

@@ -325,13 +325,18 @@ async fn attempt<F: Front>(
         Stop::Exchange(error) => Stop::Exchange(error),
     })?;
     endpoint.answered(&live.exchange.response);
-    let weight = live.exchange.response.weight;
+    note_answer(live, connected_us);
+    Ok(Answered { back, endpoint, _in_flight: in_flight })
+}
+
+/// What is known with the head of an answer, on a connection that was there at this moment.
+fn note_answer<F: Front>(live: &mut Live<'_, '_, F>, connected_us: u64) {
+    let (worker, weight) = (live.worker, live.exchange.response.weight);
     worker.counters.limit_seen(Limit::ResponseHeaderBytes, weight.bytes.into());
     worker.counters.limit_seen(Limit::ResponseHeaders, weight.fields.into());
     let answered_us = worker.clock.now_us();
     live.note.service_time_ms = Some(answered_us.saturating_sub(connected_us) / 1000);
     live.note.first_byte_us = Some(answered_us - live.note.start_us);
-    Ok(Answered { back, endpoint, _in_flight: in_flight })
 }
 
 /// Sends what there is of the request and looks for the head of the response, which may come first.
