@@ -61,6 +61,16 @@ fn expressions(namespace: &str, count: usize) -> String {
     (0..count).map(one).collect()
 }
 
+/// A log whose filter asks for many large expressions.
+fn filter(count: usize) -> String {
+    let all: Vec<String> = (0..count).map(|n| format!("request.path.matches('^/{n}.{{300}}')")).collect();
+    format!(
+        "apiVersion: telemetry.istio.io/v1\nkind: Telemetry\nmetadata: {{name: a, namespace: istio-system}}\n\
+         spec: {{accessLogging: [{{providers: [{{name: envoy}}], filter: {{expression: \"{}\"}}}}]}}\n",
+        all.join(" || ")
+    )
+}
+
 fn bombs() -> Vec<Bomb> {
     let big = "A".repeat(4 << 20);
     let bomb = |name, text, problem, cpu, memory| Bomb { name, text, problem, cpu, memory };
@@ -92,6 +102,7 @@ fn bombs() -> Vec<Bomb> {
             5,
             32,
         ),
+        bomb("a filter of a log", filter(90), "take more than 16 MiB", 10, 64),
     ]
 }
 
@@ -100,7 +111,11 @@ async fn is_served(gateway: &Process, host: &str) -> u16 {
 }
 
 async fn status(gateway: &Process, host: &str, path: &str) -> u16 {
-    let mut connection = h1::Connection::new(TcpStream::connect(gateway.address(80)).await.unwrap());
+    status_at(gateway, 80, host, path).await
+}
+
+async fn status_at(gateway: &Process, port: u16, host: &str, path: &str) -> u16 {
+    let mut connection = h1::Connection::new(TcpStream::connect(gateway.address(port)).await.unwrap());
     connection.send(&h1::request("GET", path, host, &[], b"")).await;
     within("an answer", connection.read("GET")).await.unwrap().status
 }
@@ -154,4 +169,116 @@ async fn expressions_of_one_namespace_leave_room_for_those_of_another() {
     assert_eq!(is_served(&gateway, "good.example.com").await, 200);
     let took = (gateway.cpu() - before.0, (gateway.peak() - before.1) >> 20);
     assert!(took.0 <= Duration::from_secs(60) && took.1 <= 320, "{took:?}");
+}
+
+/// A shape of many rules: `count` of them for one host, of which the last answers 201.
+struct Shape {
+    name: &'static str,
+    text: fn(usize) -> String,
+    /// Bytes of memory that a rule may take.
+    each: u64,
+}
+
+const SMALL: usize = 4_000;
+const LARGE: usize = 40_000;
+const HOST: &str = "many.example.com";
+
+fn status_of(number: usize, count: usize) -> u16 {
+    if number + 1 == count { 201 } else { 202 }
+}
+
+const SHAPES: &[Shape] = &[
+    Shape {
+        name: "one VirtualService",
+        text: |count| {
+            let rule = |n| {
+                let status = status_of(n, count);
+                format!("  - {{match: [{{uri: {{exact: /r{n}}}}}], directResponse: {{status: {status}}}}}\n")
+            };
+            let rules: String = (0..count).map(rule).collect();
+            format!(
+                "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: many, namespace: many}}\n\
+                 spec:\n  hosts: [{HOST}]\n  gateways: [default/edge]\n  http:\n{rules}"
+            )
+        },
+        each: 8 << 10,
+    },
+    Shape {
+        name: "VirtualServices for one host",
+        text: |count| {
+            let object = |n| {
+                let status = status_of(n, count);
+                format!(
+                    "{{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {{name: r{n}, namespace: many}}, spec: {{hosts: [{HOST}], gateways: [default/edge], http: [{{match: [{{uri: {{exact: /r{n}}}}}], directResponse: {{status: {status}}}}}]}}}}\n---\n"
+                )
+            };
+            (0..count).map(object).collect()
+        },
+        each: 16 << 10,
+    },
+    Shape {
+        name: "HTTPRoutes of 16 rules for one host",
+        text: |count| {
+            let rule = |n| {
+                format!(
+                    "{{matches: [{{path: {{type: Exact, value: /r{n}}}}}], filters: [{{type: RequestRedirect, requestRedirect: {{hostname: h{n}.example.com}}}}]}}"
+                )
+            };
+            let object = |n: usize| {
+                let rules: Vec<String> = (n * 16..(n + 1) * 16).map(rule).collect();
+                let rules = rules.join(", ");
+                format!(
+                    "{{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {{name: r{n}, namespace: many}}, spec: {{parentRefs: [{{name: api, namespace: default}}], hostnames: [{HOST}], rules: [{rules}]}}}}\n---\n"
+                )
+            };
+            (0..count / 16).map(object).collect()
+        },
+        each: 16 << 10,
+    },
+];
+
+const API: &str = "---
+{apiVersion: gateway.networking.k8s.io/v1, kind: GatewayClass, metadata: {name: limen}, spec: {controllerName: limen.dev/gateway-controller}}
+---
+{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {name: api}, spec: {gatewayClassName: limen, listeners: [{name: http, port: 8080, protocol: HTTP, allowedRoutes: {namespaces: {from: All}}}]}}
+";
+
+/// What it takes to serve so many rules: processor time, and bytes at the worst.
+async fn served(shape: &Shape, count: usize) -> (Duration, u64) {
+    let gateway = Process::start(BINARY, &format!("{GOOD}{API}"), &[]).await;
+    let before = (gateway.cpu(), gateway.peak());
+    gateway.add("many.yaml", &(shape.text)(count));
+    let path = format!("/r{}", count - 1);
+    let answered = async {
+        loop {
+            let (first, second) =
+                (status_at(&gateway, 80, HOST, &path).await, status_at(&gateway, 8080, HOST, &path).await);
+            if first == 201 || second == 302 {
+                return;
+            }
+        }
+    };
+    let answered = tokio::time::timeout(5 * limen_e2e::GUARD, answered).await;
+    assert!(
+        answered.is_ok(),
+        "{}: {count} rules are not served: {}",
+        shape.name,
+        gateway.page("/problems").await.text()
+    );
+    assert_eq!(is_served(&gateway, "good.example.com").await, 200, "{}", shape.name);
+    (gateway.cpu() - before.0, gateway.peak() - before.1)
+}
+
+/// Ten times as many rules cost ten times as much and not the square of it. Twice that is allowed, for what is not linear
+/// in sorting and in the machine's memory.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_rules_cost_as_many_times_what_one_costs() {
+    for shape in SHAPES {
+        let (small, _) = served(shape, SMALL).await;
+        let (large, memory) = served(shape, LARGE).await;
+        let times = u32::try_from(LARGE / SMALL).unwrap();
+        println!("{}: {small:?} {large:?} {} MiB", shape.name, memory >> 20);
+        assert!(large <= 2 * times * small, "{}: {large:?}, and {small:?} for {SMALL}", shape.name);
+        assert!(memory <= shape.each * LARGE as u64, "{}: {} MiB", shape.name, memory >> 20);
+    }
 }

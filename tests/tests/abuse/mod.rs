@@ -13,6 +13,7 @@ mod floods;
 mod origins;
 mod slow;
 mod smuggling;
+mod trust;
 
 use std::time::Duration;
 

@@ -13,7 +13,8 @@ use crate::Config;
 use crate::applied::{ACCESS_LOG_FILE, ACCESS_LOG_FILTER, ACCESS_LOG_FORMAT, AppliedProblem};
 use crate::observe::access_log::ISTIO_TEXT;
 use crate::observe::{
-    AccessLog, AccessLogConfig, Expression, JsonField, JsonTemplate, LogStats, LogTarget, LogWriter, Registry,
+    AccessLog, AccessLogConfig, Expression, JsonField, JsonTemplate, LogStats, LogTarget, LogWriter,
+    Registry, Room,
 };
 use crate::table::logs::{Log, Logs, Outlet};
 
@@ -46,7 +47,7 @@ impl LogMemo {
     /// The logs of all gateways. A log that cannot be written as it is asked for is written as the process was
     /// started, and a filter that is not understood lets nothing pass, as in Envoy.
     pub(crate) fn compile(&mut self, ir: &[Arc<Telemetry>], problems: &mut Vec<AppliedProblem>) -> Logs {
-        let mut logs = Logs::default();
+        let (mut logs, mut rooms) = (Logs::default(), Rooms::new());
         for telemetry in ir {
             let Telemetry { access_logs, tracing: _ } = &**telemetry;
             let made = match access_logs {
@@ -54,7 +55,8 @@ impl LogMemo {
                 AccessLogs::Process => vec![self.default_log()],
                 AccessLogs::Off => Vec::new(),
                 AccessLogs::Each(all) => {
-                    all.iter().map(|log| self.log(log, &mut logs.outlets, problems)).collect()
+                    let said = &mut Said { rooms: &mut rooms, problems };
+                    all.iter().map(|log| self.log(log, &mut logs.outlets, said)).collect()
                 }
             };
             logs.gateways.push(made.into());
@@ -72,21 +74,21 @@ impl LogMemo {
         Log { format: Arc::clone(&self.own), filter: None, outlet: Outlet::OWN }
     }
 
-    fn log(&mut self, ir: &Ir, outlets: &mut Vec<Arc<LogWriter>>, problems: &mut Vec<AppliedProblem>) -> Log {
+    fn log(&mut self, ir: &Ir, outlets: &mut Vec<Arc<LogWriter>>, said: &mut Said<'_>) -> Log {
         let Ir { target, form, omit_empty, own, filter, origin } = ir;
         let overruled = !own && !self.config.access_log_by_mesh;
         let format = match form {
             AccessLogForm::Process => None,
             _ if overruled => None,
-            form => self.format(form, *omit_empty, origin, problems),
+            form => self.format(form, *omit_empty, origin, said),
         };
         let outlet = match target {
             IrTarget::File(path) if *own || !self.config.access_log_placed => {
-                self.outlet(path, origin, outlets, problems)
+                self.outlet(path, origin, outlets, said.problems)
             }
             _ => Outlet::OWN,
         };
-        let filter = filter.as_ref().map(|filter| self::filter(filter, problems));
+        let filter = filter.as_ref().map(|filter| self::filter(filter, said));
         Log { format: format.map_or_else(|| Arc::clone(&self.own), Arc::new), filter, outlet }
     }
 
@@ -95,7 +97,7 @@ impl LogMemo {
         form: &AccessLogForm,
         omit_empty: bool,
         origin: &Origin,
-        problems: &mut Vec<AppliedProblem>,
+        Said { rooms, problems }: &mut Said<'_>,
     ) -> Option<AccessLog> {
         let json = |fields| AccessLogConfig::Json { fields, omit_empty };
         let config = match form {
@@ -107,13 +109,13 @@ impl LogMemo {
                 json(fields(written).unwrap_or_else(AccessLogConfig::istio_fields))
             }
         };
-        let compiled = AccessLog::compile(&config, &self.config.hostname);
-        let said = compiled.map_err(|error| {
+        let compiled = AccessLog::compile_in(&config, &self.config.hostname, room(rooms, origin));
+        let compiled = compiled.map_err(|error| {
             let mend = "write Envoy's command operators, such as %RESPONSE_CODE%";
             let message = format!("{error}; the process's own format is used");
             problems.push(problem(ACCESS_LOG_FORMAT, origin, message, mend));
         });
-        said.ok()
+        compiled.ok()
     }
 
     /// The writer of a file, opened if it is new. A file that cannot be opened is none: lines go where the process
@@ -156,9 +158,22 @@ impl LogMemo {
     }
 }
 
-fn filter(ir: &LogFilter, problems: &mut Vec<AppliedProblem>) -> Arc<Expression> {
+/// What the expressions of each namespace have.
+type Rooms = BTreeMap<Arc<str>, Room>;
+
+fn room<'r>(rooms: &'r mut Rooms, origin: &Origin) -> &'r Room {
+    rooms.entry(origin.namespace.clone()).or_default()
+}
+
+/// What compiling goes on with from log to log.
+struct Said<'s> {
+    rooms: &'s mut Rooms,
+    problems: &'s mut Vec<AppliedProblem>,
+}
+
+fn filter(ir: &LogFilter, Said { rooms, problems }: &mut Said<'_>) -> Arc<Expression> {
     let LogFilter { expression, origin } = ir;
-    Arc::new(Expression::compile(expression).unwrap_or_else(|why| {
+    Arc::new(Expression::compile(expression, room(rooms, origin)).unwrap_or_else(|why| {
         let message = format!("{expression:?} is not understood: {why}; nothing is logged by it");
         problems.push(problem(ACCESS_LOG_FILTER, origin, message, "write such as response.code >= 400"));
         Expression::never()

@@ -2,6 +2,7 @@
 
 use super::direct::Direct;
 use super::escape::{Literal, write_json_text, write_text};
+use super::expression::Room;
 use super::format::{self, FormatError, Parsed, Part};
 use super::operator::{AddressPart, Endpoint, Operator, Plain, RequestPart, Value, WriteText};
 use super::record::Record;
@@ -178,17 +179,30 @@ enum Style {
 }
 
 impl AccessLog {
+    /// [`AccessLog::compile_in`] with room of its own.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn compile(config: &AccessLogConfig, hostname: &str) -> Result<AccessLog, FormatError> {
+        AccessLog::compile_in(config, hostname, &Room::default())
+    }
+
     /// Compiles a configuration. `hostname` is what `%HOSTNAME%` prints; `%ENVIRONMENT(X)%` is read here, once.
+    /// `room` is what its expressions have.
     ///
     /// # Errors
     /// The first operator that is unknown or has wrong arguments, and where it stands.
-    pub fn compile(config: &AccessLogConfig, hostname: &str) -> Result<AccessLog, FormatError> {
-        let mut compiler = Compiler { hostname, ..Compiler::default() };
+    pub fn compile_in(
+        config: &AccessLogConfig,
+        hostname: &str,
+        room: &Room,
+    ) -> Result<AccessLog, FormatError> {
+        let mut compiler = Compiler { hostname, room: room.clone(), ..Compiler::default() };
         match config {
             AccessLogConfig::Off => {}
             AccessLogConfig::Text { format, omit_empty } => {
                 compiler.omit_empty = *omit_empty;
-                let parsed = format::parse(format, hostname)?;
+                let parsed = format::parse(format, hostname, room)?;
                 compiler.parts(parsed, Style::Text);
                 if !format.is_empty() && !format.ends_with('\n') {
                     compiler.literal(b"\n");
@@ -320,6 +334,7 @@ fn write_limited(
 #[derive(Default)]
 struct Compiler<'c> {
     hostname: &'c str,
+    room: Room,
     omit_empty: bool,
     pieces: Vec<Piece>,
     /// Text behind the last piece.
@@ -406,7 +421,8 @@ impl Compiler<'_> {
     }
 
     fn parse(&self, format: &str, path: &str) -> Result<Parsed, FormatError> {
-        format::parse(format, self.hostname).map_err(|error| FormatError { key: path.to_owned(), ..error })
+        let parsed = format::parse(format, self.hostname, &self.room);
+        parsed.map_err(|error| FormatError { key: path.to_owned(), ..error })
     }
 
     fn value(&mut self, value: &JsonTemplate, path: &str) -> Result<(), FormatError> {

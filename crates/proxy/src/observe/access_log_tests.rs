@@ -367,7 +367,7 @@ proptest! {
         let is_direct = |piece: &Piece| matches!(piece.computed, Computed::Direct(_));
         prop_assert!(short.pieces.iter().all(is_direct));
         let mut long = Compiler::default();
-        for part in format::parse(&format, "").unwrap().parts {
+        for part in format::parse(&format, "", &Room::default()).unwrap().parts {
             match part {
                 Part::Literal(text) => long.literal(text.as_bytes()),
                 Part::Operator { operator, limit } => {

@@ -3,9 +3,11 @@
 //! They are read once. As in Envoy an expression that cannot be worked out, for instance because it asks for something
 //! that there was not, is worth nothing: as a filter it is false.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use cel::common::ast::{ComprehensionExpr, EntryExpr, Expr, IdedEntryExpr, LiteralValue};
@@ -25,8 +27,42 @@ const DEEPEST: u16 = 48;
 const DEEPEST_LOOPS: usize = 2;
 /// Bytes that an automaton of a regular expression may take.
 const REGEX_BYTES: usize = 1 << 20;
+/// Bytes that it may keep of what it has found out, on each thread. Each counts as if one thread had filled it.
+const CACHE_BYTES: usize = 128 << 10;
+/// Bytes that a byte of an expression may become.
+const BYTES_OF_A_BYTE: usize = 64;
+/// Bytes that all expressions of one author may take.
+const MOST_BYTES: usize = 16 << 20;
+/// Steps that a request may be worth: parts that are looked at, as far as that can be told beforehand. They take some
+/// milliseconds.
+const MOST_STEPS: u64 = 100_000;
+/// Steps that a search in a text is worth.
+const SEARCH: u64 = 200;
+/// Elements of what is not written out: a request has no more fields.
+const FIELDS: u64 = 100;
 
 type Regexes = BTreeMap<String, meta::Regex>;
+
+/// What is left of the bytes that the expressions of one author may take together.
+#[derive(Debug, Clone)]
+pub struct Room(Rc<Cell<usize>>);
+
+impl Default for Room {
+    fn default() -> Room {
+        Room(Rc::new(Cell::new(MOST_BYTES)))
+    }
+}
+
+impl Room {
+    fn take(&self, bytes: usize) -> Result<(), String> {
+        let left = self.0.get().checked_sub(bytes);
+        let most = MOST_BYTES >> 20;
+        self.0.set(left.ok_or_else(|| {
+            format!("all CEL expressions of its namespace together take more than {most} MiB")
+        })?);
+        Ok(())
+    }
+}
 
 /// An expression, ready to be worked out on any thread.
 pub struct Expression {
@@ -41,8 +77,8 @@ impl Expression {
     /// Reads an expression.
     ///
     /// # Errors
-    /// What is wrong with it.
-    pub fn compile(text: &str) -> Result<Expression, String> {
+    /// What is wrong with it, or that it is one too many.
+    pub fn compile(text: &str, room: &Room) -> Result<Expression, String> {
         if text.len() > LONGEST {
             return Err(format!("it is longer than {LONGEST} bytes"));
         }
@@ -53,8 +89,11 @@ impl Expression {
             let said = errors.to_string();
             said.lines().next().unwrap_or_default().trim_start_matches("ERROR: <input>:").to_owned()
         })?;
-        let mut look = Look::default();
-        look.at(&root, 0)?;
+        room.take(text.len() * BYTES_OF_A_BYTE)?;
+        let mut look = Look { longest: FIELDS.max(elements(&root)), ..Look::new(room) };
+        if look.at(&root, 0)? > MOST_STEPS {
+            return Err(format!("it could take more than {MOST_STEPS} steps for one request"));
+        }
         let regexes = look.matches.then(|| Arc::new(look.regexes));
         Ok(Expression { text: text.to_owned(), root, environment: Arc::new(Env::stdlib()), regexes })
     }
@@ -124,54 +163,97 @@ impl PartialEq for Expression {
 
 impl Eq for Expression {}
 
+/// Elements of all lists and maps that are written out.
+fn elements(part: &IdedExpr) -> u64 {
+    let inner: u64 = parts(part).map(elements).sum();
+    inner.saturating_add(match &part.expr {
+        Expr::List(list) => list.elements.len() as u64,
+        Expr::Map(map) => map.entries.len() as u64,
+        _ => 0,
+    })
+}
+
+/// The parts that a part consists of.
+fn parts(part: &IdedExpr) -> Box<dyn Iterator<Item = &IdedExpr> + '_> {
+    match &part.expr {
+        Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => Box::new(std::iter::empty()),
+        Expr::Call(call) => Box::new(call.target.iter().map(|target| &**target).chain(&call.args)),
+        Expr::Comprehension(inner) => {
+            let ComprehensionExpr { iter_range, accu_init, loop_cond, loop_step, result, .. } = &**inner;
+            Box::new([iter_range, accu_init, loop_cond, loop_step, result].into_iter())
+        }
+        Expr::List(list) => Box::new(list.elements.iter()),
+        Expr::Map(map) => entries(&map.entries),
+        Expr::Select(select) => Box::new(std::iter::once(&*select.operand)),
+        Expr::Struct(parts) => entries(&parts.entries),
+    }
+}
+
+fn entries(entries: &[IdedEntryExpr]) -> Box<dyn Iterator<Item = &IdedExpr> + '_> {
+    Box::new(
+        entries
+            .iter()
+            .flat_map(|entry| match &entry.expr {
+                EntryExpr::StructField(field) => [None, Some(&field.value)],
+                EntryExpr::MapEntry(entry) => [Some(&entry.key), Some(&entry.value)],
+            })
+            .flatten(),
+    )
+}
+
 /// What is found in an expression before it is used.
-#[derive(Default)]
-struct Look {
+struct Look<'r> {
+    room: &'r Room,
     /// `matches` is called.
     matches: bool,
     regexes: Regexes,
+    /// Elements of a list of which nothing else is known.
+    longest: u64,
 }
 
-impl Look {
-    /// Looks at a part of it, inside of so many loops. Recursion ends: the parser bounds nesting.
-    fn at(&mut self, part: &IdedExpr, loops: usize) -> Result<(), String> {
+impl<'r> Look<'r> {
+    fn new(room: &'r Room) -> Look<'r> {
+        Look { room, matches: false, regexes: Regexes::new(), longest: 0 }
+    }
+
+    /// Looks at a part of it, inside of so many loops; how many steps it takes at the most. Recursion ends: the parser
+    /// bounds nesting.
+    fn at(&mut self, part: &IdedExpr, loops: usize) -> Result<u64, String> {
         match &part.expr {
-            Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => Ok(()),
-            Expr::Call(call) => {
-                if call.func_name == "matches" {
-                    self.regex(call.args.last())?;
-                }
-                call.target
-                    .iter()
-                    .map(|target| &**target)
-                    .chain(&call.args)
-                    .try_for_each(|part| self.at(part, loops))
-            }
             Expr::Comprehension(inner) => {
                 if loops == DEEPEST_LOOPS {
                     return Err(format!("loops are nested deeper than {DEEPEST_LOOPS}"));
                 }
                 let ComprehensionExpr { iter_range, accu_init, loop_cond, loop_step, result, .. } = &**inner;
-                self.at(iter_range, loops)?;
-                [accu_init, loop_cond, loop_step, result]
-                    .into_iter()
-                    .try_for_each(|part| self.at(part, loops + 1))
+                let once = self.all([iter_range, accu_init, result].into_iter(), loops)?;
+                let each = self.all([loop_cond, loop_step].into_iter(), loops + 1)?;
+                Ok(each.saturating_mul(self.length(iter_range)).saturating_add(once))
             }
-            Expr::List(list) => list.elements.iter().try_for_each(|part| self.at(part, loops)),
-            Expr::Map(map) => self.entries(&map.entries, loops),
-            Expr::Select(select) => self.at(&select.operand, loops),
-            Expr::Struct(parts) => self.entries(&parts.entries, loops),
+            Expr::Call(call) if call.func_name == "matches" => {
+                self.regex(call.args.last())?;
+                Ok(self.all(parts(part), loops)?.saturating_add(SEARCH))
+            }
+            _ => self.all(parts(part), loops),
         }
     }
 
-    fn entries(&mut self, entries: &[IdedEntryExpr], loops: usize) -> Result<(), String> {
-        entries.iter().try_for_each(|entry| match &entry.expr {
-            EntryExpr::StructField(field) => self.at(&field.value, loops),
-            EntryExpr::MapEntry(entry) => {
-                self.at(&entry.key, loops)?;
-                self.at(&entry.value, loops)
-            }
-        })
+    fn all<'p>(&mut self, parts: impl Iterator<Item = &'p IdedExpr>, loops: usize) -> Result<u64, String> {
+        let mut steps: u64 = 1;
+        for part in parts {
+            steps = steps.saturating_add(self.at(part, loops)?);
+        }
+        Ok(steps)
+    }
+
+    /// Elements that a part can have at the most.
+    fn length(&self, part: &IdedExpr) -> u64 {
+        match &part.expr {
+            Expr::List(list) => list.elements.len() as u64,
+            Expr::Map(map) => map.entries.len() as u64,
+            Expr::Comprehension(inner) => self.length(&inner.iter_range),
+            Expr::Call(_) => parts(part).map(|part| self.length(part)).fold(0, u64::saturating_add),
+            _ => self.longest,
+        }
     }
 
     fn regex(&mut self, argument: Option<&IdedExpr>) -> Result<(), String> {
@@ -179,9 +261,16 @@ impl Look {
         let Some(Expr::Literal(LiteralValue::String(text))) = argument.map(|part| &part.expr) else {
             return Err("what `matches` looks for must be written out".to_owned());
         };
-        let limit = meta::Config::new().nfa_size_limit(Some(REGEX_BYTES));
-        let regex = meta::Builder::new().configure(limit).build(text.inner());
+        if self.regexes.contains_key(text.inner()) {
+            return Ok(());
+        }
+        let config = meta::Config::new()
+            .nfa_size_limit(Some(REGEX_BYTES))
+            .hybrid_cache_capacity(CACHE_BYTES)
+            .onepass(false);
+        let regex = meta::Builder::new().configure(config).build(text.inner());
         let regex = regex.map_err(|error| format!("{:?} is no regular expression: {error}", text.inner()))?;
+        self.room.take(regex.memory_usage() + CACHE_BYTES)?;
         self.regexes.insert(text.inner().to_owned(), regex);
         Ok(())
     }

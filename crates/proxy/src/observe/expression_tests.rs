@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use limen_wire::head::{Fields, Version};
 
-use super::Expression;
+use super::{Expression, Room};
 use crate::address::Address;
 use crate::observe::{Flags, Record};
 
@@ -34,7 +34,8 @@ fn of_request(expression: &str) -> Option<String> {
         cluster: "outbound|80||shop",
         ..Record::new(1_700_000_000_000, local, remote)
     };
-    let expression = Expression::compile(expression).unwrap_or_else(|why| panic!("{expression}: {why}"));
+    let expression =
+        Expression::compile(expression, &Room::default()).unwrap_or_else(|why| panic!("{expression}: {why}"));
     let text = expression.text(&record);
     assert_eq!(expression.is_true(&record), text.as_deref() == Some("true"));
     text
@@ -83,7 +84,7 @@ fn of_an_endpoint_at_a_unix_socket_there_is_an_address_and_no_port() {
     let address: SocketAddr = "192.0.2.7:40000".parse().unwrap();
     let upstream_host = Some(Address::Unix("/run/a.sock"));
     let record = Record { upstream_host, ..Record::new(0, address, address) };
-    let holds = |text: &str| Expression::compile(text).unwrap().is_true(&record);
+    let holds = |text: &str| Expression::compile(text, &Room::default()).unwrap().is_true(&record);
     assert!(holds("upstream.address == '/run/a.sock'") && !holds("upstream.port >= 0"));
 }
 
@@ -91,7 +92,7 @@ fn of_an_endpoint_at_a_unix_socket_there_is_an_address_and_no_port() {
 fn of_a_connection_there_is_no_request() {
     let address: SocketAddr = "192.0.2.7:40000".parse().unwrap();
     let record = Record { flags: Flags::NR, ..Record::new(0, address, address) };
-    let holds = |text: &str| Expression::compile(text).unwrap().is_true(&record);
+    let holds = |text: &str| Expression::compile(text, &Room::default()).unwrap().is_true(&record);
     assert!(!holds("response.code >= 400") && !holds("response.code < 400"));
     assert!(!holds("request.method == ''") && holds("!has(request.method)"));
     assert!(holds("response.flags == 256"), "NR");
@@ -99,12 +100,53 @@ fn of_a_connection_there_is_no_request() {
 
 #[test]
 fn what_could_take_long_or_is_no_cel_is_refused() {
-    let refused = |text: &str| Expression::compile(text).map(drop).unwrap_err();
+    let refused = |text: &str| Expression::compile(text, &Room::default()).map(drop).unwrap_err();
     assert!(refused("response.code >=").contains("Syntax error"));
     assert!(refused("request.path.matches('(')").contains("no regular expression"));
     assert!(refused("request.path.matches(request.host)").contains("must be written out"));
     assert!(refused("[1].all(a, [1].all(b, [1].all(c, a + b == c)))").contains("nested deeper"));
     assert!(refused(&format!("{}1{}", "(".repeat(60), ")".repeat(60))).contains("Recursion limit"));
     assert!(refused(&format!("'{}' == ''", "a".repeat(5000))).contains("longer than"));
-    Expression::compile("[1, 2].exists(a, [3].all(b, a < b))").unwrap();
+    Expression::compile("[1, 2].exists(a, [3].all(b, a < b))", &Room::default()).unwrap();
+}
+
+/// Steps are told beforehand: by what is written out, or as many fields as a request may have.
+#[test]
+fn what_a_request_costs_is_bounded() {
+    let list = |n: usize| format!("[{}]", vec!["0"; n].join(","));
+    let (many, few) = (list(600), list(20));
+    for (expression, fits) in [
+        (format!("{many}.all(a, a < 1)"), true),
+        (format!("{few}.all(a, {few}.all(b, a < b))"), true),
+        ("request.headers.exists(name, name.matches('^x-'))".to_owned(), true),
+        (format!("{many}.all(a, {many}.all(b, a < b))"), false),
+        (format!("[{many}].all(a, a.all(b, b < 1))"), true),
+        (format!("({few} + {few}).map(a, a + 1).all(a, {many}.all(b, a < b))"), false),
+        ("request.headers.all(a, request.headers.all(b, a.matches('x') || b == a))".to_owned(), false),
+    ] {
+        let refused = Expression::compile(&expression, &Room::default()).map(drop).err();
+        let told = refused.as_ref().is_none_or(|why| why.contains("100000 steps"));
+        assert!(refused.is_none() == fits && told, "{expression}: {refused:?}");
+    }
+}
+
+/// Expressions of one author have room together, and large regular expressions take more of it.
+#[test]
+fn what_expressions_take_is_bounded_together() {
+    let room = Room::default();
+    let count = |room: &Room, expression: fn(usize) -> String| {
+        let full =
+            (0..100_000).find_map(|n| Expression::compile(&expression(n), room).err().map(|why| (n, why)));
+        let (n, why) = full.expect("there is an end");
+        assert!(why.contains("together take more than 16 MiB"), "{why}");
+        n
+    };
+    let small = count(&room, |n| format!("request.path.matches('^/{n}')"));
+    let large = count(&Room::default(), |n| format!("request.path.matches('^/{n}.{{300}}')"));
+    assert!((50..200).contains(&small) && (5..small).contains(&large), "{small} {large}");
+    let plain = count(&Room::default(), |n| format!("request.path == '{n}{}'", "x".repeat(4_000)));
+    assert!((50..100).contains(&plain), "{plain}");
+    // One that was full stays so for what is large, and others are not.
+    assert!(Expression::compile("request.path.matches('a')", &room).is_err());
+    Expression::compile("request.path.matches('a')", &Room::default()).unwrap();
 }

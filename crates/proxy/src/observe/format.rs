@@ -1,7 +1,7 @@
 //! Parser of Envoy's access log format strings: literals and `%OPERATOR(arguments):length%`.
 
 use super::composed::Composed;
-use super::expression::Expression;
+use super::expression::{Expression, Room};
 use super::operator::{AddressPart, Endpoint, GrpcStatusForm, Operator, Plain, RequestPart, ResponsePart};
 use super::peer::PeerPart;
 use super::time::TimeFormat;
@@ -43,8 +43,8 @@ pub(super) struct Parsed {
     pub(super) absent: Vec<String>,
 }
 
-/// Takes a format string apart. `hostname` is what `%HOSTNAME%` prints.
-pub(super) fn parse(format: &str, hostname: &str) -> Result<Parsed, FormatError> {
+/// Takes a format string apart. `hostname` is what `%HOSTNAME%` prints, `room` what expressions have.
+pub(super) fn parse(format: &str, hostname: &str, room: &Room) -> Result<Parsed, FormatError> {
     let mut parsed = Parsed::default();
     let mut position = 0;
     while let Some(offset) = format[position..].find('%') {
@@ -66,7 +66,7 @@ pub(super) fn parse(format: &str, hostname: &str) -> Result<Parsed, FormatError>
                 "expected %NAME%, %NAME(arguments)% or %NAME(arguments):length%; write %% for a percent sign";
             return Err(error(20, reason.to_owned()));
         };
-        let operator = operator(&written, hostname).map_err(|reason| error(written.length, reason))?;
+        let operator = operator(&written, hostname, room).map_err(|reason| error(written.length, reason))?;
         if operator == Operator::Absent {
             parsed.absent.push(written.name.to_owned());
         }
@@ -231,7 +231,7 @@ fn find<T: Copy>(table: &[(&str, T)], name: &str) -> Option<T> {
 }
 
 /// The operator that was written, or why there is none.
-fn operator(written: &Written<'_>, hostname: &str) -> Result<Operator, String> {
+fn operator(written: &Written<'_>, hostname: &str, room: &Room) -> Result<Operator, String> {
     if let Some(operator) = without_arguments(written.name, hostname) {
         return match written.arguments {
             None | Some("") => Ok(operator),
@@ -277,7 +277,7 @@ fn operator(written: &Written<'_>, hostname: &str) -> Result<Operator, String> {
             let text = written.arguments.filter(|text| !text.is_empty());
             let text = text.ok_or("expected an expression in parentheses, such as (request.host)")?;
             let expression =
-                Expression::compile(text).map_err(|why| format!("it is no CEL expression: {why}"))?;
+                Expression::compile(text, room).map_err(|why| format!("it is no CEL expression: {why}"))?;
             Ok(Operator::Composed(Composed::Expression(expression.into())))
         }
         "METADATA" => metadata(written.arguments),

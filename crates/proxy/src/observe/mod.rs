@@ -40,7 +40,7 @@ pub use access_log::{AccessLog, AccessLogConfig, JsonField, JsonTemplate};
 pub use clusters::ClusterId;
 pub use counters::{ListenerId, Registry, ServiceId, ServiceLabels, SourceLabels, WorkerCounters};
 pub use counters::{WorkloadId, WorkloadLabels};
-pub use expression::Expression;
+pub use expression::{Expression, Room};
 pub use flags::Flags;
 pub use format::FormatError;
 pub use histogram::SharedHistogram;

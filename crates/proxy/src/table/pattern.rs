@@ -1,5 +1,6 @@
 //! Regular expressions that match a whole text, in RE2's meaning.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -152,11 +153,17 @@ impl Pattern {
         &self.prefix
     }
 
-    /// Does the whole text match?
+    /// Does the whole text match? Bytes that are no UTF-8 may also stand for a character that nobody names: a rule that
+    /// denies what contains something must not be walked round by a byte beside it.
     pub(crate) fn matches(&self, text: &[u8], caches: &mut PatternCaches) -> bool {
         let Some(rest) = text.strip_prefix(&*self.start) else { return false };
-        let input = Input::new(rest).anchored(Anchored::Yes).earliest(true);
-        self.rest.regex.search_half_with(caches.of(&self.rest), &input).is_some()
+        let mut found = |text: &[u8]| {
+            let input = Input::new(text).anchored(Anchored::Yes).earliest(true);
+            self.rest.regex.search_half_with(caches.of(&self.rest), &input).is_some()
+        };
+        found(rest)
+            || !rest.is_ascii()
+                && matches!(String::from_utf8_lossy(rest), Cow::Owned(read) if found(read.as_bytes()))
     }
 }
 

@@ -35,6 +35,24 @@ fn the_whole_text_must_match() {
 }
 
 #[test]
+fn bytes_that_are_no_text_hide_nothing() {
+    let mut caches = PatternCaches::default();
+    for (source, text, matches) in [
+        (".*evil.*", &b"evil\xff"[..], true),
+        (".*evil.*", b"\xffevil", true),
+        (".*evil.*", b"\xc3evil\xe2\x82", true),
+        ("evil.*", b"evil\xff", true),
+        ("[^/]*", b"\xff\xfe", true),
+        ("evil", b"evil\xff", false),
+        ("[a-z]*", b"evil\xff", false),
+        ("evil.*", b"\xffevil", false),
+    ] {
+        let pattern = Engines::default().pattern(source, &"a".into()).unwrap();
+        assert_eq!(pattern.matches(text, &mut caches), matches, "{source} {}", text.escape_ascii());
+    }
+}
+
+#[test]
 fn the_literal_start_is_known() {
     let table = [
         ("/api/v[12]/.*", "/api/v"),

@@ -9,6 +9,7 @@ use crate::node::Node;
 
 spec! {
     /// Conditions that must all hold.
+    #[derive(Eq, PartialOrd, Ord)]
     pub struct HttpMatch {
         /// Appended to the route's name.
         "name" => name: String,

@@ -1,5 +1,6 @@
 //! The hosts of a route table, gathered from the VirtualServices that share them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use limen_ir::atoms::{HostPattern, Port};
@@ -70,6 +71,7 @@ impl<'a> Hosts<'a> {
             }
             same
         });
+        all.iter_mut().for_each(|(_, draft)| draft.once());
         all
     }
 }
@@ -79,14 +81,16 @@ impl HostDraft<'_> {
         HostDraft { declared, https_redirect: false, parts: Vec::new() }
     }
 
-    /// What comes behind for the same host. A VirtualService has its rules once through each Gateway.
+    /// What comes behind for the same host.
     fn join(&mut self, next: &mut Self) {
         self.https_redirect |= next.https_redirect;
-        for (key, gateway, bound) in next.parts.drain(..) {
-            if self.parts.iter().all(|(known, through, _)| (*known, *through) != (key, gateway)) {
-                self.parts.push((key, gateway, bound));
-            }
-        }
+        self.parts.append(&mut next.parts);
+    }
+
+    /// A VirtualService has its rules once through each Gateway.
+    fn once(&mut self) {
+        let mut seen = BTreeSet::new();
+        self.parts.retain(|(key, gateway, _)| seen.insert((*key, *gateway)));
     }
 
     /// The host with its rules.
@@ -132,10 +136,10 @@ impl HostDraft<'_> {
 
 /// The rules of a host, in their order. An older catch-all does not hide the specific rules of a newer VirtualService.
 fn rules(parts: &[(&ObjectKey, &str, Arc<Bound>)]) -> Vec<Arc<Rule>> {
-    let mut rules: Vec<&BoundRule> = Vec::new();
-    for (at, (key, _, bound)) in parts.iter().enumerate() {
+    let (mut rules, mut seen) = (Vec::<&BoundRule>::new(), BTreeSet::new());
+    for (key, _, bound) in parts {
         // Through a second Gateway most rules are the same, and would never be reached.
-        let again = parts.iter().take(at).any(|(known, ..)| known == key);
+        let again = !seen.insert(*key);
         let known = rules.len();
         for rule in &bound.rules {
             let before = rules.get(..known).unwrap_or_default();
