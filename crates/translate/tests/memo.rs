@@ -192,7 +192,7 @@ proptest! {
 fn of_crowd(kind: usize, number: usize, version: usize) -> String {
     let host = |shift: usize| format!("h{}.com", (number + version * shift) % 5);
     let team = if number.is_multiple_of(3) { "team" } else { "default" };
-    let to = (number * 2 + version / 3) % 8;
+    let to = (number * 2 + version) % 8;
     let age = match version % 3 {
         0 => String::new(),
         year => format!(", creationTimestamp: '202{year}-01-01T00:00:00Z'"),
@@ -216,18 +216,24 @@ fn of_crowd(kind: usize, number: usize, version: usize) -> String {
             )
         }
         1 => {
-            let default = if version == 5 {
+            // Most versions of one claim the same hosts, and are as old.
+            let age = if version < 4 { "" } else { ", creationTimestamp: '2021-01-01T00:00:00Z'" };
+            let default = if version == 2 || number.is_multiple_of(5) {
                 format!("defaultBackend: {{service: {{name: s{to}, port: {{number: 80}}}}}}, ")
             } else {
                 String::new()
             };
             let class = if number.is_multiple_of(4) { "c" } else { "limen" };
-            let tls = if version == 2 {
+            let tls = if version == 3 {
                 format!("tls: [{{hosts: [{}], secretName: cert}}], ", host(3))
             } else {
                 String::new()
             };
-            let own = if version == 3 { "''".to_owned() } else { host(1) };
+            let own = match version {
+                0..4 => format!("h{}.com", number % 5),
+                4 => host(1),
+                _ => "''".to_owned(),
+            };
             format!(
                 "{{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {{name: i{number}, namespace: {team}{age}}}, spec: {{ingressClassName: {class}, {default}{tls}\
                  rules: [{{host: {own}, http: {{paths: [{{path: /p{}, pathType: Prefix, backend: {{service: {{name: s{to}, port: {{number: 80}}}}}}}}]}}}}]}}}}",
