@@ -64,13 +64,18 @@ pub(crate) fn is_resource_name(path: &Path) -> bool {
 /// Lists the resource files under `roots`, following links. `visit` is called with every folder before it is listed,
 /// so that a watch set up there misses nothing.
 pub(crate) fn walk(roots: &[PathBuf], visit: &mut dyn FnMut(&Path)) -> Walk {
+    walk_at_ease(roots, visit, &mut || {})
+}
+
+/// The same. `rest` is called behind every entry of a folder: who is in no hurry may pause there.
+pub(crate) fn walk_at_ease(roots: &[PathBuf], visit: &mut dyn FnMut(&Path), rest: &mut dyn FnMut()) -> Walk {
     let mut found = Walk::default();
     for root in roots {
         if let Some(parent) = root.parent() {
             visit(parent);
         }
         match fs::metadata(root) {
-            Ok(meta) if meta.is_dir() => walk_folder(root, &mut Vec::new(), &mut found, visit),
+            Ok(meta) if meta.is_dir() => walk_folder(root, &mut Vec::new(), &mut found, (visit, rest)),
             Ok(meta) => {
                 found.links |= root.is_symlink();
                 visit_target(root, visit);
@@ -87,7 +92,10 @@ pub(crate) fn walk(roots: &[PathBuf], visit: &mut dyn FnMut(&Path)) -> Walk {
     found
 }
 
-fn walk_folder(folder: &Path, above: &mut Vec<PathBuf>, found: &mut Walk, visit: &mut dyn FnMut(&Path)) {
+/// What is called on the way: with folders, and behind entries.
+type OnTheWay<'c> = (&'c mut dyn FnMut(&Path), &'c mut dyn FnMut());
+
+fn walk_folder(folder: &Path, above: &mut Vec<PathBuf>, found: &mut Walk, (visit, rest): OnTheWay<'_>) {
     let Ok(canonical) = fs::canonicalize(folder) else { return };
     if above.len() >= MAX_DEPTH || above.contains(&canonical) {
         return;
@@ -105,7 +113,7 @@ fn walk_folder(folder: &Path, above: &mut Vec<PathBuf>, found: &mut Walk, visit:
     above.push(canonical);
     for entry in entries {
         match entry {
-            Ok(entry) => walk_entry(&entry, above, found, visit),
+            Ok(entry) => walk_entry(&entry, above, found, (&mut *visit, &mut *rest)),
             Err(error) => {
                 found.unreadable.insert(folder.to_owned(), error.to_string());
             }
@@ -114,7 +122,8 @@ fn walk_folder(folder: &Path, above: &mut Vec<PathBuf>, found: &mut Walk, visit:
     above.pop();
 }
 
-fn walk_entry(entry: &DirEntry, above: &mut Vec<PathBuf>, found: &mut Walk, visit: &mut dyn FnMut(&Path)) {
+fn walk_entry(entry: &DirEntry, above: &mut Vec<PathBuf>, found: &mut Walk, (visit, rest): OnTheWay<'_>) {
+    rest();
     // What is hidden counts here, too: a volume's files are links through `..data`.
     let link = entry.file_type().is_ok_and(|own| own.is_symlink());
     found.links |= link;
@@ -123,7 +132,7 @@ fn walk_entry(entry: &DirEntry, above: &mut Vec<PathBuf>, found: &mut Walk, visi
         return;
     }
     match fs::metadata(&path) {
-        Ok(meta) if meta.is_dir() => walk_folder(&path, above, found, visit),
+        Ok(meta) if meta.is_dir() => walk_folder(&path, above, found, (visit, rest)),
         Ok(meta) if is_resource_name(&path) => {
             if link {
                 visit_target(&path, visit);

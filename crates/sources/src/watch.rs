@@ -26,6 +26,10 @@ const SETTLE_AT_MOST: Duration = Duration::from_millis(50);
 const NEVER: Duration = Duration::from_secs(3600 * 24 * 365);
 /// How often everything is looked at without being told. Hardly ever in tests, so that they see events being missed.
 pub(crate) const RESCAN: Duration = Duration::from_secs(if cfg!(test) { 3600 } else { 10 });
+/// A walk beside the thread pauses after so many entries,
+const REST_AFTER: u32 = 64;
+/// for this time.
+const REST: Duration = Duration::from_millis(1);
 /// Where files change all the time everything is looked at after so many walks that were of no use for that.
 const STALE_AT_MOST: u32 = 6;
 /// How often everything is looked at where the system gives no notifications.
@@ -286,8 +290,15 @@ impl Watching {
     fn begin_walk(&self) -> bool {
         let (roots, looks, wake) = (self.files.roots(), self.looks, self.wake.clone());
         let walk = move || {
-            let mut visited = Vec::new();
-            let walk = disk::walk(&roots, &mut |folder| visited.push(folder.to_owned()));
+            let (mut visited, mut passed) = (Vec::new(), 0);
+            // Requests and changes need the processor more.
+            let rest = &mut || {
+                passed += 1;
+                if passed % REST_AFTER == 0 {
+                    std::thread::sleep(REST);
+                }
+            };
+            let walk = disk::walk_at_ease(&roots, &mut |folder| visited.push(folder.to_owned()), rest);
             // Who waits for it may have ended.
             let _ = wake.send(Wake::Walked(Walked { walk, visited, looks }));
         };

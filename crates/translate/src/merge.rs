@@ -80,23 +80,67 @@ impl WantedClusters {
     /// In the order of their keys; those of one key in the order in which they were named. `order` remembers how they came
     /// the last time.
     pub(crate) fn into_sorted(self, order: &mut WantedOrder) -> Vec<(ClusterKey, Wanted)> {
-        let list = self.list;
-        let same = list.len() == order.keys.len() && list.iter().map(|(key, _)| key).eq(&order.keys);
-        if !same {
-            order.keys = list.iter().map(|(key, _)| key.clone()).collect();
-            order.places = (0..list.len()).collect();
-            order.places.sort_by_key(|place| list.get(*place).map(|(key, _)| key));
-        }
-        let mut list: Vec<_> = list.into_iter().map(Some).collect();
+        order.next(self.list.iter().map(|(key, _)| key));
+        let mut list: Vec<_> = self.list.into_iter().map(Some).collect();
         order.places.iter().filter_map(|place| list.get_mut(*place)?.take()).collect()
     }
 }
 
-/// How clusters were named, and the places of these names in order: after most changes it is the same.
+/// How clusters were named, and the places of these names in order: most changes leave nearly all as it was.
 #[derive(Debug, Default)]
 pub(crate) struct WantedOrder {
     keys: Vec<ClusterKey>,
     places: Vec<usize>,
+}
+
+impl WantedOrder {
+    /// Above so many that differ all are sorted anew.
+    const FEW: usize = 64;
+
+    fn next<'k>(
+        &mut self,
+        keys: impl ExactSizeIterator<Item = &'k ClusterKey> + DoubleEndedIterator + Clone,
+    ) {
+        let (old, new) = (self.keys.len(), keys.len());
+        // In between, where there are more or fewer than before.
+        let head = self.keys.iter().zip(keys.clone()).take_while(|(a, b)| a == b).count();
+        let most = old.min(new) - head;
+        let tail =
+            self.keys.iter().rev().zip(keys.clone().rev()).take(most).take_while(|(a, b)| a == b).count();
+        let (gone, come) = (head..old - tail, head..new - tail);
+        let differing: BTreeSet<usize> = if old == new {
+            let both = self.keys.iter().zip(keys.clone()).enumerate();
+            both.filter(|(_, (a, b))| a != b).map(|(place, _)| place).take(WantedOrder::FEW + 1).collect()
+        } else {
+            come.clone().take(WantedOrder::FEW + 1).collect()
+        };
+        if differing.len() > WantedOrder::FEW || gone.len() > come.len() + WantedOrder::FEW {
+            self.keys = keys.cloned().collect();
+            self.places = (0..new).collect();
+            self.places.sort_by_key(|place| self.keys.get(*place));
+            return;
+        }
+        if old == new {
+            self.places.retain(|place| !differing.contains(place));
+            for (known, key) in self.keys.iter_mut().zip(keys) {
+                if known != key {
+                    known.clone_from(key);
+                }
+            }
+        } else {
+            self.places.retain(|place| !gone.contains(place));
+            for place in self.places.iter_mut().filter(|place| **place >= gone.end) {
+                *place = *place + new - old;
+            }
+            let own = keys.skip(head).take(come.len()).cloned();
+            self.keys.splice(gone, own);
+        }
+        for place in differing {
+            let own = (self.keys.get(place), place);
+            let at = self.places.partition_point(|known| (self.keys.get(*known), *known) < own);
+            self.places.insert(at, place);
+        }
+    }
 }
 
 /// What names a cluster: an object, and the field in it.
@@ -486,4 +530,35 @@ fn shared_hosts<'h>(server: &'h ServerPlan, draft: &'h VirtualServiceDraft) -> V
     let hosts =
         server.hosts.iter().filter(|host| host.namespace.as_deref().is_none_or(|namespace| namespace == own));
     names::intersection(hosts.map(|host| &*host.name), &draft.hosts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// However names come from one time to the next, their places are those of a list that is sorted anew.
+    #[test]
+    fn the_order_of_wanted_clusters_follows_their_names() {
+        let mut dice = 3_u64;
+        let mut roll = |sides: usize| {
+            dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (dice >> 33) as usize % sides
+        };
+        let (mut order, mut keys) = (WantedOrder::default(), Vec::new());
+        for round in 0..2000 {
+            for _ in 0..=roll(if round % 50 == 0 { 150 } else { 3 }) {
+                let key = ClusterKey::new(80, "", &format!("h{}", roll(40)));
+                let at = roll(keys.len() + 1);
+                match roll(if keys.len() > 200 { 3 } else { 4 }) {
+                    0 | 1 if at < keys.len() => keys[at] = key,
+                    2 if at < keys.len() => drop(keys.remove(at)),
+                    _ => keys.insert(at, key),
+                }
+            }
+            order.next(keys.iter());
+            let mut places: Vec<usize> = (0..keys.len()).collect();
+            places.sort_by_key(|place| &keys[*place]);
+            assert_eq!((&order.keys, &order.places), (&keys, &places), "round {round}");
+        }
+    }
 }
