@@ -152,11 +152,15 @@ async fn what_is_late_and_in_small_parts_arrives_whole() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_cut_is_seen_to_be_and_not_done_twice() {
-    for seed in [1, 2, 3] {
-        for (front, behind) in [(Some(CUTS), None), (None, Some(CUTS)), (Some(CUTS), Some(CUTS))] {
+    for (front, behind) in [(Some(CUTS), None), (None, Some(CUTS)), (Some(CUTS), Some(CUTS))] {
+        let mut all = 0;
+        for seed in [1, 2, 3] {
             let (failed, cuts) = requests(seed, front, behind, 100_000).await;
-            assert!(cuts > 0 && failed.len() < REQUESTS, "seed {seed}, {cuts} cuts: {failed:?}");
+            assert!(failed.len() < REQUESTS, "seed {seed}, {cuts} cuts: {failed:?}");
+            all += cuts;
         }
+        // How many connections there are, of which one in two is cut, is the gateway's to decide.
+        assert!(all > 0, "{front:?}, {behind:?}");
     }
 }
 
