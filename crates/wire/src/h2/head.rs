@@ -156,12 +156,15 @@ impl<'a> HeadBuilder<'a> {
         }
     }
 
-    /// One `cookie` line out of all crumbs (RFC 9113 8.2.3), where the first of them stood.
+    /// One `cookie` line out of all crumbs (RFC 9113 8.2.3), where the first of them stood. One that holds nothing adds
+    /// nothing: no line may begin or end with the white space that would stand beside it (8.2.1).
     fn crumb(&mut self, value: &[u8]) {
-        if self.cookie_at.is_some() {
+        self.cookie_at.get_or_insert(self.head.fields.len());
+        if value.is_empty() {
+            return;
+        }
+        if !self.cookie.is_empty() {
             self.cookie.extend_from_slice(b"; ");
-        } else {
-            self.cookie_at = Some(self.head.fields.len());
         }
         self.cookie.extend_from_slice(value);
     }

@@ -126,6 +126,17 @@ async fn refused_heads_name_the_rule() {
 }
 
 #[tokio::test]
+async fn crumbs_that_hold_nothing_leave_no_white_space() {
+    for (crumbs, line) in [(&["", "a=1", "", "b=2", ""][..], "a=1; b=2"), (&["", ""], ""), (&["a=1"], "a=1")]
+    {
+        let request =
+            crumbs.iter().fold(get("https://a/"), |request, crumb| request.header("cookie", *crumb));
+        let head = receive(request.body(()).unwrap()).await.unwrap();
+        assert_eq!(head.fields.get_all(b"cookie").collect::<Vec<_>>(), [line.as_bytes()], "{crumbs:?}");
+    }
+}
+
+#[tokio::test]
 async fn fields_are_counted_crumb_by_crumb() {
     for (crumbs, ok) in [(127, true), (128, false)] {
         let mut request = get("https://a/").header("x", "y");
