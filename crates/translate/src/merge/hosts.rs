@@ -89,6 +89,9 @@ impl HostDraft<'_> {
 
     /// A VirtualService has its rules once through each Gateway.
     fn once(&mut self) {
+        if self.parts.len() < 2 {
+            return;
+        }
         let mut seen = BTreeSet::new();
         self.parts.retain(|(key, gateway, _)| seen.insert((*key, *gateway)));
     }
