@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Output, Stdio};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -22,12 +23,16 @@ const TICKS: f64 = 100.0;
 /// The environment variable that says where the process is to panic.
 pub const PANICS: &str = "LIMEN_TEST_PANICS";
 
-/// A running gateway, killed when it is dropped.
+/// A running gateway, killed when it is dropped. One that panicked without being asked to fails its test.
 pub struct Process {
     child: Child,
     binary: &'static str,
     home: TempDir,
     said: watch::Sender<Said>,
+    /// Reads what it says, to its end.
+    reader: Option<JoinHandle<()>>,
+    /// Was it asked to panic?
+    may_panic: bool,
     /// `None`: it does not serve yet.
     admin: Option<SocketAddr>,
     listeners: Vec<Value>,
@@ -99,14 +104,15 @@ impl Process {
         let (said, stderr) = (watch::Sender::new(Said::default()), child.stderr.take().unwrap());
         let to = said.clone();
         // It is read to its end, lest it waits for a reader.
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines() {
                 let line = line.unwrap_or_else(|error| error.to_string());
                 to.send_modify(|said| said.text.extend([&*line, "\n"]));
             }
             to.send_modify(|said| said.over = true);
         });
-        Process { child, binary, home, said, admin: None, listeners: Vec::new() }
+        let (reader, may_panic) = (Some(reader), !panics.is_empty());
+        Process { child, binary, home, said, reader, may_panic, admin: None, listeners: Vec::new() }
     }
 
     async fn serves(&mut self) {
@@ -231,5 +237,13 @@ impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        let _ = self.reader.take().map(JoinHandle::join);
+        // A panic that is caught harms one request only, but is an error all the same: no test may pass over one.
+        let said = self.said.borrow();
+        let panicked = said.text.lines().find(|line| line.contains("panicked at"));
+        assert!(
+            self.may_panic || std::thread::panicking() || panicked.is_none(),
+            "the gateway: {panicked:?}"
+        );
     }
 }

@@ -18,6 +18,9 @@ use crate::observe::{
 };
 use crate::table::logs::{Log, Logs, Outlet};
 
+/// Characters of an expression that a problem shows.
+const SHOWN: usize = 60;
+
 /// Remembers which files are open.
 pub(crate) struct LogMemo {
     pub(super) config: Arc<Config>,
@@ -174,10 +177,19 @@ struct Said<'s> {
 fn filter(ir: &LogFilter, Said { rooms, problems }: &mut Said<'_>) -> Arc<Expression> {
     let LogFilter { expression, origin } = ir;
     Arc::new(Expression::compile(expression, room(rooms, origin)).unwrap_or_else(|why| {
-        let message = format!("{expression:?} is not understood: {why}; nothing is logged by it");
+        let shown = beginning(expression);
+        let message = format!("{shown:?} is not understood: {why}; nothing is logged by it");
         problems.push(problem(ACCESS_LOG_FILTER, origin, message, "write such as response.code >= 400"));
         Expression::never()
     }))
+}
+
+/// What a problem shows of an expression: pages of it would hide what is wrong.
+fn beginning(expression: &str) -> String {
+    match expression.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &expression[..end]),
+        None => expression.to_owned(),
+    }
 }
 
 /// The members of an object.

@@ -100,7 +100,7 @@ impl Expression {
 
     /// What is true of nothing.
     pub(crate) fn never() -> Expression {
-        let root = IdedExpr::default();
+        let root = IdedExpr { id: 0, expr: Expr::Literal(LiteralValue::Boolean(false.into())) };
         Expression { text: "false".to_owned(), root, environment: Arc::default(), regexes: None }
     }
 

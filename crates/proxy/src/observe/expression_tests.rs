@@ -79,6 +79,15 @@ fn attributes_have_envoys_names() {
     }
 }
 
+/// It is evaluated as any other is, for each request: it must not end in a panic that is caught, which costs a line each.
+#[test]
+fn what_stands_for_a_refused_filter_is_false() {
+    let address: SocketAddr = "192.0.2.7:40000".parse().unwrap();
+    let record = Record::new(0, address, address);
+    assert_eq!(Expression::never().text(&record).as_deref(), Some("false"));
+    assert!(!Expression::never().is_true(&record));
+}
+
 #[test]
 fn of_an_endpoint_at_a_unix_socket_there_is_an_address_and_no_port() {
     let address: SocketAddr = "192.0.2.7:40000".parse().unwrap();
