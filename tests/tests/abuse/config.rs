@@ -187,21 +187,24 @@ fn status_of(number: usize, count: usize) -> u16 {
     if number + 1 == count { 201 } else { 202 }
 }
 
+fn one(count: usize, gateways: &str) -> String {
+    let rule = |n| {
+        let status = status_of(n, count);
+        format!("  - {{match: [{{uri: {{exact: /r{n}}}}}], directResponse: {{status: {status}}}}}\n")
+    };
+    let rules: String = (0..count).map(rule).collect();
+    format!(
+        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: many, namespace: many}}\n\
+         spec:\n  hosts: [{HOST}]\n  gateways: [{gateways}]\n  http:\n{rules}"
+    )
+}
+
 const SHAPES: &[Shape] = &[
+    Shape { name: "one VirtualService", text: |count| one(count, "default/edge"), each: 8 << 10 },
     Shape {
-        name: "one VirtualService",
-        text: |count| {
-            let rule = |n| {
-                let status = status_of(n, count);
-                format!("  - {{match: [{{uri: {{exact: /r{n}}}}}], directResponse: {{status: {status}}}}}\n")
-            };
-            let rules: String = (0..count).map(rule).collect();
-            format!(
-                "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: many, namespace: many}}\n\
-                 spec:\n  hosts: [{HOST}]\n  gateways: [default/edge]\n  http:\n{rules}"
-            )
-        },
-        each: 8 << 10,
+        name: "one VirtualService through two Gateways",
+        text: |count| one(count, "default/edge, default/other"),
+        each: 16 << 10,
     },
     Shape {
         name: "VirtualServices for one host",
@@ -237,7 +240,9 @@ const SHAPES: &[Shape] = &[
     },
 ];
 
-const API: &str = "---
+const OTHERS: &str = "---
+{apiVersion: networking.istio.io/v1, kind: Gateway, metadata: {name: other}, spec: {selector: {istio: ingressgateway}, servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}]}}
+---
 {apiVersion: gateway.networking.k8s.io/v1, kind: GatewayClass, metadata: {name: limen}, spec: {controllerName: limen.dev/gateway-controller}}
 ---
 {apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {name: api}, spec: {gatewayClassName: limen, listeners: [{name: http, port: 8080, protocol: HTTP, allowedRoutes: {namespaces: {from: All}}}]}}
@@ -245,7 +250,7 @@ const API: &str = "---
 
 /// What it takes to serve so many rules: processor time, and bytes at the worst.
 async fn served(shape: &Shape, count: usize) -> (Duration, u64) {
-    let gateway = Process::start(BINARY, &format!("{GOOD}{API}"), &[]).await;
+    let gateway = Process::start(BINARY, &format!("{GOOD}{OTHERS}"), &[]).await;
     let before = (gateway.cpu(), gateway.peak());
     gateway.add("many.yaml", &(shape.text)(count));
     let path = format!("/r{}", count - 1);

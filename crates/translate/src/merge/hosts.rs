@@ -1,6 +1,6 @@
 //! The hosts of a route table, gathered from the VirtualServices that share them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use limen_ir::atoms::{HostPattern, Port};
@@ -139,17 +139,22 @@ impl HostDraft<'_> {
 
 /// The rules of a host, in their order. An older catch-all does not hide the specific rules of a newer VirtualService.
 fn rules(parts: &[(&ObjectKey, &str, Arc<Bound>)]) -> Vec<Arc<Rule>> {
-    let (mut rules, mut seen) = (Vec::<&BoundRule>::new(), BTreeSet::new());
+    let (mut once, mut twice) = (BTreeSet::new(), BTreeSet::new());
+    twice.extend(parts.iter().map(|(key, ..)| *key).filter(|key| !once.insert(*key)));
+    // Through a second Gateway most rules are the same, and would never be reached. There may be tens of thousands, so
+    // they are found by their place in the object.
+    let (mut rules, mut known) = (Vec::<&BoundRule>::new(), BTreeMap::<_, Vec<&Rule>>::new());
     for (key, _, bound) in parts {
-        // Through a second Gateway most rules are the same, and would never be reached.
-        let again = !seen.insert(*key);
-        let known = rules.len();
-        for rule in &bound.rules {
-            let before = rules.get(..known).unwrap_or_default();
-            if !again || before.iter().all(|old| old.rule != rule.rule) {
-                rules.push(rule);
-            }
+        if !twice.contains(key) {
+            rules.extend(&bound.rules);
+            continue;
         }
+        let new = |bound: &&BoundRule| {
+            known.get(&bound.rule.origin).is_none_or(|before| before.iter().all(|old| **old != *bound.rule))
+        };
+        let new: Vec<_> = bound.rules.iter().filter(new).collect();
+        new.iter().for_each(|bound| known.entry(&bound.rule.origin).or_default().push(&bound.rule));
+        rules.extend(new);
     }
     let (last, first): (Vec<_>, Vec<_>) = rules.into_iter().partition(|rule| rule.catch_all);
     first.into_iter().chain(last).map(|rule| Arc::clone(&rule.rule)).collect()
