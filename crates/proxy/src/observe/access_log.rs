@@ -327,7 +327,13 @@ fn write_limited(
     let start = out.len();
     value.cut(limit).write(time, write_text, out);
     if value.is_plain() {
-        out.truncate(start.saturating_add(limit));
+        // A time format may hold characters of several bytes: half of one is none.
+        let inside = |byte: &u8| byte & 0b1100_0000 == 0b1000_0000;
+        let mut end = start.saturating_add(limit);
+        while end > start && out.get(end).is_some_and(inside) {
+            end -= 1;
+        }
+        out.truncate(end);
     }
 }
 

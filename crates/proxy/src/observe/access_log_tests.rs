@@ -229,6 +229,8 @@ fn json_of_users() {
         member("code", format("%RESPONSE_CODE%")),
         member("both", format("%PROTOCOL%/%RESPONSE_CODE%\"")),
         member("cut", format("%RESPONSE_CODE:2%")),
+        member("in half", format("%START_TIME(a\u{fc}%Y):2%")),
+        member("whole", format("%START_TIME(a\u{fc}%Y):3%")),
         member(
             "in\"",
             JsonTemplate::Object(vec![member("a", format("%ROUTE_NAME%")), member("b", format("x"))]),
@@ -241,10 +243,10 @@ fn json_of_users() {
     ];
     let record = Record { code: 404, ..empty() };
     let all = AccessLogConfig::Json { fields: fields.clone(), omit_empty: false };
-    let expected = r#"{"none":null,"code":404,"both":"-/404\"","cut":"40","in\"":{"a":null,"b":"x"},"list":[0,-1.5e3],"open":{"x":null}}"#;
+    let expected = r#"{"none":null,"code":404,"both":"-/404\"","cut":"40","in half":"a","whole":"aü","in\"":{"a":null,"b":"x"},"list":[0,-1.5e3],"open":{"x":null}}"#;
     assert_eq!(line(&all, &record).trim_end(), expected);
     let some = AccessLogConfig::Json { fields, omit_empty: true };
-    let expected = r#"{"code":404,"both":"/404\"","cut":"40","in\"":{"b":"x"},"list":[0,-1.5e3],"open":{}}"#;
+    let expected = r#"{"code":404,"both":"/404\"","cut":"40","in half":"a","whole":"aü","in\"":{"b":"x"},"list":[0,-1.5e3],"open":{}}"#;
     assert_eq!(line(&some, &record).trim_end(), expected);
 }
 

@@ -248,12 +248,12 @@ impl<'r> Value<'r> {
         }
     }
 
-    /// Whether it prints as plain ASCII, one byte for each.
+    /// Whether it prints as text that needs no escaping, of which nothing comes from outside.
     pub(super) fn is_plain(self) -> bool {
         !matches!(self, Value::Text(_) | Value::Word(_) | Value::IngressName(_))
     }
 
-    /// Appends the value; text that came from outside goes through `write_text`, all else is plain ASCII.
+    /// Appends the value; text that came from outside goes through `write_text`, all else needs no escaping.
     pub(super) fn write(self, time: &mut TimeCache, write_text: impl WriteText, out: &mut Vec<u8>) {
         match self {
             Value::Missing => {}
