@@ -138,10 +138,21 @@ impl Gateway {
         fs::read_dir(format!("/proc/{}/fd", self.child.id())).map_or(0, Iterator::count)
     }
 
+    fn signal(&self, name: &str) -> Result<(), String> {
+        let told = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
+        told.map(drop).map_err(|error| format!("kill: {error}"))
+    }
+
+    /// Has the system give it no time for this long.
+    pub(crate) async fn stop(&self, time: Duration) -> Result<(), String> {
+        self.signal("STOP")?;
+        sleep(time).await;
+        self.signal("CONT")
+    }
+
     /// Tells it to end, and waits until it has.
     pub(crate) async fn end(&mut self) -> Result<ExitStatus, String> {
-        let told = Command::new("kill").arg(self.child.id().to_string()).status();
-        told.map_err(|error| format!("kill: {error}"))?;
+        self.signal("TERM")?;
         guarded("the gateway", async {
             loop {
                 if let Some(status) = self.child.try_wait().map_err(|error| error.to_string())? {

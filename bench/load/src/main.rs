@@ -51,10 +51,14 @@ pub(crate) struct Args {
     /// Milliseconds from one fault to the next; left out, there are none.
     #[arg(long)]
     faults: Option<u64>,
+    /// How often, while it warms up, everyone is made to wait for the gateway at once: it is stopped for a third of a second.
+    /// What it needs at the worst moment it has needed then, and need not come to by and by.
+    #[arg(long, default_value_t = 0)]
+    stops: u32,
     /// By how many parts of a hundred memory may have grown, after a warm-up, from the first third of the time to the last.
     /// It settles for some minutes: the stock of buffers comes to what the worst moment so far needed, which is bounded for
     /// each worker by 512 of 16 KiB and 16 of 256 KiB, and by 64 of 72 KiB for log lines. That it is flat from then on is
-    /// for longer runs to show.
+    /// for longer runs with stops to show.
     #[arg(long, default_value_t = 5.0)]
     growth: f64,
 }

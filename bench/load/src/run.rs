@@ -32,6 +32,9 @@ const MESSAGES: Duration = Duration::from_millis(500);
 /// worst moment by and by.
 const WARM_UP: u64 = 300;
 
+/// How long a stop is: longer than a request takes, shorter than anybody waits.
+const STOP: Duration = Duration::from_millis(333);
+
 /// Says whether something held.
 pub(crate) struct Checks(Cell<u32>);
 
@@ -96,6 +99,16 @@ async fn watch(load: Rc<Load>, gateway: Rc<Gateway>) -> (Counters, Memory) {
     (counters, memory)
 }
 
+/// Stops the gateway so often, in the first half of the warm-up.
+async fn stops(load: Rc<Load>, gateway: Rc<Gateway>, count: u32, warm_up: Duration) {
+    for _ in 0..count {
+        sleep(warm_up / 2 / count).await;
+        if let Err(why) = gateway.stop(STOP).await {
+            load.tally.failed.add(why);
+        }
+    }
+}
+
 /// Makes changes for the time, then until there were enough. Returns how many generations there were.
 async fn changes(changer: &mut Changer, gateway: &Gateway, args: &Args) -> Result<f64, String> {
     let generation = async || Ok::<f64, String>(metric(&gateway.metrics().await?, "limen_config_generation"));
@@ -136,10 +149,14 @@ pub(crate) async fn run(args: &Args) -> Result<bool, String> {
     let watched = tokio::task::spawn_local(watch(load.clone(), gateway.clone()));
     let every = args.faults.map(Duration::from_millis);
     let faults = every.map(|every| tokio::task::spawn_local(faults::run(load.clone(), faulty, every)));
+    let warm_up = (args.seconds / 3).min(WARM_UP);
+    let stopping = stops(load.clone(), gateway.clone(), args.stops, Duration::from_secs(warm_up));
+    let stopping = tokio::task::spawn_local(stopping);
     let (begun, cpu) = (Instant::now(), gateway.cpu());
     let swaps = changes(&mut changer, &gateway, args).await?;
     let (took, cpu) = (begun.elapsed(), gateway.cpu() - cpu);
     let asked = load.tally.requests.get();
+    stopping.await.map_err(|error| error.to_string())?;
     load.end();
     while lanes.join_next().await.is_some() {}
     let (mut counters, memory) = watched.await.map_err(|error| error.to_string())?;
@@ -187,7 +204,7 @@ pub(crate) async fn run(args: &Args) -> Result<bool, String> {
         format!("{} series, {} scrapes {}", counters.series(), counters.scrapes, counters.back.join("; "));
     checks.check("no counter goes back", counters.back.is_empty(), &detail);
     println!("# memory every ten seconds, in KiB: {}", memory.text());
-    let (early, late) = memory.thirds((args.seconds / 3).min(WARM_UP) as usize);
+    let (early, late) = memory.thirds(warm_up as usize);
     let growth = (late as f64 / early.max(1) as f64 - 1.0) * 100.0;
     let detail = format!("{early} KiB, then {late} KiB: {growth:+.2} %");
     checks.check("memory is flat", growth <= args.growth, &detail);
