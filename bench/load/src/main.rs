@@ -56,9 +56,8 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 0)]
     stops: u32,
     /// By how many parts of a hundred memory may have grown, after a warm-up, from the first third of the time to the last.
-    /// It settles for some minutes: the stock of buffers comes to what the worst moment so far needed, which is bounded for
-    /// each worker by 512 of 16 KiB and 16 of 256 KiB, and by 64 of 72 KiB for log lines. That it is flat from then on is
-    /// for longer runs with stops to show.
+    /// It settles for some minutes: what the worst moment so far needed goes back to the allocator, and seldom from there to
+    /// the system. That it is flat from then on is for longer runs with stops to show.
     #[arg(long, default_value_t = 5.0)]
     growth: f64,
 }

@@ -21,6 +21,7 @@ mod run;
 mod serve;
 pub mod served;
 mod sockets;
+mod stock;
 mod stream;
 mod table;
 mod tasks;

@@ -23,8 +23,10 @@ use crate::worker::{Mail, Start, Worker};
 pub(crate) const PART: &str = "a worker";
 /// How often log lines are handed to the writer at the least.
 const LOG_TICK: Duration = Duration::from_millis(200);
-/// After how many of these what was the most of each limit begins anew: a minute.
-const LOG_TICKS_A_TURN: u32 = 300;
+/// After how many of these some of what no request has needed is given up: ten seconds.
+const LOG_TICKS_A_TIDYING: u32 = 50;
+/// After how many of those what was the most of each limit begins anew: a minute.
+const TIDYINGS_A_TURN: u32 = 6;
 /// How often idle upstream connections are looked through.
 const SWEEP_TICK: Duration = Duration::from_secs(2);
 
@@ -34,7 +36,7 @@ pub(crate) async fn run(start: Start, board: Arc<Board>, mut mail: UnboundedRece
     let worker = Rc::new(Worker::new(start));
     let part = || worker.vital.held_by(PART);
     vital(part(), worker.clock.clone().drive());
-    vital(part(), flush_log(worker.clone()));
+    vital(part(), keep_house(worker.clone()));
     vital(part(), sweep_idle(worker.clone()));
     vital(part(), mirror::serve(worker.clone()));
     let mut listening = BTreeMap::<ListenerSlot, Listening>::new();
@@ -130,14 +132,17 @@ fn serve(worker: &Rc<Worker>, slot: ListenerSlot, socket: Opened) -> std::io::Re
     })
 }
 
-async fn flush_log(worker: Rc<Worker>) {
+async fn keep_house(worker: Rc<Worker>) {
     let mut tick = tokio::time::interval(LOG_TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        for _ in 0..LOG_TICKS_A_TURN {
-            tick.tick().await;
-            worker.flush_log();
-            worker.clock.follow(std::time::SystemTime::now());
+        for _ in 0..TIDYINGS_A_TURN {
+            for _ in 0..LOG_TICKS_A_TIDYING {
+                tick.tick().await;
+                worker.flush_log();
+                worker.clock.follow(std::time::SystemTime::now());
+            }
+            worker.tidy();
         }
         worker.counters.limits_turn();
     }

@@ -38,8 +38,8 @@ const MOST_BYTES: usize = 16 << 20;
 const MOST_STEPS: u64 = 100_000;
 /// Steps that a search in a text is worth.
 const SEARCH: u64 = 200;
-/// Elements of what is not written out: a request has no more fields.
-const FIELDS: u64 = 100;
+/// Elements of what is not written out: a request has no more fields, unless it is allowed more than by default.
+const FIELDS: u64 = 128;
 
 type Regexes = BTreeMap<String, meta::Regex>;
 

@@ -8,11 +8,12 @@ pub(crate) mod peered;
 pub(crate) mod prefixed;
 pub(crate) mod relay;
 
-use std::cell::RefCell;
 use std::io;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
+
+use crate::stock::Stock;
 
 /// What both fronts and backs are built on.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + 'static {}
@@ -40,22 +41,28 @@ const KEPT: usize = 512;
 const KEPT_LARGE: usize = 16;
 
 /// A worker's stock of read and write buffers. An idle connection holds none.
-#[derive(Default)]
+#[derive(Debug)]
 pub(crate) struct Buffers {
-    read: RefCell<Vec<Vec<u8>>>,
-    large: RefCell<Vec<Vec<u8>>>,
-    write: RefCell<Vec<Vec<u8>>>,
+    read: Stock<Vec<u8>>,
+    large: Stock<Vec<u8>>,
+    write: Stock<Vec<u8>>,
+}
+
+impl Default for Buffers {
+    fn default() -> Buffers {
+        Buffers { read: Stock::new(KEPT), large: Stock::new(KEPT_LARGE), write: Stock::new(KEPT) }
+    }
 }
 
 impl Buffers {
     /// A buffer of `BUFFER` initialised bytes.
     pub(crate) fn take_read(&self) -> Vec<u8> {
-        self.read.borrow_mut().pop().unwrap_or_else(|| vec![0; BUFFER])
+        self.read.take().unwrap_or_else(|| vec![0; BUFFER])
     }
 
     /// A buffer of `LARGE_BUFFER` initialised bytes.
     pub(crate) fn take_large(&self) -> Vec<u8> {
-        self.large.borrow_mut().pop().unwrap_or_else(|| vec![0; LARGE_BUFFER])
+        self.large.take().unwrap_or_else(|| vec![0; LARGE_BUFFER])
     }
 
     /// A buffer of `LARGE_BUFFER` initialised bytes that begins with those of `small`, which is taken back.
@@ -67,35 +74,33 @@ impl Buffers {
 
     /// Gives a read buffer back. One that has grown to hold a large head is dropped.
     pub(crate) fn give_read(&self, buffer: Vec<u8>) {
-        let (stock, most) = match buffer.len() {
-            BUFFER => (&self.read, KEPT),
-            LARGE_BUFFER => (&self.large, KEPT_LARGE),
-            _ => return,
-        };
-        let mut stock = stock.borrow_mut();
-        if stock.len() < most {
-            stock.push(buffer);
-        }
-    }
-
-    /// Gives up what is in stock.
-    pub(crate) fn clear(&self) {
-        for stock in [&self.read, &self.large, &self.write] {
-            stock.take();
+        match buffer.len() {
+            BUFFER => self.read.give(buffer),
+            LARGE_BUFFER => self.large.give(buffer),
+            _ => {}
         }
     }
 
     /// An empty buffer to write into.
     pub(crate) fn take_write(&self) -> Vec<u8> {
-        self.write.borrow_mut().pop().unwrap_or_default()
+        self.write.take().unwrap_or_default()
     }
 
     /// Gives a write buffer back. One that has grown is dropped.
     pub(crate) fn give_write(&self, mut buffer: Vec<u8>) {
-        let mut stock = self.write.borrow_mut();
-        if buffer.capacity() <= BUFFER && buffer.capacity() > 0 && stock.len() < KEPT {
+        if buffer.capacity() <= BUFFER && buffer.capacity() > 0 {
             buffer.clear();
-            stock.push(buffer);
+            self.write.give(buffer);
         }
+    }
+
+    /// Gives up some of what nobody has needed since the last turn.
+    pub(crate) fn turn(&self) {
+        [&self.read, &self.large, &self.write].into_iter().for_each(Stock::turn);
+    }
+
+    /// Gives up what is in stock.
+    pub(crate) fn clear(&self) {
+        [&self.read, &self.large, &self.write].into_iter().for_each(Stock::clear);
     }
 }

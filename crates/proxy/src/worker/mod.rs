@@ -34,6 +34,7 @@ use crate::observe::limits::Limit;
 use crate::observe::spans::SpanSender;
 use crate::observe::{Counter, Gauge, LogBuffer, Record, TimeCache, WorkerCounters};
 use crate::sockets::Opened;
+use crate::stock::Stock;
 use crate::stream::Buffers;
 use crate::table::clusters::EndpointSet;
 use crate::table::cors::Origins;
@@ -149,7 +150,7 @@ pub(crate) struct Worker {
         clippy::vec_box,
         reason = "taken and given back once a request: a pointer moves, not the exchange"
     )]
-    exchanges: RefCell<Vec<Box<Exchange>>>,
+    exchanges: Stock<Box<Exchange>>,
     scratch: RefCell<MatchScratch>,
     pub(crate) counters: Rc<WorkerCounters>,
     /// By outlet: the process's own target first.
@@ -193,7 +194,7 @@ impl Worker {
             kept: Kept::default(),
             tables: RefCell::new(Rc::new(Held { tables: Some(Arc::default()), back: back.clone() })),
             back,
-            exchanges: RefCell::default(),
+            exchanges: Stock::new(KEPT_EXCHANGES),
             scratch: RefCell::default(),
             counters: Rc::new(counters),
             logs: RefCell::new(vec![log]),
@@ -256,7 +257,13 @@ impl Worker {
     pub(crate) fn shed(&self, shed: Shed) {
         self.shed.set(shed);
         self.buffers.clear();
-        self.exchanges.take();
+        self.exchanges.clear();
+    }
+
+    /// Gives up some of what is kept for requests to come and was not needed since the last turn.
+    pub(crate) fn tidy(&self) {
+        self.buffers.turn();
+        self.exchanges.turn();
     }
 
     /// File descriptors are short, or they are no longer.
@@ -299,16 +306,13 @@ impl Worker {
 
     /// An exchange with nothing in it.
     pub(crate) fn take_exchange(&self) -> Box<Exchange> {
-        self.exchanges.borrow_mut().pop().unwrap_or_else(|| Box::new(Exchange::new(&self.clock)))
+        self.exchanges.take().unwrap_or_else(|| Box::new(Exchange::new(&self.clock)))
     }
 
     /// Takes an exchange back.
     pub(crate) fn give_exchange(&self, mut exchange: Box<Exchange>) {
-        let mut kept = self.exchanges.borrow_mut();
-        if kept.len() < KEPT_EXCHANGES {
-            exchange.clear();
-            kept.push(exchange);
-        }
+        exchange.clear();
+        self.exchanges.give(exchange);
     }
 
     /// Writes an access log line to every log of what a listener serves.
