@@ -41,8 +41,10 @@ pub(crate) struct Clock {
 
 struct Slot {
     deadline: Cell<u64>,
-    /// The tick in the wheel that leads to this slot, or `NEVER`.
+    /// The first tick in the wheel that leads to this slot, or `NEVER`.
     listed: Cell<u64>,
+    /// The one behind it, if it is known: who waits for a moment and for an hour by turns is not listed anew for each hour.
+    listed_next: Cell<u64>,
     fired: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
@@ -119,6 +121,7 @@ impl Clock {
                 slots.push(Rc::new(Slot {
                     deadline: Cell::new(NEVER),
                     listed: Cell::new(NEVER),
+                    listed_next: Cell::new(NEVER),
                     fired: Cell::new(false),
                     waker: RefCell::new(None),
                 }));
@@ -128,8 +131,13 @@ impl Clock {
         Timer { slot: slots[index].clone(), index, clock: self.clone() }
     }
 
+    /// Sees to it that the slot is looked at in this tick or before it.
+    #[inline]
     fn list(&self, index: usize, slot: &Slot, tick: u64) {
-        slot.listed.set(tick);
+        if tick >= slot.listed.get() {
+            return;
+        }
+        slot.listed_next.set(slot.listed.replace(tick));
         self.wheel.borrow_mut().entry(tick).or_default().push(index);
         if tick < self.next.get() {
             self.next.set(tick);
@@ -157,11 +165,11 @@ impl Clock {
             let Some((tick, indices)) = due else { return };
             for index in indices {
                 let Some(slot) = self.slots.borrow().get(index).cloned() else { continue };
-                // A slot can be listed twice; only the earlier listing is the one it knows of.
+                // A slot can be listed more than twice; those are the listings that it knows of.
                 if slot.listed.get() != tick {
                     continue;
                 }
-                slot.listed.set(NEVER);
+                slot.listed.set(slot.listed_next.replace(NEVER));
                 match slot.deadline.get() {
                     NEVER => {}
                     deadline if deadline <= now_ms => {
@@ -210,10 +218,7 @@ impl Timer {
         if at_ms == NEVER {
             return;
         }
-        let tick = at_ms.div_ceil(TICK_MS);
-        if tick < self.slot.listed.get() {
-            self.clock.list(self.index, &self.slot, tick);
-        }
+        self.clock.list(self.index, &self.slot, at_ms.div_ceil(TICK_MS));
     }
 
     /// Sets the deadline that far from now.

@@ -57,6 +57,32 @@ fn a_timer_that_is_moved_fires_when_it_was_moved_to() {
     assert!(!fired(&earlier, &earlier_bell), "arming forgets what fired");
 }
 
+/// As connections do, one after the other in the same place: each may be idle for an hour and lingers for a second in the end.
+#[test]
+fn what_waits_for_an_hour_and_for_a_moment_by_turns_is_not_listed_for_each_hour() {
+    let clock = Clock::new();
+    let listed = || clock.wheel.borrow().values().map(Vec::len).sum::<usize>();
+    let mut most = 0;
+    for begun in (0..3_600_000).step_by(2_000) {
+        let (timer, bell) = watched(&clock, begun + 3_600_000);
+        clock.turn(begun + 500);
+        timer.arm(begun + 1_500);
+        assert!(!fired(&timer, &bell));
+        clock.turn(begun + 1_496);
+        assert_eq!(rings(&bell), 0);
+        clock.turn(begun + 1_500);
+        assert_eq!(rings(&bell), 1);
+        most = most.max(listed());
+    }
+    assert!(most <= 2, "{most}");
+    // Those that are known of still lead to it.
+    let (_timer, bell) = watched(&clock, 3_700_000);
+    clock.turn(3_699_999);
+    assert_eq!(rings(&bell), 0);
+    clock.turn(3_700_000);
+    assert_eq!(rings(&bell), 1);
+}
+
 #[test]
 fn a_timer_without_a_deadline_never_fires() {
     let clock = Clock::new();
