@@ -147,11 +147,12 @@ pub(crate) struct Answered {
     pub(crate) wrong: Failures,
 }
 
-/// Makes faults until all is over, this long after each other.
-pub(crate) async fn run(load: Rc<Load>, mut faulty: Faulty, every: Duration) -> Answered {
+/// Makes faults until all is over, this long after each other; `hurried`: for so long, a tenth of that.
+pub(crate) async fn run(load: Rc<Load>, mut faulty: Faulty, every: Duration, hurried: Duration) -> Answered {
     let answered = Answered::default();
+    let begun = Instant::now();
     for nth in 0.. {
-        sleep(every).await;
+        sleep(if begun.elapsed() < hurried { every / 10 } else { every }).await;
         if load.over() {
             break;
         }

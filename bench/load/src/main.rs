@@ -51,8 +51,9 @@ pub(crate) struct Args {
     /// Milliseconds from one fault to the next; left out, there are none.
     #[arg(long)]
     faults: Option<u64>,
-    /// How often, while it warms up, everyone is made to wait for the gateway at once: it is stopped for a third of a second.
-    /// What it needs at the worst moment it has needed then, and need not come to by and by.
+    /// How often, in the first half of its warm-up, everyone is made to wait for the gateway at once: it is stopped for a third
+    /// of a second. Faults come ten times as fast then. What it needs at the worst moment it has needed after that, and
+    /// need not come to by and by.
     #[arg(long, default_value_t = 0)]
     stops: u32,
     /// By how many parts of a hundred memory may have grown, after a warm-up, from the first third of the time to the last.

@@ -99,10 +99,10 @@ async fn watch(load: Rc<Load>, gateway: Rc<Gateway>) -> (Counters, Memory) {
     (counters, memory)
 }
 
-/// Stops the gateway so often, in the first half of the warm-up.
-async fn stops(load: Rc<Load>, gateway: Rc<Gateway>, count: u32, warm_up: Duration) {
+/// Stops the gateway so often within this time.
+async fn stops(load: Rc<Load>, gateway: Rc<Gateway>, count: u32, time: Duration) {
     for _ in 0..count {
-        sleep(warm_up / 2 / count).await;
+        sleep(time / count).await;
         if let Err(why) = gateway.stop(STOP).await {
             load.tally.failed.add(why);
         }
@@ -147,10 +147,12 @@ pub(crate) async fn run(args: &Args) -> Result<bool, String> {
     // What new connections take is made up for.
     let mut lanes = begin(&load, args.rate * 1.04, args.websockets);
     let watched = tokio::task::spawn_local(watch(load.clone(), gateway.clone()));
-    let every = args.faults.map(Duration::from_millis);
-    let faults = every.map(|every| tokio::task::spawn_local(faults::run(load.clone(), faulty, every)));
     let warm_up = (args.seconds / 3).min(WARM_UP);
-    let stopping = stops(load.clone(), gateway.clone(), args.stops, Duration::from_secs(warm_up));
+    let hurried = if args.stops > 0 { Duration::from_secs(warm_up) / 2 } else { Duration::ZERO };
+    let every = args.faults.map(Duration::from_millis);
+    let faults =
+        every.map(|every| tokio::task::spawn_local(faults::run(load.clone(), faulty, every, hurried)));
+    let stopping = stops(load.clone(), gateway.clone(), args.stops, hurried);
     let stopping = tokio::task::spawn_local(stopping);
     let (begun, cpu) = (Instant::now(), gateway.cpu());
     let swaps = changes(&mut changer, &gateway, args).await?;
