@@ -146,10 +146,7 @@ pub(crate) struct Worker {
     pub(crate) kept: Kept,
     tables: RefCell<Rc<Held>>,
     back: std::sync::mpsc::Sender<Arc<Tables>>,
-    #[expect(
-        clippy::vec_box,
-        reason = "taken and given back once a request: a pointer moves, not the exchange"
-    )]
+    /// Taken and given back once a request: a pointer moves, not the exchange.
     exchanges: Stock<Box<Exchange>>,
     scratch: RefCell<MatchScratch>,
     pub(crate) counters: Rc<WorkerCounters>,
