@@ -404,6 +404,6 @@ pub(crate) fn codes(sources: &[Source]) -> Vec<Finding> {
 }
 
 fn is_code(text: &str) -> bool {
-    let (prefix, number) = text.split_at(3);
+    let Some((prefix, number)) = text.split_at_checked(3) else { return false };
     matches!(prefix, "LIM" | "IST") && number.bytes().all(|byte| byte.is_ascii_digit())
 }
