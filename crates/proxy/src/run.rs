@@ -23,10 +23,9 @@ use crate::worker::{Mail, Start, Worker};
 pub(crate) const PART: &str = "a worker";
 /// How often log lines are handed to the writer at the least.
 const LOG_TICK: Duration = Duration::from_millis(200);
-/// After how many of these some of what no request has needed is given up: ten seconds.
-const LOG_TICKS_A_TIDYING: u32 = 50;
-/// After how many of those what was the most of each limit begins anew: a minute.
-const TIDYINGS_A_TURN: u32 = 6;
+/// After how many of these some of what no request has needed is given up, and what was the most of each limit begins anew:
+/// a minute. What went too soon would be wanted again, and leave holes in memory each time.
+const LOG_TICKS_A_TURN: u32 = 300;
 /// How often idle upstream connections are looked through.
 const SWEEP_TICK: Duration = Duration::from_secs(2);
 
@@ -136,14 +135,12 @@ async fn keep_house(worker: Rc<Worker>) {
     let mut tick = tokio::time::interval(LOG_TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        for _ in 0..TIDYINGS_A_TURN {
-            for _ in 0..LOG_TICKS_A_TIDYING {
-                tick.tick().await;
-                worker.flush_log();
-                worker.clock.follow(std::time::SystemTime::now());
-            }
-            worker.tidy();
+        for _ in 0..LOG_TICKS_A_TURN {
+            tick.tick().await;
+            worker.flush_log();
+            worker.clock.follow(std::time::SystemTime::now());
         }
+        worker.tidy();
         worker.counters.limits_turn();
     }
 }

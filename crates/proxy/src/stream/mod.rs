@@ -81,9 +81,9 @@ impl Buffers {
         }
     }
 
-    /// An empty buffer to write into.
+    /// An empty buffer to write into, of one size with the others: what grows by and by leaves holes of all sizes in memory.
     pub(crate) fn take_write(&self) -> Vec<u8> {
-        self.write.take().unwrap_or_default()
+        self.write.take().unwrap_or_else(|| Vec::with_capacity(BUFFER))
     }
 
     /// Gives a write buffer back. One that has grown is dropped.
