@@ -29,6 +29,16 @@ fn a_connection_is_the_same_however_it_is_cut() {
     check_session(&raw, &limits(0));
 }
 
+/// A client that was told to go, and has heard it: whether what it says then has come already makes no difference.
+#[test]
+fn what_stands_behind_the_end_is_not_looked_at() {
+    // The two fields have the request answered at once.
+    let mut raw = compose(b"\x82\0\x01\x0a\0\x01a\x01b\0\x01a\x01b\x87\0\0\0");
+    // Longer than any frame may be.
+    raw.extend([0xff; 9]);
+    (0..4).for_each(|choice| check_session(&raw, &limits(choice)));
+}
+
 #[test]
 fn heads_are_carried_to_http1_as_they_were_meant() {
     let more: &[&[(&[u8], &[u8])]] = &[

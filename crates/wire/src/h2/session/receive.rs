@@ -41,7 +41,8 @@ impl Session {
         head: &mut RequestHead,
     ) -> (usize, Option<Arrived>) {
         let mut used = 0;
-        while self.failure.is_none() {
+        // What stands behind the end is nobody's, whether it has come yet or not.
+        while self.failure.is_none() && !self.is_done() {
             let rest = input.get(used..).unwrap_or_default();
             let Some(header) = FrameHeader::read(rest) else { break };
             if header.length > MAX_PAYLOAD {
