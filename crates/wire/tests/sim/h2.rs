@@ -44,6 +44,8 @@ fn heads_are_carried_to_http1_as_they_were_meant() {
     let more: &[&[(&[u8], &[u8])]] = &[
         &[],
         &[(b"cookie", b"a=1"), (b"x", b"y"), (b"cookie", b"b=2")],
+        &[(b"cookie", b""), (b"cookie", b"b=2"), (b"cookie", b"")],
+        &[(b"cookie", b"")],
         &[(b"host", b"A.example"), (b"te", b"trailers"), (b"expect", b"100-continue")],
         &[(b"content-length", b"0")],
         &[(b"content-length", b"7")],

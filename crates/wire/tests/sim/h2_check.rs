@@ -547,7 +547,9 @@ fn check_accepted(fields: &[(&[u8], &[u8])], ended: bool, head: &RequestHead) {
     }
     let crumbs = said(b"cookie");
     let cookie = seen.fields.iter().find(|(name, _)| name == b"cookie").map(|(_, value)| value.clone());
-    assert_eq!(cookie, (!crumbs.is_empty()).then(|| crumbs.join(&b"; "[..])), "every crumb, in order");
+    // One that holds nothing adds nothing.
+    let full: Vec<&[u8]> = crumbs.iter().copied().filter(|crumb| !crumb.is_empty()).collect();
+    assert_eq!(cookie, (!crumbs.is_empty()).then(|| full.join(&b"; "[..])), "every crumb, in order");
     for (part, name) in [(&seen.method, &b":method"[..]), (&seen.path, b":path")] {
         assert!(said(name).len() <= 1, "said once");
         assert_eq!(part, said(name).first().copied().unwrap_or_default());
