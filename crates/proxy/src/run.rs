@@ -131,6 +131,7 @@ fn serve(worker: &Rc<Worker>, slot: ListenerSlot, socket: Opened) -> std::io::Re
     })
 }
 
+/// Does what is to be done now and then, whatever is asked.
 async fn keep_house(worker: Rc<Worker>) {
     let mut tick = tokio::time::interval(LOG_TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
