@@ -36,7 +36,8 @@ use limen_wire::head::RequestHead;
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| {
     let Some((choice, path)) = input.split_first() else { return };
-    let escaped = [EscapedSlashes::Keep, EscapedSlashes::Reject, EscapedSlashes::Decode, EscapedSlashes::Redirect];
+    let escaped =
+        [EscapedSlashes::Keep, EscapedSlashes::Reject, EscapedSlashes::Decode, EscapedSlashes::Redirect];
     let escaped_slashes = escaped[usize::from(choice >> 2 & 3)];
     let policy = PathPolicy { escaped_slashes, normalize: choice & 1 != 0, merge_slashes: choice & 2 != 0 };
     let told = check::Policy {

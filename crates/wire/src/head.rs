@@ -381,6 +381,9 @@ pub enum BodyLength {
     UntilClose,
 }
 
+/// The longest method that is taken, in bytes: longer than any registered one.
+pub(crate) const MAX_METHOD_BYTES: usize = 64;
+
 /// Methods that the gateway treats apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MethodKind {

@@ -1,13 +1,10 @@
 //! Requests: request line, target, host and what follows from the fields (RFC 9112 3, RFC 9110 7).
 
 use crate::authority;
-use crate::head::{BodyLength, Known, MethodKind, RequestHead, Version, Weight};
+use crate::head::{BodyLength, Known, MAX_METHOD_BYTES, MethodKind, RequestHead, Version, Weight};
 
 use super::fields::{Framing, find_end, is_token, is_token_byte, line_error, list, slots};
 use super::{HeadError, Limits};
-
-/// Longer than any registered method. What has no space within so many bytes is no request.
-const MAX_METHOD_BYTES: usize = 64;
 
 /// Parses one request head from the front of `input` into `head`.
 ///
@@ -39,7 +36,7 @@ pub fn parse_request(
     }
 }
 
-/// Refuses what cannot become a request, as soon as that shows.
+/// Refuses what cannot become a request, as soon as that shows: what has no space within so many bytes is none.
 fn check_method(start: &[u8]) -> Result<(), HeadError> {
     let looked = &start[..start.len().min(MAX_METHOD_BYTES + 1)];
     match looked.iter().position(|byte| !is_token_byte(*byte)) {

@@ -2,7 +2,8 @@
 
 use crate::authority;
 use crate::h1::{HeadError, decimal};
-use crate::head::{BodyLength, Fields, Known, MethodKind, RequestHead, ResponseHead, Span, Version, Weight};
+use crate::head::{BodyLength, Fields, Known, MAX_METHOD_BYTES, MethodKind, RequestHead, ResponseHead};
+use crate::head::{Span, Version, Weight};
 
 use super::hpack::{Encoder, Line};
 use super::{H2Error, Limits};
@@ -104,6 +105,9 @@ impl<'a> HeadBuilder<'a> {
             b":method" => {
                 self.malformed |= self.regular || self.method || !is_token(value);
                 self.method = true;
+                if value.len() > MAX_METHOD_BYTES {
+                    self.refuse(HeadError::Bad("method"));
+                }
                 return self.head.set_method(value);
             }
             b":scheme" => {

@@ -118,6 +118,7 @@ async fn refused_heads_name_the_rule() {
         (get("https://u:p@a/"), HeadError::Bad("authority")),
         (get("https://a,b/"), HeadError::Bad("authority")),
         (base().method("CONNECT").uri("a"), HeadError::Bad("CONNECT target")),
+        (base().method(&*"M".repeat(65)), HeadError::Bad("method")),
     ];
     for (request, error) in cases {
         let request = request.body(()).unwrap();
