@@ -28,6 +28,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -162,7 +163,7 @@ func (t *tester) last(ctx context.Context) error {
 	return t.await(ctx, "all")
 }
 
-// service makes a Service and its Pods, and waits until all of them are ready.
+// service makes a Service and its Pods, and waits until all of them are endpoints that are ready.
 func (t *tester) service(ctx context.Context, name string, many int32) error {
 	labels := map[string]string{"app": name}
 	field := func(path string) *corev1.EnvVarSource {
@@ -188,12 +189,29 @@ func (t *tester) service(ctx context.Context, name string, many int32) error {
 		return err
 	}
 	return until(ctx, func(ctx context.Context) error {
-		now, err := deployments.Get(ctx, name, metav1.GetOptions{})
-		if err == nil && now.Status.ReadyReplicas != many {
-			err = fmt.Errorf("%s has %d ready Pods, not %d", name, now.Status.ReadyReplicas, many)
+		ready, err := t.ready(ctx, name)
+		if err == nil && ready != int(many) {
+			err = fmt.Errorf("%s has %d ready endpoints, not %d", name, ready, many)
 		}
 		return err
 	})
+}
+
+// ready tells how many endpoints of a Service get requests. Slices follow Pods, after a second or more at times.
+func (t *tester) ready(ctx context.Context, service string) (many int, err error) {
+	slices, err := t.client.DiscoveryV1().EndpointSlices(namespace).List(ctx, metav1.ListOptions{
+		LabelSelector: discoveryv1.LabelServiceName + "=" + service})
+	if err != nil {
+		return 0, err
+	}
+	for _, slice := range slices.Items {
+		for _, endpoint := range slice.Endpoints {
+			if endpoint.Conditions.Ready == nil || *endpoint.Conditions.Ready {
+				many++
+			}
+		}
+	}
+	return many, nil
 }
 
 func keyPair(host string) (certificate, private []byte, err error) {
@@ -366,20 +384,23 @@ func (t *tester) certificate(ctx context.Context) error {
 	return connection.(*tls.Conn).ConnectionState().PeerCertificates[0].VerifyHostname("exact.test")
 }
 
+// balance asks again: Ingresses and endpoints come to whoever serves them one by one.
 func (t *tester) balance(ctx context.Context) error {
-	pods := map[string]int{}
-	for range 10 * replicas {
-		response, seen, err := t.send(ctx, ask{"GET", "any.test", "/", byDefault})
-		if err != nil {
-			return err
+	return until(ctx, func(ctx context.Context) error {
+		pods := map[string]int{}
+		for range 20 * replicas {
+			response, seen, err := t.send(ctx, ask{"GET", "any.test", "/", byDefault})
+			if err != nil {
+				return err
+			}
+			if response.StatusCode != http.StatusOK {
+				return errors.New(response.Status)
+			}
+			pods[seen.Pod]++
 		}
-		if response.StatusCode != http.StatusOK {
-			return errors.New(response.Status)
+		if len(pods) != replicas {
+			return fmt.Errorf("%d of %d were: %v", len(pods), replicas, pods)
 		}
-		pods[seen.Pod]++
-	}
-	if len(pods) != replicas {
-		return fmt.Errorf("%d of %d were: %v", len(pods), replicas, pods)
-	}
-	return nil
+		return nil
+	})
 }
