@@ -158,3 +158,7 @@ async fn sweep_idle(worker: Rc<Worker>) {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "run_tests.rs"]
+mod tests;

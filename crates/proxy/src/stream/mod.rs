@@ -103,6 +103,12 @@ impl Buffers {
     pub(crate) fn clear(&self) {
         [&self.read, &self.large, &self.write].into_iter().for_each(Stock::clear);
     }
+
+    /// How many are in stock: to read, large ones, to write.
+    #[cfg(test)]
+    pub(crate) fn in_stock(&self) -> [usize; 3] {
+        [&self.read, &self.large, &self.write].map(Stock::len)
+    }
 }
 
 #[cfg(test)]
@@ -112,7 +118,6 @@ mod tests {
     #[test]
     fn buffers_of_each_kind_are_kept_and_given_back_when_nobody_needs_them() {
         let buffers = Buffers::default();
-        let kept = || [buffers.read.len(), buffers.large.len(), buffers.write.len()];
         let (read, large, write) = (buffers.take_read(), buffers.take_large(), buffers.take_write());
         assert_eq!((read.len(), large.len(), write.capacity()), (BUFFER, LARGE_BUFFER, BUFFER));
         buffers.give_read(read);
@@ -121,10 +126,10 @@ mod tests {
         // What has grown to an odd size is not.
         buffers.give_read(vec![0; BUFFER + 1]);
         buffers.give_write(Vec::with_capacity(BUFFER + 1));
-        assert_eq!(kept(), [1, 1, 1]);
+        assert_eq!(buffers.in_stock(), [1, 1, 1]);
         buffers.turn();
-        assert_eq!(kept(), [1, 1, 1], "each was needed since the turn before");
+        assert_eq!(buffers.in_stock(), [1, 1, 1], "each was needed since the turn before");
         buffers.turn();
-        assert_eq!(kept(), [0, 0, 0]);
+        assert_eq!(buffers.in_stock(), [0, 0, 0]);
     }
 }

@@ -263,6 +263,12 @@ impl Worker {
         self.exchanges.turn();
     }
 
+    /// How many exchanges wait for requests.
+    #[cfg(test)]
+    pub(crate) fn exchanges_in_stock(&self) -> usize {
+        self.exchanges.len()
+    }
+
     /// File descriptors are short, or they are no longer.
     pub(crate) fn descriptors_short(&self, short: bool) {
         self.descriptors_short.set(short);
