@@ -2,6 +2,7 @@ use std::future::poll_fn;
 
 use ::h2::server::SendResponse;
 use bytes::Bytes;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 
 use super::*;
@@ -137,4 +138,40 @@ async fn the_servers_limit_of_streams_shows() {
     let mut seen = ResponseHead::default();
     answered(&mut answer, &mut seen).await.unwrap();
     assert_eq!((seen.status, seen.body, requests.max_streams()), (204, BodyLength::None, 3));
+}
+
+/// Whether a connection stands after an answer in 1 000 pieces of a byte that nobody reads, of which those that are not
+/// read may take so many bytes.
+async fn stands(max_small_pieces: usize) -> bool {
+    let (ours, mut theirs) = tokio::io::duplex(64 * 1024);
+    let limits = ClientLimits { max_small_pieces, ..ClientLimits::default() };
+    let (mut requests, connection) = connect(ours, &limits).await.unwrap();
+    tokio::task::spawn(connection);
+    let _kept = requests.send(&head(b"GET", b"/", BodyLength::None), false, true).unwrap();
+    let mut said = b"\0\0\0\x04\0\0\0\0\0\0\0\x01\x01\x04\0\0\0\x01\x88".to_vec();
+    said.extend(b"\0\0\x01\0\0\0\0\0\x01x".repeat(1_000));
+    // Who has acknowledged the ping has seen all before it.
+    said.extend(b"\0\0\x08\x06\0\0\0\0\0pingping");
+    theirs.read_exact(&mut [0; crate::h1::H2_PREFACE.len()]).await.unwrap();
+    loop {
+        let mut frame = [0; 9];
+        if theirs.read_exact(&mut frame).await.is_err() {
+            return false;
+        }
+        let [high, middle, low, kind, flags, ..] = frame;
+        let length = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
+        theirs.read_exact(&mut vec![0; length]).await.unwrap();
+        match (kind, flags & 1) {
+            (1, _) => theirs.write_all(&said).await.unwrap(),
+            (6, 1) => return true,
+            (7, _) => return false,
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_small_pieces_take_that_nobody_reads_is_bounded() {
+    // Each counts as a quarter of a KiB.
+    assert_eq!((stands(255 * 1_000).await, stands(255 * 1_000 - 1).await), (true, false));
 }
