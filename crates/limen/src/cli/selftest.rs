@@ -119,7 +119,7 @@ impl Attack {
             return Ok(address);
         }
         Err(format!(
-            "{flag} {text} is not an address of this machine; --not-only-loopback attacks it all the same, if it is \
+            "{flag} {text} is no loopback address; --not-only-loopback attacks it all the same, if it is \
              yours to attack"
         ))
     }
