@@ -319,6 +319,17 @@ async fn a_request_that_waits_for_a_connection_is_answered_at_the_deadline() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_is_to_be_tried_again_is_answered_at_the_deadline() {
+    // A random part of it, such as nobody has lived to see the end of.
+    let patient = "retries: {attempts: 1, retryOn: 5xx, backoff: 800000h}, route:";
+    let origin =
+        Origin::start("far", Script::Echo { statuses: vec![503], headers: vec![], trailers: vec![] }).await;
+    let config = routes(ONE).replace("route:", patient);
+    those_who_wait_are_answered(&config, &origin, ("limen_retries_total", 2.0)).await;
+    assert_eq!(origin.hits(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_of_the_gateway_s_own_that_nobody_reads_is_cut_at_the_deadline() {
     let config = shop::routes("[{directResponse: {status: 200, body: {string: hello}}}]");
     let gateway = shop::start(&config, &[], "--drain 1s").await;
