@@ -1,6 +1,10 @@
+use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
+
+#[path = "guard_check_tests.rs"]
+mod check;
 
 fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
     let [_, a, b, c] = (payload.len() as u32).to_be_bytes();
@@ -93,4 +97,30 @@ fn requests_bodies_and_time_earn_and_no_more_than_all() {
     assert!(credit.spend(5) && !credit.spend(1));
     credit.pass(u64::MAX);
     assert!(credit.spend(MOST) && !credit.spend(1));
+}
+
+proptest! {
+    #[test]
+    fn frames_are_seen_as_they_are_however_they_come(
+        frames in prop::collection::vec((0..10_u8, 0..4_u8, 0..20_usize, 1..600_usize), 0..20),
+        cut_off in 0..12_usize,
+        cuts in prop::collection::vec(0..40_u8, 0..6),
+        room in 1..100_usize,
+    ) {
+        let mut bytes: Vec<u8> = frames
+            .iter()
+            .flat_map(|(kind, flags, length, times)| frame(*kind, *flags, &vec![7; *length]).repeat(*times))
+            .collect();
+        bytes.truncate(bytes.len().saturating_sub(cut_off));
+        check::check(&bytes, &cuts, room);
+    }
+
+    #[test]
+    fn any_bytes_are_survived(
+        bytes in prop::collection::vec(any::<u8>(), 0..200),
+        cuts in prop::collection::vec(0..40_u8, 0..6),
+        room in 1..100_usize,
+    ) {
+        check::check(&bytes, &cuts, room);
+    }
 }
