@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use limen::selftest::doors;
 use limen_e2e::origin::{Origin, Script};
 use limen_e2e::process::Process;
+use limen_e2e::shop::Metrics;
 use limen_e2e::tls::{Authority, Issued, Pair, base64, connect_with};
 use limen_e2e::{h1, within};
 use rustls::client::{ClientSessionStore, Resumption, Tls12ClientSessionValue, Tls13ClientSessionValue};
@@ -14,11 +15,68 @@ use rustls::{ClientConfig, HandshakeKind, NamedGroup, SupportedProtocolVersion};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{BINARY, World};
+use super::{BINARY, HOST, ROUTES, World};
 
+/// A gateway that serves HTTP on 80, decrypts TLS on 443 and hands it on to an origin of its own on 8443.
+pub(super) async fn with_tls() -> (World, Origin) {
+    let authority = Authority::new();
+    let pair = authority.issue(&[HOST]);
+    let deep = Origin::start("deep", Script::Tls(authority.server(&[HOST]), Arc::new(Script::echo()))).await;
+    let config = format!(
+        "
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {{name: edge}}
+spec:
+  selector: {{istio: ingressgateway}}
+  servers:
+  - {{port: {{number: 80, name: http, protocol: HTTP}}, hosts: ['*']}}
+  - {{port: {{number: 443, name: https, protocol: HTTPS}}, hosts: ['*'], tls: {{mode: SIMPLE, credentialName: own}}}}
+  - {{port: {{number: 8443, name: tls, protocol: TLS}}, hosts: ['*'], tls: {{mode: PASSTHROUGH}}}}
+---
+apiVersion: v1
+kind: Secret
+metadata: {{name: own, namespace: istio-system}}
+data: {{tls.crt: {}, tls.key: {}}}
+---
+{{apiVersion: v1, kind: Service, metadata: {{name: shop}}, spec: {{ports: [{{name: http, port: 80}}]}}}}
+---
+{{apiVersion: v1, kind: Service, metadata: {{name: deep}}, spec: {{ports: [{{name: tls, port: 443}}]}}}}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: shop}}
+spec:
+  hosts: ['*']
+  gateways: [edge]
+  http: {ROUTES}
+  tls: [{{match: [{{port: 8443, sniHosts: ['*.example.com']}}], route: [{{destination: {{host: deep}}}}]}}]
+",
+        base64(&pair.certificate),
+        base64(&pair.key),
+    );
+    let flags = format!("--backend deep={}", deep.address);
+    (World::with(&config, Script::echo(), &flags).await, deep)
+}
+
+/// Where HTTP is spoken they are none of it; where TLS is decrypted each is a handshake that fails; where it is handed on
+/// nobody is taken for a server whose name is none.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hellos_that_are_none_come_to_nothing() {
-    World::start("").await.withstands("client-hellos").await;
+    let (world, deep) = with_tls().await;
+    let sent = doors::bad_hellos().unwrap().len();
+    let failed = async || {
+        Metrics(world.gateway.page("/stats/prometheus").await.text())
+            .value(&["limen_tls_handshake_errors_total"])
+    };
+    world.withstands("client-hellos").await;
+    assert_eq!(failed().await, 0.0);
+    world.withstands_at(443, &["--tls"], "client-hellos").await;
+    assert_eq!(failed().await, sent as f64);
+    let outcome = world.withstands_at(8443, &["--tls"], "client-hellos").await;
+    // Two of them are as good as any: one in records of a byte, one with something behind it.
+    assert_eq!(failed().await, (2 * sent - 2) as f64);
+    assert_eq!(deep.hits(), World::others(&outcome) - 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -61,13 +61,18 @@ impl World {
 
     /// Has the class played by the command, and sees for itself that its bounds hold.
     async fn withstands(&self, name: &str) -> Value {
+        self.withstands_at(80, &[], name).await
+    }
+
+    /// The same on another port, with more flags for the command.
+    async fn withstands_at(&self, port: u16, flags: &[&str], name: &str) -> Value {
         let class = class(name);
         let (cpu, peak) = (self.gateway.cpu(), self.gateway.peak());
-        let at = [("--target", self.gateway.address(80)), ("--admin", self.gateway.admin())];
+        let at = [("--target", self.gateway.address(port)), ("--admin", self.gateway.admin())];
         let mut arguments: Vec<String> =
             ["selftest", "attack", "-o", "json", "--host", HOST].map(str::to_owned).into();
         arguments.extend(at.into_iter().flat_map(|(flag, at)| [flag.to_owned(), at.to_string()]));
-        arguments.extend(["--only".to_owned(), name.to_owned()]);
+        arguments.extend(flags.iter().chain(&["--only", name]).map(|&word| word.to_owned()));
         let output = self.gateway.command(&arguments).await;
         let text = String::from_utf8(output.stdout).unwrap();
         let outcomes: Vec<Value> =
@@ -85,9 +90,16 @@ impl World {
         outcome["bystanderAsked"].as_u64().unwrap() as usize + 2
     }
 
+    /// The number that the command told behind these words.
+    fn told(outcome: &Value, before: &str) -> usize {
+        let did = outcome["did"].as_str().unwrap();
+        let (_, rest) = did.split_once(before).unwrap_or_else(|| panic!("no {before:?} in {did:?}"));
+        rest.split_once(' ').unwrap().0.parse().unwrap()
+    }
+
     /// What the process took since it had taken so much, as the system counts it.
     fn within_bounds(&self, class: &Class, cpu: Duration, peak: u64) {
-        let (cpu, grown) = (self.gateway.cpu() - cpu, self.gateway.peak() - peak);
+        let (cpu, grown) = (self.gateway.cpu() - cpu, self.gateway.peak().saturating_sub(peak));
         assert!(cpu <= class.cpu, "{}: {cpu:?} of processor time, at most {:?}", class.name, class.cpu);
         assert!(grown <= class.memory, "{}: {grown} bytes, at most {}", class.name, class.memory);
     }

@@ -1,34 +1,53 @@
 //! Clients that begin much and go on with nothing.
 
-use limen_e2e::{frames, within};
+use limen_e2e::origin::Script;
+use limen_e2e::{frames, shop, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::World;
 
+/// The class is withstood, and so many connections of each version are held until it is over: what it would cost to hold
+/// them shows only then.
+async fn holds(world: &World, class: &str, h1: &str, h2: &str) {
+    let outcome = world.withstands(class).await;
+    let did = outcome["did"].as_str().unwrap();
+    let all = format!("held {h1} connections of HTTP/1 and {h2} of HTTP/2");
+    assert!(did.starts_with(&all), "{did:?}, not {all:?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn heads_that_stop_are_bounded() {
-    World::start("").await.withstands("slow-heads").await;
+    holds(&World::start("").await, "slow-heads", "200 of 200", "50 of 50").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bodies_that_stop_are_bounded() {
-    World::start("").await.withstands("slow-bodies").await;
+    holds(&World::start("").await, "slow-bodies", "200 of 200", "20 of 20").await;
 }
 
+/// Small answers, of which the system takes many for whoever does not read, and large ones.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_that_nobody_reads_are_bounded() {
-    World::start("").await.withstands("unread-answers").await;
+    holds(&World::start("").await, "unread-answers", "100 of 100", "20 of 20").await;
+    let large = format!("[{{directResponse: {{status: 200, body: {{string: {:?}}}}}}}]", "x".repeat(50_000));
+    let world = World::with(&shop::routes(&large), Script::echo(), "").await;
+    holds(&world, "unread-answers", "100 of 100", "20 of 20").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn refusals_that_nobody_reads_are_bounded() {
-    World::start("").await.withstands("unread-pings").await;
+    holds(&World::start("").await, "unread-pings", "0 of 0", "20 of 20").await;
 }
 
+/// What is not TLS is not held where TLS is spoken, and what is not HTTP where that is.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn handshakes_that_stop_are_bounded() {
-    World::start("").await.withstands("slow-handshakes").await;
+    let (world, _deep) = super::doors::with_tls().await;
+    for (port, flags, held) in [(80, &[][..], 200), (443, &["--tls"], 300), (8443, &["--tls"], 300)] {
+        let outcome = world.withstands_at(port, flags, "slow-handshakes").await;
+        assert_eq!(World::told(&outcome, "held "), held, "{port}: {outcome:#}");
+    }
 }
 
 /// In HTTP/2 a head has as long as in HTTP/1, whether its frame, or the frame that ends it, does not come; and so has

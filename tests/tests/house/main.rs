@@ -118,6 +118,12 @@ fn documents_name_files_that_exist() {
     let documents = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "STYLE.md", "bench/README.md"];
     let more = [
         "docs/security.md",
+        "docs/faults.md",
+        "docs/fuzzing.md",
+        "docs/limits.md",
+        "docs/live-change.md",
+        "docs/parsing.md",
+        "docs/http2.md",
         "docs/life-of-a-request.md",
         "docs/life-of-a-resource.md",
         "conformance/README.md",
@@ -130,11 +136,12 @@ fn documents_name_files_that_exist() {
 }
 
 #[test]
-fn every_class_of_attack_has_a_test_that_exists() {
-    let document = "docs/security.md";
-    let text = fs::read_to_string(source::root().join(document)).expect("the document stands there");
-    report("untested_rows", &checks::untested_rows(document, &text));
-    report("named_tests", &checks::named_tests(document, &text, &source::all()));
+fn every_class_of_attack_and_every_fault_has_a_test_that_exists() {
+    for document in ["docs/security.md", "docs/faults.md"] {
+        let text = fs::read_to_string(source::root().join(document)).expect("the document stands there");
+        report("untested_rows", &checks::untested_rows(document, &text));
+        report("named_tests", &checks::named_tests(document, &text, &source::all()));
+    }
 }
 
 #[test]

@@ -126,6 +126,24 @@ impl Line {
         sent
     }
 
+    /// Whether the gateway has neither closed nor reset the connection, or has said something that nobody has read.
+    pub fn stands(&self) -> bool {
+        self.peek().map_or_else(|error| error.kind() == ErrorKind::WouldBlock, |read| read > 0)
+    }
+
+    /// Whether the gateway waits for more, and has said nothing that nobody has read.
+    pub fn waits(&self) -> bool {
+        self.peek().is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+    }
+
+    fn peek(&self) -> io::Result<usize> {
+        let socket = match &self.0 {
+            Kind::Clear(socket) => socket,
+            Kind::Tls(stream) => &stream.sock,
+        };
+        socket.peek(&mut [0])
+    }
+
     /// Says that nothing more is sent.
     pub fn finish(&mut self) {
         let socket = match &mut self.0 {

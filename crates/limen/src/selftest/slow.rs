@@ -50,55 +50,74 @@ pub(super) const CLASSES: &[Class] = &[
     },
 ];
 
-/// So many connections that say the same; what they are, and how many bytes were taken.
-fn hold(target: &Target, alpn: &str, times: usize, bytes: &[u8]) -> Result<(Vec<Line>, usize), String> {
-    let mut taken = 0;
-    let mut lines = Vec::with_capacity(times);
-    for _ in 0..times {
-        let mut line = Line::connect(target, alpn).map_err(|error| format!("cannot connect: {error}"))?;
-        taken += line.shout(bytes, QUIET);
-        lines.push(line);
+/// Connections that say the same.
+#[derive(Default)]
+struct Held {
+    lines: Vec<Line>,
+    /// Bytes that were taken.
+    taken: usize,
+}
+
+impl Held {
+    fn begin(target: &Target, alpn: &str, times: usize, bytes: &[u8]) -> Result<Held, String> {
+        let mut held = Held::default();
+        for _ in 0..times {
+            let mut line = Line::connect(target, alpn).map_err(|error| format!("cannot connect: {error}"))?;
+            held.taken += line.shout(bytes, QUIET);
+            held.lines.push(line);
+        }
+        Ok(held)
     }
-    Ok((lines, taken))
+
+    /// How many of them are as they were. A gateway may end them: it need not hold what nobody goes on with.
+    fn are(&self, so: fn(&Line) -> bool) -> String {
+        format!("{} of {}", self.lines.iter().filter(|line| so(line)).count(), self.lines.len())
+    }
 }
 
 /// Holds both while others ask.
-fn held(h1: (Vec<Line>, usize), h2: (Vec<Line>, usize)) -> Played {
+fn held(h1: &Held, h2: &Held) -> Played {
     thread::sleep(HELD);
-    let what = format!("took {} bytes of HTTP/1 and {} of HTTP/2, and served others", h1.1, h2.1);
+    let what = format!(
+        "held {} connections of HTTP/1 and {} of HTTP/2, took {} and {} bytes, and served others",
+        h1.are(Line::stands),
+        h2.are(Line::stands),
+        h1.taken,
+        h2.taken
+    );
     Ok(Did { what, wrong: Vec::new() })
 }
 
 fn slow_heads(target: &Target) -> Played {
     let head = format!("GET / HTTP/1.1\r\nhost: {}\r\nx-long: {}", target.host, "v".repeat(30 * 1024));
-    let h1 = hold(target, "http/1.1", 200, head.as_bytes())?;
+    let h1 = Held::begin(target, "http/1.1", 200, head.as_bytes())?;
     let mut bytes = frames::greeting();
     bytes.extend(frames::frame(frames::HEADERS, END_STREAM, 1, &Block::get(&target.host, &target.path).0));
     bytes.extend(frames::frame(frames::CONTINUATION, 0, 1, &[0; frames::MOST]).repeat(12));
-    held(h1, hold(target, "h2", 50, &bytes)?)
+    held(&h1, &Held::begin(target, "h2", 50, &bytes)?)
 }
 
 fn slow_bodies(target: &Target) -> Played {
     let (host, path) = (&target.host, &target.path);
     let head = format!("POST {path} HTTP/1.1\r\nhost: {host}\r\ncontent-length: 1000000\r\n\r\nx");
-    let h1 = hold(target, "http/1.1", 200, head.as_bytes())?;
+    let h1 = Held::begin(target, "http/1.1", 200, head.as_bytes())?;
     let mut bytes = frames::greeting();
     for stream in (1..).step_by(2).take(90) {
         bytes.extend(Block::request("POST", host, path).head(stream, 0));
         bytes.extend(frames::frame(frames::DATA, 0, stream, b"x"));
     }
-    held(h1, hold(target, "h2", 20, &bytes)?)
+    held(&h1, &Held::begin(target, "h2", 20, &bytes)?)
 }
 
 fn unread_answers(target: &Target) -> Played {
     let (host, path) = (&target.host, &target.path);
     let head = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n\r\n").repeat(200);
-    let h1 = hold(target, "http/1.1", 100, head.as_bytes())?;
+    let h1 = Held::begin(target, "http/1.1", 100, head.as_bytes())?;
     let mut bytes = frames::greeting_with(&[(4, 0)]);
     for stream in (1..).step_by(2).take(90) {
         bytes.extend(Block::get(host, path).head(stream, END_STREAM));
     }
-    held(h1, hold(target, "h2", 20, &bytes)?)
+    held(&h1, &Held::begin(target, "h2", 20, &bytes)?)
 }
 
 /// The answers to these need no window.
@@ -108,18 +127,18 @@ fn unread_pings(target: &Target) -> Played {
         bytes.extend(Block::request("OPTIONS", &target.host, "*").head(stream, END_STREAM));
         bytes.extend(frames::frame(frames::PING, 0, 0, b"12345678"));
     }
-    held((Vec::new(), 0), hold(target, "h2", 20, &bytes)?)
+    held(&Held::default(), &Held::begin(target, "h2", 20, &bytes)?)
 }
 
 /// Nothing of this is a whole hello, so it is the same whether the gateway speaks TLS or not.
 fn slow_handshakes(target: &Target) -> Played {
     let starts: [&[u8]; 4] = [b"", b"\x16\x03\x01\x02\x00\x01", b"PRI * HTTP/2.0\r\n\r", &[0x16; 1]];
-    let mut lines = Vec::new();
+    let mut held = Held::default();
     for n in 0..400 {
         let mut line = Line::raw(target).map_err(|error| format!("cannot connect: {error}"))?;
         line.shout(starts.get(n % starts.len()).copied().unwrap_or_default(), QUIET);
-        lines.push(line);
+        held.lines.push(line);
     }
     thread::sleep(HELD);
-    Ok(Did { what: format!("held {} sockets, and served others", lines.len()), wrong: Vec::new() })
+    Ok(Did { what: format!("held {} sockets, and served others", held.are(Line::waits)), wrong: Vec::new() })
 }
