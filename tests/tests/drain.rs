@@ -5,13 +5,16 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use futures_util::future::select_all;
 use http::Request;
 use limen::view::Phase;
 use limen_e2e::calls::{Calls, Messages, answer, message};
 use limen_e2e::frames::{self, Frame, PREFACE, SETTINGS, frame};
 use limen_e2e::gateway::Gateway;
 use limen_e2e::origin::{Origin, Script};
+use limen_e2e::reply::Reply;
 use limen_e2e::shop::{self, Metrics};
 use limen_e2e::tls::{Authority, Pair, base64};
 use limen_e2e::{h1, within};
@@ -19,6 +22,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
+use crate::slow::apart;
 use crate::talk::{EDGE, ask, connect, says};
 
 const GOAWAY: u8 = 7;
@@ -177,6 +181,118 @@ async fn an_upgraded_connection_stays_until_the_deadline_and_ends_without_a_rese
         (&"LR".into(), &"drain_deadline".into()),
         "{line}"
     );
+}
+
+/// Asks for what the gateway says itself. A connection that has ended instead has done so without a reset.
+async fn asked(stream: &mut TcpStream) -> Result<Reply, String> {
+    let mut connection = h1::Connection::new(stream);
+    connection.send(&h1::request("GET", "/", "talk.example.com", &[], b"")).await;
+    let answer = within("an answer or the end", connection.read("GET")).await;
+    assert!(!answer.as_ref().is_err_and(|how| !how.starts_with("closed before")), "{answer:?}");
+    answer
+}
+
+/// Connections over which something was asked, and nothing since.
+async fn kept_alive(gateway: &Gateway, many: usize) -> Vec<TcpStream> {
+    let mut idle = Vec::new();
+    for _ in 0..many {
+        let mut stream = TcpStream::connect(gateway.address(80)).await.unwrap();
+        let reply = asked(&mut stream).await.unwrap();
+        assert_eq!((reply.status, reply.closed), (200, false), "{reply:?}");
+        idle.push(stream);
+    }
+    idle
+}
+
+/// Waits for the end of a connection; nothing comes before it, and it is no reset.
+async fn ends(stream: &mut TcpStream) {
+    let mut seen = Vec::new();
+    within("the end", stream.read_to_end(&mut seen)).await.expect("an end, not a reset");
+    assert_eq!(seen, b"");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn idle_connections_end_one_after_the_other_and_long_before_the_deadline() {
+    let origin = Origin::start("far", Script::Switch).await;
+    let config = format!("{}---{}", routes(ONE), says("one"));
+    // Their moments lie within three seconds, the deadline is at seventeen.
+    let gateway = gateway_of(origin.address, &config, "--drain 18s").await;
+    let mut chat = chat(&gateway, 80).await;
+    let mut idle = kept_alive(&gateway, 40).await;
+    while_draining(&gateway, async {
+        let ended = idle.iter().map(|stream| Box::pin(async { stream.peek(&mut [0]).await }));
+        let (first, ..) = within("the first end", select_all(ended)).await;
+        assert_eq!(first.expect("an end, not a reset"), 0);
+        // If others end in the same moment, they have ended after this.
+        apart(Duration::from_millis(100)).await;
+        let open = |stream: &TcpStream| match stream.try_read(&mut [0]) {
+            Ok(read) => {
+                assert_eq!(read, 0);
+                false
+            }
+            Err(error) => {
+                assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock, "an end, not a reset");
+                true
+            }
+        };
+        let (mut open, mut over): (Vec<_>, Vec<_>) = idle.drain(..).partition(open);
+        let still_open = open.len();
+        let mut answered = false;
+        // One may end while it is asked.
+        while !answered && let Some(mut stream) = open.pop() {
+            if let Ok(reply) = asked(&mut stream).await {
+                assert_eq!((reply.status, reply.closed), (200, true), "{reply:?}");
+                answered = true;
+            }
+        }
+        assert!(answered, "of {still_open} that were open after the first had ended none was served");
+        for stream in open.iter_mut().chain(&mut over) {
+            ends(stream).await;
+        }
+        echoes(&mut chat, "the deadline is not near").await;
+        chat.close().await;
+    })
+    .await;
+}
+
+/// Idle connections are sent a request after they have been told to end. Returns what error each saw, if all
+/// were sent within the second for which that is read: this test may have been kept from it.
+async fn cross_the_end() -> Option<Vec<Option<std::io::Error>>> {
+    let flags = ["--drain", "3s"].map(str::to_owned);
+    let gateway = Gateway::start(&[("edge.yaml", EDGE), ("talk.yaml", &says("one"))], &flags).await;
+    let mut idle = kept_alive(&gateway, 10).await;
+    let begun = Instant::now();
+    let mut took = None;
+    while_draining(&gateway, async {
+        for stream in &mut idle {
+            ends(stream).await;
+            stream.write_all(&h1::request("GET", "/", "talk.example.com", &[], b"")).await.unwrap();
+        }
+        took = Some(begun.elapsed());
+        // The gateway need not wait for more of them.
+        for stream in &mut idle {
+            let _ = stream.shutdown().await;
+        }
+    })
+    .await;
+    // Nothing of the gateway is there any more, so whatever it had to say to that has been said.
+    let seen = idle.iter().map(|stream| stream.take_error().unwrap()).collect();
+    took.filter(|took| *took < Duration::from_secs(1)).map(|_| seen)
+}
+
+/// A client may be sending when it is told that the connection ends. Were that met by a reset, one with an answer still to
+/// read could lose it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_crosses_the_end_of_an_idle_connection_is_met_by_no_reset() {
+    let seen = async {
+        loop {
+            if let Some(seen) = cross_the_end().await {
+                return seen;
+            }
+        }
+    };
+    let seen = within("a request in time", seen).await;
+    assert!(seen.iter().all(Option::is_none), "{seen:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
