@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use crate::cluster::Cluster;
 use crate::gateway::DECLARED;
 use crate::reply::Reply;
+use crate::shop::Metrics;
 use crate::{h1, within};
 
 /// Ticks of a second in `/proc`, as the system tells programs on every machine that tests run on.
@@ -116,11 +117,16 @@ impl Process {
     }
 
     async fn serves(&mut self) {
-        let line = self.says("admin").await;
-        let address = line.trim_start_matches("admin").trim().trim_start_matches("http://");
-        self.admin = Some(address.trim_end_matches('/').parse().unwrap());
+        self.admin = Some(self.own("admin").await);
         let page = self.page("/listeners").await.text();
         self.listeners = serde_json::from_str(&page).unwrap();
+    }
+
+    /// One of its own ports, by the name under which it says where that is.
+    async fn own(&self, name: &str) -> SocketAddr {
+        let line = self.says(name).await;
+        let (_, rest) = line.split_once("http://").unwrap();
+        rest.split('/').next().unwrap().parse().unwrap()
     }
 
     /// Waits for a line on standard error that begins so.
@@ -183,9 +189,30 @@ impl Process {
 
     /// A page of its admin port.
     pub async fn page(&self, path: &str) -> Reply {
-        let mut connection = h1::Connection::new(TcpStream::connect(self.admin()).await.unwrap());
-        connection.send(&h1::request("GET", path, &self.admin().to_string(), &[], b"")).await;
-        within(path, connection.read("GET")).await.unwrap()
+        page_at(self.admin(), path).await
+    }
+
+    /// A page of its port for readiness.
+    pub async fn readiness(&self, path: &str) -> Reply {
+        page_at(self.own("ready").await, path).await
+    }
+
+    /// Waits until its metrics are so.
+    pub async fn metrics_when(&self, what: &str, holds: impl Fn(&Metrics) -> bool) -> Metrics {
+        let wait = async {
+            loop {
+                let now = Metrics(self.page("/stats/prometheus").await.text());
+                if holds(&now) {
+                    return now;
+                }
+            }
+        };
+        within(what, wait).await
+    }
+
+    /// Its access log as far as it is written.
+    pub fn access_log(&self) -> String {
+        fs::read_to_string(self.home.path().join("access.log")).unwrap_or_default()
     }
 
     /// Runs another command of the same binary to its end.
@@ -231,6 +258,12 @@ impl Process {
     fn proc(&self, name: &str) -> String {
         fs::read_to_string(format!("/proc/{}/{name}", self.child.id())).unwrap()
     }
+}
+
+async fn page_at(address: SocketAddr, path: &str) -> Reply {
+    let mut connection = h1::Connection::new(TcpStream::connect(address).await.unwrap());
+    connection.send(&h1::request("GET", path, &address.to_string(), &[], b"")).await;
+    within(path, connection.read("GET")).await.unwrap()
 }
 
 impl Drop for Process {

@@ -1,9 +1,10 @@
 //! Too little memory: requests are answered 503 at once, then connections are refused, until there is enough again. Too
-//! few file descriptors: connections are refused. How much is in use is the test's to say; what the system says of a real
-//! process is far above a limit of 1 MiB.
+//! few file descriptors: connections are refused. How much is in use is mostly the test's to say; what the system says of a
+//! real process is far above a limit of 1 MiB, and the last test fills a process of its own.
 // Test code: a failed expectation is a panic with a reason.
 #![allow(clippy::unwrap_used)]
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,12 +12,16 @@ use bytes::Bytes;
 use limen::boot::{Readers, Used};
 use limen_e2e::gateway::Gateway;
 use limen_e2e::origin::{Origin, Script};
+use limen_e2e::process::Process;
 use limen_e2e::reply::Reply;
 use limen_e2e::shop::{self, Metrics, connect};
 use limen_e2e::tls::{Authority, base64};
 use limen_e2e::{h1, h2, within};
+use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
 
 const NAME: &str = "shop.example.com";
 const ROUTES: &str = "[{route: [{destination: {host: shop}}]}]";
@@ -246,4 +251,159 @@ async fn a_process_above_its_limit_takes_no_connection() {
     assert!(page.value(&["limen_memory_used_bytes"]) > 1_048_576.0, "{}", page.0);
     assert_eq!(page.value(&["limen_memory_shedding"]), 2.0);
     assert_eq!(page.value(&["limen_downstream_connections_refused_total"]), 1.0);
+}
+
+const MIB: u64 = 1 << 20;
+/// What each holder makes the gateway keep.
+const HELD: usize = 512 << 10;
+/// What holders may take until the limit is reached.
+const ROOM: u64 = 64 * MIB;
+/// Requests that come when it is full, and what each sends of its body: more than there is room for, less than is read of a
+/// body that nobody wants.
+const PRESSING: usize = 512;
+const PRESSED: usize = 128 * 1024;
+
+/// A request to be held that has come so far: never to its end.
+fn begun(length: usize) -> Vec<u8> {
+    let head = format!("POST /held HTTP/1.1\r\nhost: {NAME}\r\ncontent-length: {}\r\n\r\n", HELD + 1);
+    [head.as_bytes(), &vec![b'x'; length]].concat()
+}
+
+/// An origin that reads whatever comes and says nothing.
+struct Mute {
+    address: SocketAddr,
+    /// Bytes that it has read.
+    read: watch::Receiver<usize>,
+    task: AbortHandle,
+}
+
+impl Drop for Mute {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Mute {
+    async fn start() -> Mute {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (says, read) = watch::channel(0);
+        let task = tokio::spawn(async move {
+            let mut all = tokio::task::JoinSet::new();
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let says = says.clone();
+                all.spawn(async move {
+                    let mut piece = vec![0; 64 * 1024];
+                    while let Ok(n @ 1..) = stream.read(&mut piece).await {
+                        says.send_modify(|read| *read += n);
+                    }
+                });
+            }
+        });
+        Mute { address, read, task: task.abort_handle() }
+    }
+}
+
+/// A gateway in a process of its own. What goes to `/held` is kept for another attempt, and nobody answers it.
+struct Fillable {
+    gateway: Process,
+    mute: Mute,
+    _origin: Origin,
+    holders: Vec<TcpStream>,
+}
+
+impl Fillable {
+    async fn start(flags: &str) -> Fillable {
+        let (mute, origin) = (Mute::start().await, Origin::start("shop", Script::echo()).await);
+        let held = "{match: [{uri: {prefix: /held}}], retries: {attempts: 1, retryOn: 5xx}, \
+                    route: [{destination: {host: mute}}]}";
+        let config = shop::routes(&ROUTES.replacen('[', &format!("[{held}, "), 1))
+            + "---\n{apiVersion: v1, kind: Service, metadata: {name: mute}, spec: {ports: [{name: http, port: 80}]}}\n";
+        let backends = format!("--backend mute={} --backend shop={}", mute.address, origin.address);
+        let all = format!("{backends} --access-log json --replay-buffer {HELD} {flags}");
+        let flags: Vec<String> = all.split_whitespace().map(str::to_owned).collect();
+        let gateway = Process::start(env!("CARGO_BIN_EXE_limen-process"), &config, &flags).await;
+        let filled = Fillable { gateway, mute, _origin: origin, holders: Vec::new() };
+        // What is made once is made before anything is held.
+        let mut connection = filled.connect().await;
+        is_200(async || over_h1(&mut connection).await).await;
+        filled
+    }
+
+    async fn connect(&self) -> h1::Connection<TcpStream> {
+        h1::Connection::new(TcpStream::connect(self.gateway.address(80)).await.unwrap())
+    }
+
+    /// Another request whose body stops before its end, when the gateway has all that comes of it.
+    async fn hold(&mut self) {
+        let mut stream = TcpStream::connect(self.gateway.address(80)).await.unwrap();
+        let before = *self.mute.read.borrow();
+        stream.write_all(&begun(HELD)).await.unwrap();
+        let passed_on = self.mute.read.wait_for(|read| *read >= before + HELD);
+        within("the body at the origin", passed_on).await.unwrap();
+        self.holders.push(stream);
+    }
+}
+
+/// The gateway reads ten times a second what it uses, so once it is near its limit this fills it no faster than it can see.
+/// What comes faster than that can pass the limit.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_is_filled_sheds_before_it_comes_to_its_limit_and_serves_again() {
+    // What one uses that holds nothing, the other does, too.
+    let empty = Fillable::start("--max-memory off").await;
+    let limit = empty.gateway.resident() + ROOM;
+    drop(empty);
+    let mut filled = Fillable::start(&format!("--max-memory {limit}")).await;
+    let mut there = filled.connect().await;
+    assert_eq!(over_h1(&mut there).await.status, 200);
+    let used = |page: &Metrics| page.value(&["limen_memory_used_bytes"]);
+    let level = |page: &Metrics| page.value(&["limen_memory_shedding"]);
+    let mut page = filled.gateway.metrics_when("a reading", |page| used(page) > 0.0).await;
+    assert_eq!((page.value(&["limen_memory_limit_bytes"]), level(&page)), (limit as f64, 0.0));
+    while level(&page) == 0.0 {
+        assert!(
+            filled.holders.len() * HELD < 2 * ROOM as usize,
+            "nothing is shed of twice what there is room for"
+        );
+        filled.hold().await;
+        let (before, near) = (used(&page), filled.gateway.resident() > limit - ROOM / 3);
+        let seen = |page: &Metrics| !near || used(page) != before;
+        page = filled.gateway.metrics_when("the next reading", seen).await;
+    }
+    assert!(used(&page) > 0.95 * limit as f64, "{}", page.0);
+
+    // Connections go where there are fewer, so that some of these come to each worker: after this both know.
+    is_503(async || over_h1(&mut there).await).await;
+    let mut others = Vec::new();
+    for _ in 0..8 {
+        others.push(filled.connect().await);
+    }
+    for other in &mut others {
+        is_503(async || over_h1(other).await).await;
+    }
+    // What comes now is refused, so that nothing of it is kept.
+    let passed_on = *filled.mute.read.borrow();
+    for _ in 0..PRESSING {
+        let mut another = filled.connect().await;
+        another.send(&begun(PRESSED)).await;
+        let reply = within("an answer", another.read("POST")).await.unwrap();
+        assert_eq!((reply.status, reply.text().as_str()), (503, "envoy overloaded"), "{reply:?}");
+    }
+    assert_eq!(*filled.mute.read.borrow(), passed_on);
+    let all = |page: &Metrics| page.value(&["limen_requests_shed_total"]) > PRESSING as f64;
+    let page = filled.gateway.metrics_when("the count", all).await;
+    assert_eq!(level(&page), 1.0, "{}", page.0);
+    assert_eq!(filled.gateway.page("/ready").await.status, 200);
+    assert_eq!(filled.gateway.readiness("/healthz/ready").await.status, 200);
+    let peak = filled.gateway.peak();
+    assert!(peak < limit, "{peak} of {limit}, while {} were held", filled.holders.len());
+
+    filled.holders.clear();
+    is_200(async || over_h1(&mut there).await).await;
+    is_200(async || over_h1(&mut filled.connect().await).await).await;
+    filled.gateway.metrics_when("nothing to be shed", |page| level(page) == 0.0).await;
+    let log = filled.gateway.access_log();
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let shed = lines.iter().filter(|line| line["response_flags"] == "OM");
+    assert!(shed.filter(|line| line["response_code"] == 503).count() > PRESSING, "{lines:#?}");
 }
