@@ -204,6 +204,19 @@ async fn kept_alive(gateway: &Gateway, many: usize) -> Vec<TcpStream> {
     idle
 }
 
+/// The same, and as many that have said nothing yet, all of them accepted.
+async fn idle(gateway: &Gateway, each: usize) -> Vec<TcpStream> {
+    let active = |page: &Metrics| page.value(&["limen_downstream_connections_active"]);
+    let others = active(&Metrics::of(gateway).await);
+    let mut idle = kept_alive(gateway, each).await;
+    for _ in 0..each {
+        idle.push(TcpStream::connect(gateway.address(80)).await.unwrap());
+    }
+    let all = others + idle.len() as f64;
+    Metrics::when(gateway, "all connections", |page| active(page) == all).await;
+    idle
+}
+
 /// Waits for the end of a connection; nothing comes before it, and it is no reset.
 async fn ends(stream: &mut TcpStream) {
     let mut seen = Vec::new();
@@ -218,7 +231,7 @@ async fn idle_connections_end_one_after_the_other_and_long_before_the_deadline()
     // Their moments lie within three seconds, the deadline is at seventeen.
     let gateway = gateway_of(origin.address, &config, "--drain 18s").await;
     let mut chat = chat(&gateway, 80).await;
-    let mut idle = kept_alive(&gateway, 40).await;
+    let mut idle = idle(&gateway, 20).await;
     while_draining(&gateway, async {
         let ended = idle.iter().map(|stream| Box::pin(async { stream.peek(&mut [0]).await }));
         let (first, ..) = within("the first end", select_all(ended)).await;
@@ -260,7 +273,7 @@ async fn idle_connections_end_one_after_the_other_and_long_before_the_deadline()
 async fn cross_the_end() -> Option<Vec<Option<std::io::Error>>> {
     let flags = ["--drain", "3s"].map(str::to_owned);
     let gateway = Gateway::start(&[("edge.yaml", EDGE), ("talk.yaml", &says("one"))], &flags).await;
-    let mut idle = kept_alive(&gateway, 10).await;
+    let mut idle = idle(&gateway, 5).await;
     let begun = Instant::now();
     let mut took = None;
     while_draining(&gateway, async {

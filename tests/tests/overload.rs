@@ -36,6 +36,11 @@ struct World {
 }
 
 async fn start() -> World {
+    start_with("").await
+}
+
+/// With more flags, as a line of words.
+async fn start_with(flags: &str) -> World {
     let authority = Authority::new();
     let pair = authority.issue(&[NAME]);
     let tls = "{port: {number: 443, name: https, protocol: HTTPS}, hosts: ['*'], \
@@ -54,9 +59,9 @@ async fn start() -> World {
         Some(Used::new(move || Some(reading.load(Ordering::Relaxed))))
     };
     let readers = Readers { memory: reader(&used), descriptors: reader(&open) };
-    let limits = "--max-memory 1000 --max-file-descriptors 1000".split_whitespace().map(str::to_owned);
+    let limits = format!("--max-memory 1000 --max-file-descriptors 1000 {flags}");
     let backend = ["--backend".to_owned(), format!("shop={}", origin.address)];
-    let flags: Vec<String> = limits.chain(backend).collect();
+    let flags: Vec<String> = limits.split_whitespace().map(str::to_owned).chain(backend).collect();
     let files = [("shop.yaml", &*format!("{config}{secret}"))];
     let gateway = Gateway::start_using(&files, &flags, readers).await;
     World { gateway, used, open, authority, origin }
@@ -152,6 +157,48 @@ async fn is_503(ask: impl AsyncFnMut() -> Reply) {
 async fn is_200(mut ask: impl AsyncFnMut() -> Reply) {
     let again = async { while ask().await.status != 200 {} };
     within("service as before", again).await;
+}
+
+/// They hold memory for as long as a head may take, and their requests would be refused.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn heads_that_are_not_complete_are_refused_above_95_percent() {
+    let world = start_with("--workers 1").await;
+    let starts = [&b"P"[..], b"GET / HTTP/1.1\r\nhost: shop"];
+    let mut before = Vec::new();
+    for start in starts {
+        let mut connection = connect(&world.gateway).await;
+        connection.send(start).await;
+        before.push(connection);
+    }
+    world.uses(960).await;
+    let shed = async {
+        loop {
+            let mut connection = connect(&world.gateway).await;
+            connection.send(&h1::request("GET", "/", NAME, &[], b"")).await;
+            if connection.read("GET").await.is_ok_and(|reply| reply.status == 503) {
+                return;
+            }
+        }
+    };
+    within("a request that is refused", shed).await;
+    // Those that had begun before are refused when they go on.
+    for (mut connection, next) in before.into_iter().zip(["R", ".example"]) {
+        connection.send(next.as_bytes()).await;
+        let reply = within("an answer to half a head", connection.read("GET")).await.unwrap();
+        assert_eq!((reply.status, reply.closed), (503, true), "{reply:?}");
+    }
+    for start in starts {
+        let mut connection = connect(&world.gateway).await;
+        connection.send(start).await;
+        let reply = within("an answer to half a head", connection.read("GET")).await.unwrap();
+        assert_eq!((reply.status, reply.closed), (503, true), "{reply:?}");
+    }
+    assert_eq!(world.origin.hits(), 0);
+    world.uses(500).await;
+    world.serves().await;
+    for line in world.gateway.stop().await.iter().filter(|line| line["response_code"] == 503) {
+        assert_eq!(line["response_flags"], "OM", "{line}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -212,6 +212,10 @@ impl Wait {
             self.reading_since = Some(worker.clock.now_ms());
             timer.arm_in(conn.head_ms);
         }
+        // A head that comes slowly holds memory for as long as it may, and its request would be refused.
+        if self.reading_since.is_some() && worker.sheds_requests() {
+            return Poll::Ready(Arrived::Bad(exchange, Error::overloaded()));
+        }
         if timer.poll_fired(cx) {
             if self.reading_since.is_some() {
                 return Poll::Ready(Arrived::Bad(exchange, Error::head_timeout()));

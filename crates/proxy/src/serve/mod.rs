@@ -20,7 +20,7 @@ use std::hash::Hash;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Poll, ready};
+use std::task::Poll;
 
 use limen_wire::h1::{self, Preface};
 use limen_wire::proxy_protocol::Header;
@@ -285,24 +285,28 @@ pub(crate) async fn sniff<S: Cut>(conn: Connection, mut io: S, info: ConnInfo) {
                 Preface::NeedMore => {}
                 known => return Poll::Ready(Some(known)),
             }
-            let late = timer.poll_fired(cx);
-            if late {
-                worker.refused_for(if begun { Limit::HeaderTime } else { Limit::IdleTime });
-            }
-            if late || conn.ending() {
-                return Poll::Ready(None);
-            }
             conn.watch(cx);
             input.give_buffer(|| worker.buffers.take_read());
-            let read = input.poll_read(&mut io, cx);
-            if read.is_pending()
-                && let Some(buffer) = input.take_buffer()
-            {
-                worker.buffers.give_read(buffer);
-            }
-            match ready!(read) {
-                Ok(0) | Err(_) => return Poll::Ready(None),
-                Ok(_) => {}
+            match input.poll_read(&mut io, cx) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(None),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Pending => {
+                    if let Some(buffer) = input.take_buffer() {
+                        worker.buffers.give_read(buffer);
+                    }
+                    if timer.poll_fired(cx) {
+                        worker.refused_for(if begun { Limit::HeaderTime } else { Limit::IdleTime });
+                        return Poll::Ready(None);
+                    }
+                    // Where nothing was said it ends as one of HTTP/1 does: at a moment of its own, and without a reset.
+                    // Where something was, it is refused as one of HTTP/1 is while memory is short.
+                    return match (begun, conn.ending()) {
+                        (false, true) => Poll::Ready(Some(Preface::No)),
+                        (true, true) => Poll::Ready(None),
+                        (true, false) if worker.sheds_requests() => Poll::Ready(Some(Preface::No)),
+                        (_, false) => Poll::Pending,
+                    };
+                }
             }
             // However slowly the rest comes, the first byte starts the time for all of it.
             if !std::mem::replace(&mut begun, true) {
