@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::code::codes;
 use crate::core::{SecretBytes, check_pem};
@@ -71,6 +71,9 @@ pub struct Store {
     now: Snapshot,
     /// Objects that another file writes too and that do not count, ordered by file.
     shadowed: BTreeMap<ObjectKey, Vec<AnyObject>>,
+    /// What snapshots say of them, once one was asked for: there may be thousands, as after a folder was copied, and as many
+    /// events between two snapshots.
+    duplicates: OnceLock<Arc<Vec<Problem>>>,
 }
 
 impl Store {
@@ -105,7 +108,14 @@ impl Store {
 
     /// What stands in it now.
     pub fn snapshot(&self) -> Snapshot {
-        self.now.clone()
+        let duplicates = self.duplicates.get_or_init(|| {
+            let each = self.shadowed.iter().flat_map(|(key, others)| {
+                let winner = self.now.get(key);
+                others.iter().filter_map(move |other| Some(duplicate(winner.as_ref()?, other)))
+            });
+            Arc::new(each.collect())
+        });
+        Snapshot { duplicates: Arc::clone(duplicates), ..self.now.clone() }
     }
 
     fn put(&mut self, object: AnyObject) -> bool {
@@ -162,11 +172,7 @@ impl Store {
         if others.is_empty() {
             self.shadowed.remove(key);
         }
-        let duplicates = self.shadowed.iter().flat_map(|(key, others)| {
-            let winner = self.now.get(key);
-            others.iter().filter_map(move |other| Some(duplicate(winner.as_ref()?, other)))
-        });
-        self.now.duplicates = Arc::new(duplicates.collect());
+        self.duplicates = OnceLock::new();
         true
     }
 

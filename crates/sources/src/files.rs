@@ -212,6 +212,7 @@ impl FileSource {
         }
         let mut changed = Vec::new();
         for path in paths {
+            let is_root = |root: &Root| root.path == *path;
             let of_root = |root: &Root| root.path.starts_with(path) || path.starts_with(&root.path);
             match path.parent().and_then(|folder| self.folders.get(folder)) {
                 // Beside the roots: it may be a wanted file.
@@ -221,7 +222,7 @@ impl FileSource {
             }
             match disk::place(path) {
                 disk::Place::Other => return None,
-                disk::Place::File(_) if !disk::is_resource_name(path) => {}
+                disk::Place::File(_) if !disk::is_resource_name(path) && !self.roots.iter().any(is_root) => {}
                 disk::Place::File(found) => changed.push((path.clone(), Some(found))),
                 disk::Place::Nothing if !self.seen.contains_key(path.as_os_str()) => {}
                 disk::Place::Nothing => changed.push((path.clone(), None)),

@@ -35,7 +35,7 @@ pub(super) const CLASSES: &[Class] = &[
     },
     Class {
         name: "cookie-bomb",
-        sends: "4 connections of 100 requests, each with 10 000 crumbs of a cookie, of a byte each",
+        sends: "4 connections of 100 requests, each with 5 000 crumbs of a cookie, of a byte each",
         cpu: Duration::from_secs(4),
         memory: 16 * MIB,
         play: |target| refused(target, &cookie_bomb(&target.host, &target.path)),
@@ -74,7 +74,7 @@ pub fn cookie_bomb(host: &str, path: &str) -> Vec<u8> {
     let mut bytes = frames::greeting();
     for stream in (1..).step_by(2).take(100) {
         // By then it is the newest entry.
-        let block = Block::get(host, path).kept(b"cookie", b"a").again(NEWEST, 5_000);
+        let block = Block::get(host, path).kept(b"cookie", b"a").again(NEWEST, 4_999);
         bytes.extend(block.split(stream, END_STREAM));
     }
     bytes

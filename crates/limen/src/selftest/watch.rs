@@ -99,7 +99,8 @@ pub fn during<T>(target: &Target, play: impl FnOnce() -> T) -> Result<(T, Seen),
         let peak = scope.spawn(|| peak(target.admin, &over));
         let played = play();
         over.store(true, Ordering::Release);
-        (seen.asked, seen.unserved) = bystander.join().unwrap_or_default();
+        let bystander = bystander.join();
+        (seen.asked, seen.unserved) = bystander.unwrap_or_else(|_| (0, vec!["it panicked".to_owned()]));
         seen.peak = seen.peak.max(peak.join().unwrap_or_default());
         played
     });

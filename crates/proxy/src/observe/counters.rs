@@ -5,7 +5,7 @@
 //! status) is found in a small map of its own. Every number has one writer and is updated by a relaxed load and store.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -336,11 +336,10 @@ impl Registry {
         all
     }
 
-    /// Label sets that any worker keeps.
+    /// Label sets that the worker keeps that has most of one kind; each may have as many as the limit says.
     fn count_series(&self) -> u64 {
-        let workers = lock(&self.workers).clone();
-        let of = |worker: &Arc<Shared>| lock(&worker.series).iter().map(|(key, _)| *key).collect::<Vec<_>>();
-        workers.iter().flat_map(of).collect::<BTreeSet<Key>>().len() as u64
+        let of = |worker: &Arc<Shared>| lock(&worker.series).len().max(lock(&worker.tcp).len());
+        lock(&self.workers).iter().map(of).max().unwrap_or(0) as u64
     }
 
     pub(super) fn read_tcp(&self) -> BTreeMap<TcpKey, TcpTotals> {
