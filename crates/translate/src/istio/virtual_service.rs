@@ -1,6 +1,7 @@
 //! VirtualServices: drafts of routes, before any gateway or service is looked at.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use limen_ir::matcher::Match;
@@ -43,13 +44,17 @@ pub(crate) fn draft(
     }
 }
 
+/// The Gateways that it hangs on. One that is named twice, be it with and without its namespace, is one: else it would have
+/// all rules once for each time.
 fn gateways(spec: &VirtualService, namespace: &str) -> Vec<GatewayRef> {
-    let named = (0..).zip(&spec.gateways).filter(|(_, name)| *name != "mesh");
-    let refs = named.map(|(index, name): (usize, _)| GatewayRef {
-        name: names::gateway_name(name, namespace),
-        field: format!("spec.gateways[{index}]"),
-    });
-    refs.collect()
+    let (mut refs, mut known) = (Vec::new(), BTreeSet::new());
+    for (index, name) in spec.gateways.iter().enumerate().filter(|(_, name)| *name != "mesh") {
+        let name = names::gateway_name(name, namespace);
+        if known.insert(name.clone()) {
+            refs.push(GatewayRef { name, field: format!("spec.gateways[{index}]") });
+        }
+    }
+    refs
 }
 
 fn reach(export_to: &[String], own: &str, workload: &str) -> Option<Reach> {
