@@ -130,6 +130,12 @@ impl<K: Ord, I: Same, V: Clone> Memo<K, I, V> {
         Some(made)
     }
 
+    /// How many results are kept.
+    #[cfg(test)]
+    pub(crate) fn kept(&self) -> usize {
+        self.known.len()
+    }
+
     fn find(&mut self, key: &K) -> Option<usize> {
         let found = match self.known.get(self.at) {
             Some((known, ..)) if known == key => Ok(self.at),

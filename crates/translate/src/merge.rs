@@ -1,5 +1,6 @@
 //! Drafts and servers together: route tables, and the clusters that they ask for.
 
+mod attachments;
 mod claims;
 mod connections;
 mod hosts;
@@ -8,7 +9,6 @@ mod judge;
 mod owners;
 mod shares;
 
-use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -26,7 +26,6 @@ use crate::ingress::Ingresses;
 use crate::istio::destination_rule::Block;
 use crate::istio::gateway::{InsidePlan, PassthroughPlan, PlainPlan, PortPlan, ServerPlan, ServesPlan};
 use crate::istio::names;
-use crate::lookup::hash_of;
 use crate::memo::{Same, keep};
 use crate::messages::{At, ingress as messages};
 use crate::report::Report;
@@ -37,6 +36,7 @@ use judge::VerdictMemo;
 use owners::{Names, Owners, Ranks};
 use shares::{Share, ShareMemo, SharedHost};
 
+pub(crate) use attachments::{Attachments, attachments};
 pub(crate) use claims::claims;
 pub(crate) use connections::{Connections, timed};
 
@@ -204,17 +204,6 @@ pub(crate) struct OwnTls {
     pub(crate) field: String,
 }
 
-/// The drafts that the gateway sees, by the Gateways that they hang on.
-pub(crate) fn attachments(drafts: &[Arc<VirtualServiceDraft>]) -> BTreeMap<&str, Attachments<'_>> {
-    let mut by_gateway: BTreeMap<&str, Attachments<'_>> = BTreeMap::new();
-    for draft in drafts.iter().filter(|draft| draft.reach.is_some()) {
-        for gateway in &draft.gateways {
-            by_gateway.entry(&gateway.name).or_default().add(draft);
-        }
-    }
-    by_gateway
-}
-
 /// What listens, and what stops whom.
 pub(crate) struct Planned<'p> {
     pub(crate) ports: &'p [PortPlan],
@@ -224,11 +213,11 @@ pub(crate) struct Planned<'p> {
 }
 
 /// Makes all route tables. `drafts` are in Istio's order; `by_gateway` are the same.
-pub(crate) fn route_tables(
+pub(crate) fn route_tables<'d>(
     index: &Index<'_>,
     planned: Planned<'_>,
-    drafts: &[Arc<VirtualServiceDraft>],
-    by_gateway: BTreeMap<&str, Attachments<'_>>,
+    drafts: &'d [Arc<VirtualServiceDraft>],
+    by_gateway: BTreeMap<&'d str, Attachments<'d>>,
     memo: &mut MergeMemo,
     report: &mut Report,
 ) -> Routing {
@@ -302,59 +291,6 @@ pub(crate) fn route_tables(
     routing
 }
 
-/// The drafts that hang on a Gateway, in Istio's order.
-#[derive(Default)]
-pub(crate) struct Attachments<'a> {
-    drafts: Vec<&'a Arc<VirtualServiceDraft>>,
-    /// Made when it is asked for.
-    by_host: OnceCell<ByHost>,
-}
-
-/// Places of drafts.
-#[derive(Default)]
-struct ByHost {
-    /// Those with a host of this hash.
-    exact: BTreeMap<u64, Vec<usize>>,
-    /// Those with a wildcard.
-    wild: Vec<usize>,
-}
-
-impl<'a> Attachments<'a> {
-    fn add(&mut self, draft: &'a Arc<VirtualServiceDraft>) {
-        self.drafts.push(draft);
-    }
-
-    fn by_host(&self) -> &ByHost {
-        self.by_host.get_or_init(|| {
-            let mut made = ByHost::default();
-            for (at, draft) in self.drafts.iter().enumerate() {
-                for host in &draft.hosts {
-                    if host.starts_with('*') {
-                        made.wild.push(at);
-                    } else {
-                        made.exact.entry(hash_of(&**host)).or_default().push(at);
-                    }
-                }
-            }
-            made
-        })
-    }
-
-    /// In order, all that may share a host with the server: a Gateway with a server for each of thousands of hosts
-    /// must not compare each with each.
-    fn candidates(&self, server: &ServerPlan) -> Vec<&'a Arc<VirtualServiceDraft>> {
-        if server.hosts.iter().any(|host| host.name.starts_with('*')) {
-            return self.drafts.clone();
-        }
-        let ByHost { exact, wild } = self.by_host();
-        let exact = server.hosts.iter().filter_map(|host| exact.get(&hash_of(&*host.name))).flatten();
-        let mut places: Vec<usize> = exact.chain(wild).copied().collect();
-        places.sort_unstable();
-        places.dedup();
-        places.into_iter().filter_map(|at| self.drafts.get(at).copied()).collect()
-    }
-}
-
 /// What became of a VirtualService at a Gateway that it names.
 #[derive(Debug, Default)]
 struct Outcome {
@@ -382,10 +318,10 @@ impl<'a> Outcomes<'a> {
     }
 }
 
-struct Merger<'a, 'm, 'i> {
+struct Merger<'a, 'd: 'a, 'm, 'i> {
     index: &'a Index<'i>,
     ingresses: &'a Ingresses,
-    by_gateway: BTreeMap<&'a str, Attachments<'a>>,
+    by_gateway: BTreeMap<&'d str, Attachments<'d>>,
     ranks: Ranks<'a>,
     /// Of the port that is being served, where it is one of TLS.
     names: Names<'a>,
@@ -400,7 +336,7 @@ struct Merger<'a, 'm, 'i> {
 /// VirtualServices, each with what it is on a server.
 type Sharing<'a> = Vec<(&'a Arc<VirtualServiceDraft>, Arc<Share>)>;
 
-impl<'a> Merger<'a, '_, '_> {
+impl<'a> Merger<'a, '_, '_, '_> {
     fn plain(&mut self, port: &PortPlan, plain: &'a PlainPlan, guard: Option<&Arc<Rule>>) {
         match plain {
             PlainPlan::Http { table, servers } => self.table(port, table, servers, false, guard),
@@ -469,7 +405,7 @@ impl<'a> Merger<'a, '_, '_> {
         self.routing.tables.insert(name.clone(), table);
     }
 
-    /// The VirtualServices that may share a host with a server for requests.
+    /// The VirtualServices that share a host with a server for requests.
     fn sharing_requests(
         &mut self,
         place: (&RouteTableName, usize),
@@ -478,8 +414,8 @@ impl<'a> Merger<'a, '_, '_> {
         let drafts = self.by_gateway.get(&*server.gateway_name).map(|attached| attached.candidates(server));
         let mut known = self.memo.shares.take(place, (instance, server, https));
         let index = self.index;
-        let share = |draft| (draft, known.share(server, draft, index));
-        let sharing = drafts.unwrap_or_default().into_iter().map(share).collect();
+        let share = |draft| Some((draft, known.share(server, draft, index)?));
+        let sharing = drafts.unwrap_or_default().into_iter().filter_map(share).collect();
         self.memo.shares.put(place, known);
         sharing
     }

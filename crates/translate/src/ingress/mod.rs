@@ -133,9 +133,9 @@ impl Ingresses {
 }
 
 /// Adds the Ingresses of each gateway to its ports. `attached`: the VirtualServices by Gateway.
-pub(crate) fn plan(
+pub(crate) fn plan<'a>(
     index: &Index<'_>,
-    attached: &BTreeMap<&str, Attachments<'_>>,
+    attached: &BTreeMap<&'a str, Attachments<'a>>,
     ports: &mut Vec<PortPlan>,
     memo: &mut IngressMemo,
     report: &mut Report,

@@ -16,6 +16,7 @@ pub(crate) mod http_policy;
 pub(crate) mod matching;
 pub(crate) mod names;
 pub(crate) mod outlier;
+pub(crate) mod overlaps;
 pub(crate) mod programmed;
 pub(crate) mod retry;
 pub(crate) mod server_tls;

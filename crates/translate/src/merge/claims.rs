@@ -25,9 +25,9 @@ impl<'a> Claim<'a> {
 }
 
 /// The hosts of VirtualServices on a port, and the names of its certificates, each with the oldest object that has it.
-pub(crate) fn claims<'a>(
+pub(crate) fn claims<'a, 'd: 'a>(
     port: &'a PortPlan,
-    by_gateway: &BTreeMap<&str, Attachments<'a>>,
+    by_gateway: &BTreeMap<&str, Attachments<'d>>,
 ) -> BTreeMap<String, Claim<'a>> {
     let mut claims = BTreeMap::new();
     let (chains, passthrough, plain) = match &port.serves {

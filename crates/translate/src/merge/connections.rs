@@ -62,7 +62,7 @@ fn site<'s>(server: &'s ServerPlan, settings: &'s Settings, workload: &'s Gatewa
     }
 }
 
-impl<'a> Merger<'a, '_, '_> {
+impl<'a> Merger<'a, '_, '_, '_> {
     /// The VirtualServices that share a host with a server.
     fn sharing(&self, server: &ServerPlan) -> Vec<&'a Arc<VirtualServiceDraft>> {
         let drafts = self.by_gateway.get(&*server.gateway_name).map(|attached| attached.candidates(server));

@@ -28,7 +28,7 @@ pub(super) struct PathHost {
     footing: Footing,
 }
 
-impl Merger<'_, '_, '_> {
+impl Merger<'_, '_, '_, '_> {
     /// The hosts with the rules of their paths; notes the clusters that they use.
     pub(super) fn ingress_hosts(
         &mut self,

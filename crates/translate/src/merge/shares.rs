@@ -17,6 +17,7 @@ use crate::index::Index;
 use crate::istio::gateway::{ServerHost, ServerPlan};
 use crate::memo::{Memo, Same, keep};
 use crate::services::{Registry, ServiceFacts};
+use crate::settings::GatewayInstance;
 
 /// A VirtualService on a server.
 #[derive(Debug, Default)]
@@ -224,33 +225,40 @@ pub(super) struct ServerShares {
 }
 
 impl ServerShares {
-    /// What a VirtualService is on the server, which is the one that these were taken for.
+    /// What a VirtualService is on the server, which is the one that these were taken for; `None`: they share no host. That is
+    /// not remembered: of thousands of both most share none.
     pub(super) fn share(
         &mut self,
         server: &ServerPlan,
         draft: &Arc<VirtualServiceDraft>,
         index: &Index<'_>,
-    ) -> Arc<Share> {
+    ) -> Option<Arc<Share>> {
         let (firm, instance, https) = (self.firm, self.facts.instance, self.facts.https);
-        self.shares.renew(
-            draft.object.key.clone(),
-            Arc::clone(draft),
-            |known| firm || known.hosts.is_empty() || known.footing.holds(written(draft), instance, index),
-            |_, before| Arc::new(share((instance, server, https), draft, index, before)),
-        )
+        let holds = |known: &Arc<Share>| firm || known.footing.holds(written(draft), instance, index);
+        let same = |before: &Arc<VirtualServiceDraft>, known: &_| before.same(draft) && holds(known);
+        if let Some(known) = self.shares.known(&draft.object.key, same) {
+            return Some(Arc::clone(known));
+        }
+        let hosts = shared_hosts(server, draft);
+        let workload = index.settings.gateways.get(instance).filter(|_| !hosts.is_empty())?;
+        let (key, new) = (draft.object.key.clone(), Arc::clone(draft));
+        // What was known does not hold.
+        let share = self.shares.renew(
+            key,
+            new,
+            |_| false,
+            |_, before| Arc::new(share((workload, server, https), (draft, hosts), index, before)),
+        );
+        Some(share)
     }
 }
 
 fn share(
-    (instance, server, https): (usize, &ServerPlan, bool),
-    draft: &VirtualServiceDraft,
+    (workload, server, https): (&GatewayInstance, &ServerPlan, bool),
+    (draft, hosts): (&VirtualServiceDraft, Vec<&str>),
     index: &Index<'_>,
     before: Option<(&Arc<VirtualServiceDraft>, &Arc<Share>)>,
 ) -> Share {
-    let hosts = shared_hosts(server, draft);
-    let Some(workload) = index.settings.gateways.get(instance).filter(|_| !hosts.is_empty()) else {
-        return Share::default();
-    };
     let targets = bind::targets(draft, (server.declared, workload), index);
     let footing = Footing::of(&targets, written(draft), index);
     let site = Site {
@@ -277,3 +285,7 @@ fn share(
     let shared = |host: &str| SharedHost { written: host.into(), lower: host.to_ascii_lowercase().into() };
     Share { hosts: hosts.into_iter().map(shared).collect(), bound, problems, named, footing }
 }
+
+#[cfg(test)]
+#[path = "shares_tests.rs"]
+mod tests;
