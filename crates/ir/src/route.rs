@@ -60,8 +60,9 @@ pub struct VirtualHost {
     pub declared: Port,
     /// Answer 301 to `https` whenever the request did not come by https (Gateway `httpsRedirect`).
     pub https_redirect: bool,
-    /// The first rule that matches is taken; none: 404, flag `NR`.
-    pub rules: Vec<Arc<Rule>>,
+    /// The first rule that matches is taken; none: 404, flag `NR`. Hosts that have the same rules share one list, so that
+    /// thousands of hosts may have thousands of rules.
+    pub rules: Arc<[Arc<Rule>]>,
 }
 
 /// One match block with what to do. An OR of blocks is as many rules in a row.

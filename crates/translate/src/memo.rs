@@ -16,9 +16,15 @@ impl<T: ?Sized> Same for Arc<T> {
     }
 }
 
+impl<T: Same> Same for [T] {
+    fn same(&self, other: &[T]) -> bool {
+        self.len() == other.len() && self.iter().zip(other).all(|(a, b)| a.same(b))
+    }
+}
+
 impl<T: Same> Same for Vec<T> {
     fn same(&self, other: &Vec<T>) -> bool {
-        self.len() == other.len() && self.iter().zip(other).all(|(a, b)| a.same(b))
+        self[..].same(&other[..])
     }
 }
 

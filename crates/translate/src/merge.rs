@@ -30,7 +30,7 @@ use crate::memo::{Same, keep};
 use crate::messages::{At, ingress as messages};
 use crate::report::Report;
 use crate::services::ServiceFacts;
-use hosts::{HostMemo, Hosts};
+use hosts::{HostMemo, Hosts, Lists};
 use ingress::PathMemo;
 use judge::VerdictMemo;
 use owners::{Names, Owners, Ranks};
@@ -395,7 +395,8 @@ impl<'a> Merger<'a, '_, '_, '_> {
         let taken = |host: &str| site.is_some_and(|site| site.taken.contains_key(host));
         let mut known = self.memo.hosts.remove(name).unwrap_or_default();
         let free = hosts.into_drafts().into_iter().filter(|(host, _)| !taken(host));
-        let made = free.map(|(host, draft)| draft.host(host, guard, &mut known));
+        let mut lists = Lists::default();
+        let made = free.map(|(host, draft)| draft.host(host, guard, (&mut known, &mut lists)));
         let mut hosts: Vec<_> = made.collect();
         known.turn();
         self.hosts.insert(name.clone(), known);

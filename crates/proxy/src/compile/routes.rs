@@ -3,6 +3,7 @@
 mod aside;
 mod header_ops;
 mod policy;
+mod shared;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -27,9 +28,10 @@ use crate::table::hosts::HostMap;
 use crate::table::matcher::{HeaderTest, Matcher, PathTest, QueryTest, TextTest};
 use crate::table::pattern::{self, Engines, Pattern};
 use crate::table::routes::{
-    Action, ClusterSlot, Destination, Forward, Instead, Reply, Rewrite, RouteTable, Rule, VirtualHost,
+    Action, ClusterSlot, Destination, Forward, Instead, Reply, Rewrite, RouteTable, Rule, Rules, VirtualHost,
 };
 use crate::table::substitution::{Piece, Substitution};
+use shared::{CompiledRules, Named, Shared};
 
 /// What was compiled in the last generation.
 #[derive(Default)]
@@ -41,6 +43,8 @@ pub(crate) struct RouteMemo {
     patterns: HashMap<String, Arc<Pattern>>,
     engines: Engines,
     texts: HashSet<Arc<str>>,
+    /// Rules that several hosts have, by the address of their source.
+    lists: HashMap<usize, Shared>,
     /// How many texts were left when those were dropped last that nobody has.
     texts_left: usize,
 }
@@ -57,25 +61,7 @@ struct Host {
     /// Held so that no other object can come to stand at its address.
     source: Arc<ir::VirtualHost>,
     compiled: Arc<VirtualHost>,
-    /// The slots of the clusters that it names.
-    slots: Named,
-    problems: Box<[AppliedProblem]>,
-}
-
-/// Slots; most hosts name one cluster.
-enum Named {
-    One(Allotted),
-    Several(Box<[Allotted]>),
-}
-
-impl Host {
-    /// Are the slots of its clusters still theirs? All are kept, as that also says that the clusters are still named.
-    fn stays(&self, clusters: &mut dyn Slots) -> bool {
-        match &self.slots {
-            Named::One(slot) => clusters.keep(*slot),
-            Named::Several(slots) => slots.iter().filter(|slot| !clusters.keep(**slot)).count() == 0,
-        }
-    }
+    rules: Arc<CompiledRules>,
 }
 
 /// Compiles a route table, with what could not be compiled: a rule whose regular expression is refused answers 500 to
@@ -91,10 +77,14 @@ pub(crate) fn route_table(
     let names = if former.has_same_names(sources) { names } else { Arc::new(names_of(sources)) };
     let mut hosts = Vec::with_capacity(sources.len());
     for (place, source) in sources.iter().enumerate() {
-        let host = former.take(place, source).filter(|host| host.stays(clusters));
+        let host = former.take(place, source).filter(|host| memo.stays(&host.rules, clusters));
         hosts.push(host.unwrap_or_else(|| memo.host(source, clusters)));
     }
-    let problems = hosts.iter().flat_map(|host| &host.problems).cloned().collect();
+    // Once for all hosts that have the same rules.
+    let mut told = HashSet::new();
+    let speaking = hosts.iter().map(|host| &host.rules).filter(|rules| !rules.problems.is_empty());
+    let speaking = speaking.filter(|rules| told.insert(Arc::as_ptr(rules)));
+    let problems = speaking.flat_map(|rules| &rules.problems).cloned().collect();
     let list = hosts.iter().map(|host| host.compiled.clone()).collect();
     let compiled = RouteTable { name: memo.text(&name.0), list, hosts: names.clone() };
     memo.next.insert(name.0.clone(), Remembered { hosts, names });
@@ -170,6 +160,7 @@ impl RouteMemo {
         self.tables = std::mem::take(&mut self.next);
         self.patterns.retain(|_, pattern| Arc::strong_count(pattern) > 1);
         self.engines.sweep();
+        self.lists.retain(|_, shared| shared.turn());
         // There are thousands, of which a change leaves a few to nobody.
         if self.texts.len() > 2 * self.texts_left + 64 {
             self.texts.retain(|text| Arc::strong_count(text) > 1);
@@ -179,16 +170,25 @@ impl RouteMemo {
 
     fn host(&mut self, source: &Arc<ir::VirtualHost>, clusters: &mut dyn Slots) -> Host {
         faults::strike(Point::Compile, || format!("{:?}", source.domains));
+        let rules = self.rules(&source.rules, clusters);
+        let ir::VirtualHost { name, domains: _, declared, https_redirect, rules: _ } = &**source;
+        let compiled =
+            VirtualHost::new(self.text(name), declared.get(), *https_redirect, rules.rules.clone());
+        Host { source: source.clone(), compiled: Arc::new(compiled), rules }
+    }
+
+    fn compile(&mut self, source: &Arc<[Arc<ir::Rule>]>, clusters: &mut dyn Slots) -> CompiledRules {
         let owner = Arc::default();
         let mut room = Room { memo: self, clusters, slots: HashMap::new(), problems: Vec::new(), owner };
-        let compiled = Arc::new(room.virtual_host(source));
+        let rules = (0..).zip(&**source).map(|(ordinal, rule)| Arc::new(room.rule(ordinal, rule)));
+        let rules = Rules::new(rules.collect());
         let Room { slots, problems, .. } = room;
         let mut slots = slots.into_values();
         let slots = match (slots.next(), slots.len()) {
             (Some(only), 0) => Named::One(only),
             (first, _) => Named::Several(first.into_iter().chain(slots).collect()),
         };
-        Host { source: source.clone(), compiled, slots, problems: problems.into() }
+        CompiledRules { source: source.clone(), rules, slots, problems: problems.into() }
     }
 
     /// Equal expressions are compiled once.
@@ -214,7 +214,7 @@ impl RouteMemo {
     }
 }
 
-/// Where one virtual host is compiled.
+/// Where the rules of one virtual host are compiled.
 struct Room<'a, 'i> {
     memo: &'a mut RouteMemo,
     clusters: &'a mut dyn Slots,
@@ -225,12 +225,6 @@ struct Room<'a, 'i> {
 }
 
 impl<'i> Room<'_, 'i> {
-    fn virtual_host(&mut self, host: &'i ir::VirtualHost) -> VirtualHost {
-        let ir::VirtualHost { name, domains: _, declared, https_redirect, rules } = host;
-        let rules = (0..).zip(rules).map(|(ordinal, rule)| Arc::new(self.rule(ordinal, rule))).collect();
-        VirtualHost::new(self.memo.text(name), declared.get(), *https_redirect, rules)
-    }
-
     fn rule(&mut self, ordinal: u32, rule: &'i ir::Rule) -> Rule {
         let ir::Rule {
             name,

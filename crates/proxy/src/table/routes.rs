@@ -57,24 +57,33 @@ pub(crate) struct VirtualHost {
     /// Answer 301 to `https` whenever the request did not come by https.
     pub(crate) https_redirect: bool,
     /// In order; the first that matches is taken.
-    pub(crate) rules: Vec<Arc<Rule>>,
+    pub(crate) rules: Arc<[Arc<Rule>]>,
     /// Finds candidates where there are many rules.
-    index: Option<Box<RuleIndex>>,
+    index: Option<Arc<RuleIndex>>,
+}
+
+/// The rules of a host, or of several that have the same.
+#[derive(Debug, Clone)]
+pub(crate) struct Rules {
+    list: Arc<[Arc<Rule>]>,
+    index: Option<Arc<RuleIndex>>,
+}
+
+impl Rules {
+    /// The rules' ordinals must be their places in `list`.
+    pub(crate) fn new(list: Arc<[Arc<Rule>]>) -> Rules {
+        let index = (list.len() > LINEAR).then(|| Arc::new(RuleIndex::new(&list)));
+        Rules { list, index }
+    }
 }
 
 /// Up to this many rules are checked one after the other.
 const LINEAR: usize = 8;
 
 impl VirtualHost {
-    /// A host; the rules' ordinals must be their places in `rules`.
-    pub(crate) fn new(
-        name: Arc<str>,
-        declared: u16,
-        https_redirect: bool,
-        rules: Vec<Arc<Rule>>,
-    ) -> VirtualHost {
-        let index = (rules.len() > LINEAR).then(|| Box::new(RuleIndex::new(&rules)));
-        VirtualHost { name, declared, https_redirect, rules, index }
+    pub(crate) fn new(name: Arc<str>, declared: u16, https_redirect: bool, rules: Rules) -> VirtualHost {
+        let Rules { list, index } = rules;
+        VirtualHost { name, declared, https_redirect, rules: list, index }
     }
 
     /// The first rule that matches; `None`: 404, flag `NR`.

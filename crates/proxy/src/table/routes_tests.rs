@@ -42,7 +42,7 @@ fn rule(ordinal: u32, matcher: Matcher) -> Arc<Rule> {
 
 fn host(matchers: Vec<Matcher>) -> VirtualHost {
     let rules = (0..).zip(matchers).map(|(ordinal, matcher)| rule(ordinal, matcher)).collect();
-    VirtualHost::new("h:80".into(), 80, false, rules)
+    VirtualHost::new("h:80".into(), 80, false, Rules::new(rules))
 }
 
 fn request(path: &str) -> RequestHead {

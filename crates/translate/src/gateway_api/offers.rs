@@ -188,7 +188,7 @@ impl Plan<'_> {
                 }
                 (None, _) => self.rules(place.number, &mut drafts),
             };
-            if let Some(known) = known.filter(|known| known.rules.same(&rules)) {
+            if let Some(known) = known.filter(|known| (*known.rules).same(&*rules)) {
                 return Some(Arc::clone(known));
             }
             Some(Arc::new(VirtualHost {
@@ -196,7 +196,7 @@ impl Plan<'_> {
                 domains: vec![HostPattern::clone(host)],
                 declared: declared?,
                 https_redirect: false,
-                rules,
+                rules: rules.into(),
             }))
         });
         made.collect()

@@ -10,7 +10,7 @@ use limen_resources::ObjectKey;
 use crate::bind::{Bound, BoundRule};
 use crate::draft::VirtualServiceDraft;
 use crate::istio::gateway::ServerPlan;
-use crate::memo::{ByValue, Memo, Same, keep};
+use crate::memo::{ByValue, Memo, Same};
 
 /// By host: the rules that it has, and the one that stands in for them if the gateway is closed.
 pub(super) type HostMemo = Memo<Arc<str>, HostInputs, Arc<VirtualHost>>;
@@ -20,8 +20,7 @@ type HostInputs = ((Vec<Arc<Bound>>, Option<Arc<Rule>>), ByValue<(Port, bool)>);
 pub(super) struct HostDraft<'a> {
     declared: Port,
     https_redirect: bool,
-    /// Whose rules it has, and through which Gateways.
-    parts: Vec<(&'a ObjectKey, &'a str, Arc<Bound>)>,
+    parts: Vec<Part<'a>>,
 }
 
 /// What is gathered for hosts, in lower case, in the order in which it comes.
@@ -101,7 +100,7 @@ impl HostDraft<'_> {
         self,
         host: Arc<str>,
         guard: Option<&Arc<Rule>>,
-        known: &mut HostMemo,
+        (known, lists): (&mut HostMemo, &mut Lists),
     ) -> Arc<VirtualHost> {
         let HostDraft { declared, https_redirect, parts } = self;
         let https_redirect = https_redirect && guard.is_none();
@@ -113,6 +112,7 @@ impl HostDraft<'_> {
                 && bound.iter().zip(parts).all(|(a, b)| a.same(b))
         };
         if let Some(made) = known.known(&host, same) {
+            lists.note(&parts, guard, made);
             return Arc::clone(made);
         }
         let bound = parts.iter().map(|(.., bound)| Arc::clone(bound)).collect();
@@ -122,23 +122,74 @@ impl HostDraft<'_> {
             inputs,
             |_| true,
             |_, before| {
-                let name = format!("{host}:{declared}");
-                let rules = match guard {
-                    Some(guard) => vec![Arc::clone(guard)],
-                    None => rules(&parts),
+                let before = before.map(|(_, made)| made);
+                let rules = lists.of(&parts, guard, before);
+                let same = |before: &&Arc<VirtualHost>| {
+                    Arc::ptr_eq(&before.rules, &rules)
+                        && (before.declared, before.https_redirect) == (declared, https_redirect)
                 };
+                if let Some(before) = before.filter(same) {
+                    return Arc::clone(before);
+                }
+                let name = format!("{host}:{declared}");
                 let domains = vec![HostPattern::istio(&host)];
-                keep(
-                    before.map(|(_, made)| made),
-                    VirtualHost { name, domains, declared, https_redirect, rules },
-                )
+                Arc::new(VirtualHost { name, domains, declared, https_redirect, rules })
             },
         )
     }
 }
 
+/// The rules of hosts by whose they are. Hosts of which these are the same have one list, which is made, compared and
+/// compiled once: a VirtualService may have thousands of hosts and thousands of rules.
+#[derive(Default)]
+pub(super) struct Lists(BTreeMap<Vec<*const Bound>, Arc<[Arc<Rule>]>>);
+
+/// Whose rules a host has, and through which Gateways.
+type Part<'a> = (&'a ObjectKey, &'a str, Arc<Bound>);
+
+impl Lists {
+    /// Lists that are no longer than that may as well be made again.
+    const SHORT: usize = 8;
+
+    /// Where rules are bound again, they stand at another address.
+    fn key(parts: &[Part<'_>], guard: Option<&Arc<Rule>>) -> Vec<*const Bound> {
+        if guard.is_some() {
+            Vec::new()
+        } else {
+            parts.iter().map(|(.., bound)| Arc::as_ptr(bound)).collect()
+        }
+    }
+
+    /// Notes the list of a host that stays as it is.
+    fn note(&mut self, parts: &[Part<'_>], guard: Option<&Arc<Rule>>, host: &VirtualHost) {
+        if host.rules.len() > Lists::SHORT {
+            self.0.entry(Lists::key(parts, guard)).or_insert_with(|| Arc::clone(&host.rules));
+        }
+    }
+
+    /// The list of a host; `before`: the host as it was.
+    fn of(
+        &mut self,
+        parts: &[Part<'_>],
+        guard: Option<&Arc<Rule>>,
+        before: Option<&Arc<VirtualHost>>,
+    ) -> Arc<[Arc<Rule>]> {
+        let list = self.0.entry(Lists::key(parts, guard)).or_insert_with(|| {
+            let made = match guard {
+                Some(guard) => vec![Arc::clone(guard)],
+                None => rules(parts),
+            };
+            match before {
+                Some(before) if *before.rules == *made => Arc::clone(&before.rules),
+                _ => made.into(),
+            }
+        });
+        Arc::clone(list)
+    }
+}
+
 /// The rules of a host, in their order. An older catch-all does not hide the specific rules of a newer VirtualService.
-fn rules(parts: &[(&ObjectKey, &str, Arc<Bound>)]) -> Vec<Arc<Rule>> {
+fn rules(parts: &[Part<'_>]) -> Vec<Arc<Rule>> {
     let (mut once, mut twice) = (BTreeSet::new(), BTreeSet::new());
     twice.extend(parts.iter().map(|(key, ..)| *key).filter(|key| !once.insert(*key)));
     // Through a second Gateway most rules are the same, and would never be reached. There may be tens of thousands, so

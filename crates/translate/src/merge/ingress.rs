@@ -88,7 +88,7 @@ fn made(
         domains: vec![host.pattern.clone()],
         declared,
         https_redirect: false,
-        rules: guard.map_or(rules, |guard| vec![Arc::clone(guard)]),
+        rules: guard.map_or(rules, |guard| vec![Arc::clone(guard)]).into(),
     };
     PathHost { host: keep(before, host), problems, named, footing }
 }

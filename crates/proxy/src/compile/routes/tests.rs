@@ -118,7 +118,7 @@ fn host(name: &str, rules: Vec<Arc<ir::Rule>>) -> Arc<ir::VirtualHost> {
         domains: vec![HostPattern::istio(name)],
         declared: Port::new(80).unwrap(),
         https_redirect: false,
-        rules,
+        rules: rules.into(),
     })
 }
 
@@ -213,6 +213,32 @@ fn hosts_are_found_and_shared_wherever_they_move() {
             }
         }
         (before, sources) = (table, hosts.clone());
+    }
+}
+
+/// Thousands of hosts may have thousands of rules, which are made once, looked after once and found in the next generation.
+#[test]
+fn rules_that_hosts_share_are_compiled_once() {
+    let a = host("a", vec![rule(prefix("/"), to("one"), ops(&[]))]);
+    let of_the_same = |name: &str| {
+        let domains = vec![HostPattern::istio(name)];
+        Arc::new(ir::VirtualHost { name: name.to_owned(), domains, ..(*a).clone() })
+    };
+    let (b, c) = (of_the_same("b"), of_the_same("c"));
+    let (mut slots, mut memo) = (Given::default(), RouteMemo::default());
+    let (first, _) = slots.compile(&[&a, &b], &mut memo);
+    memo.sweep();
+    let (second, _) = slots.compile(&[&c, &a, &b], &mut memo);
+    memo.sweep();
+    assert_eq!(slots.asked, 2, "each time once");
+    for host in first.list.iter().chain(&second.list) {
+        assert!(Arc::ptr_eq(&host.rules, &first.list[0].rules));
+    }
+    let mut moved = Given { moved: true, ..Given::default() };
+    let (third, _) = moved.compile(&[&a, &b, &c], &mut memo);
+    for host in &third.list {
+        assert!(Arc::ptr_eq(&host.rules, &third.list[0].rules));
+        assert!(!Arc::ptr_eq(&host.rules, &first.list[0].rules));
     }
 }
 
