@@ -20,6 +20,10 @@ pub(crate) struct SourceRoute<'a> {
     pub(crate) field: String,
 }
 
+/// How many pairs of a match block of a VirtualService and one of a delegate are joined for it, where what has no match block
+/// counts as one. Routes that name one delegate multiply: some hundred KiB of them could come to as many GiB.
+const MOST_PAIRS: usize = 100_000;
+
 /// The routes of `root` in order, with those of its delegates in the place of the routes that name them. `delegates`
 /// has one entry for each such route.
 pub(crate) fn resolve<'a>(
@@ -30,6 +34,7 @@ pub(crate) fn resolve<'a>(
 ) -> Vec<SourceRoute<'a>> {
     let mut routes = Vec::with_capacity(root.spec.http.len());
     let mut delegates = delegates.iter();
+    let (mut left, mut sizes) = (MOST_PAIRS, BTreeMap::new());
     for (index, route) in root.spec.http.iter().enumerate() {
         let Some(written) = &route.delegate else {
             routes.push(own_route(root, index, route));
@@ -47,17 +52,33 @@ pub(crate) fn resolve<'a>(
             }
             Some(delegate) => match objection(root, delegate, &settings.mesh.virtual_service_export_to) {
                 Some((message, mend)) => problems.push(messages::delegate(at, &message, mend)),
-                None => merge_all(
-                    root,
-                    &shadows_named(route, root, &settings.cluster_domain),
-                    delegate,
-                    &mut routes,
-                    problems,
-                ),
+                None => {
+                    let size = sizes.entry(&delegate.key).or_insert_with(|| blocks(&delegate.spec.http));
+                    match left.checked_sub(route.matches.len().max(1).saturating_mul(*size)) {
+                        None => problems.push(too_many(at)),
+                        Some(rest) => {
+                            left = rest;
+                            let route = shadows_named(route, root, &settings.cluster_domain);
+                            merge_all(root, &route, delegate, &mut routes, problems);
+                        }
+                    }
+                }
             },
         }
     }
     routes
+}
+
+/// The match blocks of routes; one that has none counts as one.
+fn blocks(routes: &[HttpRoute]) -> usize {
+    routes.iter().map(|route| route.matches.len().max(1)).sum()
+}
+
+fn too_many(at: At<'_>) -> Problem {
+    let message = format!(
+        "expected at most {MOST_PAIRS} pairs of a match block here and one of a delegate in all, and with this route there are more"
+    );
+    messages::delegate(at, &message, "delegate from fewer routes, or to fewer")
 }
 
 /// Why `delegate` cannot stand in for a route of `root`, and the mend.
@@ -243,3 +264,7 @@ fn text_conflict(root: &StringMatch, leaf: &StringMatch) -> bool {
         _ => true,
     }
 }
+
+#[cfg(test)]
+#[path = "delegate_tests.rs"]
+mod tests;
