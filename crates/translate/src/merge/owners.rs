@@ -85,10 +85,11 @@ impl<'a> Owners<'a> {
         draft: &VirtualServiceDraft,
         SharedHost { written, lower }: &SharedHost,
     ) -> Option<&'a ObjectKey> {
-        let (_, owner) = self.0.get(lower)?;
+        let (_, owner) = self.0.get(lower).filter(|(_, owner)| foreign(&owner.object.key, draft))?;
+        // Last, as it goes through all hosts of the server.
         let given = || Given::of(server, draft, &[written.to_string()]) == Given::ByName;
         let given = hangs_on(owner, &server.gateway_name) && given();
-        (!given && foreign(&owner.object.key, draft)).then_some(&owner.object.key)
+        (!given).then_some(&owner.object.key)
     }
 }
 
