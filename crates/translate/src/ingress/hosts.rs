@@ -159,16 +159,27 @@ impl JoinMemo {
 
     fn again(&mut self, drafts: &[Arc<IngressDraft>], places: &[usize]) {
         let of_any = self.joined.of_any();
+        // Those that are replaced, by where they stand; all are held until the end.
+        let mut old: BTreeMap<*const IngressDraft, &Arc<IngressDraft>> = BTreeMap::new();
+        let (mut held, mut touched) = (Vec::with_capacity(places.len()), BTreeSet::new());
         for place in places {
-            let (Some(old), Some(new)) = (self.drafts.get_mut(*place), drafts.get(*place)) else { continue };
-            let old = std::mem::replace(old, Arc::clone(new));
-            for host in &new.claimed {
-                let Some(owned) = self.joined.hosts.get_mut(host) else { continue };
-                if let Some(claimant) = owned.claimants.iter_mut().find(|claimant| claimant.same(&old)) {
+            let (Some(known), Some(new)) = (self.drafts.get_mut(*place), drafts.get(*place)) else {
+                continue;
+            };
+            let before = std::mem::replace(known, Arc::clone(new));
+            old.insert(Arc::as_ptr(&before), new);
+            held.push(before);
+            touched.extend(&new.claimed);
+        }
+        // A host of many that are replaced at once is gone through once.
+        for host in touched {
+            let Some(owned) = self.joined.hosts.get_mut(host) else { continue };
+            for claimant in &mut owned.claimants {
+                if let Some(new) = old.get(&Arc::as_ptr(claimant)) {
                     *claimant = Arc::clone(new);
                 }
-                self.join(host, of_any.as_ref());
             }
+            self.join(host, of_any.as_ref());
         }
     }
 
