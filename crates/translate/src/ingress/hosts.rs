@@ -48,7 +48,7 @@ impl Owned {
     }
 
     /// Those that may add to it.
-    fn sharing(&self) -> impl Iterator<Item = &Arc<IngressDraft>> {
+    pub(super) fn sharing(&self) -> impl Iterator<Item = &Arc<IngressDraft>> {
         self.claimants.iter().filter(|draft| self.shares_with(draft))
     }
 

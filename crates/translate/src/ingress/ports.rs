@@ -273,15 +273,13 @@ impl Joiner<'_, '_, '_> {
         let hosts = Arc::clone(&joined.asked);
         let mut site = IngressSite { table, hosts, taken: BTreeMap::new(), lost: BTreeSet::new() };
         let claimed = joined.hosts.iter().filter(|(host, _)| claims.contains_key(&***host));
-        for (host, owner) in claimed.filter_map(|(host, owned)| Some((host, owned.owner()?))) {
+        for (host, owned) in claimed {
+            let Some(owner) = owned.owner() else { continue };
             let own = (age(&owner.object.meta), &owner.object.key);
             match claims.get(&**host) {
                 Some(claim) if claim.age <= own.0 => {
                     site.lost.insert(host.to_string());
-                    for draft in self.drafts.iter().filter(|draft| joined.admits(host, draft)) {
-                        if !draft.claimed.contains(host) {
-                            continue;
-                        }
+                    for draft in owned.sharing() {
                         let field = field_of(draft, host);
                         let at = At::new(&draft.object, &field);
                         self.report.problem(messages::host_conflict(at, host, &claim.key));
