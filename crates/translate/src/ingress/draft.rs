@@ -1,6 +1,7 @@
 //! What one Ingress says, before Services and other Ingresses are looked at.
 
 use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use limen_ir::atoms::HostPattern;
@@ -24,8 +25,8 @@ pub(super) const ANY: &str = "*";
 pub(crate) struct IngressDraft {
     pub(crate) object: Arc<Object<Ingress>>,
     pub(crate) behaviour: Behaviour,
-    /// Those of its rules, each once, in lower case, `*` for any.
-    pub(super) hosts: Vec<String>,
+    /// Those of its rules, in lower case, `*` for any.
+    pub(super) hosts: BTreeMap<String, RuledHost>,
     pub(super) paths: Vec<PathDraft>,
     /// Where requests go that no path takes.
     pub(super) default: Option<RouteDraft>,
@@ -36,10 +37,18 @@ pub(crate) struct IngressDraft {
     pub(super) claimed: Vec<Arc<str>>,
 }
 
+/// A host of rules.
+#[derive(Debug)]
+pub(super) struct RuledHost {
+    /// The place of the first that has it.
+    pub(super) rule: usize,
+    /// The places of its paths among all.
+    pub(super) paths: Vec<usize>,
+}
+
 /// A path under a host.
 #[derive(Debug)]
 pub(super) struct PathDraft {
-    pub(super) host: String,
     /// Where it stands among paths: the longest first, of two equal ones the exact one.
     pub(super) rank: (Reverse<usize>, bool),
     pub(super) matches: PathMatch,
@@ -74,18 +83,16 @@ pub(super) fn draft(
 ) -> IngressDraft {
     let mut reader = Reader { object, behaviour, settings, problems: Vec::new() };
     let spec = &object.spec;
-    let (mut hosts, mut paths) = (Vec::new(), Vec::new());
+    let (mut hosts, mut paths) = (BTreeMap::new(), Vec::new());
     for (number, rule) in spec.rules.iter().enumerate() {
         let host = if rule.host.is_empty() { ANY.to_owned() } else { rule.host.to_ascii_lowercase() };
         let written = rule.http.iter().flat_map(|http| &http.paths).enumerate();
+        let before = paths.len();
         paths.extend(
-            written.map(|(at, path)| {
-                reader.path(&host, path, &format!("spec.rules[{number}].http.paths[{at}]"))
-            }),
+            written.map(|(at, path)| reader.path(path, &format!("spec.rules[{number}].http.paths[{at}]"))),
         );
-        if !hosts.contains(&host) {
-            hosts.push(host);
-        }
+        let known = hosts.entry(host).or_insert_with(|| RuledHost { rule: number, paths: Vec::new() });
+        known.paths.extend(before..paths.len());
     }
     let default = spec.default_backend.as_ref().and_then(|backend| {
         let field = "spec.defaultBackend";
@@ -105,19 +112,14 @@ pub(super) fn draft(
     });
     let tls: Vec<TlsDraft> = tls.collect();
     let Reader { problems, .. } = reader;
-    let claimed = claimed(&hosts, default.is_some(), &tls);
+    let claimed = claimed(hosts.keys(), default.is_some(), &tls);
     IngressDraft { object: Arc::clone(object), behaviour, hosts, paths, default, tls, problems, claimed }
 }
 
-fn claimed(hosts: &[String], default: bool, tls: &[TlsDraft]) -> Vec<Arc<str>> {
+fn claimed<'h>(hosts: impl Iterator<Item = &'h String>, default: bool, tls: &'h [TlsDraft]) -> Vec<Arc<str>> {
     let tls = tls.iter().flat_map(|tls| &tls.hosts).map(String::as_str).filter(|host| *host != ANY);
-    let mut claimed: Vec<Arc<str>> = Vec::new();
-    for host in hosts.iter().map(String::as_str).chain(default.then_some(ANY)).chain(tls) {
-        if claimed.iter().all(|known| **known != *host) {
-            claimed.push(host.into());
-        }
-    }
-    claimed
+    let all: BTreeSet<&str> = hosts.map(String::as_str).chain(default.then_some(ANY)).chain(tls).collect();
+    all.into_iter().map(Arc::from).collect()
 }
 
 struct Reader<'a> {
@@ -128,7 +130,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn path(&mut self, host: &str, path: &IngressPath, field: &str) -> PathDraft {
+    fn path(&mut self, path: &IngressPath, field: &str) -> PathDraft {
         let text = &*path.path;
         let kind = path.path_type.unwrap_or_default();
         let matches = match (kind, self.behaviour) {
@@ -144,7 +146,7 @@ impl Reader<'_> {
         };
         let exact = matches!(matches, PathMatch::Exact { .. });
         let route = self.route(matches.clone(), &path.backend, field);
-        PathDraft { host: host.to_owned(), rank: (Reverse(length), !exact), matches, route }
+        PathDraft { rank: (Reverse(length), !exact), matches, route }
     }
 
     /// `field`: of the path, or of the default backend, which is the backend itself.

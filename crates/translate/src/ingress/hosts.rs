@@ -61,7 +61,7 @@ impl Owned {
     /// of its namespace, where `of_any` has one.
     fn join(&mut self, host: &str, of_any: Option<&Arc<IngressDraft>>) {
         let sharing: Vec<_> = self.sharing().cloned().collect();
-        let ruled = sharing.iter().any(|draft| draft.hosts.iter().any(|own| own == host));
+        let ruled = sharing.iter().any(|draft| draft.hosts.contains_key(host));
         let mut problems = Vec::new();
         if let Some(owner) = self.owner() {
             let winner = &owner.object.key;
@@ -216,8 +216,8 @@ impl JoinMemo {
 fn routes(host: &str, drafts: &[Arc<IngressDraft>], problems: &mut Vec<Problem>) -> Vec<PathRoute> {
     let mut paths: Vec<(&Arc<IngressDraft>, usize, &PathDraft)> = Vec::new();
     for draft in drafts {
-        let own = draft.paths.iter().enumerate().filter(|(_, path)| path.host == host);
-        paths.extend(own.map(|(at, path)| (draft, at, path)));
+        let own = draft.hosts.get(host).into_iter().flat_map(|own| &own.paths);
+        paths.extend(own.filter_map(|at| Some((draft, *at, draft.paths.get(*at)?))));
     }
     // Stable: what is equal stays in the order of age, then of writing.
     paths.sort_by_key(|(_, _, path)| path.rank);
@@ -242,16 +242,14 @@ fn routes(host: &str, drafts: &[Arc<IngressDraft>], problems: &mut Vec<Problem>)
 
 /// Where an Ingress names a host.
 pub(super) fn field_of(draft: &IngressDraft, host: &str) -> String {
-    let spec = &draft.object.spec;
-    let named = |written: &str| written.eq_ignore_ascii_case(if host == ANY { "" } else { host });
-    if let Some(at) = spec.rules.iter().position(|rule| named(&rule.host)) {
-        return format!("spec.rules[{at}].host");
+    if let Some(own) = draft.hosts.get(host) {
+        return format!("spec.rules[{}].host", own.rule);
     }
     if host == ANY {
         return "spec.defaultBackend".to_owned();
     }
-    for (number, tls) in spec.tls.iter().enumerate() {
-        if let Some(at) = tls.hosts.iter().position(|written| named(written)) {
+    for (number, tls) in draft.object.spec.tls.iter().enumerate() {
+        if let Some(at) = tls.hosts.iter().position(|written| written.eq_ignore_ascii_case(host)) {
             return format!("spec.tls[{number}].hosts[{at}]");
         }
     }

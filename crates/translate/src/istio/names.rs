@@ -1,5 +1,6 @@
 //! Host names, wildcards and visibility, as Istio compares them.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 /// A short name as it is written in `namespace`: with the rest of a Service's name. Others as they stand.
@@ -36,7 +37,7 @@ pub(crate) fn within(narrow: &str, wide: &str) -> bool {
 
 /// The more specific name of each pair of a name in `a` and one in `b` that overlap; each once.
 pub(crate) fn intersection<'n>(a: impl Iterator<Item = &'n str>, b: &'n [String]) -> Vec<&'n str> {
-    let mut both: Vec<&str> = Vec::new();
+    let (mut both, mut known) = (Vec::new(), BTreeSet::new());
     for one in a {
         for other in b {
             let shared = if within(one, other) {
@@ -46,7 +47,7 @@ pub(crate) fn intersection<'n>(a: impl Iterator<Item = &'n str>, b: &'n [String]
             } else {
                 continue;
             };
-            if !both.contains(&shared) {
+            if known.insert(shared) {
                 both.push(shared);
             }
         }

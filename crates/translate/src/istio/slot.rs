@@ -1,6 +1,6 @@
 //! One address that servers share: which of them can stand there together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use limen_ir::atoms::{HostPattern, Port};
@@ -209,13 +209,13 @@ fn passes(server: &Server) -> bool {
 
 /// The names by which SNI finds a server. One that has `*` takes every name, and its other names then ask nothing.
 fn server_names(plan: &ServerPlan) -> Vec<HostPattern> {
-    let mut names: Vec<HostPattern> = Vec::new();
+    let (mut names, mut known) = (Vec::new(), BTreeSet::new());
     for host in &plan.hosts {
         let name = HostPattern::istio(&host.name);
         if name == HostPattern::Any {
             return vec![name];
         }
-        if !names.contains(&name) {
+        if known.insert(name.clone()) {
             names.push(name);
         }
     }
