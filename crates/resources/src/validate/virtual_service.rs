@@ -1,6 +1,6 @@
 //! Rules for `VirtualService`, apart from those for its HTTP routes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::path::SPEC;
 use super::syntax::{
@@ -39,8 +39,9 @@ impl Validate for VirtualService {
             http_route::check(check, SPEC.field("http").item(index), route, whole);
         }
         repeated::check(check, &self.http);
+        let covered = Covered::of(&self.hosts);
         for (index, route) in self.tls.iter().enumerate() {
-            tls_route(check, SPEC.field("tls").item(index), route, &self.hosts);
+            tls_route(check, SPEC.field("tls").item(index), route, &covered);
         }
         for (index, route) in self.tcp.iter().enumerate() {
             tcp_route(check, SPEC.field("tcp").item(index), route);
@@ -83,16 +84,27 @@ fn hosts(check: &mut Check<'_>, service: &VirtualService, whole: Whole) {
 /// No host may stand there twice, nor within a wildcard that stands there.
 fn overlaps(check: &mut Check<'_>, hosts: &[String]) {
     let mut seen = BTreeSet::new();
-    let wildcards: Vec<(usize, &str)> =
-        hosts.iter().enumerate().filter_map(|(index, host)| Some((index, host.strip_prefix('*')?))).collect();
+    // By what follows the star: the places of the first two. There may be thousands.
+    let mut wildcards: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (index, host) in hosts.iter().enumerate() {
+        let Some(suffix) = host.strip_prefix('*') else { continue };
+        let places = wildcards.entry(suffix).or_default();
+        if places.len() < 2 {
+            places.push(index);
+        }
+    }
     for (index, host) in hosts.iter().enumerate() {
         let host = host.to_ascii_lowercase();
         let name = host.strip_prefix('*').unwrap_or(&host);
-        let covering = wildcards.iter().find(|(other, suffix)| *other != index && name.ends_with(suffix));
+        let others = ends(name).filter_map(|end| {
+            let (suffix, places) = wildcards.get_key_value(end)?;
+            Some((*places.iter().find(|place| **place != index)?, *suffix))
+        });
+        let covering = if wildcards.is_empty() { None } else { others.min() };
         if let Some((other, suffix)) = covering {
             let list = SPEC.field("hosts");
             let mend = "remove one, or write a VirtualService of its own for it";
-            if !(host.starts_with('*') && name == *suffix && *other > index) {
+            if !(host.starts_with('*') && name == suffix && other > index) {
                 check.error(
                     list.item(index),
                     format!("{host} is within *{suffix}, which stands there too"),
@@ -102,6 +114,32 @@ fn overlaps(check: &mut Check<'_>, hosts: &[String]) {
         } else if !seen.insert(host.clone()) {
             check.error(SPEC.field("hosts").item(index), format!("{host} stands there twice"), "remove one");
         }
+    }
+}
+
+/// All that a name ends with, from itself to nothing.
+fn ends(name: &str) -> impl Iterator<Item = &str> {
+    (0..=name.len()).filter_map(|from| name.get(from..))
+}
+
+/// The names that hosts cover. There may be thousands of both.
+struct Covered<'h> {
+    /// Those without a wildcard, in lower case.
+    exact: BTreeSet<String>,
+    /// What follows the star of the others.
+    suffixes: BTreeSet<&'h str>,
+}
+
+impl<'h> Covered<'h> {
+    fn of(hosts: &'h [String]) -> Covered<'h> {
+        let exact = hosts.iter().filter(|host| !host.starts_with('*')).map(|host| host.to_ascii_lowercase());
+        let suffixes = hosts.iter().filter_map(|host| host.strip_prefix('*'));
+        Covered { exact: exact.collect(), suffixes: suffixes.collect() }
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.exact.contains(&name.to_ascii_lowercase())
+            || ends(name.strip_prefix('*').unwrap_or(name)).any(|end| self.suffixes.contains(end))
     }
 }
 
@@ -159,7 +197,7 @@ fn weighted(check: &mut Check<'_>, at: Path<'_>, route: &[WeightedDestination]) 
     weights(check, at, route.iter().map(|weighted| weighted.weight));
 }
 
-fn tls_route(check: &mut Check<'_>, at: Path<'_>, route: &TlsRoute, hosts: &[String]) {
+fn tls_route(check: &mut Check<'_>, at: Path<'_>, route: &TlsRoute, hosts: &Covered<'_>) {
     if route.matches.is_empty() {
         check.error(at.field("match"), "expected at least one match", "write `- sniHosts:` below `match:`");
     }
@@ -186,16 +224,12 @@ fn tls_route(check: &mut Check<'_>, at: Path<'_>, route: &TlsRoute, hosts: &[Str
 }
 
 /// An SNI name must lie within the hosts of the VirtualService.
-fn sni_host(check: &mut Check<'_>, at: Path<'_>, sni: &str, hosts: &[String]) {
-    let within = |host: &String| match host.strip_prefix('*') {
-        Some(suffix) => sni.strip_prefix('*').unwrap_or(sni).ends_with(suffix),
-        None => host.eq_ignore_ascii_case(sni),
-    };
+fn sni_host(check: &mut Check<'_>, at: Path<'_>, sni: &str, hosts: &Covered<'_>) {
     if is_ip(sni) {
         check.warn(at, format!("{sni} is an address, and clients send no addresses in SNI"), "write a name");
     } else if !is_wildcard_host(sni) {
         check.error(at, format!("expected a host, found {sni:?}"), host_mend(sni));
-    } else if !hosts.iter().any(within) {
+    } else if !hosts.has(sni) {
         let message = format!("{sni:?} is not within the hosts of this VirtualService");
         check.error(at, message, "write it under spec.hosts too");
     }
