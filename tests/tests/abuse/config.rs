@@ -172,10 +172,11 @@ async fn expressions_of_one_namespace_leave_room_for_those_of_another() {
     assert!(took.0 <= Duration::from_secs(60) && took.1 <= 320, "{took:?}");
 }
 
-/// A shape of many rules: `count` of them for one host, of which the last answers 201.
+/// A shape of many rules, of which the last answers `status`.
 struct Shape {
     name: &'static str,
     text: fn(usize) -> String,
+    status: u16,
     /// Bytes of memory that a rule may take.
     each: u64,
 }
@@ -189,6 +190,15 @@ fn status_of(number: usize, count: usize) -> u16 {
 }
 
 fn one(count: usize, gateways: &str) -> String {
+    of_hosts(count, HOST, gateways)
+}
+
+/// So many names beside the one that is asked for.
+fn hosts(count: usize) -> impl Iterator<Item = String> {
+    (0..count).map(|n| format!("h{n}.example.org"))
+}
+
+fn of_hosts(count: usize, hosts: &str, gateways: &str) -> String {
     let rule = |n| {
         let status = status_of(n, count);
         format!("  - {{match: [{{uri: {{exact: /r{n}}}}}], directResponse: {{status: {status}}}}}\n")
@@ -196,15 +206,55 @@ fn one(count: usize, gateways: &str) -> String {
     let rules: String = (0..count).map(rule).collect();
     format!(
         "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: many, namespace: many}}\n\
-         spec:\n  hosts: [{HOST}]\n  gateways: [{gateways}]\n  http:\n{rules}"
+         spec:\n  hosts: [{hosts}]\n  gateways: [{gateways}]\n  http:\n{rules}"
     )
 }
 
 const SHAPES: &[Shape] = &[
-    Shape { name: "one VirtualService", text: |count| one(count, "default/edge"), each: 8 << 10 },
+    Shape {
+        name: "one VirtualService",
+        text: |count| one(count, "default/edge"),
+        status: 201,
+        each: 8 << 10,
+    },
+    Shape {
+        name: "one VirtualService of as many hosts",
+        text: |count| {
+            let hosts: Vec<_> = std::iter::once(HOST.to_owned()).chain(hosts(count)).collect();
+            of_hosts(count, &hosts.join(", "), "default/edge")
+        },
+        status: 201,
+        each: 16 << 10,
+    },
+    Shape {
+        name: "one VirtualService that names a Gateway time and again",
+        text: |count| one(count, &vec!["default/edge"; count / 10].join(", ")),
+        status: 201,
+        each: 8 << 10,
+    },
+    Shape {
+        name: "one Ingress of as many hosts",
+        text: |count| {
+            let rule = |host: String| {
+                format!(
+                    "  - {{host: {host}, http: {{paths: [{{path: /r{}, pathType: Exact, backend: {{service: {{name: web, port: {{number: 80}}}}}}}}]}}}}\n",
+                    count - 1
+                )
+            };
+            let rules: String = hosts(count).chain([HOST.to_owned()]).map(rule).collect();
+            format!(
+                "{{apiVersion: v1, kind: Service, metadata: {{name: web, namespace: many}}, spec: {{selector: {{app: web}}, ports: [{{port: 80, name: http}}]}}}}\n---\n\
+                 apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {{name: many, namespace: many}}\nspec:\n  ingressClassName: limen\n  rules:\n{rules}"
+            )
+        },
+        // Its Service has no endpoint.
+        status: 503,
+        each: 16 << 10,
+    },
     Shape {
         name: "one VirtualService through two Gateways",
         text: |count| one(count, "default/edge, default/other"),
+        status: 201,
         each: 16 << 10,
     },
     Shape {
@@ -218,6 +268,7 @@ const SHAPES: &[Shape] = &[
             };
             (0..count).map(object).collect()
         },
+        status: 201,
         each: 16 << 10,
     },
     Shape {
@@ -237,6 +288,7 @@ const SHAPES: &[Shape] = &[
             };
             (0..count / 16).map(object).collect()
         },
+        status: 302,
         each: 16 << 10,
     },
 ];
@@ -259,7 +311,7 @@ async fn served(shape: &Shape, count: usize) -> (Duration, u64) {
         loop {
             let (first, second) =
                 (status_at(&gateway, 80, HOST, &path).await, status_at(&gateway, 8080, HOST, &path).await);
-            if first == 201 || second == 302 {
+            if first == shape.status || second == shape.status {
                 return;
             }
         }
