@@ -125,6 +125,10 @@ impl Session {
         if self.written >= self.out.len() {
             self.out.clear();
             self.written = 0;
+        } else if self.written >= self.full().max(self.pending().len()) {
+            // A client that is slower than its origins never takes all of it. No more is moved than was written since.
+            self.out.drain(..self.written);
+            self.written = 0;
         }
         if self.pending().len() < self.full() {
             self.wake_first_waiting();

@@ -585,3 +585,35 @@ fn nothing_is_read_while_too_much_waits_to_be_written() {
     written(&mut session);
     assert!(!session.is_choked());
 }
+
+/// A client that reads steadily, and never all there is, is held no more for than waits.
+#[test]
+fn what_was_written_is_given_up_though_something_always_waits() {
+    let mut session = greeted(Limits::default());
+    feed(&mut session, &setting(4, MAX_WINDOW as u32));
+    let arrived = feed(&mut session, &[get(1), update(0, MAX_WINDOW as u32 - 65_535)].concat());
+    let index = arrived[0].index;
+    session.send_head(index, &ResponseHead { status: 200, ..ResponseHead::default() }, false).unwrap();
+    let (mut sent, mut seen) = (0usize, Vec::new());
+    for _ in 0..1_000 {
+        while let Poll::Ready(room) = session.poll_room(index, 100_000, &context()) {
+            let room = room.unwrap();
+            session.send_data(index, &vec![sent as u8; room], false).unwrap();
+            sent += room;
+        }
+        let some = session.pending()[..16_384].to_vec();
+        session.wrote(some.len());
+        seen.extend(some);
+        assert!(!session.pending().is_empty());
+        assert!(session.out.len() <= 3 * session.full(), "{} bytes", session.out.len());
+        assert!(session.out.capacity() <= 8 * session.full(), "{} bytes", session.out.capacity());
+    }
+    // And nothing is lost or said twice by it.
+    seen.extend(session.pending());
+    let (mut rest, mut data) = (&seen[..], 0);
+    while let Some(header) = FrameHeader::read(rest) {
+        data += if header.kind == DATA { header.length } else { 0 };
+        rest = &rest[HEADER + header.length..];
+    }
+    assert_eq!((data, rest.len()), (sent, 0));
+}
