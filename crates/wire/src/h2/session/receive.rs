@@ -132,6 +132,10 @@ impl Session {
         head: &mut RequestHead,
     ) -> Option<Arrived> {
         self.charge(if payload.len() < MAX_PAYLOAD / 16 { Work::SmallFragment } else { Work::Fragment });
+        if self.failure.is_some() {
+            // The farewell does not name this stream: the client may send its request again elsewhere.
+            return None;
+        }
         // A head is answered 431 when it is too large, but that needs all of it, and there is an end to patience.
         if self.block.len() + payload.len() > self.limits.most_decoded() {
             self.fail(ResetReason::ENHANCE_YOUR_CALM);

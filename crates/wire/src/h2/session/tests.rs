@@ -617,3 +617,36 @@ fn what_was_written_is_given_up_though_something_always_waits() {
     }
     assert_eq!((data, rest.len()), (sent, 0));
 }
+
+/// What the client is told was not served is not: the piece that completes a head can spend the last of the credit.
+#[test]
+fn a_head_whose_last_piece_spends_the_last_credit_is_not_served() {
+    let limits = Limits { credit: 50, ..Limits::default() };
+    let pieces = |stream| {
+        let block = block(&GET);
+        let (first, last) = block.split_at(20);
+        let first = raw(HEADERS, END_STREAM, stream, first);
+        [first, raw(CONTINUATION, END_HEADERS, stream, last)].concat()
+    };
+    let mut session = greeted(limits);
+    assert_eq!(feed(&mut session, &pieces(1)).len(), 1, "while there is credit it is");
+    while session.credit > 0 {
+        feed(&mut session, &raw(PING, ACK, 0, &[0; 8]));
+    }
+    written(&mut session);
+    assert!(session.failure().is_none());
+    assert_eq!(feed(&mut session, &pieces(3)).len(), 0);
+    assert_eq!(numbers(&written(&mut session), GOAWAY), [(0, 1)]);
+
+    // Trailers neither: their request is not whole.
+    let mut session = greeted(limits);
+    let arrived = feed(&mut session, &post(1));
+    session.credit = 0;
+    let trailers =
+        [raw(HEADERS, END_STREAM, 1, b""), raw(CONTINUATION, END_HEADERS, 1, &block(&[("x", "y")]))];
+    feed(&mut session, &trailers.concat());
+    assert!(session.take_trailers(arrived[0].index).is_none());
+    assert!(
+        session.poll_data(arrived[0].index, &mut Vec::new(), &context()).map(|end| end.is_err()).is_ready()
+    );
+}
