@@ -10,6 +10,7 @@ use limen_wire::head::{BodyLength, Fields, RequestHead, ResponseHead};
 
 use super::Connection;
 use super::streams::{Inbox, Streams};
+use super::unread::Unread;
 use crate::clock::{Clock, Timer};
 use crate::exchange::error::Error;
 use crate::exchange::front::{ConnInfo, Front, FrontFail};
@@ -24,8 +25,8 @@ use crate::worker::memory::Exchange;
 
 /// How long a client has to say that it has heard that it is to go, before no more streams are taken.
 const FAREWELL_MS: u64 = 1_000;
-/// How long a client that was told to go may take to do so once no stream is open.
-const LINGER_MS: u64 = 2_000;
+/// How long the last words may take to be written to a client that is not waited for any longer.
+const LAST_WORDS_MS: u64 = 2_000;
 /// How long a connection without streams keeps the memory of the last ones.
 const REST_MS: u64 = 5_000;
 
@@ -74,7 +75,9 @@ pub(crate) async fn serve<S: Stream>(conn: Connection, io: S, info: Rc<ConnInfo>
         streams: Streams::new(),
         closing: false,
         parting: false,
+        failed: false,
         lingering: false,
+        unread: Unread::default(),
         rested: false,
         rested_ms: 0,
         slim: false,
@@ -105,8 +108,11 @@ struct Driver<S, F> {
     closing: bool,
     /// It may not have heard so yet.
     parting: bool,
-    /// The client has a moment left to close.
+    /// The connection is over, and the client has a moment left to hear why.
+    failed: bool,
+    /// The client has a moment left to take what waits for it.
     lingering: bool,
+    unread: Unread,
     /// No stream is open, and the timer runs since then.
     rested: bool,
     rested_ms: u64,
@@ -161,6 +167,13 @@ impl<S: Stream, F: Future<Output = ()>> Driver<S, F> {
             }
         }
         self.tell();
+        if self.unread.poll_over(self.h2.unread(), &self.conn.worker, cx) {
+            self.conn.worker.refused_for(Limit::StallTime);
+            return Poll::Ready(());
+        }
+        if self.h2.has_failed() {
+            return self.poll_failed(cx);
+        }
         self.watch_heads(cx);
         if self.closing {
             return self.poll_end(cx);
@@ -225,8 +238,18 @@ impl<S: Stream, F: Future<Output = ()>> Driver<S, F> {
         }
     }
 
-    /// The client has been told to go: when the last stream has ended it is given a moment to do so. It need not even be
-    /// reading, so nothing here waits for it.
+    /// Why the connection is over waits to be written: the client need not be reading.
+    fn poll_failed(&mut self, cx: &Context<'_>) -> Poll<()> {
+        if !std::mem::replace(&mut self.failed, true) {
+            // There is nothing more that it could be told, and nobody else who needs the timer.
+            self.closing = true;
+            self.timer.arm_in(LAST_WORDS_MS);
+        }
+        if self.timer.poll_fired(cx) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// The client has been told to go. When the last stream has ended and all is written, the codec is done; a client that
+    /// does not read has its time for that, but no more of it than the connection has.
     fn poll_end(&mut self, cx: &Context<'_>) -> Poll<()> {
         if self.parting {
             if !self.timer.poll_fired(cx) {
@@ -237,12 +260,12 @@ impl<S: Stream, F: Future<Output = ()>> Driver<S, F> {
             // The codec writes them when it is polled again.
             cx.waker().wake_by_ref();
         }
-        if !self.streams.is_empty() {
+        if !self.streams.is_empty() || self.unread.waits() && !self.info.over.get() {
             self.lingering = false;
             return Poll::Pending;
         }
         if !std::mem::replace(&mut self.lingering, true) {
-            self.timer.arm_in(LINGER_MS);
+            self.timer.arm_in(LAST_WORDS_MS);
         }
         if self.timer.poll_fired(cx) { Poll::Ready(()) } else { Poll::Pending }
     }

@@ -13,6 +13,7 @@ pub(crate) mod streams;
 pub(crate) mod tcp;
 pub(crate) mod tls;
 pub(crate) mod udp;
+mod unread;
 
 use std::cell::Cell;
 use std::future::poll_fn;

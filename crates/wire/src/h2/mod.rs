@@ -97,6 +97,8 @@ pub struct ServerConnection<S> {
     end: usize,
     /// Something was written that the stream below may still hold.
     unflushed: bool,
+    /// Bytes that were written.
+    written: u64,
     /// Bytes of frames that were understood.
     understood: u64,
     /// Nothing is expected: what is read is not given memory for longer than it takes.
@@ -132,6 +134,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerConnection<S> {
             start: 0,
             end: 0,
             unflushed: false,
+            written: 0,
             understood: 0,
             resting: false,
         })
@@ -235,6 +238,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerConnection<S> {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             session.wrote(n);
+            self.written += n as u64;
             self.unflushed = true;
         }
         if self.unflushed {
@@ -285,6 +289,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerConnection<S> {
             return Some(u64::from(stream) | 1 << 63);
         }
         (!unread.is_empty() && !session::is_data(unread)).then_some(self.understood)
+    }
+
+    /// How many bytes have been written, if more wait to be: a number that stays the same for as long as the client takes
+    /// nothing of what there is for it.
+    pub fn unread(&self) -> Option<u64> {
+        let waits = self.unflushed || !self.session.borrow().pending().is_empty();
+        waits.then_some(self.written)
+    }
+
+    /// The connection is over, whether the client can be told so or not.
+    pub fn has_failed(&self) -> bool {
+        self.session.borrow().failure().is_some()
     }
 
     /// So many seconds have passed since this was last said: a connection that only makes work is sent away sooner than
