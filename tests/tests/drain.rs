@@ -19,13 +19,15 @@ use limen_e2e::shop::{self, Metrics};
 use limen_e2e::tls::{Authority, Pair, base64};
 use limen_e2e::{h1, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Notify;
 
 use crate::slow::apart;
 use crate::talk::{EDGE, ask, connect, says};
 
+const DATA: u8 = 0;
 const GOAWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
 pub(crate) const PING: u8 = 6;
 pub(crate) const NO_ERROR: u32 = 0;
 
@@ -160,6 +162,42 @@ async fn http2_is_told_twice_and_what_was_on_its_way_is_served() {
         assert_eq!(rest, b"");
     })
     .await;
+}
+
+/// It goes on telling of its windows while it reads, though the gateway has said all: that is not to reset what is on its
+/// way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_answer_of_http2_is_whole_for_who_reads_it_slowly() {
+    const LAST: usize = 4 << 20;
+    let mut answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {LAST}\r\n\r\n").into_bytes();
+    answer.resize(answer.len() + LAST, b'x');
+    let origin = Origin::start("far", Script::Raw(answer)).await;
+    let gateway = gateway(origin.address, "--max-connection-requests 1").await;
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(64 << 10).unwrap();
+    let mut client = socket.connect(gateway.address(80)).await.unwrap();
+    let of_streams = frame(SETTINGS, 0, 0, &[0, 4, 0x7f, 0xff, 0xff, 0xff]);
+    let of_all = frame(WINDOW_UPDATE, 0, 0, &(1u32 << 30).to_be_bytes());
+    client.write_all(&[PREFACE, &of_streams, &of_all, &frames::get(1)].concat()).await.unwrap();
+    let (mut seen, mut first) = (0, [0]);
+    while within("a frame or the end", client.read(&mut first)).await.expect("an end, not a reset") > 0 {
+        let next = frames::next(&mut (&first[..]).chain(&mut client)).await;
+        match next.kind {
+            DATA => {
+                seen += next.payload.len();
+                let read = u32::try_from(next.payload.len()).unwrap().to_be_bytes();
+                let read = [frame(WINDOW_UPDATE, 0, 1, &read), frame(WINDOW_UPDATE, 0, 0, &read)].concat();
+                // After the last of it the stream is no more.
+                client.write_all(if seen < LAST { &read } else { &read[13..] }).await.unwrap();
+            }
+            PING => client.write_all(&frame(PING, 1, 0, &next.payload)).await.unwrap(),
+            _ => {}
+        }
+    }
+    assert_eq!(seen, LAST);
+    // Who then goes on is not heard for ever.
+    let more = async { while client.write_all(&[0; 4096]).await.is_ok() {} };
+    within("the end of one that says more", more).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -9,6 +9,7 @@ use limen_wire::head::{BodyLength, Fields, MethodKind, RequestHead, ResponseHead
 
 use super::Connection;
 use super::last_said::LastSaid;
+use super::linger::{Linger, linger};
 use super::patience::Patience;
 use super::places::{Desk, Places};
 use super::tcp::Cut;
@@ -25,11 +26,8 @@ use crate::stream::outbound::Outbound;
 use crate::worker::Worker;
 use crate::worker::memory::Exchange;
 
-/// After the last response the client may still be sending: its bytes are read and dropped for so long, since closing
-/// at once would reset the connection and could destroy the response on its way.
-const LINGER_MS: u64 = 1_000;
-/// How much of it is read at the most.
-const LINGER_BYTES: usize = 256 * 1024;
+/// After the last response the client may still be sending.
+const LINGER: Linger = Linger { silent_ms: 1_000, most_ms: 1_000 };
 
 /// How the wait for a request ended.
 enum Arrived {
@@ -106,8 +104,9 @@ pub(crate) async fn serve<S: Cut>(mut held: Box<Http1<S>>) {
             After::Cut => return,
         }
     }
-    held.timer.arm_in(LINGER_MS);
-    seldom(linger(&mut held)).await;
+    let Http1 { conn, io, input, timer, .. } = &mut *held;
+    let sink = input.take_buffer().unwrap_or_else(|| vec![0; 4096]);
+    seldom(linger(io, (&*conn.worker.clock, &*timer), LINGER, sink)).await;
 }
 
 /// What becomes of a connection after an exchange.
@@ -251,33 +250,6 @@ impl Wait {
             }
         }
     }
-}
-
-/// Says that nothing more comes and waits for the client to say the same.
-async fn linger<S: Cut>(held: &mut Http1<S>) {
-    let Http1 { io, input, timer, .. } = held;
-    let mut left = LINGER_BYTES;
-    let _ = poll_fn(|cx| std::pin::Pin::new(&mut *io).poll_shutdown(cx)).await;
-    let mut sink = match input.take_buffer() {
-        Some(buffer) => buffer,
-        None => vec![0; 4096],
-    };
-    poll_fn(|cx| {
-        loop {
-            if timer.poll_fired(cx) || left == 0 {
-                return Poll::Ready(());
-            }
-            let mut window = tokio::io::ReadBuf::new(&mut sink);
-            match std::pin::Pin::new(&mut *io).poll_read(cx, &mut window) {
-                Poll::Ready(Ok(())) if !window.filled().is_empty() => {
-                    left = left.saturating_sub(window.filled().len());
-                }
-                Poll::Ready(_) => return Poll::Ready(()),
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-    })
-    .await;
 }
 
 /// One exchange on an HTTP/1 connection.

@@ -9,9 +9,11 @@ use limen_wire::h2::{H2Error, Incoming, Limits, ResetReason, ServerConnection, S
 use limen_wire::head::{BodyLength, Fields, RequestHead, ResponseHead};
 
 use super::Connection;
+use super::linger::{Linger, linger};
 use super::streams::{Inbox, Streams};
 use super::unread::Unread;
 use crate::clock::{Clock, Timer};
+use crate::exchange::apart::seldom;
 use crate::exchange::error::Error;
 use crate::exchange::front::{ConnInfo, Front, FrontFail};
 use crate::exchange::live::Live;
@@ -27,6 +29,9 @@ use crate::worker::memory::Exchange;
 const FAREWELL_MS: u64 = 1_000;
 /// How long the last words may take to be written to a client that is not waited for any longer.
 const LAST_WORDS_MS: u64 = 2_000;
+/// How long a client may take to close when all has been said. What it reads it tells of, so that one that is slow has
+/// longer than one that is silent.
+const LINGER: Linger = Linger { silent_ms: 2_000, most_ms: 30_000 };
 /// How long a connection without streams keeps the memory of the last ones.
 const REST_MS: u64 = 5_000;
 
@@ -82,7 +87,29 @@ pub(crate) async fn serve<S: Stream>(conn: Connection, io: S, info: Rc<ConnInfo>
         rested_ms: 0,
         slim: false,
     };
-    poll_fn(|cx| driver.poll(cx, place)).await;
+    let end = poll_fn(|cx| driver.poll(cx, place)).await;
+    if let End::Order = end {
+        drop(driver.streams);
+        seldom(farewell(&driver.conn, driver.h2.into_inner(), &driver.timer)).await;
+    }
+}
+
+/// All has been said and written, and may still be on its way. A client that reads it tells of its windows meanwhile.
+async fn farewell<S: Stream>(conn: &Connection, mut io: S, timer: &Timer) {
+    let clock = &conn.worker.clock;
+    let Linger { silent_ms, mut most_ms } = LINGER;
+    if conn.is_leaving() {
+        most_ms = conn.leave_ms.get().saturating_sub(clock.now_ms()).clamp(silent_ms, most_ms);
+    }
+    linger(&mut io, (clock, timer), Linger { silent_ms, most_ms }, vec![0; 4096]).await;
+}
+
+/// How a connection ends.
+enum End {
+    /// Everything that was begun has been answered.
+    Order,
+    /// At once.
+    Cut,
 }
 
 /// A connection and its streams.
@@ -123,7 +150,7 @@ struct Driver<S, F> {
 impl<S: Stream, F: Future<Output = ()>> Driver<S, F> {
     /// Takes new streams, polls those that were woken, writes what they have to say. `make` makes the future
     /// of a place for streams.
-    fn poll(&mut self, cx: &mut Context<'_>, make: impl Fn(Rc<Inbox<Started>>) -> F) -> Poll<()> {
+    fn poll(&mut self, cx: &mut Context<'_>, make: impl Fn(Rc<Inbox<Started>>) -> F) -> Poll<End> {
         let old = self.age.as_ref().is_some_and(|age| age.poll_fired(cx));
         if self.conn.look(cx) {
             self.leave = self.conn.is_leaving().then(|| {
@@ -155,9 +182,9 @@ impl<S: Stream, F: Future<Output = ()>> Driver<S, F> {
                     self.streams.start(started, &make, cx);
                     continue;
                 }
-                Poll::Ready(Some(Err(_)) | None) => {
+                Poll::Ready(ended) => {
                     self.tell();
-                    return Poll::Ready(());
+                    return Poll::Ready(if ended.is_none() { End::Order } else { End::Cut });
                 }
                 Poll::Pending => {}
             }
@@ -169,7 +196,7 @@ impl<S: Stream, F: Future<Output = ()>> Driver<S, F> {
         self.tell();
         if self.unread.poll_over(self.h2.unread(), &self.conn.worker, cx) {
             self.conn.worker.refused_for(Limit::StallTime);
-            return Poll::Ready(());
+            return Poll::Ready(End::Cut);
         }
         if self.h2.has_failed() {
             return self.poll_failed(cx);
@@ -239,18 +266,18 @@ impl<S: Stream, F: Future<Output = ()>> Driver<S, F> {
     }
 
     /// Why the connection is over waits to be written: the client need not be reading.
-    fn poll_failed(&mut self, cx: &Context<'_>) -> Poll<()> {
+    fn poll_failed(&mut self, cx: &Context<'_>) -> Poll<End> {
         if !std::mem::replace(&mut self.failed, true) {
             // There is nothing more that it could be told, and nobody else who needs the timer.
             self.closing = true;
             self.timer.arm_in(LAST_WORDS_MS);
         }
-        if self.timer.poll_fired(cx) { Poll::Ready(()) } else { Poll::Pending }
+        if self.timer.poll_fired(cx) { Poll::Ready(End::Cut) } else { Poll::Pending }
     }
 
     /// The client has been told to go. When the last stream has ended and all is written, the codec is done; a client that
     /// does not read has its time for that, but no more of it than the connection has.
-    fn poll_end(&mut self, cx: &Context<'_>) -> Poll<()> {
+    fn poll_end(&mut self, cx: &Context<'_>) -> Poll<End> {
         if self.parting {
             if !self.timer.poll_fired(cx) {
                 return Poll::Pending;
@@ -267,7 +294,7 @@ impl<S: Stream, F: Future<Output = ()>> Driver<S, F> {
         if !std::mem::replace(&mut self.lingering, true) {
             self.timer.arm_in(LAST_WORDS_MS);
         }
-        if self.timer.poll_fired(cx) { Poll::Ready(()) } else { Poll::Pending }
+        if self.timer.poll_fired(cx) { Poll::Ready(End::Cut) } else { Poll::Pending }
     }
 
     fn close(&mut self) {

@@ -5,6 +5,7 @@ pub(crate) mod hello;
 pub(crate) mod http1;
 pub(crate) mod http2;
 mod last_said;
+mod linger;
 pub(crate) mod patience;
 pub(crate) mod permission;
 mod places;

@@ -303,6 +303,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerConnection<S> {
         self.session.borrow().failure().is_some()
     }
 
+    /// The stream below, after the end.
+    pub fn into_inner(self) -> S {
+        self.io
+    }
+
     /// So many seconds have passed since this was last said: a connection that only makes work is sent away sooner than
     /// one that does so slowly.
     pub fn pass_time(&mut self, seconds: u32) {
