@@ -216,3 +216,21 @@ async fn the_time_that_a_service_takes_to_decide_is_part_of_the_time_for_the_req
     }
     gateway.stop().await;
 }
+
+#[tokio::test]
+async fn a_service_is_told_of_no_body_that_is_larger_than_any_may_be() {
+    let shop = Origin::start("shop", Script::echo()).await;
+    let authz = Origin::start("authz", Script::echo()).await;
+    let shadow = nobody().await;
+    let gateway = start_with(&shop, &authz, &shadow, "--max-body-bytes 10").await;
+    let mut client = shop::connect(&gateway).await;
+    let chunked = "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
+    client.send(format!("{chunked}a\r\nten bytes.\r\n0\r\n\r\n").as_bytes()).await;
+    assert_eq!(within("the one", client.read("POST")).await.unwrap().status, 200);
+    // The route would take sixteen; the end of this body never comes.
+    client.send(format!("{chunked}b\r\neleven byte\r\n").as_bytes()).await;
+    assert_eq!(within("the other", client.read("POST")).await.unwrap().status, 413);
+    assert_eq!((authz.hits(), shop.hits()), (1, 1));
+    let refused = |page: &Metrics| page.value(&["limen_limit_refused_total", "\"body_bytes\""]) == 1.0;
+    Metrics::when(&gateway, "the body to be counted", refused).await;
+}

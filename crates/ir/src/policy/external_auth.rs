@@ -15,7 +15,7 @@ pub struct ExternalAuth {
     /// Bytes of the request's body that it is told at the most; a longer body is refused with 413. `None`: it is told
     /// nothing of the body.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub body_most: Option<u64>,
+    pub body_most: Option<u16>,
     /// How long it may take.
     pub timeout: Millis,
 }

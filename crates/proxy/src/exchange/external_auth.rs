@@ -103,14 +103,20 @@ async fn asked<'t, F: Front>(
     }
 }
 
-/// Reads the request's body, all of it, so that it can be told and still be sent.
+/// Reads the request's body, all of it, so that it can be told and still be sent. No route keeps more of it than any
+/// request may have.
 async fn read_body<F: Front>(live: &mut Live<'_, '_, F>, most: usize) -> Result<(), Error> {
+    let any = live.worker.config.limits.max_body_bytes;
+    let (most, too_long): (_, fn() -> Error) = match usize::try_from(any) {
+        Ok(any) if any <= most => (any, Error::too_large_a_body),
+        Ok(_) | Err(_) => (most, Error::too_long_a_body),
+    };
     let request = &mut live.exchange.request;
     match request.body {
         BodyLength::None => return Ok(()),
-        BodyLength::Known(length) if length > most as u64 => return Err(Error::too_long_a_body()),
+        BodyLength::Known(length) if length > most as u64 => return Err(too_long()),
         // Another service may have been told it before, and may be told more.
-        _ if live.exchange.replay.len() > most => return Err(Error::too_long_a_body()),
+        _ if live.exchange.replay.len() > most => return Err(too_long()),
         _ => {}
     }
     if std::mem::take(&mut request.expect_continue) && live.front.passes_interim() {
@@ -127,7 +133,7 @@ async fn read_body<F: Front>(live: &mut Live<'_, '_, F>, most: usize) -> Result<
             }
             let piece = live.front.body();
             if live.exchange.replay.len() + piece.len() > most {
-                return Poll::Ready(Err(Error::too_long_a_body()));
+                return Poll::Ready(Err(too_long()));
             }
             live.exchange.replay.extend_from_slice(piece);
             if let Some(call) = &mut live.exchange.grpc {

@@ -52,7 +52,8 @@ spec! {
 spec! {
     /// The body of requests in question.
     pub struct ForwardBody {
-        /// Bytes; longer ones are refused. 0: it is not sent.
-        "maxSize" => max_size: u64,
+        /// Bytes; longer ones are refused. 0: it is not sent. It is kept whole while the service decides, so that the API names
+        /// no more than this type holds.
+        "maxSize" => max_size: u16,
     }
 }

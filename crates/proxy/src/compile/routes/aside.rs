@@ -37,7 +37,7 @@ impl<'i> Room<'_, 'i> {
                 sends: sends.as_ref().map(|sends| sends.iter().map(bytes).collect()),
             }),
         };
-        let body_most = body_most.map(|most| usize::try_from(most).unwrap_or(usize::MAX));
+        let body_most = body_most.map(usize::from);
         // What a connection that has just been closed cost is asked again.
         let rule = self.aside(cluster, timeout.get(), Retry::Safe);
         ExternalAuth { form, body_most, rule }
