@@ -337,6 +337,42 @@ async fn an_origin_that_takes_connections_and_ends_them_is_not_asked_without_end
     assert!(accepted.load(Ordering::SeqCst) <= 60, "{accepted:?}");
 }
 
+/// SETTINGS of HTTP/2 with MAX_CONCURRENT_STREAMS 0.
+const NO_STREAMS: &[u8] = &[0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_origin_that_allows_no_streams_is_not_asked_without_end() {
+    let policy = shop::policy("{connectionPool: {http: {h2UpgradePolicy: UPGRADE}}}");
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let flags = ["--backend", &format!("shop={}", listener.local_addr().unwrap()), "--workers", "1"];
+    let routes = "[{timeout: 500ms, retries: {attempts: 0}, route: [{destination: {host: shop}}]}]";
+    let config = shop::routes(routes) + &policy;
+    let gateway = Gateway::start(&[("shop.yaml", &config)], &flags.map(str::to_owned)).await;
+    let accepted = Arc::new(AtomicUsize::new(0));
+    let counts = accepted.clone();
+    let origin = tokio::spawn(async move {
+        let mut open = Vec::new();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            counts.fetch_add(1, Ordering::SeqCst);
+            stream.write_all(NO_STREAMS).await.unwrap();
+            open.push(stream);
+        }
+    });
+    // What the origin says may come before or after a request has its stream. Many at a time make both likely.
+    let mut refused = 0;
+    for _ in 0..5 {
+        let asked = (0..20).map(async |_| shop::ask(&gateway, "/").await.status);
+        for status in futures_util::future::join_all(asked).await {
+            assert!(matches!(status, 503 | 504), "{status}");
+            refused += usize::from(status == 503);
+        }
+    }
+    origin.abort();
+    let accepted = accepted.load(Ordering::SeqCst);
+    assert!(accepted <= 100, "{accepted} connections for 100 requests");
+    assert!(refused > 0, "nobody heard of it in time");
+}
+
 async fn accept_for_ever(listener: &TcpListener, accepted: &AtomicUsize) {
     while listener.accept().await.is_ok() {
         accepted.fetch_add(1, Ordering::SeqCst);

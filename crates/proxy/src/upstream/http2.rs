@@ -127,6 +127,11 @@ impl Shared {
         self.state.ended.get()
     }
 
+    /// Whether it has carried no request yet.
+    pub(crate) fn is_unused(&self) -> bool {
+        self.state.begun.get() == 0
+    }
+
     /// How it was begun.
     pub(crate) fn opening(&self) -> &Opening {
         &self.opening

@@ -380,7 +380,11 @@ impl EndpointState {
             over.inspect(|why| conn.count(*why)).is_none() && conn.is_quiet()
         });
         let mut shared = self.shared.borrow_mut();
-        shared.retain(|conn| !conn.is_spent() && !conn.idle_before(oldest_of(conn.opening())));
+        // One that is idle and without room has an origin that allows no streams any more.
+        let useless = |conn: &Shared| conn.is_idle() && !conn.has_room();
+        shared.retain(|conn| {
+            !conn.is_spent() && !conn.idle_before(oldest_of(conn.opening())) && !useless(conn)
+        });
         idle.len() + shared.len() + self.dialing.borrow().len()
     }
 

@@ -280,8 +280,9 @@ async fn stream(
         if !shared.is_spent() && shared.has_room() {
             return Ok(Back::Http2(shared.open()));
         }
-        if shared.has_ended() {
-            // The origin takes connections and ends them: another would fare no better.
+        if shared.has_ended() || shared.is_unused() {
+            // The origin takes connections and ends them, or allows no stream on them: another would fare no better.
+            endpoint.let_go(&shared);
             return Err(Fail::Closed { sent: false }.into());
         }
         // Others were faster.
