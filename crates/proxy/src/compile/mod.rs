@@ -70,6 +70,7 @@ impl Compiler {
         self.registry.choose(statistics::compile(ir.statistics.as_ref()));
         let logs = self.logs.compile(&ir.telemetry, &mut problems);
         self.tls.certificates(ir, &mut problems);
+        self.routes.begin();
         let clusters = &mut self.clusters;
         let tables_by_name: std::collections::BTreeMap<_, _> = ir
             .route_tables

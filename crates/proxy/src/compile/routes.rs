@@ -155,6 +155,11 @@ impl Former {
 }
 
 impl RouteMemo {
+    /// A generation begins.
+    pub(crate) fn begin(&mut self) {
+        self.engines.begin();
+    }
+
     /// Drops what the generation that ends here did not use.
     pub(crate) fn sweep(&mut self) {
         self.tables = std::mem::take(&mut self.next);
@@ -188,13 +193,15 @@ impl RouteMemo {
             (Some(only), 0) => Named::One(only),
             (first, _) => Named::Several(first.into_iter().chain(slots).collect()),
         };
-        CompiledRules { source: source.clone(), rules, slots, problems: problems.into() }
+        let bill = self.engines.bill();
+        CompiledRules { source: source.clone(), rules, slots, problems: problems.into(), bill }
     }
 
     /// Equal expressions are compiled once.
     fn pattern(&mut self, pattern: &limen_ir::Pattern, owner: &Arc<str>) -> Result<Arc<Pattern>, String> {
         let source = pattern.source();
         if let Some(known) = self.patterns.get(source) {
+            self.engines.again(known, owner)?;
             return Ok(known.clone());
         }
         // A refusal may be its owner's alone.

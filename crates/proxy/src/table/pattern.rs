@@ -1,7 +1,7 @@
 //! Regular expressions that match a whole text, in RE2's meaning.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,23 +27,50 @@ pub(crate) struct Engine {
     /// Tells the caches of engines apart; never used twice in a process.
     id: u64,
     regex: Regex,
+    /// Bytes that it takes.
+    size: usize,
 }
 
 /// Engines by what they match. The expressions of most routes differ only in their literal start, so that a few
 /// engines, small enough to need no cache, serve them all.
-#[derive(Default)]
+///
+/// Owners pay for what the generation uses that is being compiled, in the order in which it asks, whatever was there before
+/// it: who replaces all expressions pays for the new ones only, and what is refused does not depend on what was written
+/// before.
 pub(crate) struct Engines {
     /// By the printed form.
     known: HashMap<String, Known>,
-    /// Bytes that the engines of each owner take.
+    /// Bytes that the engines of each owner take in this generation.
     spent: HashMap<Arc<str>, usize>,
+    /// The engines that are paid for in it.
+    paid: HashSet<u64>,
+    /// What was asked for since that was taken last.
+    bill: Bill,
+    /// Bytes that an owner may take.
+    most: usize,
 }
 
-/// An engine, and who had it built first.
+/// What was made of an expression.
 struct Known {
     hir: Hir,
-    engine: Arc<Engine>,
-    owner: Arc<str>,
+    made: Made,
+}
+
+enum Made {
+    Engine(Arc<Engine>),
+    /// There was no room for so many bytes: it is not made again to learn that. `asked`: in this generation.
+    Refused {
+        size: usize,
+        asked: bool,
+    },
+}
+
+/// The engines of a host, and who pays for each.
+#[derive(Default)]
+pub(crate) struct Bill {
+    engines: Vec<(Arc<Engine>, Arc<str>)>,
+    /// There was no room for all of them.
+    refused: bool,
 }
 
 /// Bytes that the engines of one owner, a namespace, may take together. An expression of some bytes can become an engine
@@ -55,7 +82,19 @@ const MOST_CACHED: usize = 512 << 10;
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
+impl Default for Engines {
+    fn default() -> Engines {
+        Engines::with_room(MOST_OF_AN_OWNER)
+    }
+}
+
 impl Engines {
+    /// For owners that may take so many bytes each.
+    pub(crate) fn with_room(most: usize) -> Engines {
+        let (known, spent, paid) = Default::default();
+        Engines { known, spent, paid, bill: Bill::default(), most }
+    }
+
     /// Compiles an expression for its owner.
     ///
     /// # Errors
@@ -65,16 +104,7 @@ impl Engines {
         let literals = Extractor::new().extract(&hir);
         let prefix = literals.longest_common_prefix().unwrap_or_default().into();
         let (start, rest) = split(hir);
-        let printed = rest.to_string();
-        let rest = match self.known.get(&printed) {
-            Some(known) if known.hir == rest => known.engine.clone(),
-            _ => {
-                let engine = Arc::new(Engine::new(rest.clone())?);
-                self.pay(&engine, owner)?;
-                self.known.insert(printed, Known { hir: rest, engine: engine.clone(), owner: owner.clone() });
-                engine
-            }
-        };
+        let rest = self.engine(rest.to_string(), rest, owner, Engine::new)?;
         Ok(Pattern { start, rest, prefix })
     }
 
@@ -85,35 +115,108 @@ impl Engines {
     pub(crate) fn finding(&mut self, source: &str, owner: &Arc<str>) -> Result<Arc<Engine>, String> {
         let hir = re2::parse(source)?;
         // No expression is printed so.
-        let key = format!("\0{hir}");
-        if let Some(known) = self.known.get(&key).filter(|known| known.hir == hir) {
-            return Ok(known.engine.clone());
-        }
-        let engine = Arc::new(Engine::finding(&hir)?);
-        self.pay(&engine, owner)?;
-        self.known.insert(key, Known { hir, engine: engine.clone(), owner: owner.clone() });
-        Ok(engine)
+        self.engine(format!("\0{hir}"), hir, owner, Engine::finding)
     }
 
-    /// Adds an engine to what its owner has.
-    fn pay(&mut self, engine: &Engine, owner: &Arc<str>) -> Result<(), String> {
-        let spent = self.spent.entry(owner.clone()).or_default();
-        let total = *spent + engine.size();
-        if total > MOST_OF_AN_OWNER {
-            let most = MOST_OF_AN_OWNER >> 20;
-            return Err(format!("all expressions of namespace {owner} together take more than {most} MiB"));
+    /// Takes a pattern that is there already for an owner.
+    ///
+    /// # Errors
+    /// The owner has no room for it.
+    pub(crate) fn again(&mut self, pattern: &Pattern, owner: &Arc<str>) -> Result<(), String> {
+        self.take(&pattern.rest, owner)
+    }
+
+    fn engine(
+        &mut self,
+        key: String,
+        hir: Hir,
+        owner: &Arc<str>,
+        build: fn(Hir) -> Result<Engine, String>,
+    ) -> Result<Arc<Engine>, String> {
+        let room = self.room(owner);
+        let made = self.known.get_mut(&key).filter(|known| known.hir == hir).map(|known| &mut known.made);
+        let engine = match made {
+            Some(Made::Engine(engine)) => engine.clone(),
+            Some(Made::Refused { size, asked }) if *size > room => {
+                *asked = true;
+                return Err(self.refuse(owner));
+            }
+            Some(Made::Refused { .. }) | None => Arc::new(build(hir.clone())?),
+        };
+        let taken = self.take(&engine, owner);
+        let made = match taken {
+            Ok(()) => Made::Engine(engine.clone()),
+            Err(_) => Made::Refused { size: engine.size, asked: true },
+        };
+        self.known.insert(key, Known { hir, made });
+        taken.map(|()| engine)
+    }
+
+    /// Bytes that an owner may still take.
+    fn room(&self, owner: &str) -> usize {
+        self.most.saturating_sub(self.spent.get(owner).copied().unwrap_or_default())
+    }
+
+    fn refuse(&mut self, owner: &str) -> String {
+        self.bill.refused = true;
+        let most = self.most >> 20;
+        format!("all expressions of namespace {owner} together take more than {most} MiB")
+    }
+
+    /// Writes an engine on the bill.
+    fn take(&mut self, engine: &Arc<Engine>, owner: &Arc<str>) -> Result<(), String> {
+        if !self.pay(engine, owner) {
+            return Err(self.refuse(owner));
         }
-        *spent = total;
+        self.bill.engines.push((engine.clone(), owner.clone()));
         Ok(())
+    }
+
+    /// Adds an engine to what its owner has, if there is room. Who asks for it first pays for it.
+    fn pay(&mut self, engine: &Engine, owner: &Arc<str>) -> bool {
+        if self.paid.contains(&engine.id) {
+            return true;
+        }
+        if engine.size > self.room(owner) {
+            return false;
+        }
+        *self.spent.entry(owner.clone()).or_default() += engine.size;
+        self.paid.insert(engine.id)
+    }
+
+    /// What was asked for since this was called last.
+    pub(crate) fn bill(&mut self) -> Bill {
+        let mut bill = std::mem::take(&mut self.bill);
+        // Most rules of a host that have an expression share its engine.
+        let mut seen = HashSet::new();
+        bill.engines.retain(|(engine, _)| seen.insert(engine.id));
+        bill
+    }
+
+    /// Pays for a host as it was compiled before. `false`: another would come of it now.
+    pub(crate) fn settle(&mut self, bill: &Bill) -> bool {
+        !bill.refused && bill.engines.iter().all(|(engine, owner)| self.pay(engine, owner))
+    }
+
+    /// Bytes that an owner has taken in this generation.
+    #[cfg(test)]
+    pub(crate) fn spent_by(&self, owner: &str) -> usize {
+        self.spent.get(owner).copied().unwrap_or_default()
+    }
+
+    /// A generation begins, for which nobody has paid anything.
+    pub(crate) fn begin(&mut self) {
+        self.spent.clear();
+        self.paid.clear();
+        self.bill = Bill::default();
     }
 
     /// Forgets the engines that no pattern uses.
     pub(crate) fn sweep(&mut self) {
-        self.known.retain(|_, known| Arc::strong_count(&known.engine) > 1);
-        self.spent.clear();
-        for Known { engine, owner, .. } in self.known.values() {
-            *self.spent.entry(owner.clone()).or_default() += engine.size();
-        }
+        self.known.retain(|_, known| match &mut known.made {
+            Made::Engine(engine) => Arc::strong_count(engine) > 1,
+            Made::Refused { asked, .. } => std::mem::take(asked),
+        });
     }
 }
 
@@ -126,24 +229,20 @@ impl Engine {
     }
 
     /// Finds matches and their groups anywhere in a text.
-    fn finding(hir: &Hir) -> Result<Engine, String> {
-        Engine::build(Regex::config().utf8_empty(false), hir)
+    fn finding(hir: Hir) -> Result<Engine, String> {
+        Engine::build(Regex::config().utf8_empty(false), &hir)
     }
 
     fn build(config: Config, hir: &Hir) -> Result<Engine, String> {
         let config = config.hybrid_cache_capacity(MOST_CACHED);
         let regex = Regex::builder().configure(config).build_from_hir(hir);
         let regex = regex.map_err(|error| error.to_string())?;
-        Ok(Engine { id: NEXT_ID.fetch_add(1, Ordering::Relaxed), regex })
+        let size = regex.memory_usage() + size_of::<Engine>();
+        Ok(Engine { id: NEXT_ID.fetch_add(1, Ordering::Relaxed), regex, size })
     }
 
     pub(super) fn regex(&self) -> &Regex {
         &self.regex
-    }
-
-    /// Bytes that it takes.
-    fn size(&self) -> usize {
-        self.regex.memory_usage() + size_of::<Engine>()
     }
 }
 

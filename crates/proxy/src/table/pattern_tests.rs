@@ -104,7 +104,7 @@ fn equal_rests_share_an_engine_until_no_pattern_uses_it() {
     let b = engines.pattern(r"/b/\d+", &"b".into()).unwrap();
     let c = engines.pattern("/c/[a-z]+", &"c".into()).unwrap();
     assert!(Arc::ptr_eq(&a.rest, &b.rest) && !Arc::ptr_eq(&a.rest, &c.rest));
-    drop((a, c));
+    drop((a, c, engines.bill()));
     engines.sweep();
     assert_eq!(engines.known.len(), 1);
     assert!(b.matches(b"/b/12", &mut PatternCaches::default()));
@@ -114,6 +114,7 @@ fn equal_rests_share_an_engine_until_no_pattern_uses_it() {
 #[test]
 fn the_expressions_of_an_owner_are_bounded_together() {
     let (mut engines, greedy, other) = (Engines::default(), "greedy".into(), "other".into());
+    engines.begin();
     let large = |n: usize| format!(r"(\pL|x{n}){{60}}.{{100}}");
     let mut held = Vec::new();
     let refused = (0..1_000).find_map(|n| match engines.pattern(&large(n), &greedy) {
@@ -127,9 +128,14 @@ fn the_expressions_of_an_owner_are_bounded_together() {
     assert!(held.len() > 10, "{}", held.len());
     engines.pattern(&large(0), &greedy).expect("what is there is shared");
     engines.pattern("[a-z]+", &other).expect("another has its own");
+    engines.sweep();
+    engines.begin();
+    engines
+        .pattern(&large(2_000), &greedy)
+        .expect("what is used no more is free, although workers still have it");
     drop(held);
     engines.sweep();
-    engines.pattern(&large(2_000), &greedy).expect("what is gone is free");
+    assert!(engines.known.len() <= 1, "what nobody asked for is forgotten");
 }
 
 #[test]

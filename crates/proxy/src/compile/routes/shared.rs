@@ -7,6 +7,7 @@ use limen_ir::route as ir;
 use super::RouteMemo;
 use crate::applied::AppliedProblem;
 use crate::compile::clusters::{Allotted, Slots};
+use crate::table::pattern::{Bill, Engines};
 use crate::table::routes::Rules;
 
 /// The compiled rules of a host, or of several that have the same.
@@ -17,6 +18,8 @@ pub(super) struct CompiledRules {
     /// The slots of the clusters that they name.
     pub(super) slots: Named,
     pub(super) problems: Box<[AppliedProblem]>,
+    /// The engines of their expressions.
+    pub(super) bill: Bill,
 }
 
 /// Rules that several hosts have.
@@ -33,8 +36,8 @@ impl Shared {
         Arc::strong_count(&self.compiled) > 1
     }
 
-    fn stays(&mut self, clusters: &mut dyn Slots) -> bool {
-        *self.stays.get_or_insert_with(|| self.compiled.stays(clusters))
+    fn stays(&mut self, clusters: &mut dyn Slots, engines: &mut Engines) -> bool {
+        *self.stays.get_or_insert_with(|| self.compiled.stays(clusters, engines))
     }
 }
 
@@ -45,21 +48,23 @@ pub(super) enum Named {
 }
 
 impl CompiledRules {
-    /// Are the slots of their clusters still theirs? All are kept, as that also says that the clusters are still named.
-    fn stays(&self, clusters: &mut dyn Slots) -> bool {
-        match &self.slots {
+    /// Are the slots of their clusters still theirs, and is there room for their expressions? All slots are kept, as that
+    /// also says that the clusters are still named.
+    fn stays(&self, clusters: &mut dyn Slots, engines: &mut Engines) -> bool {
+        let stay = match &self.slots {
             Named::One(slot) => clusters.keep(*slot),
             Named::Several(slots) => slots.iter().filter(|slot| !clusters.keep(**slot)).count() == 0,
-        }
+        };
+        stay && engines.settle(&self.bill)
     }
 }
 
 impl RouteMemo {
-    /// Are the slots still those of the clusters that these rules name? Of rules that many hosts have that is asked once.
+    /// Would the same come of these rules now? Of rules that many hosts have that is asked once.
     pub(super) fn stays(&mut self, rules: &Arc<CompiledRules>, clusters: &mut dyn Slots) -> bool {
         match self.lists.get_mut(&address(&rules.source)) {
-            Some(shared) => Arc::ptr_eq(&shared.compiled, rules) && shared.stays(clusters),
-            None => rules.stays(clusters),
+            Some(shared) => Arc::ptr_eq(&shared.compiled, rules) && shared.stays(clusters, &mut self.engines),
+            None => rules.stays(clusters, &mut self.engines),
         }
     }
 
@@ -70,7 +75,7 @@ impl RouteMemo {
         clusters: &mut dyn Slots,
     ) -> Arc<CompiledRules> {
         if let Some(shared) = self.lists.get_mut(&address(source))
-            && shared.stays(clusters)
+            && shared.stays(clusters, &mut self.engines)
         {
             return shared.compiled.clone();
         }

@@ -43,6 +43,7 @@ impl Given {
             filter_order: ir::FilterOrder::Istio,
             hosts: hosts.iter().copied().cloned().collect(),
         };
+        memo.begin();
         route_table(&table, self, memo)
     }
 }
@@ -239,6 +240,50 @@ fn rules_that_hosts_share_are_compiled_once() {
     for host in &third.list {
         assert!(Arc::ptr_eq(&host.rules, &third.list[0].rules));
         assert!(!Arc::ptr_eq(&host.rules, &first.list[0].rules));
+    }
+}
+
+/// A host with an expression that takes room; each number makes another one of the same size.
+fn costly(name: &str, number: usize) -> Arc<ir::VirtualHost> {
+    let expression = limen_ir::Pattern::checked(format!(r"(\pL|x{number}){{8}}"));
+    host(name, vec![rule(PathMatch::Regex(expression), to("one"), ops(&[]))])
+}
+
+/// A memo that has room for the expression of one such host and a half.
+fn narrow() -> RouteMemo {
+    let mut memo = RouteMemo::default();
+    Given::default().compile(&[&costly("a", 0)], &mut memo);
+    let room = memo.engines.spent_by("ns") * 3 / 2;
+    RouteMemo { engines: Engines::with_room(room), ..RouteMemo::default() }
+}
+
+#[test]
+fn who_replaces_an_expression_pays_for_the_new_one_only() {
+    let (mut slots, mut memo) = (Given::default(), narrow());
+    // Workers hold the former generation while the next is compiled.
+    let mut held = Vec::new();
+    for number in 0..4 {
+        let (table, problems) = slots.compile(&[&costly("a", number)], &mut memo);
+        assert!(problems.is_empty(), "{number}: {problems:?}");
+        memo.sweep();
+        held.push(table);
+    }
+}
+
+#[test]
+fn what_is_refused_for_room_does_not_depend_on_what_was_before() {
+    let (mut slots, mut memo) = (Given::default(), narrow());
+    let (a, b) = (costly("a", 1), costly("b", 2));
+    let small = host("a", vec![rule(prefix("/"), to("one"), ops(&[]))]);
+    for (hosts, refused) in
+        [([&a, &b], 1), ([&a, &b], 1), ([&small, &b], 0), ([&small, &b], 0), ([&a, &b], 1), ([&b, &a], 1)]
+    {
+        let (table, problems) = slots.compile(&hosts, &mut memo);
+        memo.sweep();
+        assert_eq!(problems.len(), refused, "{problems:?}");
+        let serves = |host: &Arc<VirtualHost>| matches!(host.rules[0].action, Action::Forward(_));
+        let served: Vec<_> = table.list.iter().map(serves).collect();
+        assert_eq!(served, [true, refused == 0], "the first that asks has the room");
     }
 }
 
