@@ -3,12 +3,13 @@
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use limen_e2e::gateway::Gateway;
 use limen_e2e::origin::{Origin, Script};
 use limen_e2e::tls::{Authority, Pair, base64};
 use limen_e2e::{frames, h1, within};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
@@ -152,5 +153,71 @@ async fn bytes_that_are_handed_on_no_more_end() {
         let mut said = Vec::new();
         within("the end", side.read_to_end(&mut said)).await.unwrap();
         assert_eq!(said, b"");
+    }
+}
+
+/// A listener that decrypts, and a route that has the bytes inside for these names.
+fn decrypted(names: &[&str], pair: &Pair) -> String {
+    let hosts = names.join(", ");
+    format!(
+        "{{apiVersion: gateway.networking.k8s.io/v1, kind: GatewayClass, metadata: {{name: limen}},
+  spec: {{controllerName: limen.dev/gateway-controller}}}}
+---
+{{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {{name: edge}}, spec: {{gatewayClassName: limen, listeners: [
+  {{name: tls, port: 443, protocol: TLS, tls: {{certificateRefs: [{{name: pair}}]}}}}]}}}}
+---
+{{apiVersion: v1, kind: Secret, metadata: {{name: pair}}, data: {{tls.crt: {}, tls.key: {}}}}}
+---
+{{apiVersion: v1, kind: Service, metadata: {{name: far}}, spec: {{ports: [{{name: tcp, port: 1}}]}}}}
+---
+{{apiVersion: gateway.networking.k8s.io/v1, kind: TLSRoute, metadata: {{name: far}},
+  spec: {{parentRefs: [{{name: edge}}], hostnames: [{hosts}], rules: [{{backendRefs: [{{name: far, port: 1}}]}}]}}}}
+",
+        base64(&pair.certificate),
+        base64(&pair.key)
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tls_that_is_decrypted_stays_for_the_names_that_a_route_keeps() {
+    let authority = Authority::new();
+    let names = ["a.example.com", "b.example.com", "c.example.com"];
+    let pair = authority.issue(&names);
+    let raw = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let flags = ["--backend".to_owned(), format!("far={}", raw.local_addr().unwrap())];
+    let flags = [&flags[..], &["--drain".to_owned(), "1s".to_owned()]].concat();
+    let gateway = Gateway::start(&[("edge.yaml", &decrypted(&names[1..], &pair))], &flags).await;
+    assert_eq!(gateway.problems(), Vec::<String>::new());
+    let mut connected = Vec::new();
+    for name in &names[1..] {
+        let client = authority.connect(gateway.address(443), name, "any").await.unwrap();
+        connected.push((client, within("the connection", raw.accept()).await.unwrap().0));
+    }
+    let [mut staying, mut going] = <[_; 2]>::try_from(connected).unwrap();
+    // One more name, which comes first; then the last goes.
+    for (changed, kept) in [(&names[..], true), (&names[..2], false)] {
+        change(&gateway, "edge.yaml", &decrypted(changed, &pair)).await;
+        if kept {
+            lasts(&mut going).await;
+        } else {
+            let mut said = Vec::new();
+            let _ = within("the end", going.0.read_to_end(&mut said)).await;
+            assert_eq!(said, b"");
+        }
+        lasts(&mut staying).await;
+    }
+}
+
+/// Bytes go both ways for longer than what is to end may take.
+async fn lasts((client, far): &mut (impl AsyncRead + AsyncWrite + Unpin, TcpStream)) {
+    let mut pace = tokio::time::interval(Duration::from_millis(100));
+    for _ in 0..15 {
+        pace.tick().await;
+        let mut heard = [0; 4];
+        client.write_all(b"ping").await.unwrap();
+        within("bytes", far.read_exact(&mut heard)).await.unwrap();
+        far.write_all(b"pong").await.unwrap();
+        within("bytes", client.read_exact(&mut heard)).await.unwrap();
+        assert_eq!(&heard, b"pong");
     }
 }

@@ -1,6 +1,7 @@
 //! What a TLS handshake established about a client, for as long as its connection lives.
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 
 use crate::filter::client_cert;
 use crate::observe::peer::Peer;
-use crate::table::listeners::{Clients, Inside, ListenerSlot, Serves, Tables, TlsChains};
+use crate::table::listeners::{Clients, Inside, ListenerSlot, Serves, Tables, TlsChain, TlsChains};
 
 /// A client behind TLS, and the policy that it was let in by.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub(crate) struct Secured {
     listener: ListenerSlot,
     /// The chain that did the handshake.
     chain: Arc<str>,
+    /// The name that the client asked for.
+    server_name: Option<Rc<str>>,
     /// The client's certificates, leaf first; none: it has shown none.
     certificates: Vec<CertificateDer<'static>>,
     /// URIs of the gateway's own certificate.
@@ -45,13 +48,14 @@ impl Secured {
     /// a session that was resumed has not been.
     pub(crate) fn new(
         listener: ListenerSlot,
-        (chain, own_uris): (Arc<str>, Arc<[String]>),
+        (chain, server_name, own_uris): (Arc<str>, Option<Rc<str>>, Arc<[String]>),
         certificates: Vec<CertificateDer<'static>>,
         satisfied: Option<Arc<dyn ClientCertVerifier>>,
     ) -> Secured {
         Secured {
             listener,
             chain,
+            server_name,
             certificates,
             own_uris,
             shown: OnceCell::new(),
@@ -82,16 +86,24 @@ impl Secured {
         self.stands.get()
     }
 
-    /// What is spoken in the TLS chain of the connection, if there still is one of that name among these.
+    /// What is spoken in the TLS chain of the connection, if there still is one.
     pub(crate) fn inside<'t>(&self, chains: &'t TlsChains) -> Option<&'t Inside> {
-        chains.named(&self.chain).map(|chain| &chain.inside)
+        self.chain(chains).map(|chain| &chain.inside)
+    }
+
+    /// The chain of the connection among these. One of bytes is named after the first of its server names, and gets another
+    /// name where a route gets another server name: then it is the one that the client would get now.
+    fn chain<'t>(&self, chains: &'t TlsChains) -> Option<&'t TlsChain> {
+        let covers = || chains.chain(self.server_name.as_deref());
+        let of_bytes = |chain: &&TlsChain| matches!(chain.inside, Inside::Tcp(_));
+        chains.named(&self.chain).or_else(|| covers().filter(of_bytes))
     }
 
     fn check(&self, tables: &Tables, now_ms: impl FnOnce() -> u64) -> bool {
         let serves = tables.listener(self.listener).map(|listener| &listener.serves);
         let Some(Serves::Tls(chains)) = serves else { return true };
         // What serves nothing any more is found out when routes are sought.
-        let Some(chain) = chains.named(&self.chain) else { return true };
+        let Some(chain) = self.chain(chains) else { return true };
         let clients = match &chain.clients {
             Clients::Unasked => return true,
             Clients::Nobody => return false,

@@ -122,7 +122,8 @@ async fn handshake(
         Clients::Verified(verifier) if !resumed => Some(verifier),
         _ => None,
     };
-    let secured = Secured::new(conn.listener, (chain.clone(), own_uris), certificates, satisfied);
+    let of = (chain.clone(), server_name.clone(), own_uris);
+    let secured = Secured::new(conn.listener, of, certificates, satisfied);
     let clock = &conn.worker.clock;
     if !secured.stands(&conn.worker.tables(), || clock.epoch_ms(clock.now_us())) {
         return Err(Unshaken::Failed);
