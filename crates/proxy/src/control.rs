@@ -226,6 +226,6 @@ pub(crate) fn attend(control: &Mutex<Control>, notices: &Receiver<Notice>) {
 
 /// The control side, for one caller at a time.
 pub(crate) fn lock(control: &Mutex<Control>) -> MutexGuard<'_, Control> {
-    // A panic while compiling leaves the memo behind the tables at worst; the next generation compares again.
+    // A panic while compiling leaves the memo between two generations; the next compares with what came to its end.
     control.lock().unwrap_or_else(PoisonError::into_inner)
 }

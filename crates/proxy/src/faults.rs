@@ -24,6 +24,8 @@ pub enum Point {
     Worker,
     /// The control side compiles a host's routes. The mark is in its name.
     Compile,
+    /// The control side compiles a cluster. The mark is in its key.
+    Cluster,
 }
 
 /// Panics if somebody in this process asked for that. `what` stands for what has been read from outside; the message

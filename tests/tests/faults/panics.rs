@@ -339,6 +339,29 @@ async fn a_change_that_cannot_be_put_in_force_leaves_what_is_served() {
     within("the next change", changed).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clusters_of_a_change_that_could_not_be_put_in_force_are_there_with_the_next() {
+    let shop = Origin::start("shop", Script::echo()).await;
+    let late = Origin::start("cannot-be-built", Script::echo()).await;
+    let service = "---\n{apiVersion: v1, kind: Service, metadata: {name: cannot-be-built}, spec: {ports: [{name: http, port: 80}]}}\n";
+    let with = |rules: &str| {
+        shop::routes(&format!("[{rules}{{route: [{{destination: {{host: shop}}}}]}}]")) + service
+    };
+    let backend = format!("--backend cannot-be-built={}", late.address);
+    let gateway = shop::start(&with(""), &[&shop], &backend).await;
+    let armed = arm(Point::Cluster, "cannot-be-built");
+    let rule = "{match: [{uri: {prefix: /late}}], route: [{destination: {host: cannot-be-built}}]}, ";
+    gateway.write("shop.yaml", &with(rule));
+    Metrics::when(&gateway, "the failure", |page| page.value(PANICS) >= 1.0).await;
+    assert!(armed.struck() > 0);
+    drop(armed);
+    let next = format!("{{match: [{{uri: {{prefix: /next}}}}], directResponse: {{status: 204}}}}, {rule}");
+    gateway.write("shop.yaml", &with(&next));
+    let changed = async { while shop::ask(&gateway, "/next").await.status != 204 {} };
+    within("the next change", changed).await;
+    assert_eq!(shop::ask(&gateway, "/late").await.status, 200, "it is not taken for what is there");
+}
+
 /// What a process says of a panic, and what it ends with.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_process_tells_where_it_panicked_and_repeats_nothing_and_ends_with_1_without_a_worker() {

@@ -21,6 +21,7 @@ use super::endpoints::{self, Handles};
 use super::origin_tls;
 use super::warmup::Ages;
 use crate::applied::Ejected;
+use crate::faults::{self, Point};
 use crate::limits::Limits;
 use crate::limits::cluster::{Allowed, ClusterLimits, RetryLimit};
 use crate::limits::outlier::{Notice, Watch, Why};
@@ -70,8 +71,9 @@ pub(crate) struct ClusterMemo {
     free: Vec<u32>,
     generation: u64,
     handles: Handles,
-    /// What was compiled last, of which only what differs is looked at.
-    last: (Arc<Clusters>, Arc<AllEndpoints>),
+    /// What was compiled last, of which only what differs is looked at. `None`: that did not come to its end, and what stands
+    /// in the slots may be of several generations.
+    last: (Option<Arc<Clusters>>, Option<Arc<AllEndpoints>>),
     /// Keys that were given a slot since.
     fresh: Vec<ClusterKey>,
     /// How many slots stand without a cluster.
@@ -230,7 +232,11 @@ impl ClusterMemo {
 
     /// Everything by slot. Call after the routes of this generation have asked for their slots.
     pub(crate) fn compile(&mut self, ir: &Ir, endpoints: &Endpoints) -> (ClusterTable, EndpointTable) {
-        let before = std::mem::replace(&mut self.last.0, Arc::clone(&ir.clusters));
+        let before = self.last.0.take().unwrap_or_else(|| {
+            self.last.1 = None;
+            let of = |(key, slot): (&ClusterKey, &Slot)| Some((key.clone(), slot.ir()?.clone()));
+            Arc::new(self.slots.iter().filter_map(of).collect())
+        });
         let mut changed = Vec::new();
         if !Arc::ptr_eq(&before, &ir.clusters) {
             changed = different(&before, &ir.clusters);
@@ -242,6 +248,7 @@ impl ClusterMemo {
             }
         }
         let table = self.endpoints_of(endpoints, &changed);
+        self.last.0 = Some(Arc::clone(&ir.clusters));
         self.sweep();
         self.generation += 1;
         (self.clusters(), table)
@@ -259,9 +266,13 @@ impl ClusterMemo {
     /// The same where these clusters are others than before, for which endpoints are compiled.
     fn endpoints_of(&mut self, endpoints: &Endpoints, clusters: &[&ClusterKey]) -> EndpointTable {
         let all = &endpoints.clusters;
-        let before = std::mem::replace(&mut self.last.1, Arc::clone(all));
-        let fresh = std::mem::take(&mut self.fresh);
-        let changed = if Arc::ptr_eq(&before, all) { Vec::new() } else { different(&before, all) };
+        let before = self.last.1.take();
+        let mut fresh = std::mem::take(&mut self.fresh);
+        if before.is_none() {
+            fresh = self.slots.keys().cloned().collect();
+        }
+        let other = before.as_ref().filter(|before| !Arc::ptr_eq(before, all));
+        let changed = other.map(|before| different(before, all)).unwrap_or_default();
         for key in changed.into_iter().chain(clusters.iter().copied()).chain(&fresh) {
             let Some(slot) = self.slots.get_mut(key) else { continue };
             let changed = match all.get(key) {
@@ -274,11 +285,13 @@ impl ClusterMemo {
                 self.table.put(slot.index, made.unwrap_or(&self.nobody).clone());
             }
         }
+        self.last.1 = Some(Arc::clone(all));
         self.table.share()
     }
 
     /// Puts a cluster of the IR into the slot of its key.
     fn put(&mut self, key: &ClusterKey, new: &Arc<IrCluster>) {
+        faults::strike(Point::Cluster, || key.to_string());
         self.allot(key);
         let Some(slot) = self.slots.get_mut(key) else { return };
         let old = slot.cluster.as_ref();

@@ -154,3 +154,39 @@ fn the_slot_of_a_cluster_that_no_route_names_stays_while_the_ir_has_it() {
     memo.compile(&ir, &endpoints);
     assert_eq!(slot(&mut memo), None);
 }
+
+/// What a panic left half done is neither taken for what was there before nor for what was to be.
+#[test]
+fn a_panic_leaves_nothing_uncompiled() {
+    let (mut memo_of_all, mut world) = (memo(), World::default());
+    let (good, bad) = (Arc::new(ir_cluster("a")), Arc::new(ir_cluster("b-that-cannot-be-compiled")));
+    world.clusters[0] = Some(good.clone());
+    world.endpoints[0] = Some(Arc::new(ir_endpoints(1)));
+    let (ir, endpoints) = world.ir();
+    memo_of_all.compile(&ir, &endpoints);
+    // The first is another in the change that fails, and again what it was in the next.
+    let mut limited = ir_cluster("a");
+    limited.connection.max_requests = Some(7);
+    (world.clusters[0], world.clusters[1]) = (Some(Arc::new(limited)), Some(bad.clone()));
+    let (failing, endpoints) = world.ir();
+    let armed = crate::faults::arm(Point::Cluster, "b-that-cannot-be-compiled");
+    let compile = std::panic::AssertUnwindSafe(|| memo_of_all.compile(&failing, &endpoints));
+    assert!(std::panic::catch_unwind(compile).is_err());
+    drop(armed);
+    for first in [good, failing.clusters[&key("a")].clone()] {
+        let most = first.connection.max_requests;
+        world.clusters[0] = Some(first);
+        let (mut ir, endpoints) = world.ir();
+        if most.is_some() {
+            ir.clusters = failing.clusters.clone();
+        }
+        let (clusters, table) = memo_of_all.compile(&ir, &endpoints);
+        for (key, source) in &*ir.clusters {
+            let slot = memo_of_all.slots[key].index as usize;
+            let compiled = clusters[slot].as_ref().expect("it is compiled");
+            assert_eq!(compiled.max_requests, source.connection.max_requests, "{key}");
+        }
+        let slot = memo_of_all.slots[&key("a")].index as usize;
+        assert_eq!(table[slot].endpoints.len(), 1);
+    }
+}
