@@ -14,7 +14,7 @@ use limen_e2e::reply::Reply;
 use limen_e2e::shop::{self, Connection, Metrics, connect};
 use limen_e2e::{frames, h1, h2, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Notify;
 
 use crate::slow::{LARGE, apart, large};
@@ -419,6 +419,56 @@ async fn time_in_which_nothing_moves_on_a_request() {
     let page = Metrics::of(&gateway).await;
     assert_eq!(page.value(&["limen_limit_refused_total", "\"stream_idle_time\""]), 1.0);
     assert_eq!(gateway.stop().await[0]["response_flags"], "SI");
+}
+
+/// An origin that refuses `/again` and answers anything else without an end.
+async fn answers_for_ever(listener: TcpListener) {
+    while let Ok((mut stream, _)) = listener.accept().await {
+        tokio::spawn(async move {
+            let mut heard = vec![0; 4096];
+            let n = stream.read(&mut heard).await.unwrap();
+            if heard[..n].starts_with(b"GET /again") {
+                let _ = stream
+                    .write_all(b"HTTP/1.1 503 no\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+                    .await;
+                return;
+            }
+            let _ = stream.write_all(b"HTTP/1.1 200 ok\r\n\r\n").await;
+            let mut pace = tokio::time::interval(Duration::from_millis(20));
+            while stream.write_all(b"x").await.is_ok() {
+                pace.tick().await;
+            }
+        });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn time_in_which_a_request_waits_for_its_turn() {
+    let routes = "
+  - match: [{uri: {prefix: /fault}}]
+    fault: {delay: {fixedDelay: 1h, percentage: {value: 100}}}
+    route: [{destination: {host: shop}}]
+  - match: [{uri: {prefix: /again}}]
+    retries: {attempts: 1, retryOn: 5xx, backoff: 1h}
+    route: [{destination: {host: shop}}]
+  - route: [{destination: {host: shop}}]";
+    let config = shop::routes(routes) + &shop::policy("{connectionPool: {tcp: {maxConnections: 1}}}");
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let backend = format!("shop={}", listener.local_addr().unwrap());
+    let origin = tokio::spawn(answers_for_ever(listener));
+    let flags = ["--backend", &backend, "--stream-idle-timeout", "300ms"].map(str::to_owned);
+    let gateway = Gateway::start(&[("shop.yaml", &config)], &flags).await;
+    for path in ["/fault", "/again"] {
+        let reply = shop::ask(&gateway, path).await;
+        assert_eq!((reply.status, reply.text().as_str()), (504, "stream timeout"), "{path}: {reply:?}");
+    }
+    let mut busy = shop::send(&gateway, "/busy").await;
+    assert_eq!(within("an answer", busy.read_head()).await.unwrap().status, 200);
+    let reply = shop::ask(&gateway, "/waits").await;
+    assert_eq!((reply.status, reply.text().as_str()), (504, "stream timeout"), "{reply:?}");
+    let page = Metrics::of(&gateway).await;
+    assert_eq!(page.value(&["limen_limit_refused_total", "\"stream_idle_time\""]), 3.0);
+    origin.abort();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

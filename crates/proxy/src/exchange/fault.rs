@@ -28,11 +28,12 @@ pub(crate) async fn inject<F: Front>(live: &mut Live<'_, '_, F>, fault: &Fault) 
 async fn wait<F: Front>(live: &mut Live<'_, '_, F>, ms: u64) -> Result<(), Error> {
     let timer = live.exchange.timer.clone();
     timer.arm_in(ms);
+    let mut silence = live.silence();
     poll_fn(|cx| {
         if timer.poll_fired(cx) {
             return Poll::Ready(Ok(()));
         }
-        live.abandoned(cx).map_or(Poll::Pending, |error| Poll::Ready(Err(error)))
+        live.given_up(silence.as_deref_mut(), cx).map_or(Poll::Pending, |error| Poll::Ready(Err(error)))
     })
     .await?;
     // Deadlines that follow count from here.

@@ -282,8 +282,9 @@ async fn attempt<F: Front>(
                 worker.ask_for_room(destination.cluster);
             };
             let mut abandoned = None;
+            let mut silence = live.silence();
             let mut gone = |cx: &mut Context<'_>| {
-                abandoned = live.abandoned(cx);
+                abandoned = live.given_up(silence.as_deref_mut(), cx);
                 abandoned.is_some()
             };
             // A shared connection may outlive the request that it is made for.
@@ -410,6 +411,7 @@ async fn pause<F: Front>(
     let wait = attempts.wait(live.worker.random_u32(), at_most_ms);
     let until = live.worker.clock.now_ms().saturating_add(wait);
     timer.arm(until.min(deadline_ms));
+    let mut silence = live.silence();
     poll_fn(|cx| {
         if timer.poll_fired(cx) {
             return Poll::Ready(if deadline_ms <= until {
@@ -418,7 +420,7 @@ async fn pause<F: Front>(
                 Ok(())
             });
         }
-        live.abandoned(cx).map_or(Poll::Pending, |error| Poll::Ready(Err(error)))
+        live.given_up(silence.as_deref_mut(), cx).map_or(Poll::Pending, |error| Poll::Ready(Err(error)))
     })
     .await
 }

@@ -9,6 +9,7 @@ use limen_wire::head::{BodyLength, Fields, RequestHead, Span};
 use super::error::{Error, RESPONSE_TIMEOUT};
 use super::front::{ConnInfo, Front};
 use super::mirror::Copies;
+use super::silence::Silence;
 use super::trace::{Ended, Trace};
 use crate::address::Address;
 use crate::faults::{self, Point};
@@ -147,6 +148,21 @@ impl<'a, F: Front> Live<'a, '_, F> {
             return Some(Error::leaving());
         }
         self.front.poll_gone(cx).then(Error::client_gone)
+    }
+
+    /// Watches a wait in which nothing can move but what the client sends ahead.
+    pub(super) fn silence(&self) -> Option<Box<Silence>> {
+        Silence::watch(self.worker, self.note.http, self.note.start_us)
+    }
+
+    /// As [`Live::abandoned`], or since nothing has moved for too long.
+    pub(super) fn given_up(
+        &mut self,
+        silence: Option<&mut Silence>,
+        cx: &mut task::Context<'_>,
+    ) -> Option<Error> {
+        let (moved, received) = (self.note.received, self.note.last_byte_us.is_some());
+        self.abandoned(cx).or_else(|| silence?.is_over(moved, received, cx))
     }
 
     /// What ends the exchange, for the log. Flags of earlier attempts are not kept.
