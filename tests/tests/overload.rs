@@ -279,7 +279,8 @@ async fn connections_are_refused_when_file_descriptors_run_out_and_those_that_ar
         (1000.0, 1.0)
     );
     let idle = |page: &Metrics| page.value(&["limen_upstream_connections_active"]) == 0.0;
-    Metrics::when(&world.gateway, "the end of connections that nobody uses", idle).await;
+    let page = Metrics::when(&world.gateway, "the end of connections that nobody uses", idle).await;
+    assert_eq!(page.of_shop("upstream_cx_idle_timeout"), 0.0, "they were not idle for too long");
     assert_eq!(world.gateway.page("/ready").await.status, 200, "the gateway's own pages answer");
     world.opens(925).await;
     world.serves().await;

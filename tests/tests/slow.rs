@@ -171,6 +171,27 @@ async fn a_handshake_that_does_not_end_is_closed() {
     refused(&gateway, "handshake_time", 4).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proxy_header_that_does_not_end_is_closed() {
+    let balanced = "---
+{apiVersion: v1, kind: ConfigMap, metadata: {name: istio, namespace: istio-system},
+  data: {mesh: 'defaultConfig: {gatewayTopology: {proxyProtocol: {}}}'}}
+";
+    let flags = ["--handshake-timeout", "200ms"].map(str::to_owned);
+    let config = shop::routes(ROUTES) + balanced;
+    let gateway = Gateway::start(&[("shop.yaml", &config)], &flags).await;
+    let mut stream = TcpStream::connect(gateway.address(80)).await.unwrap();
+    stream.write_all(b"PROXY TCP4 192.0").await.unwrap();
+    assert_eq!(until_closed("the end of half a header", &mut stream).await, b"");
+    refused(&gateway, "handshake_time", 1).await;
+    // One that is wrong is no matter of time.
+    let mut stream = TcpStream::connect(gateway.address(80)).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    assert_eq!(until_closed("the end of what is no header", &mut stream).await, b"");
+    assert_eq!(counted(&gateway, "limen_proxy_header_errors_total").await, 2.0);
+    refused(&gateway, "handshake_time", 1).await;
+}
+
 pub(crate) const LARGE: usize = 32 << 20;
 
 /// An origin with an answer that no socket's buffers hold.

@@ -6,6 +6,7 @@ use tokio::net::TcpStream;
 
 use super::Connection;
 use crate::observe::Counter;
+use crate::observe::limits::Limit;
 
 /// Reads the header, and nothing behind it, within the time of a handshake. `None`: there is none, or it is not as it
 /// must be; the connection is to be closed, as nobody else may say where it comes from.
@@ -15,7 +16,10 @@ pub(crate) async fn header(conn: &Connection, io: &mut TcpStream) -> Option<Head
     let header = tokio::select! {
         biased;
         header = read(io) => header,
-        () = timer.expired() => None,
+        () = timer.expired() => {
+            conn.worker.refused_for(Limit::HandshakeTime);
+            None
+        }
     };
     if header.is_none() {
         conn.worker.count(Counter::ProxyHeaderErrors);

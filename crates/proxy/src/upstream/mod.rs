@@ -41,6 +41,9 @@ use origin::OriginConn;
 use pool::Seats;
 use streams::Dial;
 
+/// Before what idle connections were used last that go: all of them.
+const ALL: u64 = u64::MAX;
+
 /// Idle connections kept to one endpoint by one worker.
 const IDLE_PER_ENDPOINT: usize = 1024;
 
@@ -191,7 +194,7 @@ impl Upstreams {
     pub(crate) fn close_idle(&self, now_ms: u64) {
         let states: Vec<_> = self.by_slot.borrow().iter().flatten().cloned().collect();
         for state in states {
-            state.sweep_before(Some(u64::MAX), now_ms);
+            state.sweep_before(Some(ALL), now_ms);
         }
     }
 }
@@ -371,6 +374,10 @@ impl EndpointState {
             true => oldest.max(now_ms.saturating_sub(CLIENTS_IDLE_MS)),
         };
         let mut idle = self.idle.borrow_mut();
+        if oldest == ALL {
+            // They have not been idle for too long.
+            idle.clear();
+        }
         let over = |conn: &OriginConn| match conn.idle_since < oldest_of(&conn.opening) {
             true => Some(ClusterStat::CxIdleTimeout),
             false => (conn.expires_ms <= now_ms).then_some(ClusterStat::CxMaxDuration),
