@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use limen::selftest::frames::{Block, END_STREAM, Status, greeting, heard};
 use limen_e2e::origin::{Origin, Script};
 use limen_e2e::process::Process;
 use limen_e2e::reply::Reply;
 use limen_e2e::tls::{Authority, base64, connect_with};
 use limen_e2e::{h1, within};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::BINARY;
@@ -35,6 +37,7 @@ spec:
   gateways: [edge]
   http:
   - {match: [{uri: {prefix: /admin}}], directResponse: {status: 403}}
+  - {match: [{uri: {prefix: /secure}, scheme: {exact: http}}], directResponse: {status: 403}}
   - {match: [{headers: {x-kind: {regex: '.*bad.*'}}}], directResponse: {status: 403}}
   - {match: [{authority: {exact: a.wild.example.com}}], directResponse: {status: 403}}
   - corsPolicy: {allowOrigins: [{exact: 'https://shop.example.com'}]}
@@ -200,6 +203,37 @@ async fn no_spelling_of_a_path_walks_round_a_rule() {
     .map(|path| request(path, SHOP, ""))
     .collect();
     cost_no_more(&world, &ordinary, &hostile, |request, reply| refused(request, reply, 403)).await;
+}
+
+/// A rule on the scheme sees what the connection speaks, whatever the client says of it and however it spells that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_spelling_of_a_scheme_walks_round_a_rule() {
+    let world = World::start().await;
+    let said = ["http", "HTTP", "hTtP", "https", "HTTPS", "hTTpS"];
+    let hostile: Vec<_> = said
+        .iter()
+        .map(|scheme| request(&format!("{scheme}://{SHOP}/secure"), SHOP, ""))
+        .chain([request("/secure", SHOP, "x-forwarded-proto: https\r\n")])
+        .collect();
+    let ordinary = request(&format!("http://{SHOP}/"), SHOP, "");
+    cost_no_more(&world, &ordinary, &hostile, |request, reply| refused(request, reply, 403)).await;
+    for scheme in said {
+        let block = Block::default()
+            .line(b":method", b"GET")
+            .line(b":scheme", scheme.as_bytes())
+            .line(b":path", b"/secure")
+            .line(b":authority", SHOP.as_bytes());
+        let mut stream = TcpStream::connect(world.gateway.address(80)).await.unwrap();
+        stream.write_all(&[greeting(), block.head(1, END_STREAM)].concat()).await.unwrap();
+        let mut seen = Vec::new();
+        let answered = async {
+            while heard(&seen).answers.is_empty() {
+                assert_ne!(stream.read_buf(&mut seen).await.unwrap(), 0, "{scheme}");
+            }
+        };
+        within("an answer", answered).await;
+        assert_eq!(heard(&seen).answers, [(1, Status::Is(403))], "{scheme}");
+    }
 }
 
 /// Dots of hosts stand for themselves, and a wildcard for at least one label.
