@@ -35,6 +35,8 @@ pub struct Said {
     pub heard: Vec<u8>,
     /// How it ended.
     pub end: End,
+    /// It ended while there was more to send. What the gateway said last may then be lost to a reset.
+    pub cut: bool,
 }
 
 /// A connection.
@@ -97,7 +99,7 @@ impl Line {
                 Err(_) => true,
             };
             if self.read_some(&mut heard) == End::Closed || deaf && before.1 == heard.len() {
-                return Said { sent, heard, end: End::Closed };
+                return Said { sent, heard, end: End::Closed, cut: sent < bytes.len() };
             }
             let now = Instant::now();
             if (sent, heard.len()) != before {
@@ -105,7 +107,7 @@ impl Line {
             }
             let done = sent == bytes.len() && enough(&heard);
             if done || now - moved > quiet || now - start > 6 * PATIENCE {
-                return Said { sent, heard, end: End::Open };
+                return Said { sent, heard, end: End::Open, cut: false };
             }
             if moved != now {
                 thread::sleep(PAUSE);
