@@ -175,7 +175,9 @@ kind: VirtualService
 metadata: {name: held}
 spec: {hosts: [talk.example.com], gateways: [edge], http: [{route: [{destination: {host: held}}]}]}
 ";
-    let flags = ["--backend".to_owned(), format!("held={}", origin.address)];
+    // One worker, which has heard of the drain when it closes the one connection and answers on the other.
+    let flags = ["--workers", "1", "--backend"].map(str::to_owned);
+    let flags = [&flags[..], &[format!("held={}", origin.address)]].concat();
     let gateway = Gateway::start(&[("edge.yaml", EDGE), ("held.yaml", routes)], &flags).await;
     let mut busy = connect(&gateway).await;
     let mut idle = connect(&gateway).await;
