@@ -16,7 +16,7 @@ use limen_e2e::process::Process;
 use limen_e2e::reply::Reply;
 use limen_e2e::shop::{self, Metrics, connect};
 use limen_e2e::tls::{Authority, base64};
-use limen_e2e::{h1, h2, within};
+use limen_e2e::{frames, h1, h2, within};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -193,6 +193,14 @@ async fn heads_that_are_not_complete_are_refused_above_95_percent() {
         let reply = within("an answer to half a head", connection.read("GET")).await.unwrap();
         assert_eq!((reply.status, reply.closed), (503, true), "{reply:?}");
     }
+    let head = frames::frame(frames::HEADERS, 0x1, 1, b"\x82\x86");
+    let settings = frames::frame(frames::SETTINGS, 0, 0, b"");
+    let mut stream = world.clear().await;
+    stream.write_all(&[frames::PREFACE, &settings, &head].concat()).await.unwrap();
+    let mut seen = Vec::new();
+    let _ = within("the end of half a head of HTTP/2", stream.read_to_end(&mut seen)).await;
+    let goaway = limen::selftest::frames::heard(&seen).goaway;
+    assert_eq!(goaway, Some(limen::selftest::frames::ENHANCE_YOUR_CALM));
     assert_eq!(world.origin.hits(), 0);
     world.uses(500).await;
     world.serves().await;

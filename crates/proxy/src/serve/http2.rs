@@ -255,14 +255,20 @@ impl<S: Stream, F: Future<Output = ()>> Driver<S, F> {
                 }
             }
         }
-        if unfinished.is_some() && self.late.as_ref().is_some_and(|timer| timer.poll_fired(cx)) {
-            self.conn.worker.refused_for(Limit::HeaderTime);
-            // Once is enough, however long the client takes to hear it.
-            self.late = None;
-            self.h2.abrupt_shutdown(ResetReason::ENHANCE_YOUR_CALM);
-            // The codec writes that when it is polled again.
-            cx.waker().wake_by_ref();
-        }
+        let late = || self.late.as_ref().is_some_and(|timer| timer.poll_fired(cx));
+        // It holds memory for as long as it may, and its request would be refused. What else is served here is let be.
+        let shed = || self.conn.worker.sheds_requests() && self.streams.is_empty();
+        let limit = match unfinished {
+            Some(_) if late() => Limit::HeaderTime,
+            Some(_) if shed() => Limit::Memory,
+            _ => return,
+        };
+        self.conn.worker.refused_for(limit);
+        // Once is enough, however long the client takes to hear it.
+        self.late = None;
+        self.h2.abrupt_shutdown(ResetReason::ENHANCE_YOUR_CALM);
+        // The codec writes that when it is polled again.
+        cx.waker().wake_by_ref();
     }
 
     /// Why the connection is over waits to be written: the client need not be reading.
