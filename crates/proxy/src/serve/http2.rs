@@ -222,7 +222,7 @@ impl<S: Stream, F: Future<Output = ()>> Driver<S, F> {
         ] {
             counters.limit_seen(limit, most);
         }
-        let (bytes, fields) = tally.trailers_refused;
+        let (bytes, fields) = tally.blocks_refused;
         for (limit, times) in [
             (Limit::Streams, tally.streams_refused),
             (Limit::UnwrittenBytes, tally.choked),

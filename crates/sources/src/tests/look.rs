@@ -359,6 +359,25 @@ fn where_a_notification_says_what_changed_nothing_else_is_looked_at() {
     assert_eq!(folder.services(), ["b", "c"]);
 }
 
+/// What a root names counts whatever its name, and it may lie within another root.
+#[test]
+fn a_file_that_is_a_root_is_noticed_without_a_resource_name() {
+    let mut folder = Folder::new();
+    folder.write("mesh", &service("a"));
+    folder.write("other", &service("other"));
+    folder.files = FileSource::new(&Config {
+        roots: vec![folder.dir.path().to_owned(), folder.path("mesh")],
+        namespace: "default".into(),
+        ..Config::default()
+    });
+    folder.look();
+    assert_eq!(folder.services(), ["a"]);
+    folder.write("mesh", &service("a2"));
+    folder.write("other", &service("other2"));
+    assert!(!folder.told(&[folder.path("mesh"), folder.path("other")]));
+    assert_eq!(folder.services(), ["a2"]);
+}
+
 /// Notifications name the folder itself, and its files are known by the way that the user wrote.
 #[test]
 fn of_a_folder_that_is_come_to_by_a_link_everything_is_looked_at() {

@@ -138,7 +138,7 @@ impl Session {
         }
         // A head is answered 431 when it is too large, but that needs all of it, and there is an end to patience.
         if self.block.len() + payload.len() > self.limits.most_decoded() {
-            self.fail(ResetReason::ENHANCE_YOUR_CALM);
+            self.end_for_block();
             return None;
         }
         self.block.extend_from_slice(payload);
@@ -166,8 +166,12 @@ impl Session {
         let most = self.limits.most_decoded();
         match self.decoder.decode(block, most, |line| builder.line(line)) {
             Ok(true) => {}
-            unread => {
-                self.fail(unread.map_or(ResetReason::COMPRESSION_ERROR, |_| ResetReason::ENHANCE_YOUR_CALM));
+            Ok(false) => {
+                self.end_for_block();
+                return None;
+            }
+            Err(_) => {
+                self.fail(ResetReason::COMPRESSION_ERROR);
                 return None;
             }
         }
@@ -227,6 +231,12 @@ impl Session {
         self.charge(Work::Broken);
     }
 
+    /// The end for a header block that is too large to be read to its end.
+    fn end_for_block(&mut self) {
+        self.tally.count(|tally| &mut tally.blocks_refused.0);
+        self.fail(ResetReason::ENHANCE_YOUR_CALM);
+    }
+
     fn receive_trailers(&mut self, index: u32, open: OpenBlock, block: &[u8]) {
         let mut fields = Fields::default();
         let (mut sound, mut size, mut count) = (open.ended && !open.absurd, 0, 0);
@@ -239,15 +249,16 @@ impl Session {
                 fields.add_known(line.known, line.name, line.value);
             }
         });
-        if decoded != Ok(true) {
-            let reason = decoded.map_or(ResetReason::COMPRESSION_ERROR, |_| ResetReason::ENHANCE_YOUR_CALM);
-            return self.fail(reason);
+        match decoded {
+            Ok(true) => {}
+            Ok(false) => return self.end_for_block(),
+            Err(_) => return self.fail(ResetReason::COMPRESSION_ERROR),
         }
         let full = self.streams.heads() + size > self.limits.most_heads();
         if size > most {
-            self.tally.count(|tally| &mut tally.trailers_refused.0);
+            self.tally.count(|tally| &mut tally.blocks_refused.0);
         } else if count > most_fields {
-            self.tally.count(|tally| &mut tally.trailers_refused.1);
+            self.tally.count(|tally| &mut tally.blocks_refused.1);
         }
         let slot = self.streams.get(index);
         if slot.received {

@@ -268,12 +268,14 @@ fn a_head_that_grows_when_it_is_decoded_ends_the_connection() {
         assert_eq!(arrived.first().map(|arrived| arrived.verdict), error.map(Err), "{times}");
         let reason = session.failure().and_then(|failure| failure.reason());
         assert_eq!(reason, error.is_none().then_some(ResetReason::ENHANCE_YOUR_CALM), "{times}");
+        assert_eq!(session.tally().unwrap().blocks_refused, (error.is_none().into(), 0), "{times}");
     }
     let mut session = greeted(Limits::default());
     let trailers = [&kept[..], &[0xbe; 200]].concat();
     feed(&mut session, &[post(1), raw(HEADERS, 5, 1, &trailers)].concat());
     let reason = session.failure().and_then(|failure| failure.reason());
     assert_eq!(reason, Some(ResetReason::ENHANCE_YOUR_CALM), "trailers");
+    assert_eq!(session.tally().unwrap().blocks_refused, (1, 0), "trailers");
 }
 
 /// A hundred streams of large heads are more than one connection may hold, however few bytes they came in.
@@ -454,7 +456,7 @@ fn what_a_connection_has_come_to_is_told_when_it_changes() {
     assert_eq!((tally.ahead_on_stream, tally.ahead, tally.streams_refused), (1_000, 1_000, 0));
     let many = block(&[("a", "1"), ("b", "2"), ("c", "3")]);
     feed(&mut session, &raw(HEADERS, END_STREAM | END_HEADERS, 1, &many));
-    assert_eq!(session.tally().unwrap().trailers_refused, (0, 1));
+    assert_eq!(session.tally().unwrap().blocks_refused, (0, 1));
     assert_eq!(session.tally().map(|tally| tally.sent_away), None);
     while session.failure().is_none() {
         feed(&mut session, &raw(PRIORITY, 0, 7, &[0; 5]));

@@ -95,8 +95,9 @@ pub struct Tally {
     pub ahead_on_stream: u32,
     /// Bytes that a client had sent ahead on all streams.
     pub ahead: u32,
-    /// Trailers refused since it was taken last: too large, or of too many fields.
-    pub trailers_refused: (u32, u32),
+    /// Header blocks refused since it was taken last, for which no request is answered 431: too large (trailers, or what
+    /// ends the connection), or trailers of too many fields.
+    pub blocks_refused: (u32, u32),
 }
 
 /// A tally that tells whether it has changed.
@@ -135,8 +136,7 @@ impl Kept {
             return None;
         }
         let taken = self.now;
-        self.now =
-            Tally { streams_refused: 0, choked: 0, trailers_refused: (0, 0), sent_away: None, ..taken };
+        self.now = Tally { streams_refused: 0, choked: 0, blocks_refused: (0, 0), sent_away: None, ..taken };
         Some(taken)
     }
 }
