@@ -51,7 +51,7 @@ pub(crate) struct Args {
     /// Milliseconds from one fault to the next; left out, there are none.
     #[arg(long)]
     faults: Option<u64>,
-    /// How often, in the first half of its warm-up, everyone is made to wait for the gateway at once: it is stopped for a third
+    /// How often, in the first third of its warm-up, everyone is made to wait for the gateway at once: it is stopped for a third
     /// of a second. Faults come ten times as fast then. What it needs at the worst moment it has needed after that, and
     /// need not come to by and by.
     #[arg(long, default_value_t = 0)]

@@ -29,8 +29,8 @@ const TALKS: usize = 8;
 /// From one message of a WebSocket or stream to the next.
 const MESSAGES: Duration = Duration::from_millis(500);
 /// Seconds before memory is compared, at the most; less in a run that is short. A process comes to what it needs at the
-/// worst moment by and by.
-const WARM_UP: u64 = 300;
+/// worst moment by and by; and half of what nobody needs any more it gives back each minute, which takes some minutes, too.
+const WARM_UP: u64 = 400;
 
 /// How long a stop is: longer than a request takes, shorter than anybody waits.
 const STOP: Duration = Duration::from_millis(333);
@@ -148,7 +148,7 @@ pub(crate) async fn run(args: &Args) -> Result<bool, String> {
     let mut lanes = begin(&load, args.rate * 1.04, args.websockets);
     let watched = tokio::task::spawn_local(watch(load.clone(), gateway.clone()));
     let warm_up = (args.seconds / 3).min(WARM_UP);
-    let hurried = if args.stops > 0 { Duration::from_secs(warm_up) / 2 } else { Duration::ZERO };
+    let hurried = if args.stops > 0 { Duration::from_secs(warm_up) / 3 } else { Duration::ZERO };
     let every = args.faults.map(Duration::from_millis);
     let faults =
         every.map(|every| tokio::task::spawn_local(faults::run(load.clone(), faulty, every, hurried)));
