@@ -1,7 +1,7 @@
 //! `limen`: an ingress and egress gateway.
 #![forbid(unsafe_code)]
 
-/// Gives back what is free. The system's leaves holes where buffers were, which grow for hours under load.
+/// Gives back what is free. The system's leaves holes where buffers were, which grow under load.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
