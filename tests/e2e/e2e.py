@@ -20,6 +20,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 LIMEN = os.environ.get("LIMEN") or sys.exit("set LIMEN to the binary")
 GUARD = 60  # seconds; longer than anything that works takes
 failed = 0
+held = []  # the sockets that hold free ports
 
 
 def check(what, held, detail=""):
@@ -37,9 +38,16 @@ def finish():
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A port that is free, and stays so for servers that this script starts.
+
+    It is bound until the script ends, so that the kernel gives it to no connection and to no other program that asks for
+    any port; but nobody listens there, so that a server with SO_REUSEADDR can.
+    """
+    s = socket.socket()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.bind(("127.0.0.1", 0))
+    held.append(s)
+    return s.getsockname()[1]
 
 
 def run(*command, **kw):
