@@ -5,6 +5,7 @@
 use limen_e2e::gateway::Gateway;
 use limen_e2e::origin::{Origin, Script};
 use limen_e2e::reply::Reply;
+use limen_e2e::shop::Metrics;
 use limen_e2e::tls::{Authority, base64};
 use limen_e2e::{h1, within};
 use serde_json::Value;
@@ -103,13 +104,9 @@ fn only(lines: &[Value]) -> &Value {
     line
 }
 
-async fn metric(gateway: &Gateway, name: &str) -> String {
-    let stream = TcpStream::connect(gateway.running.metrics().unwrap()).await.unwrap();
-    let mut connection = h1::Connection::new(stream);
-    connection.send(&h1::request("GET", "/stats/prometheus", "localhost", &[], b"")).await;
-    let page = within("the metrics", connection.read("GET")).await.unwrap().text();
-    let line = page.lines().find(|line| line.split([' ', '{']).next() == Some(name));
-    line.unwrap_or_else(|| panic!("no {name} in\n{page}")).rsplit(' ').next().unwrap().to_owned()
+/// Waits until a metric says so: the client can see an end a moment before the worker has counted it.
+async fn counted(gateway: &Gateway, name: &str, value: f64) {
+    Metrics::when(gateway, &format!("{name} to be {value}"), |page| page.get(&[name]) == Some(value)).await;
 }
 
 /// Says something, hears it, says its last, hears the last of the other side, which closes.
@@ -158,7 +155,7 @@ async fn an_origin_that_closes_first_is_told_onwards_and_logged() {
     let world = start(Script::Switch, "").await;
     let mut connection = world.connect().await;
     switch(&mut connection, &asking("GET", "/chat", b"")).await;
-    assert_eq!(metric(&world.gateway, "limen_upgrades_active").await, "1");
+    counted(&world.gateway, "limen_upgrades_active", 1.0).await;
     connection.send(b"end\0").await;
     assert_eq!(said(&mut connection, 4).await, "end\0");
     within("the end", connection.end()).await.unwrap();
@@ -175,19 +172,10 @@ async fn tunnels_are_counted() {
     let mut open = world.connect().await;
     switch(&mut open, &asking("GET", "/chat", b"")).await;
     let gateway = &world.gateway;
-    assert_eq!(metric(gateway, "limen_upgrades_total").await, "2");
-    // The client can see the end a moment before the worker has counted it.
-    within("the first to be counted as ended", async {
-        while metric(gateway, "limen_upgrades_active").await != "1" {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
-    assert_eq!(
-        metric(&world.gateway, "istio_requests_total").await,
-        "1",
-        "what has not ended is not counted"
-    );
+    counted(gateway, "limen_upgrades_total", 2.0).await;
+    counted(gateway, "limen_upgrades_active", 1.0).await;
+    // What has not ended is not counted.
+    counted(gateway, "istio_requests_total", 1.0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -136,8 +136,8 @@ async fn streams_of_one_http2_connection_are_requests_of_their_own() {
     let mut first = send(&gateway, "/").await;
     let mut second = send(&gateway, "/").await;
     origin.hit(2).await;
-    let metrics = Metrics::of(&gateway).await;
-    assert_eq!(metrics.of_shop("upstream_rq_active"), 2.0);
+    let active = |page: &Metrics| page.of_shop("upstream_rq_active") == 2.0;
+    let metrics = Metrics::when(&gateway, "both requests", active).await;
     assert_eq!(
         (metrics.of_shop("upstream_cx_http2_total"), metrics.of_shop("upstream_cx_active")),
         (1.0, 1.0)

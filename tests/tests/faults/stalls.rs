@@ -176,7 +176,8 @@ async fn an_origin_that_sends_no_more_is_cut_by_the_times_of_its_route() {
         assert!(end.is_err(), "HTTP/2 {http2}: an answer that ended for its time is not whole");
         is_served(&gateway).await;
         are_over(&gateway).await;
-        assert_eq!(Metrics::of(&gateway).await.of_shop("upstream_rq_active"), 0.0);
+        let free = |page: &Metrics| page.of_shop("upstream_rq_active") == 0.0;
+        Metrics::when(&gateway, "the end of the request to the origin", free).await;
         let lines = gateway.stop().await;
         assert_eq!(said(of_path(&lines, "/part")), (200, "UT", "response_timeout"), "HTTP/2 {http2}");
     }
