@@ -41,11 +41,12 @@ def free_port():
     """A port that is free, and stays so for servers that this script starts.
 
     It is bound until the script ends, so that the kernel gives it to no connection and to no other program that asks for
-    any port; but nobody listens there, so that a server with SO_REUSEADDR can.
+    any port; but nobody listens there, so that a server with SO_REUSEADDR can. It is bound on all addresses: a client's
+    connection that lingers on 127.0.0.2 leaves a port free on 127.0.0.1, but not for a server on 0.0.0.0.
     """
     s = socket.socket()
     s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    s.bind(("127.0.0.1", 0))
+    s.bind(("0.0.0.0", 0))
     held.append(s)
     return s.getsockname()[1]
 

@@ -21,7 +21,8 @@ use crate::{h1, within};
 /// Declared ports that are bound where the kernel likes.
 pub const DECLARED: [u16; 8] = [80, 443, 8080, 8443, 9000, 9001, 9002, 9443];
 
-/// A port that is free on 127.0.0.1, and stays so for others than a gateway: it is bound, but nobody listens there.
+/// A port that is free on every address of IPv4, and stays so for others than a gateway: it is bound, but nobody listens
+/// there. A connection that lingers on 127.0.0.2 would be in the way of a listener on 0.0.0.0.
 pub struct HeldPort(TcpSocket);
 
 impl HeldPort {
@@ -31,7 +32,7 @@ impl HeldPort {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_reuseaddr(true).unwrap();
         socket.set_reuseport(true).unwrap();
-        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        socket.bind("0.0.0.0:0".parse().unwrap()).unwrap();
         HeldPort(socket)
     }
 
