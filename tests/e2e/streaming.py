@@ -7,6 +7,7 @@ it.
 """
 
 import concurrent.futures
+import pathlib
 import re
 import socket
 import subprocess
@@ -18,8 +19,16 @@ from e2e import GUARD, Folder, Limen, check, finish, free_port
 
 TOTAL = 1 << 30
 PIECE = b"x" * (256 * 1024)
+
+
+def system_buffers():
+    """What the system keeps at most for one connection, in bytes: at its sender and at its receiver."""
+    most = [pathlib.Path(f"/proc/sys/net/ipv4/tcp_{way}mem").read_text().split()[2] for way in "wr"]
+    return sum(map(int, most))
+
+
 # What may be under way before the receiver reads: the system's buffers for two connections, and what is the gateway's.
-AHEAD = 16 << 20
+AHEAD = 2 * system_buffers() + (4 << 20)
 GROWTH = 20 << 20
 # A sender that can send nothing for so long has been stopped. On a slow machine this may be taken for it too early,
 # which makes the check weaker and never wrong.

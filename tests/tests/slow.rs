@@ -476,13 +476,20 @@ async fn deaf(flags: &str) -> (Gateway, TcpStream, u32) {
 /// No stream waits any more that could be cut for it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_http2_client_that_reads_none_of_its_answers_loses_its_connection() {
-    let (gateway, mut stream, mut next) = deaf("--stall-timeout 1s --drain 1h").await;
+    // The buffer is so large that no stream is held up by what is sent in the end.
+    let (gateway, mut stream, mut next) =
+        deaf("--stall-timeout 300ms --write-buffer 4194304 --drain 1h").await;
     let ended = async || Metrics::when(&gateway, "the end of the connection", |page| open(page) == 0.0).await;
-    // The system may find room for what waited, so that nothing does: then one answer more.
-    while tokio::time::timeout(Duration::from_secs(3), ended()).await.is_err() {
-        let _ = stream.write_all(&frames::get(next)).await;
-        next += 2;
-    }
+    // The system may find room for what waited, so that nothing does: for some megabytes, if it was only slow before.
+    let fill = async {
+        while tokio::time::timeout(Duration::from_secs(1), ended()).await.is_err() {
+            for _ in 0..10 {
+                let _ = stream.write_all(&frames::get(next)).await;
+                next += 2;
+            }
+        }
+    };
+    within("the end of one who takes nothing", fill).await;
     refused(&gateway, "stall_time", 1).await;
     until_closed("the end of what was sent", &mut stream).await;
     let lines = gateway.stop().await;
