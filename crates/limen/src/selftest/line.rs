@@ -35,7 +35,7 @@ pub struct Said {
     pub heard: Vec<u8>,
     /// How it ended.
     pub end: End,
-    /// It ended while there was more to send. What the gateway said last may then be lost to a reset.
+    /// It ended by a reset, or while there was more to send. What the gateway said last may then be lost.
     pub cut: bool,
 }
 
@@ -98,8 +98,11 @@ impl Line {
                 }
                 Err(_) => true,
             };
-            if self.read_some(&mut heard) == End::Closed || deaf && before.1 == heard.len() {
-                return Said { sent, heard, end: End::Closed, cut: sent < bytes.len() };
+            let read = self.read_some(&mut heard);
+            // What was sent last may not have left this side.
+            let reset = deaf || read.is_err();
+            if !matches!(read, Ok(End::Open)) || deaf && before.1 == heard.len() {
+                return Said { sent, heard, end: End::Closed, cut: reset || sent < bytes.len() };
             }
             let now = Instant::now();
             if (sent, heard.len()) != before {
@@ -173,8 +176,8 @@ impl Line {
         }
     }
 
-    /// Appends what is there.
-    fn read_some(&mut self, into: &mut Vec<u8>) -> End {
+    /// Appends what is there. Fails if the gateway has reset the connection.
+    fn read_some(&mut self, into: &mut Vec<u8>) -> io::Result<End> {
         let mut buffer = [0; 16 * 1024];
         loop {
             let read = match &mut self.0 {
@@ -182,11 +185,13 @@ impl Line {
                 Kind::Tls(stream) => stream.read(&mut buffer),
             };
             match read {
-                Ok(0) => return End::Closed,
+                Ok(0) => return Ok(End::Closed),
                 Ok(n) => into.extend(buffer.get(..n).unwrap_or_default()),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return End::Open,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(End::Open),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return End::Closed,
+                // Without a last word of TLS.
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(End::Closed),
+                Err(error) => return Err(error),
             }
         }
     }
