@@ -247,3 +247,42 @@ impl ServerCertVerifier for Anyone {
         self.0.clone()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    // Test code: a failed expectation is a panic with a reason.
+    #![allow(clippy::unwrap_used)]
+
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// What is said of a gateway that takes a word whole or leaves it unread, and closes.
+    fn said(reads: bool) -> Said {
+        const WORD: &[u8] = b"a word";
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let gateway = thread::spawn(move || {
+            let mut stream = listener.accept().unwrap().0;
+            let mut word = [0; WORD.len()];
+            // What is closed with something unread is reset.
+            if reads {
+                stream.read_exact(&mut word).unwrap()
+            } else {
+                stream.peek(&mut word).map(drop).unwrap()
+            }
+        });
+        let (host, path) = (String::new(), String::new());
+        let target = Target { address, tls: false, host, path, admin: address };
+        let said = Line::connect(&target, "").unwrap().say(WORD, PATIENCE, |_| false);
+        gateway.join().unwrap();
+        assert_eq!((said.sent, said.end), (WORD.len(), End::Closed));
+        said
+    }
+
+    #[test]
+    fn a_reset_may_lose_what_was_said_last_though_all_was_sent() {
+        assert!(!said(true).cut);
+        assert!(said(false).cut);
+    }
+}
