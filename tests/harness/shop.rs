@@ -103,6 +103,18 @@ impl Metrics {
         }
     }
 
+    /// Waits until a series has this value: a client can see an end a moment before it is counted.
+    pub async fn counted(gateway: &Gateway, parts: &[&str], value: f64) {
+        Metrics::when(gateway, &format!("{parts:?} to be {value}"), |page| page.get(parts) == Some(value))
+            .await;
+    }
+
+    /// Waits until a limit has refused or ended something so often.
+    pub async fn refused(gateway: &Gateway, limit: &str, times: u32) {
+        let label = format!("limit=\"{limit}\"");
+        Metrics::counted(gateway, &["limen_limit_refused_total", &label], f64::from(times)).await;
+    }
+
     /// The value of the one series whose line holds all of `parts`, the first of them the whole name.
     pub fn get(&self, parts: &[&str]) -> Option<f64> {
         let is_it = |line: &&str| {

@@ -42,13 +42,6 @@ async fn limit_is(gateway: &Gateway, limit: &str, (value, used, refused): (f64, 
     Metrics::when(gateway, &format!("{limit} to be {told:?}: value, used, refused"), tells).await;
 }
 
-/// Waits until a limit has refused or ended something so often: what a client sees of it may come a moment before.
-async fn has_refused(gateway: &Gateway, limit: &str, times: u32) {
-    let label = format!("limit=\"{limit}\"");
-    let count = |page: &Metrics| page.value(&["limen_limit_refused_total", &label]) == f64::from(times);
-    Metrics::when(gateway, &format!("{times} refused for {limit}"), count).await;
-}
-
 async fn get(connection: &mut Connection) -> Result<Reply, String> {
     connection.send(&h1::request("GET", "/", "a", &[], b"")).await;
     within("an answer or the end", connection.read("GET")).await
@@ -314,7 +307,7 @@ async fn heads_of_answers_in_http2() {
         let reply = get(&mut connect(&gateway).await).await.unwrap();
         assert_eq!(reply.status, status, "{refused:?}: {reply:?}");
         for limit in ["response_headers", "response_header_bytes"] {
-            has_refused(&gateway, limit, u32::from(refused == Some(limit))).await;
+            Metrics::refused(&gateway, limit, u32::from(refused == Some(limit))).await;
         }
         // Far beyond it the stream ends all the same.
         assert_eq!(get(&mut connect(&gateway).await).await.unwrap().status, status);
@@ -336,7 +329,7 @@ async fn what_comes_after_an_answer_s_body() {
             let request = http::Request::get("http://a/").header("te", "trailers").body(()).unwrap();
             let reply = within("an end", client.exchange(request, Bytes::new())).await;
             assert_eq!(reply.is_ok(), whole, "{count}, HTTP/2 {http2}: {reply:?}");
-            has_refused(&gateway, "response_headers", u32::from(!whole)).await;
+            Metrics::refused(&gateway, "response_headers", u32::from(!whole)).await;
         }
     }
 }
@@ -396,7 +389,7 @@ async fn time_for_a_head_in_http2() {
     // GOAWAY, ENHANCE_YOUR_CALM.
     let last = seen.windows(17).any(|frame| frame[3] == 7 && frame[13..17] == [0, 0, 0, 11]);
     assert!(last, "{seen:?}");
-    has_refused(&gateway, "header_time", 1).await;
+    Metrics::refused(&gateway, "header_time", 1).await;
     gate.notify_one();
 }
 
@@ -408,7 +401,7 @@ async fn time_for_a_request() {
     connection.send(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nx").await;
     let reply = within("an answer to a body that does not end", connection.read("POST")).await.unwrap();
     assert_eq!((reply.status, reply.text().as_str()), (408, "request timeout"));
-    has_refused(&gateway, "request_time", 1).await;
+    Metrics::refused(&gateway, "request_time", 1).await;
     assert_eq!(Metrics::of(&gateway).await.value(&["limen_limit", "\"request_time\""]), 0.3);
 }
 
@@ -418,7 +411,7 @@ async fn time_in_which_nothing_moves_on_a_request() {
     let gateway = start(&origin, "--stream-idle-timeout 300ms").await;
     let reply = get(&mut connect(&gateway).await).await.unwrap();
     assert_eq!((reply.status, reply.text().as_str()), (504, "stream timeout"), "{reply:?}");
-    has_refused(&gateway, "stream_idle_time", 1).await;
+    Metrics::refused(&gateway, "stream_idle_time", 1).await;
     assert_eq!(gateway.stop().await[0]["response_flags"], "SI");
 }
 
@@ -467,7 +460,7 @@ async fn time_in_which_a_request_waits_for_its_turn() {
     assert_eq!(within("an answer", busy.read_head()).await.unwrap().status, 200);
     let reply = shop::ask(&gateway, "/waits").await;
     assert_eq!((reply.status, reply.text().as_str()), (504, "stream timeout"), "{reply:?}");
-    has_refused(&gateway, "stream_idle_time", 3).await;
+    Metrics::refused(&gateway, "stream_idle_time", 3).await;
     origin.abort();
 }
 
@@ -539,13 +532,10 @@ async fn work_of_no_use_in_http2() {
     };
     assert_eq!(goodbye.payload[4..8], 11u32.to_be_bytes(), "ENHANCE_YOUR_CALM");
     limit_is(&gateway, "http2_credit", (100.0, 101.0, 1)).await;
-    let away = |work: &str| {
-        let label = format!("work=\"{work}\"");
-        move |page: &Metrics| page.value(&["limen_connections_sent_away_total", &label])
-    };
-    let (pings, settings) = (away("ping"), away("settings"));
-    let page = Metrics::when(&gateway, "one sent away for its pings", |page| pings(page) == 1.0).await;
-    assert_eq!(settings(&page), 0.0);
+    let away = |page: &Metrics, work: &str| page.value(&["limen_connections_sent_away_total", work]);
+    let for_pings = |page: &Metrics| away(page, "work=\"ping\"") == 1.0;
+    let page = Metrics::when(&gateway, "one sent away for its pings", for_pings).await;
+    assert_eq!(away(&page, "work=\"settings\""), 0.0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

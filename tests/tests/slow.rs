@@ -41,19 +41,6 @@ async fn until_closed(what: &str, stream: &mut (impl AsyncRead + Unpin)) -> Vec<
     seen
 }
 
-/// Waits until a counter that has no labels, or one set of them, has come so far: a client can see the end of its
-/// connection a moment before it is counted.
-async fn counted(gateway: &Gateway, name: &str, value: f64) {
-    Metrics::when(gateway, &format!("{name} to be {value}"), |page| page.value(&[name]) == value).await;
-}
-
-/// Waits until a limit has refused or ended something so often.
-async fn refused(gateway: &Gateway, limit: &str, times: u32) {
-    let label = format!("limit=\"{limit}\"");
-    let counted = |page: &Metrics| page.value(&["limen_limit_refused_total", &label]) == f64::from(times);
-    Metrics::when(gateway, limit, counted).await;
-}
-
 /// One byte at a time, with a pause between that is never shorter than this.
 async fn trickle(to: &mut (impl AsyncWriteExt + Unpin), bytes: impl Iterator<Item = u8>, pause: Duration) {
     let mut pace = tokio::time::interval(pause);
@@ -90,7 +77,7 @@ async fn a_head_that_trickles_is_408() {
     let reply = within("an answer to a head that does not end", connection.read("GET")).await.unwrap();
     assert_eq!((reply.status, reply.closed, origin.hits()), (408, true, 0), "{reply:?}");
     client.abort();
-    refused(&gateway, "header_time", 1).await;
+    Metrics::refused(&gateway, "header_time", 1).await;
     let lines = gateway.stop().await;
     let line = only(&lines);
     assert_eq!((&line["response_code"], &line["response_flags"]), (&408.into(), &"-".into()), "{line}");
@@ -108,7 +95,7 @@ async fn an_idle_connection_is_closed_without_an_answer() {
 
     let mut silent = TcpStream::connect(gateway.address(80)).await.unwrap();
     assert_eq!(until_closed("the end of a silent connection", &mut silent).await, b"");
-    refused(&gateway, "idle_time", 2).await;
+    Metrics::refused(&gateway, "idle_time", 2).await;
     assert_eq!(gateway.stop().await.len(), 1, "only the request is logged");
 }
 
@@ -123,7 +110,7 @@ async fn an_idle_http2_connection_is_closed() {
     let (response, _) = send.send_request(request, true).unwrap();
     assert_eq!(within("an answer", response).await.unwrap().status(), 200);
     within("the end of an idle connection", driver).await.unwrap().unwrap();
-    refused(&gateway, "idle_time", 1).await;
+    Metrics::refused(&gateway, "idle_time", 1).await;
 }
 
 fn secured(authority: &Authority) -> String {
@@ -168,8 +155,8 @@ async fn a_handshake_that_does_not_end_is_closed() {
     let mut reading = reading;
     until_closed("the end of a client whose hello trickles", &mut reading).await;
     client.abort();
-    counted(&gateway, "limen_tls_handshake_errors_total", 4.0).await;
-    refused(&gateway, "handshake_time", 4).await;
+    Metrics::counted(&gateway, &["limen_tls_handshake_errors_total"], 4.0).await;
+    Metrics::refused(&gateway, "handshake_time", 4).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -184,13 +171,13 @@ async fn a_proxy_header_that_does_not_end_is_closed() {
     let mut stream = TcpStream::connect(gateway.address(80)).await.unwrap();
     stream.write_all(b"PROXY TCP4 192.0").await.unwrap();
     assert_eq!(until_closed("the end of half a header", &mut stream).await, b"");
-    refused(&gateway, "handshake_time", 1).await;
+    Metrics::refused(&gateway, "handshake_time", 1).await;
     // One that is wrong is no matter of time.
     let mut stream = TcpStream::connect(gateway.address(80)).await.unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
     assert_eq!(until_closed("the end of what is no header", &mut stream).await, b"");
-    counted(&gateway, "limen_proxy_header_errors_total", 2.0).await;
-    refused(&gateway, "handshake_time", 1).await;
+    Metrics::counted(&gateway, &["limen_proxy_header_errors_total"], 2.0).await;
+    Metrics::refused(&gateway, "handshake_time", 1).await;
 }
 
 pub(crate) const LARGE: usize = 32 << 20;
@@ -207,7 +194,7 @@ const STALLED: &str = "--stall-timeout 300ms --drain 1h";
 
 /// The gateway ends although the client still holds its request: it was cut. The log says who failed whom.
 async fn is_cut(gateway: Gateway) {
-    refused(&gateway, "stall_time", 1).await;
+    Metrics::refused(&gateway, "stall_time", 1).await;
     let lines = gateway.stop().await;
     let line = only(&lines);
     assert_eq!((&line["response_code"], &line["response_flags"]), (&200.into(), &"DC".into()), "{line}");
@@ -242,7 +229,7 @@ async fn unread(flags: &str) -> (Gateway, TcpStream) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_does_not_read_what_the_gateway_itself_answers_is_cut() {
     let (gateway, mut stream) = unread(STALLED).await;
-    refused(&gateway, "stall_time", 1).await;
+    Metrics::refused(&gateway, "stall_time", 1).await;
     let lines = gateway.stop().await;
     let [read @ .., cut] = &lines[..] else { panic!("no line") };
     assert!(read.len() < 7 && read.iter().all(|line| line["response_flags"] == "-"), "{lines:#?}");
@@ -287,11 +274,11 @@ async fn connections_over_the_limit_are_closed_at_accept() {
     for connection in [&mut first, &mut second] {
         assert_eq!(get(connection, &[]).await.unwrap().status, 200);
     }
-    counted(&gateway, REFUSED, 0.0).await;
+    Metrics::counted(&gateway, &[REFUSED], 0.0).await;
     let mut third = TcpStream::connect(gateway.address(80)).await.unwrap();
     assert_eq!(until_closed("the end of a surplus connection", &mut third).await, b"");
-    counted(&gateway, REFUSED, 1.0).await;
-    counted(&gateway, "envoy_listener_downstream_global_cx_overflow", 1.0).await;
+    Metrics::counted(&gateway, &[REFUSED], 1.0).await;
+    Metrics::counted(&gateway, &["envoy_listener_downstream_global_cx_overflow"], 1.0).await;
     assert_eq!(get(&mut first, &[]).await.unwrap().status, 200, "those that are there are still served");
 
     drop(second);
@@ -490,7 +477,7 @@ async fn an_http2_client_that_reads_none_of_its_answers_loses_its_connection() {
         }
     };
     within("the end of one who takes nothing", fill).await;
-    refused(&gateway, "stall_time", 1).await;
+    Metrics::refused(&gateway, "stall_time", 1).await;
     until_closed("the end of what was sent", &mut stream).await;
     let lines = gateway.stop().await;
     assert!(lines.iter().all(|line| line["response_flags"] == "-"), "all were answered: {lines:#?}");
@@ -502,5 +489,5 @@ async fn an_http2_client_that_does_not_read_has_no_more_time_for_a_head_than_oth
     let (gateway, mut stream, _) = deaf("--header-timeout 300ms --stall-timeout 1h").await;
     stream.write_all(&frames::get(100_001)[..12]).await.unwrap();
     Metrics::when(&gateway, "the end of the connection", |page| open(page) == 0.0).await;
-    refused(&gateway, "header_time", 1).await;
+    Metrics::refused(&gateway, "header_time", 1).await;
 }

@@ -104,11 +104,6 @@ fn only(lines: &[Value]) -> &Value {
     line
 }
 
-/// Waits until a metric says so: the client can see an end a moment before the worker has counted it.
-async fn counted(gateway: &Gateway, name: &str, value: f64) {
-    Metrics::when(gateway, &format!("{name} to be {value}"), |page| page.get(&[name]) == Some(value)).await;
-}
-
 /// Says something, hears it, says its last, hears the last of the other side, which closes.
 async fn converse<S: AsyncRead + AsyncWrite + Unpin>(mut connection: h1::Connection<S>) {
     switch(&mut connection, &asking("GET", "/chat", b"")).await;
@@ -155,7 +150,7 @@ async fn an_origin_that_closes_first_is_told_onwards_and_logged() {
     let world = start(Script::Switch, "").await;
     let mut connection = world.connect().await;
     switch(&mut connection, &asking("GET", "/chat", b"")).await;
-    counted(&world.gateway, "limen_upgrades_active", 1.0).await;
+    Metrics::counted(&world.gateway, &["limen_upgrades_active"], 1.0).await;
     connection.send(b"end\0").await;
     assert_eq!(said(&mut connection, 4).await, "end\0");
     within("the end", connection.end()).await.unwrap();
@@ -172,10 +167,10 @@ async fn tunnels_are_counted() {
     let mut open = world.connect().await;
     switch(&mut open, &asking("GET", "/chat", b"")).await;
     let gateway = &world.gateway;
-    counted(gateway, "limen_upgrades_total", 2.0).await;
-    counted(gateway, "limen_upgrades_active", 1.0).await;
+    Metrics::counted(gateway, &["limen_upgrades_total"], 2.0).await;
+    Metrics::counted(gateway, &["limen_upgrades_active"], 1.0).await;
     // What has not ended is not counted.
-    counted(gateway, "istio_requests_total", 1.0).await;
+    Metrics::counted(gateway, &["istio_requests_total"], 1.0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
