@@ -71,13 +71,7 @@ pub(crate) async fn run(start: Start, board: Arc<Board>, mut mail: UnboundedRece
             Mail::MakeRoom(cluster) => worker.upstreams.make_room(cluster),
             Mail::Shed(shed) => worker.shed(shed),
             Mail::DescriptorsShort(short) => worker.descriptors_short(short),
-            Mail::Drain => {
-                // Datagrams are taken to the end: their flows hold up nothing.
-                for (slot, stream) in listening.extract_if(.., |_, listening| listening.socket.is_some()) {
-                    stream.close(&worker, slot).await;
-                }
-                worker.drain();
-            }
+            Mail::Drain => drain(&worker, &mut listening).await,
             Mail::Stop => break,
         }
     }
@@ -98,6 +92,16 @@ impl Listening {
         if let Some(socket) = self.socket {
             accept::close(worker, slot, socket);
         }
+    }
+}
+
+/// Has connections end as they come to rest, and listens no more. A request that comes after the process has been told to
+/// drain is the last of its connection, so connections learn it first: they are served while a listener ends.
+async fn drain(worker: &Rc<Worker>, listening: &mut BTreeMap<ListenerSlot, Listening>) {
+    worker.drain();
+    // Datagrams are taken to the end: their flows hold up nothing.
+    for (slot, stream) in listening.extract_if(.., |_, listening| listening.socket.is_some()) {
+        stream.close(worker, slot).await;
     }
 }
 

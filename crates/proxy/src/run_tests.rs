@@ -56,3 +56,17 @@ async fn what_no_request_needs_goes_each_minute() {
     });
     assert_eq!(minutes.await, ((4, 4), (4, 4), (2, 2)));
 }
+
+#[tokio::test]
+async fn connections_learn_of_the_drain_before_a_listener_ends() {
+    let (_exporter, worker) = worker();
+    let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let on = tokio::task::LocalSet::new();
+    let (task, connection) = (std::future::pending(), worker.clone());
+    let (task, connection) = (on.spawn_local(task), on.spawn_local(async move { connection.draining() }));
+    let mut listening =
+        BTreeMap::from([(ListenerSlot(0), Listening { task, socket: Some(Rc::new(socket)) })]);
+    on.run_until(drain(&worker, &mut listening)).await;
+    assert!(listening.is_empty());
+    assert!(on.run_until(connection).await.unwrap());
+}
