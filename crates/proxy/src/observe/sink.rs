@@ -8,7 +8,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -20,12 +20,11 @@ use super::time::TimeCache;
 
 /// A worker's buffer is handed over once it holds this many bytes.
 const HAND_OVER_BYTES: usize = 64 * 1024;
-/// What a buffer holds from the start, so that the line that fills it does not double it.
+/// What a buffer holds from the start, so that the line that fills it does not double it. One that a huge line has made
+/// larger is not used again.
 const BUFFER_BYTES: usize = HAND_OVER_BYTES + 8 * 1024;
 /// Filled buffers that may wait for the writer; 4 MiB and a little.
 const WAITING_BUFFERS: usize = 64;
-/// A buffer that one huge line has grown beyond this is given back to the allocator instead of being used again.
-const KEPT_BYTES: usize = 4 * BUFFER_BYTES;
 /// How often writing errors are reported at most.
 const REPORT_EVERY: Duration = Duration::from_secs(30);
 /// How long a stopping process waits for lines to be written.
@@ -87,12 +86,23 @@ enum Mail {
 /// What workers, the writer and its handle share.
 struct Shared {
     stats: Arc<LogStats>,
-    /// Emptied buffers, to be used again.
+    /// Emptied buffers, to be used again: one for each that is filled. What a target that was slow for a moment needed
+    /// beyond that is not kept.
     empty: Mutex<Vec<Vec<u8>>>,
+    /// How many [`LogBuffer`]s there are.
+    filling: AtomicUsize,
     /// What dropped buffers still held: at most one buffer for each that was ever made, so it needs no bound.
     remains: Mutex<Vec<Filled>>,
     reopen: AtomicBool,
     stop: AtomicBool,
+}
+
+impl Shared {
+    /// One to fill. Another holder of the list is not waited for: a new buffer costs little.
+    fn empty_buffer(&self) -> Vec<u8> {
+        let used = self.empty.try_lock().ok().and_then(|mut empty| empty.pop());
+        used.unwrap_or_else(|| Vec::with_capacity(BUFFER_BYTES))
+    }
 }
 
 /// A lock whose holder panicked still guards a good list: every change to one is a single push, pop or take.
@@ -134,6 +144,7 @@ impl LogWriter {
         let shared = Arc::new(Shared {
             stats,
             empty: Mutex::default(),
+            filling: AtomicUsize::new(0),
             remains: Mutex::default(),
             reopen: AtomicBool::new(false),
             stop: AtomicBool::new(false),
@@ -148,6 +159,7 @@ impl LogWriter {
 
     /// A buffer for one worker.
     pub fn buffer(&self) -> LogBuffer {
+        self.shared.filling.fetch_add(1, Ordering::Relaxed);
         LogBuffer {
             shared: Arc::clone(&self.shared),
             mail: self.mail.clone(),
@@ -218,6 +230,9 @@ impl LogBuffer {
         if format.is_off() {
             return;
         }
+        if self.bytes.capacity() == 0 {
+            self.bytes = self.shared.empty_buffer();
+        }
         format.format(record, &mut self.time, &mut self.bytes);
         self.lines += 1;
         if self.bytes.len() >= HAND_OVER_BYTES {
@@ -242,16 +257,13 @@ impl LogBuffer {
         if self.bytes.is_empty() {
             return None;
         }
-        // Another holder of the list is not waited for: a new buffer costs little.
-        let next = self.shared.empty.try_lock().ok().and_then(|mut empty| empty.pop());
-        let next = next.unwrap_or_else(|| Vec::with_capacity(BUFFER_BYTES));
-        let bytes = std::mem::replace(&mut self.bytes, next);
-        Some(Filled { bytes, lines: std::mem::take(&mut self.lines) })
+        Some(Filled { bytes: std::mem::take(&mut self.bytes), lines: std::mem::take(&mut self.lines) })
     }
 }
 
 impl Drop for LogBuffer {
     fn drop(&mut self) {
+        self.shared.filling.fetch_sub(1, Ordering::Relaxed);
         if let Some(filled) = self.take() {
             lock(&self.shared.remains).push(filled);
             if let Err(TrySendError::Disconnected(_)) = self.mail.try_send(Mail::Wake) {
@@ -382,9 +394,9 @@ impl Writer {
         }
         self.shared.stats.written.fetch_add(lines.saturating_sub(missing), Ordering::Relaxed);
         bytes.clear();
-        if bytes.capacity() <= KEPT_BYTES {
+        if bytes.capacity() <= BUFFER_BYTES {
             let mut empty = lock(&self.shared.empty);
-            if empty.len() < WAITING_BUFFERS {
+            if empty.len() < self.shared.filling.load(Ordering::Relaxed) {
                 empty.push(bytes);
             }
         }

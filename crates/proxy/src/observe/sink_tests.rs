@@ -128,18 +128,19 @@ fn a_line_that_was_written_in_part_is_completed_before_all_else() {
     let (mut buffer, format, stats) = (writer.buffer(), format(), writer.stats());
     (0..3).for_each(|code| buffer.log(&format, &record("r", code)));
     buffer.flush();
-    let until_lost = |lost| {
-        while stats.lost() < lost {
+    // What is lost is counted before what is written.
+    let until = |lost, written| {
+        while (stats.lost(), stats.written()) < (lost, written) {
             thread::yield_now();
         }
     };
-    until_lost(1);
-    assert_eq!((target.text().as_str(), stats.written()), ("r 0\nr ", 1));
+    until(1, 1);
+    assert_eq!((target.text().as_str(), stats.lost(), stats.written()), ("r 0\nr ", 1, 1));
     // A part of its rest finds room, and what comes behind it none.
     target.change(|state| state.room = Some(1));
     buffer.log(&format, &record("r", 3));
     buffer.flush();
-    until_lost(2);
+    until(2, 1);
     target.change(|state| state.room = None);
     buffer.log(&format, &record("r", 4));
     drop((buffer, writer));
@@ -228,5 +229,30 @@ fn buffers_are_used_again() {
             thread::yield_now();
         }
     }
-    assert!(lock(&writer.shared.empty).len() <= 2);
+    assert_eq!(lock(&writer.shared.empty).len(), 1);
+}
+
+#[test]
+fn what_a_slow_target_needed_of_buffers_is_not_kept() {
+    let target = Target::default();
+    target.change(|state| state.hang = true);
+    let writer = target.start(WAITING_BUFFERS);
+    let (mut buffer, mut other, format, stats) = (writer.buffer(), writer.buffer(), format(), writer.stats());
+    for round in 0..20 {
+        buffer.log(&format, &record("r", 200));
+        buffer.flush();
+        if round == 0 {
+            target.wait_until(|state| state.hanging);
+        }
+    }
+    other.log(&format, &record("r", 200));
+    target.change(|state| state.hang = false);
+    drop(other);
+    while stats.written() < 21 {
+        thread::yield_now();
+    }
+    // What was written last is given back a moment later.
+    drop(writer);
+    assert_eq!((lock(&buffer.shared.empty).len(), buffer.shared.filling.load(Ordering::Relaxed)), (1, 1));
+    assert_eq!(stats.lost(), 0);
 }

@@ -311,7 +311,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerConnection<S> {
     /// So many seconds have passed since this was last said: a connection that only makes work is sent away sooner than
     /// one that does so slowly.
     pub fn pass_time(&mut self, seconds: u32) {
-        self.session.borrow_mut().earn_time(seconds);
+        self.session.borrow_mut().pass_time(seconds);
     }
 
     /// Gives back memory that a connection without streams does not need, until the next request arrives.

@@ -57,6 +57,8 @@ pub(super) struct Session {
     /// Frames to be written; those before `written` have been.
     out: Vec<u8>,
     written: usize,
+    /// The most that `out` held since time passed last.
+    most_out: usize,
     /// More waited to be written than may when this was looked at last.
     choked: bool,
     streams: Streams,
@@ -91,6 +93,7 @@ impl Session {
             encoder: Encoder::new(),
             out: Vec::new(),
             written: 0,
+            most_out: 0,
             choked: false,
             streams: Streams::default(),
             peer_window: DEFAULT_WINDOW,
@@ -121,6 +124,7 @@ impl Session {
 
     /// `n` of them have been.
     pub(super) fn wrote(&mut self, n: usize) {
+        self.most_out = self.most_out.max(self.out.len());
         self.written += n;
         if self.written >= self.out.len() {
             self.out.clear();
@@ -175,7 +179,16 @@ impl Session {
     }
 
     /// So many seconds have passed.
-    pub(super) fn earn_time(&mut self, seconds: u32) {
+    pub(super) fn pass_time(&mut self, seconds: u32) {
+        self.earn_time(seconds);
+        // One that is never at rest would keep what its worst moment took for as long as it lives.
+        let needed = std::mem::take(&mut self.most_out).max(MAX_PAYLOAD);
+        if self.out.is_empty() && self.out.capacity() > 2 * needed {
+            self.out.shrink_to(needed);
+        }
+    }
+
+    fn earn_time(&mut self, seconds: u32) {
         // A connection that does nothing else has all of it again after 40.
         let each = (credit(&self.limits) / 40).max(1);
         self.earn(each.saturating_mul(seconds.min(60) as i32));

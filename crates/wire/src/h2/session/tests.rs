@@ -512,3 +512,40 @@ fn what_was_written_is_given_up_though_something_always_waits() {
     }
     assert_eq!((data, rest.len()), (sent, 0));
 }
+
+/// A connection that is never at rest keeps what its last second took, and not what its worst did.
+#[test]
+fn what_a_burst_took_is_given_back_when_a_second_has_passed_without_one() {
+    let mut session = greeted(Limits::default());
+    feed(&mut session, &setting(4, MAX_WINDOW as u32));
+    let arrived = feed(&mut session, &[get(1), update(0, MAX_WINDOW as u32 - 65_535)].concat());
+    let index = arrived[0].index;
+    session.send_head(index, &ResponseHead { status: 200, ..ResponseHead::default() }, false).unwrap();
+    let burst = |session: &mut Session| {
+        let mut sent = 0;
+        while let Poll::Ready(room) = session.poll_room(index, 100_000, &context()) {
+            let room = room.unwrap();
+            session.send_data(index, &vec![0; room], false).unwrap();
+            sent += room;
+        }
+        written(session);
+        sent
+    };
+    assert!(burst(&mut session) > 2 * MAX_PAYLOAD);
+    let kept = session.out.capacity();
+    for _ in 0..3 {
+        session.pass_time(1);
+        assert_eq!(session.out.capacity(), kept, "it was needed");
+        assert!(burst(&mut session) > 2 * MAX_PAYLOAD);
+    }
+    session.pass_time(1);
+    session.send_data(index, &[0; 100], false).unwrap();
+    session.pass_time(1);
+    assert_eq!(session.out.capacity(), kept, "nothing goes that waits to be written");
+    written(&mut session);
+    session.pass_time(1);
+    assert!(session.out.capacity() <= 2 * MAX_PAYLOAD, "{}", session.out.capacity());
+    let kept = session.out.capacity();
+    session.pass_time(1);
+    assert_eq!(session.out.capacity(), kept, "ordinary amounts stay");
+}
