@@ -246,8 +246,8 @@ fn what_a_slow_target_needed_of_buffers_is_not_kept() {
         }
     }
     other.log(&format, &record("r", 200));
-    target.change(|state| state.hang = false);
     drop(other);
+    target.change(|state| state.hang = false);
     while stats.written() < 21 {
         thread::yield_now();
     }
