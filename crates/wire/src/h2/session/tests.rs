@@ -481,14 +481,20 @@ fn nothing_is_read_while_too_much_waits_to_be_written() {
     assert!(!session.is_choked());
 }
 
-/// A client that reads steadily, and never all there is, is held no more for than waits.
-#[test]
-fn what_was_written_is_given_up_though_something_always_waits() {
+/// A session whose client takes as much as it is sent, and the stream of an answer that has begun.
+fn answering() -> (Session, u32) {
     let mut session = greeted(Limits::default());
     feed(&mut session, &setting(4, MAX_WINDOW as u32));
     let arrived = feed(&mut session, &[get(1), update(0, MAX_WINDOW as u32 - 65_535)].concat());
     let index = arrived[0].index;
     session.send_head(index, &ResponseHead { status: 200, ..ResponseHead::default() }, false).unwrap();
+    (session, index)
+}
+
+/// A client that reads steadily, and never all there is, is held no more for than waits.
+#[test]
+fn what_was_written_is_given_up_though_something_always_waits() {
+    let (mut session, index) = answering();
     let (mut sent, mut seen) = (0usize, Vec::new());
     for _ in 0..1_000 {
         while let Poll::Ready(room) = session.poll_room(index, 100_000, &context()) {
@@ -516,11 +522,7 @@ fn what_was_written_is_given_up_though_something_always_waits() {
 /// A connection that is never at rest keeps what its last second took, and not what its worst did.
 #[test]
 fn what_a_burst_took_is_given_back_when_a_second_has_passed_without_one() {
-    let mut session = greeted(Limits::default());
-    feed(&mut session, &setting(4, MAX_WINDOW as u32));
-    let arrived = feed(&mut session, &[get(1), update(0, MAX_WINDOW as u32 - 65_535)].concat());
-    let index = arrived[0].index;
-    session.send_head(index, &ResponseHead { status: 200, ..ResponseHead::default() }, false).unwrap();
+    let (mut session, index) = answering();
     let burst = |session: &mut Session| {
         let mut sent = 0;
         while let Poll::Ready(room) = session.poll_room(index, 100_000, &context()) {
